@@ -1,3 +1,5 @@
 //! Sealgate.
 
 pub mod domain;
+pub mod engine;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! Every byte format: journal rows, EPCIS, topics, commands. Bytes in, bytes out; no I/O.
+
+pub mod record;
