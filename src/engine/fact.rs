@@ -107,25 +107,31 @@ pub enum Fact {
     BatchCloseRefused {
         differences: Vec<Difference>,
     },
+    /// `opened_seq` is the fact that loaded the batch.
     BatchClosed {
+        opened_seq: u64,
         counts: Box<Counts>,
     },
 
+    /// `first_index` is the place of the first serial in the order, from 0; the others follow it without a gap.
     SerialsAllocated {
         station: Name,
         epoch: u32,
         from_seq: u64,
+        first_index: u32,
         serials: Vec<SerialNumber>,
     },
     SerialsEncoded {
         station: Name,
         epoch: u32,
         from_seq: u64,
+        first_index: u32,
         serials: Vec<SerialNumber>,
     },
     SerialsInvalidated {
         station: Name,
         cause: InvalidCause,
+        first_index: u32,
         serials: Vec<SerialNumber>,
     },
 
