@@ -1,3 +1,4 @@
 //! Sealgate.
 
 pub mod domain;
+pub mod wire;

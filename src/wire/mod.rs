@@ -1,0 +1,4 @@
+//! Every byte format that leaves or enters: pure functions between facts, texts and bytes; no I/O, no clock.
+
+pub mod epcis;
+pub mod event_hash;
