@@ -112,6 +112,9 @@ fn a_commissioning_event_has_these_bytes() {
     assert_eq!(event.biz_step, "commissioning");
 }
 
+/// As the reference program has it for this event.
+const PACKING_ID: &str = "ni:///sha-256;c1b987dae5cdf2df1272f0bcafadfa38ebae0e707ace27342b48695b29292714?ver=CBV2.0";
+
 #[test]
 fn a_packing_event_has_these_bytes() {
     let clock = EventClock { at_us: -1, offset_minutes: 330 };
@@ -124,8 +127,9 @@ fn a_packing_event_has_these_bytes() {
             r#""parentID":"urn:epc:id:sscc:030001.41234567890","childEPCs":["urn:epc:id:sgtin:030001.0012345.11"],"action":"ADD","#,
             r#""bizStep":"packing","disposition":"in_progress","readPoint":{{"id":"https://example.com/line/1"}}}}"#,
         ),
-        event.id
+        PACKING_ID
     );
+    assert_eq!(event.id, PACKING_ID);
     assert_eq!(std::str::from_utf8(&event.body).unwrap(), expected);
     assert_eq!(event.biz_step, "packing");
 }

@@ -50,7 +50,7 @@ fn foreign_types(vectors: &Vectors) -> Vec<String> {
     types
 }
 
-/// Splits into files taken and left, and says aloud which and why.
+/// Splits into files taken and left, and says aloud which and why. A file with other types is left whole.
 fn select(folder: &Path) -> Vec<Vectors> {
     let mut taken = Vec::new();
     for path in files(folder) {

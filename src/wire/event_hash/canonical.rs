@@ -88,6 +88,10 @@ fn is_digits_of(text: &str, len: usize) -> bool {
 }
 
 /// A GS1 key with its check digit (GS1 GenSpecs 7.9): weights 3, 1, 3, … from the right.
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "callers pass at most 17 digits, so the sum stays below 500"
+)]
 fn with_check_digit(key: &str) -> String {
     let weights = [3, 1].into_iter().cycle();
     let digits = key.bytes().rev().map(|b| u32::from(b.wrapping_sub(b'0')));
@@ -351,13 +355,14 @@ fn digital_link(text: &str) -> Option<String> {
         return None;
     }
     let mut segments: Vec<&str> = path.split('/').skip(1).collect();
+    // The last segment is a value, even where it reads like a key.
     let last = segments.pop()?;
     for segment in &mut segments {
         let long = SHORT_NAMES.iter().find(|(short, _)| short == segment);
         *segment = long.map_or(*segment, |(_, ai)| ai);
     }
-    segments.push(last);
     let at = KEYS.iter().find_map(|key| segments.iter().position(|segment| segment == key))?;
+    segments.push(last);
     let (key, rest) = segments.get(at..)?.split_first()?;
     let (value, qualifiers) = rest.split_first()?;
     // A key begins with four digits at least; this keeps other paths that hold such a segment apart.
@@ -476,6 +481,7 @@ mod tests {
             ),
             ("https://id.gs1.org/01/09780345418913/22/2A/21/S2", "https://id.gs1.org/01/09780345418913/21/S2"),
             ("https://id.gs1.de/414/4012345000115/254/x", "https://id.gs1.org/414/4012345000115/254/x"),
+            ("https://a.example/itip/040123451111180102/21/414", "https://id.gs1.org/8006/040123451111180102/21/414"),
             ("https://example.com/line/1", "https://example.com/line/1"),
             ("https://a.example/01/09780345418913/21/a%2Fb", "https://a.example/01/09780345418913/21/a%2Fb"),
         ] {
