@@ -88,10 +88,7 @@ fn is_digits_of(text: &str, len: usize) -> bool {
 }
 
 /// A GS1 key with its check digit (GS1 GenSpecs 7.9): weights 3, 1, 3, … from the right.
-#[allow(
-    clippy::arithmetic_side_effects,
-    reason = "callers pass at most 17 digits, so the sum stays below 500"
-)]
+#[allow(clippy::arithmetic_side_effects, reason = "callers pass at most 17 digits, so the sum stays below 500")]
 fn with_check_digit(key: &str) -> String {
     let weights = [3, 1].into_iter().cycle();
     let digits = key.bytes().rev().map(|b| u32::from(b.wrapping_sub(b'0')));
