@@ -1,1 +1,4 @@
 //! Integration tests, one binary.
+
+mod epcis;
+mod event_hash;
