@@ -153,21 +153,13 @@ const VERSION: u16 = 1;
 pub fn encode(fact: &Fact) -> Encoded {
     let mut out = ObjectWriter::new();
     write_fields(fact, &mut out);
-    Encoded {
-        kind: kind(fact),
-        version: VERSION,
-        body: out.finish(),
-    }
+    Encoded { kind: kind(fact), version: VERSION, body: out.finish() }
 }
 
 /// The entry that was journaled. Strict: what no release wrote is an error, so a fold never guesses.
 pub fn decode(stored: StoredFact<'_>) -> Result<Entry, DecodeError> {
-    let error = |field, what: &str| DecodeError {
-        seq: stored.seq,
-        kind: stored.kind.to_owned(),
-        field,
-        what: what.to_owned(),
-    };
+    let error =
+        |field, what: &str| DecodeError { seq: stored.seq, kind: stored.kind.to_owned(), field, what: what.to_owned() };
     if stored.version != VERSION {
         let what = format!("version {} is not known to this release", stored.version);
         return Err(error("", &what));
@@ -180,12 +172,7 @@ pub fn decode(stored: StoredFact<'_>) -> Result<Entry, DecodeError> {
     let fact = read_body(stored.kind, stored.body)
         .ok_or_else(|| error("", "the kind is not known to this release"))?
         .map_err(|flaw| error(flaw.field, &flaw.what))?;
-    Ok(Entry {
-        seq: stored.seq,
-        batch,
-        actor,
-        fact,
-    })
+    Ok(Entry { seq: stored.seq, batch, actor, fact })
 }
 
 fn read_body(kind: &str, body: &str) -> Option<Result<Fact, Flaw>> {
@@ -210,11 +197,7 @@ pub(crate) fn describe(kind: &str) -> Value {
 }
 
 /// Describes the type of a field without naming it.
-fn describe_part<T: Field>(
-    _part: impl Fn(&Fact) -> Option<&T>,
-    shape: &mut Shape,
-    key: &'static str,
-) {
+fn describe_part<T: Field>(_part: impl Fn(&Fact) -> Option<&T>, shape: &mut Shape, key: &'static str) {
     T::describe(shape, key);
 }
 

@@ -307,11 +307,11 @@ impl Field for Vec<Difference> {
             | Difference::OpenContainers(count)
             | Difference::UnresolvedRejects(count)
             | Difference::PartialContainers(count) => {
-                out.text("code", text::difference_code(*difference));
+                out.text("code", text::difference_code(difference));
                 out.count("count", u64::from(*count));
             }
             Difference::BinDiffers { counted, confirmed } => {
-                out.text("code", text::difference_code(*difference));
+                out.text("code", text::difference_code(difference));
                 out.count("counted", u64::from(*counted));
                 out.count("confirmed", u64::from(*confirmed));
             }
@@ -328,10 +328,9 @@ impl Field for Vec<Difference> {
                 "open_containers" => Difference::OpenContainers(body.count("count")?),
                 "unresolved_rejects" => Difference::UnresolvedRejects(body.count("count")?),
                 "partial_containers" => Difference::PartialContainers(body.count("count")?),
-                "bin_differs" => Difference::BinDiffers {
-                    counted: body.count("counted")?,
-                    confirmed: body.count("confirmed")?,
-                },
+                "bin_differs" => {
+                    Difference::BinDiffers { counted: body.count("counted")?, confirmed: body.count("confirmed")? }
+                }
                 other => return Err(body.unfit(other)),
             })
         })
@@ -396,28 +395,18 @@ fn read_reason(body: &mut ObjectReader<'_>) -> Result<RefuseReason, Flaw> {
         "no_batch" => RefuseReason::NoBatch,
         "not_good" => RefuseReason::NotGood,
         "level_absent" => RefuseReason::LevelAbsent,
-        "short" => RefuseReason::Short {
-            have: body.count("have")?,
-            want: body.count("want")?,
-        },
-        "over" => RefuseReason::Over {
-            have: body.count("have")?,
-            want: body.count("want")?,
-        },
-        "count_differs" => RefuseReason::CountDiffers {
-            counted: body.count("counted")?,
-            listed: body.count("listed")?,
-        },
+        "short" => RefuseReason::Short { have: body.count("have")?, want: body.count("want")? },
+        "over" => RefuseReason::Over { have: body.count("have")?, want: body.count("want")? },
+        "count_differs" => {
+            RefuseReason::CountDiffers { counted: body.count("counted")?, listed: body.count("listed")? }
+        }
         "missing_child" => RefuseReason::MissingChild { slot: body.count("slot")? },
         "malformed_child" => RefuseReason::MalformedChild { slot: body.count("slot")? },
         "foreign_child" => RefuseReason::ForeignChild { slot: body.count("slot")? },
         "unknown_child" => RefuseReason::UnknownChild { slot: body.count("slot")? },
         "repeated_child" => RefuseReason::RepeatedChild { slot: body.count("slot")? },
         "unfit_child" => RefuseReason::UnfitChild { slot: body.count("slot")? },
-        "packed_child" => RefuseReason::PackedChild {
-            slot: body.count("slot")?,
-            parent: Field::read(body, "parent")?,
-        },
+        "packed_child" => RefuseReason::PackedChild { slot: body.count("slot")?, parent: Field::read(body, "parent")? },
         "no_sscc" => RefuseReason::NoSscc,
         "not_sealed" => RefuseReason::NotSealed,
         "label_missing" => RefuseReason::LabelMissing,

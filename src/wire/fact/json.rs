@@ -122,11 +122,7 @@ pub(super) struct ObjectReader<'a> {
 
 impl<'a> ObjectReader<'a> {
     pub(super) fn open(body: &'a str) -> Result<Self, Flaw> {
-        let mut reader = Self {
-            rest: body,
-            first: true,
-            field: "",
-        };
+        let mut reader = Self { rest: body, first: true, field: "" };
         reader.expect("{")?;
         Ok(reader)
     }
@@ -171,11 +167,7 @@ impl<'a> ObjectReader<'a> {
         self.expect("false").map(|()| false)
     }
 
-    pub(super) fn texts<T>(
-        &mut self,
-        key: &'static str,
-        make: impl Fn(&str) -> Option<T>,
-    ) -> Result<Vec<T>, Flaw> {
+    pub(super) fn texts<T>(&mut self, key: &'static str, make: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Flaw> {
         self.key(key)?;
         self.list(|reader| {
             let text = reader.any_text()?;
@@ -207,10 +199,7 @@ impl<'a> ObjectReader<'a> {
         self.flaw(&format!("{shown:?} is no value of this field"))
     }
 
-    fn list<T>(
-        &mut self,
-        read: impl Fn(&mut Self) -> Result<T, Flaw>,
-    ) -> Result<Vec<T>, Flaw> {
+    fn list<T>(&mut self, read: impl Fn(&mut Self) -> Result<T, Flaw>) -> Result<Vec<T>, Flaw> {
         self.expect("[")?;
         let mut values = Vec::new();
         while !self.take("]") {
@@ -222,10 +211,7 @@ impl<'a> ObjectReader<'a> {
         Ok(values)
     }
 
-    fn braced<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, Flaw>,
-    ) -> Result<T, Flaw> {
+    fn braced<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Flaw>) -> Result<T, Flaw> {
         self.expect("{")?;
         self.first = true;
         let value = read(self)?;
@@ -264,9 +250,7 @@ impl<'a> ObjectReader<'a> {
         if inner.bytes().all(is_plain) {
             return Ok(Cow::Borrowed(inner));
         }
-        serde_json::from_str(quoted)
-            .map(Cow::Owned)
-            .map_err(|_| self.flaw("the text is not well-formed JSON"))
+        serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| self.flaw("the text is not well-formed JSON"))
     }
 
     /// Takes `sign` characters and the digits after them; JSON allows no leading zero.
@@ -276,10 +260,7 @@ impl<'a> ObjectReader<'a> {
         if count > 1 && unsigned.starts_with('0') {
             return "";
         }
-        let (number, rest) = self
-            .rest
-            .split_at_checked(sign.saturating_add(count))
-            .unwrap_or_default();
+        let (number, rest) = self.rest.split_at_checked(sign.saturating_add(count)).unwrap_or_default();
         self.rest = rest;
         number
     }
@@ -303,10 +284,7 @@ impl<'a> ObjectReader<'a> {
     }
 
     fn flaw(&self, what: &str) -> Flaw {
-        Flaw {
-            field: self.field,
-            what: what.to_owned(),
-        }
+        Flaw { field: self.field, what: what.to_owned() }
     }
 }
 
