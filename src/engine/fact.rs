@@ -100,6 +100,8 @@ pub enum Fact {
     },
     BatchStarted {
         bin: Option<u64>,
+        /// The last track that entered before: the next unit printed is the next track.
+        track: Option<u64>,
     },
     BatchStopped {
         bin: Option<u64>,
@@ -111,21 +113,25 @@ pub enum Fact {
         counts: Box<Counts>,
     },
 
+    /// `first_index` is the place of the first serial in the order; the serials of one fact are consecutive there.
     SerialsAllocated {
         station: Name,
         epoch: u32,
         from_seq: u64,
+        first_index: u32,
         serials: Vec<SerialNumber>,
     },
     SerialsEncoded {
         station: Name,
         epoch: u32,
         from_seq: u64,
+        first_index: u32,
         serials: Vec<SerialNumber>,
     },
     SerialsInvalidated {
         station: Name,
         cause: InvalidCause,
+        first_index: u32,
         serials: Vec<SerialNumber>,
     },
 

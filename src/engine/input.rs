@@ -46,6 +46,10 @@ pub enum Observed {
         accepted: u64,
         printed: u64,
     },
+    /// Printer: the last flush it carried out; its buffer is empty.
+    Flushed {
+        flush: u64,
+    },
     /// Camera: one result.
     Result(CameraResult),
     /// Camera: the numbers of results that can no longer be read.

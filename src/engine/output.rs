@@ -53,6 +53,12 @@ pub enum Permit {
         seq: u64,
         data: Vec<u8>,
     },
+    /// The printer empties its buffer; what lay in it is burned once it says so.
+    Flush {
+        station: StationId,
+        device_epoch: u32,
+        flush: u64,
+    },
     /// The request `seq` is recorded.
     AckRequest {
         station: StationId,
