@@ -5,6 +5,7 @@
 
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
+use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -71,6 +72,7 @@ pub enum Fact {
     LineStopped,
     StationJoined {
         station: Name,
+        kind: StationKind,
         device_epoch: u32,
         epoch: u32,
         reset: bool,
