@@ -14,7 +14,7 @@ pub struct Entry {
     pub digits: u8,
     pub first: u16,
     pub last: u16,
-    /// Needs no separator after its value, wherever it stands (GenSpecs 7.8.5).
+    /// Needs no separator after its value, wherever it stands (GenSpecs 7.8).
     pub is_predefined: bool,
     pub components: &'static [Component],
     /// Each rule asks for one of its groups, a group for all of its patterns.

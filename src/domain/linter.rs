@@ -217,7 +217,7 @@ fn check_pair(part: &[u8]) -> Checked {
     require(pair.iter().map(Some).eq(expected), cut, Finding::IncorrectCheckPair)
 }
 
-/// Without the table of issued prefixes only the form can be checked: a prefix has 4 to 12 digits (GenSpecs 1.4.4).
+/// Without the table of issued prefixes only the form can be checked: a prefix has 4 to 12 digits.
 fn company_prefix(part: &[u8], start: usize) -> Checked {
     let key = part.get(start..).unwrap_or_default();
     let Some(shortest) = key.get(..4) else {

@@ -3,7 +3,9 @@
 pub mod ai;
 mod ai_table;
 pub mod charset;
+pub mod code;
 pub mod date;
+pub mod element;
 pub mod epc;
 pub mod gs1;
 pub mod linter;
