@@ -38,15 +38,6 @@ impl Charset {
     pub fn first_foreign(self, bytes: &[u8]) -> Option<usize> {
         bytes.iter().position(|byte| !self.contains(*byte))
     }
-
-    pub(crate) fn allowed(self) -> &'static str {
-        match self {
-            Charset::Digits => "digits only",
-            Charset::Cset82 => CSET_82,
-            Charset::Cset39 => "A-Z 0-9 and # - / (GS1 CSET 39)",
-            Charset::Cset64 => "A-Z a-z 0-9 - _ and = at the end (GS1 CSET 64)",
-        }
-    }
 }
 
 /// For each byte, the sets that hold it, one bit each.

@@ -69,7 +69,7 @@ pub enum Gs1Error {
 }
 
 impl Gtin {
-    /// Takes a GTIN-8, -12, -13 or -14 and keeps it as GTIN-14, left-padded with zeros (GenSpecs 3.3.2).
+    /// Takes a GTIN-8, -12, -13 or -14 and keeps it as GTIN-14, left-padded with zeros.
     pub fn new(digits: &str) -> Result<Self, Gs1Error> {
         const WHAT: &str = "GTIN";
         require_digits(WHAT, digits)?;
