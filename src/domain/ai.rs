@@ -45,6 +45,34 @@ pub struct Prefix {
     pub count: u16,
 }
 
+/// How the generated table writes an entry; `ai` is digits, first, last.
+pub(super) const fn entry(
+    ai: (u8, u16, u16),
+    is_predefined: bool,
+    components: &'static [Component],
+    requires: &'static [&'static [Group]],
+    excludes: &'static [&'static str],
+) -> Entry {
+    let (digits, first, last) = ai;
+    Entry { digits, first, last, is_predefined, components, requires, excludes }
+}
+
+/// How the generated table writes a component.
+pub(super) const fn part(
+    charset: Charset,
+    min: u8,
+    max: u8,
+    is_optional: bool,
+    linters: &'static [Linter],
+) -> Component {
+    Component { charset, min, max, is_optional, linters }
+}
+
+/// How the generated table writes a prefix.
+pub(super) const fn prefix(digits: u8, start: u16, count: u16) -> Prefix {
+    Prefix { digits, start, count }
+}
+
 impl Entry {
     /// Finds the entry of the AI that `message` begins with.
     pub fn leading(message: &[u8]) -> Option<&'static Entry> {

@@ -89,7 +89,7 @@ fn render(rows: &[Row]) -> String {
     for row in rows {
         let _ = writeln!(
             out,
-            "    entry({}, {}, {}, {}, &[{}], &[{}], &[{}]),",
+            "    entry(({}, {}, {}), {}, &[{}], &[{}], &[{}]),",
             row.first.len(),
             number(&row.first),
             number(&row.last),
@@ -174,54 +174,10 @@ const HEAD: &str = "\
 //!
 //! Facts only: AI, flag, components, rule names, associations. The types and the look-up are in `ai.rs`.
 
-use super::ai::{Component, Entry, Group, Prefix};
+use super::ai::{Entry, Prefix, entry, part, prefix};
 use super::charset::Charset;
 use super::linter::Linter;
 
-const fn entry(
-    digits: u8,
-    first: u16,
-    last: u16,
-    is_predefined: bool,
-    components: &'static [Component],
-    requires: &'static [&'static [Group]],
-    excludes: &'static [&'static str],
-) -> Entry {
-    Entry {
-        digits,
-        first,
-        last,
-        is_predefined,
-        components,
-        requires,
-        excludes,
-    }
-}
-
-const fn part(
-    charset: Charset,
-    min: u8,
-    max: u8,
-    is_optional: bool,
-    linters: &'static [Linter],
-) -> Component {
-    Component {
-        charset,
-        min,
-        max,
-        is_optional,
-        linters,
-    }
-}
-
-const fn prefix(digits: u8, start: u16, count: u16) -> Prefix {
-    Prefix {
-        digits,
-        start,
-        count,
-    }
-}
-
-/// In the order of their AIs: digits of the AI, first, last, predefined length, components, requires, excludes.
+/// In the order of their AIs: (digits of the AI, first, last), predefined length, components, requires, excludes.
 #[rustfmt::skip]
 ";

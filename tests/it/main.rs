@@ -1,4 +1,5 @@
 //! Integration tests, one binary.
 
 mod ai_table;
+mod gs1_vectors;
 mod standards;
