@@ -203,24 +203,7 @@ impl State {
                 own = found.map(|place| (serial, place));
             }
         });
-        let second = result.track.is_some_and(|track| self.transit.tracks.contains_key(&track));
-        if second {
-            self.second_read(result, batch);
-        } else {
-            self.inspect(result, TrackVerdict::Fail(own.map(|(serial, _)| serial)), own.map(|(_, place)| place));
-        }
-    }
-
-    /// Two results for one track: whatever the first said, the unit is a reject.
-    fn second_read(&mut self, result: &ResultKey, batch: Option<BatchId>) {
-        self.station_mut(&result.station).seq = result.seq.unwrap_or_default();
-        let key = TrackKey {
-            station: result.station,
-            epoch: result.epoch,
-            track: result.track.unwrap_or_default(),
-            inspection: None,
-        };
-        self.expire(batch, &key);
+        self.inspect(result, TrackVerdict::Fail(own.map(|(serial, _)| serial)), own.map(|(_, place)| place));
     }
 
     fn miss(&mut self, batch: Option<BatchId>, result: &ResultKey) {
@@ -242,7 +225,8 @@ impl State {
         let inspection = self.seq;
         self.transit.last_inspected = self.transit.last_inspected.max(track);
         if track > self.transit.last_ended {
-            self.transit.tracks.insert(track, Track { inspection, verdict });
+            // A second result never replaces the first: that one's pass has expired by a fact of its own.
+            self.transit.tracks.entry(track).or_insert(Track { inspection, verdict });
         }
         if let Some(place) = place {
             self.transit.extend_run(track, place);

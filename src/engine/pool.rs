@@ -24,6 +24,25 @@ pub struct Unit {
     pub parent: Option<u32>,
 }
 
+impl Unit {
+    /// It left the printer, whatever became of it.
+    pub fn is_printed(&self) -> bool {
+        match self.state {
+            SerialState::Unassigned | SerialState::Unallocated | SerialState::Allocated | SerialState::SnInvalid => {
+                false
+            }
+            SerialState::LabelSampled
+            | SerialState::LabelScrapped
+            | SerialState::Encoded
+            | SerialState::Commissioned
+            | SerialState::Sampled
+            | SerialState::Inactive
+            | SerialState::Destroyed
+            | SerialState::Released => true,
+        }
+    }
+}
+
 impl Pool {
     /// Serials in the order of printing, without repeats (`wire::order` proves that).
     pub fn new(order: Vec<SerialNumber>) -> Self {
