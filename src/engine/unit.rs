@@ -186,7 +186,9 @@ impl Engine {
             None if !missed_if_unknown => return false,
             None => self.miss_track(step, &key),
         };
-        self.with_live(station, |live| live.ends = live.ends.split_off(1));
+        self.with_live(station, |live| {
+            live.ends.pop_front();
+        });
         key.inspection = Some(inspected.inspection);
         match first.end {
             TrackEnd::Passed => self.passed(step, station, key, inspected.verdict),

@@ -1,5 +1,7 @@
 //! Integration tests, one binary.
 
 mod ai_table;
+mod epcis;
+mod event_hash;
 mod gs1_vectors;
 mod standards;
