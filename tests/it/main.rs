@@ -1,5 +1,5 @@
 //! Integration tests, one binary.
 
-mod ai_table;
-mod gs1_vectors;
-mod standards;
+pub mod ai_table;
+pub mod gs1_vectors;
+pub mod standards;
