@@ -111,3 +111,43 @@ fn number(digits: &[u8]) -> Option<u16> {
         Some(number.wrapping_mul(10).wrapping_add(u16::from(digit)))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_every_ai_by_itself_and_before_any_value() {
+        for entry in &ENTRIES {
+            for code in entry.first..=entry.last {
+                let ai = format!("{code:0width$}", width = usize::from(entry.digits));
+                assert!(Entry::of(&ai).is_some_and(|found| std::ptr::eq(found, entry)), "AI {ai}");
+                let longer = format!("{ai}0");
+                assert!(Entry::leading(longer.as_bytes()).is_some_and(|found| std::ptr::eq(found, entry)), "AI {ai}");
+                assert!(Entry::of(&longer).is_none(), "AI {longer}");
+            }
+        }
+    }
+
+    #[test]
+    fn predefined_values_have_one_length() {
+        for entry in ENTRIES.iter().filter(|entry| entry.is_predefined) {
+            let (min, max) = entry.lengths();
+            assert_eq!(min, max, "AI {}", entry.first);
+        }
+    }
+
+    #[test]
+    fn finds_nothing_where_no_ai_begins() {
+        for message in ["", "0", "04", "2", "23", "2A", "310", "3106123456", "é1", "(01)"] {
+            assert!(Entry::leading(message.as_bytes()).is_none(), "{message}");
+        }
+    }
+
+    #[test]
+    fn patterns_stand_for_ais_of_their_own_length() {
+        assert!(matches("31nn", "3103"));
+        assert!(!matches("31nn", "310"));
+        assert!(!matches("31nn", "3203"));
+    }
+}

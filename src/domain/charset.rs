@@ -46,6 +46,7 @@ static SETS: [u8; 256] = sets();
 #[expect(
     clippy::indexing_slicing,
     clippy::as_conversions,
+    clippy::arithmetic_side_effects,
     reason = "evaluated by the compiler, where an index out of range fails the build"
 )]
 const fn sets() -> [u8; 256] {

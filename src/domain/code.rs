@@ -125,3 +125,85 @@ impl fmt::Display for CodeError {
 }
 
 impl std::error::Error for CodeError {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Code {
+        Code::parse(text.as_bytes()).expect("a good code")
+    }
+
+    fn unit(serial: &str) -> Code {
+        let gtin = Gtin::new("00300010123455").expect("a good GTIN");
+        Code::Sgtin { gtin, serial: SerialNumber::new(serial).expect("a good serial number") }
+    }
+
+    #[test]
+    fn one_unit_has_many_spellings() {
+        for text in [
+            "]d2010030001012345521ABC123\u{1d}1728032710A123",
+            "010030001012345521ABC123",
+            "1728032721ABC123\u{1d}0100300010123455\r\n",
+            "(01)00300010123455(21)ABC123",
+            "urn:epc:id:sgtin:030001.0012345.ABC123",
+            "  urn:epc:id:sgtin:0300010.012345.ABC123",
+        ] {
+            assert_eq!(parse(text), unit("ABC123"), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_container_has_many_spellings() {
+        let sscc = Sscc::new("403000112345678901").expect("a good SSCC");
+        for text in [
+            "403000112345678901",
+            "00403000112345678901",
+            "]C100403000112345678901",
+            "(00)403000112345678901",
+            "urn:epc:id:sscc:030001.41234567890",
+        ] {
+            assert_eq!(parse(text), Code::Sscc(sscc), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bare_text_is_a_serial_number() {
+        for text in ["ABC123", "21ABC", "1", "403000112345678902", "'OR'1'='1'--", "../../etc/passwd", "a+b/c", "(x"] {
+            let serial = SerialNumber::new(text).expect("a good serial number");
+            assert_eq!(parse(text), Code::Serial(serial), "{text}");
+        }
+    }
+
+    #[test]
+    fn tells_products_lots_and_other_data_apart() {
+        let gtin = Gtin::new("00300010123455").expect("a good GTIN");
+        assert_eq!(parse("(01)00300010123455"), Code::Product { gtin, lot: None });
+        let lot = Lot::new("A123").ok();
+        assert_eq!(parse("(01)00300010123455(10)A123"), Code::Product { gtin, lot });
+        assert!(matches!(parse("(10)A123"), Code::Other(_)));
+        assert!(matches!(parse("(21)A123"), Code::Serial(_)));
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_what_was_meant() {
+        let refusal = |text: &str| Code::parse(text.as_bytes()).expect_err("a bad code");
+        assert_eq!(refusal(" \r\n"), CodeError::Empty);
+        assert!(matches!(refusal("]d1010030001012345521A"), CodeError::Element(ElementError::NotGs1 { .. })));
+        assert!(matches!(refusal("(01)00300010123456(21)ABC"), CodeError::Element(ElementError::Content { .. })));
+        assert!(matches!(refusal("urn:epc:id:sgtin:030001.0012345"), CodeError::Gs1(Gs1Error::Form { .. })));
+        assert!(matches!(refusal("with space"), CodeError::Gs1(Gs1Error::Character { .. })));
+        assert_eq!(Code::parse(b"\xff\xfe"), Err(CodeError::NotText));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_any_bytes(bytes in any::<Vec<u8>>()) {
+            if let Err(error) = Code::parse(&bytes) {
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+}

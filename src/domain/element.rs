@@ -452,3 +452,192 @@ impl fmt::Display for ElementError {
 }
 
 impl std::error::Error for ElementError {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const UNIT: &[u8] = b"]d2010030001012345521ABC123\x1d1728032710A123";
+
+    fn refusal(bytes: &[u8]) -> ElementError {
+        ElementString::parse(bytes).expect_err("a bad element string")
+    }
+
+    #[test]
+    fn reads_what_a_reader_sends() {
+        let read = ElementString::parse(UNIT).expect("a good element string");
+        assert_eq!(read.symbology(), Some(Symbology::Gs1DataMatrix));
+        assert_eq!(
+            read.fields().collect::<Vec<_>>(),
+            [("01", "00300010123455"), ("21", "ABC123"), ("17", "280327"), ("10", "A123")]
+        );
+        assert_eq!((read.get("21"), read.get("22")), (Some("ABC123"), None));
+        assert_eq!(read.to_string(), "(01)00300010123455(21)ABC123(17)280327(10)A123");
+        assert_eq!(read.check_associations(), Ok(()));
+    }
+
+    #[test]
+    fn builds_with_separators_where_they_are_needed() {
+        let fields = [("01", "00300010123455"), ("21", "ABC123"), ("17", "280327"), ("10", "A123")];
+        assert_eq!(ElementString::build(&fields).as_deref(), Ok(&UNIT[3..]));
+    }
+
+    #[test]
+    fn takes_codes_with_and_without_identifier_alike() {
+        let bare = ElementString::parse(&UNIT[3..]).expect("a good element string");
+        assert_eq!(bare.symbology(), None);
+        for carrier in Symbology::ALL {
+            let mut bytes = carrier.identifier().as_bytes().to_vec();
+            bytes.extend_from_slice(&UNIT[3..]);
+            let read = ElementString::parse(&bytes).expect("a good element string");
+            assert_eq!((read.symbology(), read.message()), (Some(*carrier), bare.message()));
+        }
+    }
+
+    #[test]
+    fn refuses_carriers_that_do_not_claim_gs1() {
+        for identifier in ["]d1", "]Q1", "]C0", "]E0", "]E4", "]J0", "]e1", "]X", "]"] {
+            let bytes = [identifier.as_bytes(), &UNIT[3..]].concat();
+            assert!(matches!(refusal(&bytes), ElementError::NotGs1 { .. }), "{identifier}");
+        }
+        assert_eq!(
+            refusal(b"]d1010030001012345521A").to_string(),
+            "symbology identifier \"]d1\" is no GS1 carrier; allowed: ]d2 ]C1 ]e0 ]Q3 ]J1, or none"
+        );
+    }
+
+    #[test]
+    fn tells_ai_and_offset_of_what_is_wrong() {
+        assert_eq!(
+            refusal(b"]d2010030001012345521AB#"),
+            ElementError::Content {
+                offset: 23,
+                ai: text(b"21"),
+                found: Some(b'#'),
+                finding: Finding::InvalidCset82Character
+            }
+        );
+        assert_eq!(
+            refusal(b"0100300010123456").to_string(),
+            "AI (01) at offset 15, from '6' on: the check digit does not fit the other digits"
+        );
+        assert_eq!(refusal(b"01003000101234551X"), ElementError::UnknownAi { offset: 16, ai: text(b"1X") });
+        assert_eq!(
+            refusal(b"1").to_string(),
+            "no application identifier begins with \"1\" at offset 0; a separator may be missing or superfluous before it"
+        );
+    }
+
+    #[test]
+    fn refuses_what_readers_must_not_send() {
+        assert_eq!(refusal(b""), ElementError::Empty);
+        assert_eq!(refusal(b"]d2"), ElementError::Empty);
+        assert!(
+            matches!(refusal(b"\x1d0100300010123455"), ElementError::UnknownAi { offset: 0, .. }),
+            "leading separator"
+        );
+        assert!(ElementString::parse(b"10A\x1d\x1d21B").is_err(), "two separators");
+        assert!(ElementString::parse(b"21ABC<GS>10A 1").is_err(), "a separator spelled out");
+        assert!(ElementString::parse(b"21\xff").is_err(), "not text");
+        assert!(ElementString::parse("21é".as_bytes()).is_err(), "not ASCII");
+        assert!(matches!(refusal(&[b'9'; LONGEST + 1]), ElementError::TooLong { .. }));
+    }
+
+    #[test]
+    fn tolerates_one_superfluous_separator() {
+        let read = ElementString::parse(b"0100300010123455\x1d21A\x1d").expect("GenSpecs allow it");
+        assert_eq!(read.fields().collect::<Vec<_>>(), [("01", "00300010123455"), ("21", "A")]);
+    }
+
+    #[test]
+    fn a_missing_separator_does_not_go_unnoticed_by_value() {
+        let read = ElementString::parse(b"21ABC12310A123").expect("it is well formed all the same");
+        assert_eq!(read.fields().collect::<Vec<_>>(), [("21", "ABC12310A123")]);
+    }
+
+    #[test]
+    fn shows_a_repeated_ai_and_refuses_a_contradicting_one() {
+        let read = ElementString::parse(b"21A\x1d21A").expect("the same value may stand twice");
+        assert_eq!(read.fields().filter(|(ai, _)| *ai == "21").count(), 2);
+        assert_eq!(refusal(b"21A\x1d10L\x1d21B"), ElementError::Contradiction { offset: 8, ai: text(b"21") });
+        assert!(ElementString::build(&[("21", "A"), ("21", "B")]).is_err());
+    }
+
+    #[test]
+    fn judges_associations_apart_from_reading() {
+        let check = |bytes: &[u8]| ElementString::parse(bytes).and_then(|read| read.check_associations());
+        assert!(matches!(check(b"21A"), Err(ElementError::Requires { offset: 0, .. })));
+        assert_eq!(
+            check(b"]d201003000101234550200300010123455").map_err(|error| error.to_string()),
+            Err("AI (02) at offset 19 must not stand beside AI (01)".into())
+        );
+        let message = check(b"250A\x1d0100300010123455").expect_err("21 is missing").to_string();
+        assert_eq!(message, "AI (250) at offset 0 needs beside it: 01 with 21, or 03 with 21, or 8006 with 21");
+    }
+
+    #[test]
+    fn reads_brackets_inside_values() {
+        let read = ElementString::parse_bracketed("(10)a\\(b)c(21)\\(01)").expect("escaped brackets are data");
+        assert_eq!(read.fields().collect::<Vec<_>>(), [("10", "a(b)c"), ("21", "(01)")]);
+        assert_eq!(ElementString::parse_bracketed(&read.to_string()), Ok(read));
+        assert_eq!(ElementString::parse_bracketed("(10)A(21"), Err(ElementError::Bracket { offset: 5 }));
+    }
+
+    #[test]
+    fn stays_quick_on_the_longest_repeating_message() {
+        let many = b"2001".repeat(LONGEST / 4);
+        assert!(ElementString::parse(&many).is_ok(), "the same value each time");
+    }
+
+    fn value(ai: &'static str) -> BoxedStrategy<(&'static str, String)> {
+        let values = match ai {
+            "01" => "[0-9]{13}".prop_map(|body| format!("{body}{}", check(&body))).boxed(),
+            "00" => "[0-9]{17}".prop_map(|body| format!("{body}{}", check(&body))).boxed(),
+            "17" => "[0-9]{2}(0[1-9]|1[0-2])(0[0-9]|1[0-9]|2[0-8])".boxed(),
+            "3103" => "[0-9]{6}".boxed(),
+            _ => "[!-\"%-?A-Z_a-z]{1,20}".boxed(),
+        };
+        values.prop_map(move |value| (ai, value)).boxed()
+    }
+
+    fn check(body: &str) -> char {
+        crate::domain::gs1::check_digit(body.as_bytes())
+    }
+
+    fn fields() -> impl Strategy<Value = Vec<(&'static str, String)>> {
+        let ais = vec!["01", "00", "17", "3103", "21", "10", "240", "99"];
+        let order = proptest::sample::subsequence(ais, 1..=8).prop_shuffle();
+        order.prop_flat_map(|ais| ais.into_iter().map(value).collect::<Vec<_>>())
+    }
+
+    proptest! {
+        #[test]
+        fn reads_back_what_it_builds(fields in fields()) {
+            let pairs: Vec<(&str, &str)> = fields.iter().map(|(ai, value)| (*ai, value.as_str())).collect();
+            let built = ElementString::build(&pairs).expect("good fields");
+            let read = ElementString::parse(&built).expect("what was built");
+            prop_assert_eq!(read.fields().collect::<Vec<_>>(), pairs);
+            prop_assert_eq!(read.message().as_bytes(), &built[..]);
+            prop_assert_eq!(ElementString::parse_bracketed(&read.to_string()), Ok(read));
+        }
+
+        #[test]
+        fn never_panics_on_any_bytes(bytes in any::<Vec<u8>>(), like in "(\\]d2)?([0-9]{2,4}|[!-~\u{1d}]{1,9}){1,6}") {
+            for bytes in [&bytes[..], like.as_bytes()] {
+                let Ok(read) = ElementString::parse(bytes) else { continue };
+                let _ = (read.check_associations(), read.to_string());
+                let pairs: Vec<_> = read.fields().collect();
+                let built = ElementString::build(&pairs).expect("what was read");
+                let again = ElementString::parse(&built).expect("what was built");
+                prop_assert_eq!(again.fields().collect::<Vec<_>>(), pairs);
+            }
+        }
+
+        #[test]
+        fn never_panics_on_any_brackets(text in "[()\\\\0-9A-Zé]{0,40}") {
+            let _ = ElementString::parse_bracketed(&text);
+        }
+    }
+}

@@ -228,6 +228,8 @@ fn form(what: &'static str, value: &str, allowed: &'static str) -> Gs1Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn gcp(length: u8) -> GcpLength {
@@ -299,5 +301,20 @@ mod tests {
         }
         assert!(parse_sscc_uri("urn:epc:id:sscc:030001.4123456789").is_err());
         assert!(parse_sscc_uri("urn:epc:id:sscc:030001412345678900").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn escapes_and_reads_back_any_serial_number(text in "[!-\"%-?A-Z_a-z]{1,20}", length in 6_u8..=12) {
+            prop_assert_eq!(unescape(&escape(&text)), Ok(text.clone()));
+            let uri = sgtin_uri(gtin("00300010123455"), serial(&text), gcp(length));
+            prop_assert_eq!(parse_sgtin_uri(&uri), Ok((gtin("00300010123455"), serial(&text), gcp(length))));
+        }
+
+        #[test]
+        fn never_panics_on_any_text(text in any::<String>(), like in "[.%0-9A-Zé]{0,30}") {
+            let _ = (unescape(&text), parse_sgtin_uri(&text), parse_sscc_uri(&text));
+            let _ = (unescape(&like), parse_sgtin_uri(&format!("{SGTIN}{like}")), parse_sscc_uri(&format!("{SSCC}{like}")));
+        }
     }
 }
