@@ -8,6 +8,7 @@ use crate::domain::gs1::{Gs1Error, require_digits, shown};
 use crate::domain::text::Text;
 
 /// AI (17) as a full date. `day` 0 means that none was given, and stays 0 on the pack.
+/// Ordered by year, month and day as given; compare [`Expiry::to_iso_date`] where day 0 has to count as the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Expiry {
     year: u16,
