@@ -1,3 +1,4 @@
 //! Sealgate.
 
+pub mod device;
 pub mod domain;
