@@ -241,5 +241,5 @@ impl Lane {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "demo"))]
 mod tests;

@@ -376,3 +376,6 @@ impl Lane {
         Ok(None)
     }
 }
+
+#[cfg(all(test, feature = "demo"))]
+mod tests;
