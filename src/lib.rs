@@ -1,5 +1,6 @@
 //! Sealgate.
 
+pub mod device;
 pub mod domain;
 pub mod engine;
 pub mod wire;
