@@ -1,5 +1,6 @@
 //! Sealgate.
 
+pub mod config;
 pub mod device;
 pub mod domain;
 pub mod engine;

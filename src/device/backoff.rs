@@ -7,9 +7,7 @@ use crate::domain::tag::DeviceId;
 
 /// The wait before attempt number `attempt` (0 = the first repetition): between half of and the whole doubled time.
 pub(super) fn wait(min: Duration, max: Duration, device: DeviceId, attempt: u32) -> Duration {
-    let doubled = min
-        .saturating_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX))
-        .clamp(min, max.max(min));
+    let doubled = min.saturating_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX)).clamp(min, max.max(min));
     let half = doubled / 2;
     let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
     half + Duration::from_micros(noise(device, attempt) % spread.saturating_add(1))
@@ -44,9 +42,7 @@ mod tests {
 
     #[test]
     fn devices_do_not_come_back_in_step() {
-        let waits: std::collections::BTreeSet<_> = (0..32)
-            .map(|device| wait(MIN, MAX, DeviceId(device), 6))
-            .collect();
+        let waits: std::collections::BTreeSet<_> = (0..32).map(|device| wait(MIN, MAX, DeviceId(device), 6)).collect();
         assert!(waits.len() >= 30);
     }
 }

@@ -85,9 +85,7 @@ pub struct User {
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -147,15 +145,7 @@ pub struct Binding {
 impl Binding {
     /// A plain value: no scale, no wrap, not split, in the link's byte order.
     pub fn new(tag: Tag, address: Address, value: ValueType) -> Self {
-        Self {
-            tag,
-            address,
-            value,
-            scale: None,
-            wrap: None,
-            split: None,
-            byte_order: None,
-        }
+        Self { tag, address, value, scale: None, wrap: None, split: None, byte_order: None }
     }
 }
 
@@ -305,9 +295,7 @@ impl Number {
     pub fn is_float(self) -> bool {
         match self {
             Number::F32 | Number::F64 => true,
-            Number::U16 | Number::I16 | Number::U32 | Number::I32 | Number::U64 | Number::I64 => {
-                false
-            }
+            Number::U16 | Number::I16 | Number::U32 | Number::I32 | Number::U64 | Number::I64 => false,
         }
     }
 
@@ -337,10 +325,7 @@ impl ValueType {
 
     pub fn is_array(self) -> bool {
         match self {
-            ValueType::Bool
-            | ValueType::Number(_)
-            | ValueType::Text { .. }
-            | ValueType::Bytes { .. } => false,
+            ValueType::Bool | ValueType::Number(_) | ValueType::Text { .. } | ValueType::Bytes { .. } => false,
             ValueType::Ints { .. } | ValueType::Millis { .. } | ValueType::Texts { .. } => true,
         }
     }

@@ -1,8 +1,7 @@
 //! The character sets of GS1 values (GenSpecs 7.11): one table, one look per byte.
 
 /// What stands in messages for CSET 82.
-pub(crate) const CSET_82: &str =
-    "A-Z a-z 0-9 and ! \" % & ' ( ) * + , - . / : ; < = > ? _ (GS1 CSET 82)";
+pub(crate) const CSET_82: &str = "A-Z a-z 0-9 and ! \" % & ' ( ) * + , - . / : ; < = > ? _ (GS1 CSET 82)";
 
 /// The sets that components of AI values are made of, named as in the dictionary: N, X, Y, Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +27,7 @@ impl Charset {
     }
 
     pub fn contains(self, byte: u8) -> bool {
-        SETS.get(usize::from(byte))
-            .is_some_and(|sets| sets & self.bit() != 0)
+        SETS.get(usize::from(byte)).is_some_and(|sets| sets & self.bit() != 0)
     }
 
     pub fn contains_char(self, character: char) -> bool {
@@ -62,18 +60,9 @@ static SETS: [u8; 256] = sets();
 const fn sets() -> [u8; 256] {
     const MEMBERS: [(u8, &[u8]); 4] = [
         (Charset::Digits.bit(), b"0123456789"),
-        (
-            Charset::Cset82.bit(),
-            b"!\"%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
-        ),
-        (
-            Charset::Cset39.bit(),
-            b"#-/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-        ),
-        (
-            Charset::Cset64.bit(),
-            b"-0123456789=ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
-        ),
+        (Charset::Cset82.bit(), b"!\"%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"),
+        (Charset::Cset39.bit(), b"#-/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+        (Charset::Cset64.bit(), b"-0123456789=ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"),
     ];
     let mut table = [0; 256];
     let mut set = 0;
@@ -105,12 +94,7 @@ mod tests {
     #[test]
     fn keeps_separators_spaces_and_controls_out_of_every_set() {
         for byte in [0, 0x1d, b' ', b'^', b'\\', b'~', 0x80, 0xff] {
-            for set in [
-                Charset::Digits,
-                Charset::Cset82,
-                Charset::Cset39,
-                Charset::Cset64,
-            ] {
+            for set in [Charset::Digits, Charset::Cset82, Charset::Cset39, Charset::Cset64] {
                 assert!(!set.contains(byte), "{byte:#x} in {set:?}");
             }
         }

@@ -30,11 +30,7 @@ impl Expiry {
             return Err(refusal("month", 6, "01 to 12"));
         };
         if day > last {
-            return Err(refusal(
-                "day",
-                9,
-                "a day of that month, or 00 where none is given",
-            ));
+            return Err(refusal("day", 9, "a day of that month, or 00 where none is given"));
         }
         Ok(Self { year, month, day })
     }
@@ -48,9 +44,7 @@ impl Expiry {
             allowed: "YYYY-MM-DD, or YYYY-MM-00 or YYYY-MM where no day is given",
         };
         let mut parts = text.split('-');
-        let (Some(year), Some(month), day, None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let (Some(year), Some(month), day, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
             return Err(form());
         };
         let day = day.unwrap_or("00");
@@ -65,11 +59,7 @@ impl Expiry {
     /// Reads YYMMDD with the century window of GenSpecs 7.12, which moves with the current year.
     pub fn from_yymmdd(text: &str, current_year: u16) -> Result<Self, Gs1Error> {
         require_digits("date", text)?;
-        let form = || Gs1Error::Length {
-            what: "date",
-            value: shown(text),
-            allowed: "6 digits, YYMMDD",
-        };
+        let form = || Gs1Error::Length { what: "date", value: shown(text), allowed: "6 digits, YYMMDD" };
         if text.len() != 6 {
             return Err(form());
         }
@@ -143,11 +133,7 @@ fn full_year(yy: u16, current_year: u16) -> u16 {
 
 /// Digits only: `u16::from_str` alone would take a plus sign.
 pub(crate) fn decimal(text: &str) -> Option<u16> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().ok()
-    } else {
-        None
-    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 /// Out of range stays out of range: 255 is no month and no day.

@@ -6,9 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::domain::charset::Charset;
-use crate::domain::gs1::{
-    GcpLength, Gs1Error, Gtin, Lot, SerialNumber, Sscc, check_digit, require_digits, shown,
-};
+use crate::domain::gs1::{GcpLength, Gs1Error, Gtin, Lot, SerialNumber, Sscc, check_digit, require_digits, shown};
 
 pub const SGTIN: &str = "urn:epc:id:sgtin:";
 pub const SSCC: &str = "urn:epc:id:sscc:";
@@ -123,12 +121,8 @@ pub fn escape(value: &str) -> String {
 /// one object has one URI.
 pub fn unescape(escaped: &str) -> Result<String, Gs1Error> {
     const ALLOWED: &str = "%22 %25 %26 %2F %3C %3E %3F for \" % & / < > ?, other characters of GS1 CSET 82 as they are";
-    let refusal = |position| Gs1Error::Form {
-        what: "part of an EPC URI",
-        value: shown(escaped),
-        position,
-        allowed: ALLOWED,
-    };
+    let refusal =
+        |position| Gs1Error::Form { what: "part of an EPC URI", value: shown(escaped), position, allowed: ALLOWED };
     let mut value = String::with_capacity(escaped.len());
     let mut rest = escaped.char_indices();
     while let Some((at, character)) = rest.next() {
@@ -137,12 +131,9 @@ pub fn unescape(escaped: &str) -> Result<String, Gs1Error> {
             '%' => {
                 let hex = escaped.get(position..position.saturating_add(2));
                 rest.nth(1);
-                hex.and_then(hex_byte)
-                    .map(char::from)
-                    .filter(|found| is_escaped(*found))
+                hex.and_then(hex_byte).map(char::from).filter(|found| is_escaped(*found))
             }
-            _ => Some(character)
-                .filter(|found| !is_escaped(*found) && Charset::Cset82.contains_char(*found)),
+            _ => Some(character).filter(|found| !is_escaped(*found) && Charset::Cset82.contains_char(*found)),
         };
         value.push(plain.ok_or_else(|| refusal(position))?);
     }
@@ -155,11 +146,7 @@ fn is_escaped(character: char) -> bool {
 
 /// Two hexadecimal digits, upper or lower case; `from_str_radix` alone would take a sign.
 fn hex_byte(text: &str) -> Option<u8> {
-    if text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        u8::from_str_radix(text, 16).ok()
-    } else {
-        None
-    }
+    if text.bytes().all(|byte| byte.is_ascii_hexdigit()) { u8::from_str_radix(text, 16).ok() } else { None }
 }
 
 fn escape_into(uri: &mut String, value: &str) {
@@ -225,12 +212,8 @@ fn join_key(
 ) -> Result<(String, GcpLength), Gs1Error> {
     require_digits(what, prefix)?;
     require_digits(what, reference)?;
-    let gcp = u8::try_from(prefix.len())
-        .map_err(|_| form(what, uri, allowed))
-        .and_then(GcpLength::new)?;
-    let (indicator, rest) = reference
-        .split_at_checked(1)
-        .ok_or_else(|| form(what, uri, allowed))?;
+    let gcp = u8::try_from(prefix.len()).map_err(|_| form(what, uri, allowed)).and_then(GcpLength::new)?;
+    let (indicator, rest) = reference.split_at_checked(1).ok_or_else(|| form(what, uri, allowed))?;
     let mut key = [indicator, prefix, rest].concat();
     if key.len() != total {
         return Err(form(what, uri, allowed));
@@ -240,12 +223,7 @@ fn join_key(
 }
 
 fn form(what: &'static str, value: &str, allowed: &'static str) -> Gs1Error {
-    Gs1Error::Form {
-        what,
-        value: shown(value),
-        position: 1,
-        allowed,
-    }
+    Gs1Error::Form { what, value: shown(value), position: 1, allowed }
 }
 
 #[cfg(test)]
@@ -267,43 +245,22 @@ mod tests {
     #[test]
     fn writes_the_worked_examples_of_the_standard() {
         let unit = gtin("00300010123455");
-        assert_eq!(
-            sgtin_uri(unit, serial("11"), gcp(6)),
-            "urn:epc:id:sgtin:030001.0012345.11"
-        );
-        assert_eq!(
-            sgtin_prefix(gtin("10300010123452"), gcp(6)),
-            "urn:epc:id:sgtin:030001.1012345."
-        );
+        assert_eq!(sgtin_uri(unit, serial("11"), gcp(6)), "urn:epc:id:sgtin:030001.0012345.11");
+        assert_eq!(sgtin_prefix(gtin("10300010123452"), gcp(6)), "urn:epc:id:sgtin:030001.1012345.");
         let sscc = Sscc::new("403000112345678901").expect("a good SSCC");
         assert_eq!(sscc_uri(sscc, gcp(6)), "urn:epc:id:sscc:030001.41234567890");
         let lot = Lot::new("A123").expect("a good lot");
-        assert_eq!(
-            lgtin_uri(unit, lot, gcp(6)),
-            "urn:epc:class:lgtin:030001.0012345.A123"
-        );
-        assert_eq!(
-            sgtin_pattern(unit, gcp(6)),
-            "urn:epc:idpat:sgtin:030001.0012345.*"
-        );
+        assert_eq!(lgtin_uri(unit, lot, gcp(6)), "urn:epc:class:lgtin:030001.0012345.A123");
+        assert_eq!(sgtin_pattern(unit, gcp(6)), "urn:epc:idpat:sgtin:030001.0012345.*");
     }
 
     #[test]
     fn writes_canonical_digital_links() {
         let unit = gtin("00300010123455");
-        assert_eq!(
-            sgtin_digital_link(unit, serial("a+b/c")),
-            "https://id.gs1.org/01/00300010123455/21/a%2Bb%2Fc"
-        );
+        assert_eq!(sgtin_digital_link(unit, serial("a+b/c")), "https://id.gs1.org/01/00300010123455/21/a%2Bb%2Fc");
         let sscc = Sscc::new("403000112345678901").expect("a good SSCC");
-        assert_eq!(
-            sscc_digital_link(sscc),
-            "https://id.gs1.org/00/403000112345678901"
-        );
-        assert_eq!(
-            gtin_digital_link(unit),
-            "https://id.gs1.org/01/00300010123455"
-        );
+        assert_eq!(sscc_digital_link(sscc), "https://id.gs1.org/00/403000112345678901");
+        assert_eq!(gtin_digital_link(unit), "https://id.gs1.org/01/00300010123455");
     }
 
     #[test]
@@ -313,11 +270,7 @@ mod tests {
         for length in 6..=12 {
             for text in ["1", "'OR'1'='1'--", "../../etc/passwd", "a+b/c", "%\"&<>?"] {
                 let uri = sgtin_uri(unit, serial(text), gcp(length));
-                assert_eq!(
-                    parse_sgtin_uri(&uri),
-                    Ok((unit, serial(text), gcp(length))),
-                    "{uri}"
-                );
+                assert_eq!(parse_sgtin_uri(&uri), Ok((unit, serial(text), gcp(length))), "{uri}");
             }
             let uri = sscc_uri(sscc, gcp(length));
             assert_eq!(parse_sscc_uri(&uri), Ok((sscc, gcp(length))), "{uri}");

@@ -78,9 +78,7 @@ impl Gtin {
         }
         require_check_digit(WHAT, digits)?;
         let padded = Text::new(&format!("{digits:0>14}"));
-        padded
-            .map(Self)
-            .ok_or_else(|| length(WHAT, digits, "8, 12, 13 or 14 digits"))
+        padded.map(Self).ok_or_else(|| length(WHAT, digits, "8, 12, 13 or 14 digits"))
     }
 
     pub fn as_str(&self) -> &str {
@@ -92,9 +90,7 @@ impl Sscc {
     pub fn new(digits: &str) -> Result<Self, Gs1Error> {
         const WHAT: &str = "SSCC";
         require_digits(WHAT, digits)?;
-        let text = Text::new(digits)
-            .filter(|_| digits.len() == 18)
-            .ok_or_else(|| length(WHAT, digits, "18 digits"))?;
+        let text = Text::new(digits).filter(|_| digits.len() == 18).ok_or_else(|| length(WHAT, digits, "18 digits"))?;
         require_check_digit(WHAT, digits)?;
         Ok(Self(text))
     }
@@ -176,14 +172,10 @@ impl GcpLength {
 /// The GS1 check digit of `body`, the digits before it (GenSpecs 7.9.1): from the right, weights 3 and 1 in turn.
 /// Every byte of `body` must be a digit.
 pub(crate) fn check_digit(body: &[u8]) -> char {
-    let sum =
-        body.iter()
-            .rev()
-            .zip([3_u32, 1].into_iter().cycle())
-            .fold(0_u32, |sum, (byte, weight)| {
-                let digit = u32::from(byte.wrapping_sub(b'0'));
-                sum.wrapping_add(digit.wrapping_mul(weight))
-            });
+    let sum = body.iter().rev().zip([3_u32, 1].into_iter().cycle()).fold(0_u32, |sum, (byte, weight)| {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        sum.wrapping_add(digit.wrapping_mul(weight))
+    });
     let digit = 10_u32.wrapping_sub(sum % 10) % 10;
     char::from_digit(digit, 10).unwrap_or('0')
 }
@@ -194,11 +186,7 @@ pub(crate) fn shown(value: &str) -> String {
 }
 
 fn length(what: &'static str, value: &str, allowed: &'static str) -> Gs1Error {
-    Gs1Error::Length {
-        what,
-        value: shown(value),
-        allowed,
-    }
+    Gs1Error::Length { what, value: shown(value), allowed }
 }
 
 /// Refuses the first character that is not of `charset`.
@@ -208,19 +196,9 @@ pub(crate) fn require(
     value: &str,
     allowed: &'static str,
 ) -> Result<(), Gs1Error> {
-    match value
-        .chars()
-        .zip(1..)
-        .find(|(found, _)| !charset.contains_char(*found))
-    {
+    match value.chars().zip(1..).find(|(found, _)| !charset.contains_char(*found)) {
         None => Ok(()),
-        Some((found, position)) => Err(Gs1Error::Character {
-            what,
-            value: shown(value),
-            position,
-            found,
-            allowed,
-        }),
+        Some((found, position)) => Err(Gs1Error::Character { what, value: shown(value), position, found, allowed }),
     }
 }
 
@@ -236,20 +214,12 @@ fn require_check_digit(what: &'static str, digits: &str) -> Result<(), Gs1Error>
     if found == expected {
         return Ok(());
     }
-    Err(Gs1Error::CheckDigit {
-        what,
-        value: shown(digits),
-        position: digits.len(),
-        found,
-        expected,
-    })
+    Err(Gs1Error::CheckDigit { what, value: shown(digits), position: digits.len(), found, expected })
 }
 
 fn short_text(what: &'static str, text: &str) -> Result<Text<20>, Gs1Error> {
     require(Charset::Cset82, what, text, charset::CSET_82)?;
-    Text::new(text)
-        .filter(|short| !short.is_empty())
-        .ok_or_else(|| length(what, text, "1 to 20 characters"))
+    Text::new(text).filter(|short| !short.is_empty()).ok_or_else(|| length(what, text, "1 to 20 characters"))
 }
 
 macro_rules! display_as_text {
@@ -267,55 +237,22 @@ display_as_text!(Gtin, Sscc, SerialNumber, Lot);
 impl fmt::Display for Gs1Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Gs1Error::Length {
-                what,
-                value,
-                allowed,
-            } => {
-                write!(
-                    f,
-                    "{what} {value:?} is {} characters long; allowed: {allowed}",
-                    value.chars().count()
-                )
+            Gs1Error::Length { what, value, allowed } => {
+                write!(f, "{what} {value:?} is {} characters long; allowed: {allowed}", value.chars().count())
             }
-            Gs1Error::Character {
-                what,
-                value,
-                position,
-                found,
-                allowed,
-            } => write!(
-                f,
-                "{what} {value:?} has {found:?} at position {position}; allowed: {allowed}"
-            ),
-            Gs1Error::CheckDigit {
-                what,
-                value,
-                position,
-                found,
-                expected,
-            } => write!(
+            Gs1Error::Character { what, value, position, found, allowed } => {
+                write!(f, "{what} {value:?} has {found:?} at position {position}; allowed: {allowed}")
+            }
+            Gs1Error::CheckDigit { what, value, position, found, expected } => write!(
                 f,
                 "{what} {value:?} ends in check digit {found} at position {position}; the other digits ask for {expected}"
             ),
-            Gs1Error::Range {
-                what,
-                value,
-                position,
-                allowed,
-            } => write!(
-                f,
-                "{what} is out of range in {value:?} at position {position}; allowed: {allowed}"
-            ),
-            Gs1Error::Form {
-                what,
-                value,
-                position,
-                allowed,
-            } => write!(
-                f,
-                "{value:?} is not a {what} from position {position} on; allowed: {allowed}"
-            ),
+            Gs1Error::Range { what, value, position, allowed } => {
+                write!(f, "{what} is out of range in {value:?} at position {position}; allowed: {allowed}")
+            }
+            Gs1Error::Form { what, value, position, allowed } => {
+                write!(f, "{value:?} is not a {what} from position {position} on; allowed: {allowed}")
+            }
         }
     }
 }

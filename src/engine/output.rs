@@ -23,12 +23,7 @@ pub enum Restraint {
     /// `run_permit` off.
     Hold { station: StationId },
     /// Deny ends the request `seq`; `reason` is the code shown at the machine.
-    Deny {
-        station: StationId,
-        device_epoch: u32,
-        seq: u64,
-        reason: u16,
-    },
+    Deny { station: StationId, device_epoch: u32, seq: u64, reason: u16 },
     /// No reply stands: the gate stays shut.
     Shut { station: StationId },
 }
@@ -41,32 +36,15 @@ pub enum Permit {
     /// `run_permit` on.
     Run { station: StationId },
     /// All results up to `seq` are recorded: the device may drop them.
-    AckResult {
-        station: StationId,
-        device_epoch: u32,
-        seq: u64,
-    },
+    AckResult { station: StationId, device_epoch: u32, seq: u64 },
     /// The record with this number may be printed.
-    Print {
-        station: StationId,
-        device_epoch: u32,
-        seq: u64,
-        data: Vec<u8>,
-    },
+    Print { station: StationId, device_epoch: u32, seq: u64, data: Vec<u8> },
     /// The request `seq` is recorded.
-    AckRequest {
-        station: StationId,
-        device_epoch: u32,
-        seq: u64,
-    },
+    AckRequest { station: StationId, device_epoch: u32, seq: u64 },
     /// The gate may move once.
     Close(ClosePermit),
     /// The result of request `seq` is recorded: the permit is withdrawn and the device may raise its next request.
-    Settle {
-        station: StationId,
-        device_epoch: u32,
-        seq: u64,
-    },
+    Settle { station: StationId, device_epoch: u32, seq: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -237,12 +237,8 @@ impl FailReason {
 }
 
 impl BatchState {
-    pub const ALL: &'static [BatchState] = &[
-        BatchState::Loaded,
-        BatchState::Running,
-        BatchState::Stopped,
-        BatchState::Closed,
-    ];
+    pub const ALL: &'static [BatchState] =
+        &[BatchState::Loaded, BatchState::Running, BatchState::Stopped, BatchState::Closed];
 
     /// The stable word, lower snake case.
     pub fn name(self) -> &'static str {
