@@ -41,6 +41,8 @@ pub(super) struct KindMap {
     pub(super) ends_ring: Option<Field<u16>>,
     pub(super) verdict_depth: Option<Field<u16>>,
     pub(super) tags: Vec<Field<Binding>>,
+    /// Tags with a section that could not be understood: reported there, and not missing as well.
+    pub(super) broken: Vec<Tag>,
 }
 
 const WORD_ORDERS: [(&str, WordOrder); 2] = [("high_first", WordOrder::HighFirst), ("low_first", WordOrder::LowFirst)];
@@ -110,10 +112,14 @@ fn kind_map(mut section: Section<'_>, addressing: Option<i64>) -> KindMap {
         ends_ring: section.number("ends_ring", 64..=COUNT_MAX),
         verdict_depth: section.number("verdict_depth", 1..=256),
         tags: Vec::new(),
+        broken: Vec::new(),
     };
     for (name, tag_section) in section.children() {
         match Tag::parse(&name.value) {
-            Some(tag) => map.tags.extend(binding(tag, tag_section, addressing)),
+            Some(tag) => match binding(tag, tag_section, addressing) {
+                Some(binding) => map.tags.push(binding),
+                None => map.broken.push(tag),
+            },
             None => {
                 let known = Tag::ALL.iter().map(|tag| tag.name());
                 let at = Place { value: String::new(), ..name.at };

@@ -253,9 +253,11 @@ fn required(problems: &Problems, station: &Placed<'_>) {
     }
     let maps = || station.parts.iter().map(|(_, map)| map);
     let carried: Vec<Tag> = maps().flat_map(KindMap::carried).map(|(tag, _)| tag).collect();
+    let broken: Vec<Tag> = maps().flat_map(|map| map.broken.iter().copied()).collect();
     let absent: Vec<&Field<Tag>> = maps().flat_map(|map| &map.absent).collect();
     for tag in Tag::required(station.kind) {
-        if !carried.contains(tag) && !absent.iter().any(|absent| absent.value == *tag) {
+        let known = carried.contains(tag) || broken.contains(tag);
+        if !known && !absent.iter().any(|absent| absent.value == *tag) {
             let says = format!("is mapped by no file of {}", station.file.at.key);
             problems.add(
                 missing_at(station, *tag).error(says).allowed(format!("a section for it, or absent = [\"{tag}\"]")),

@@ -130,8 +130,13 @@ impl fmt::Display for ConfigError {
             writeln!(f, "{problem}")?;
         }
         let of = |severity| self.problems.iter().filter(|problem| problem.severity == severity).count();
-        write!(f, "{} errors, {} warnings", of(Severity::Error), of(Severity::Warning))
+        let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+        write!(f, "{}, {}", counted(errors, "error"), counted(warnings, "warning"))
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 impl std::error::Error for ConfigError {}

@@ -143,7 +143,8 @@ pub(super) fn join(path: &str, key: &str) -> String {
 
 /// The known word at the smallest edit distance, where that is small against the length of what was written.
 fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let reach = (written.chars().count() / 3).max(1);
+    let length = written.chars().count();
+    let reach = if length < 4 { 1 } else { (length / 3).max(2) };
     known
         .into_iter()
         .map(|word| (distance(written, word), word))
@@ -189,6 +190,7 @@ mod tests {
         let known = ["poll_ms", "protocol", "port"];
         assert_eq!(nearest("pol_ms", known), Some("poll_ms"));
         assert_eq!(nearest("prot", known), Some("port"));
+        assert_eq!(nearest("xy", ["ab"]), None);
         assert_eq!(nearest("camera_brightness", known), None);
     }
 }

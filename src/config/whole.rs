@@ -331,9 +331,9 @@ const STANDARD: Registers =
 fn agree(problems: &Problems, first: &TagMap, other: &TagMap) {
     let says = format!("differs from {}, a map of the same device", first.at.file);
     if first.word_order.value != other.word_order.value {
-        problems.add(other.word_order.at.error(format!("word_order {says}")));
+        problems.add(other.word_order.at.error(says.clone()));
     }
     if first.byte_order.value != other.byte_order.value {
-        problems.add(other.byte_order.at.error(format!("byte_order {says}")));
+        problems.add(other.byte_order.at.error(says));
     }
 }

@@ -1,1 +1,3 @@
-//! Integration tests, one binary.
+//! The integration tests: one binary, so that the library is linked once.
+
+mod config;
