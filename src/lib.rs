@@ -50,9 +50,11 @@
 //!
 //! `tests/it/layers.rs` executes this table.
 
+pub mod cli;
 pub mod config;
 pub mod device;
 pub mod domain;
 pub mod engine;
+pub mod report;
 pub mod runtime;
 pub mod wire;
