@@ -1,3 +1,5 @@
 //! Sealgate.
 
 pub mod domain;
+#[cfg(feature = "demo")]
+pub mod sim;

@@ -47,12 +47,7 @@ pub enum Gate {
 }
 
 impl PackLevel {
-    pub const ALL: &'static [PackLevel] = &[
-        PackLevel::Unit,
-        PackLevel::Bundle,
-        PackLevel::Case,
-        PackLevel::Pallet,
-    ];
+    pub const ALL: &'static [PackLevel] = &[PackLevel::Unit, PackLevel::Bundle, PackLevel::Case, PackLevel::Pallet];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -142,8 +137,6 @@ impl Gate {
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [Gate::Seal, Gate::Release]
-            .into_iter()
-            .find(|gate| gate.name() == name)
+        [Gate::Seal, Gate::Release].into_iter().find(|gate| gate.name() == name)
     }
 }

@@ -209,9 +209,6 @@ impl StationKind {
     }
 
     pub fn parse(name: &str) -> Option<StationKind> {
-        StationKind::ALL
-            .iter()
-            .copied()
-            .find(|kind| kind.name() == name)
+        StationKind::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 }

@@ -19,9 +19,7 @@ impl<const N: usize> Text<N> {
     pub fn new(text: &str) -> Option<Self> {
         let len = u8::try_from(text.len()).ok()?;
         let mut bytes = [0; N];
-        bytes
-            .get_mut(..text.len())?
-            .copy_from_slice(text.as_bytes());
+        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
         Some(Self { len, bytes })
     }
 
@@ -37,10 +35,7 @@ impl<const N: usize> Text<N> {
 
 impl<const N: usize> Default for Text<N> {
     fn default() -> Self {
-        Self {
-            len: 0,
-            bytes: [0; N],
-        }
+        Self { len: 0, bytes: [0; N] }
     }
 }
 
@@ -80,10 +75,7 @@ mod tests {
 
     #[test]
     fn keeps_leading_zeros_and_refuses_what_does_not_fit() {
-        assert_eq!(
-            Text::<4>::new("0012").map(|t| t.as_str().to_owned()),
-            Some("0012".into())
-        );
+        assert_eq!(Text::<4>::new("0012").map(|t| t.as_str().to_owned()), Some("0012".into()));
         assert_eq!(Text::<4>::new("00123"), None);
     }
 
