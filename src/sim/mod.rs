@@ -9,8 +9,8 @@ pub mod camera;
 pub mod closer;
 pub mod codes;
 pub mod link;
-//MB
-//UA
+pub mod modbus_server;
+pub mod opcua_server;
 //OP
 pub mod physics;
 pub mod printer;
