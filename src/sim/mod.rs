@@ -11,7 +11,7 @@ pub mod codes;
 pub mod link;
 pub mod modbus_server;
 pub mod opcua_server;
-//OP
+pub mod operator;
 pub mod physics;
 pub mod printer;
 pub mod random;
@@ -19,7 +19,7 @@ pub mod rejector;
 pub mod settings;
 pub mod tags;
 pub mod truth;
-//WO
+pub mod world;
 
 #[cfg(test)]
 mod rehearsal;
