@@ -58,3 +58,5 @@ pub mod engine;
 pub mod report;
 pub mod runtime;
 pub mod wire;
+#[cfg(feature = "demo")]
+pub mod sim;
