@@ -37,10 +37,15 @@ struct Plc(Arc<Memory>);
 
 struct Memory {
     registers: Mutex<Vec<u16>>,
-    /// Requests in the order of their arrival: start, length, words written.
-    log: Mutex<Vec<(u16, u16, Option<Vec<u16>>)>>,
+    /// In the order of their arrival.
+    log: Mutex<Vec<Asked>>,
     /// Moves guard (register 0) and data (register 200) after every read of the guard, this often.
     restless: AtomicUsize,
+}
+
+enum Asked {
+    Read(u16),
+    Write(u16, Vec<u16>),
 }
 
 impl Plc {
@@ -58,11 +63,16 @@ impl Plc {
 
     fn written(&self) -> Vec<(u16, Vec<u16>)> {
         let log = self.0.log.lock().unwrap();
-        log.iter().filter_map(|(start, _, words)| Some((*start, words.clone()?))).collect()
+        let writes = log.iter().filter_map(|asked| match asked {
+            Asked::Read(_) => None,
+            Asked::Write(start, words) => Some((*start, words.clone())),
+        });
+        writes.collect()
     }
 
     fn reads_of(&self, start: u16) -> usize {
-        self.0.log.lock().unwrap().iter().filter(|(at, _, words)| *at == start && words.is_none()).count()
+        let log = self.0.log.lock().unwrap();
+        log.iter().filter(|asked| matches!(asked, Asked::Read(at) if *at == start)).count()
     }
 
     fn answer(&self, request: Request<'static>) -> Result<Response, ExceptionCode> {
@@ -70,7 +80,7 @@ impl Plc {
         let mut log = self.0.log.lock().unwrap();
         match request {
             Request::ReadHoldingRegisters(start, count) => {
-                log.push((start, count, None));
+                log.push(Asked::Read(start));
                 let range = usize::from(start)..usize::from(start + count);
                 let found = registers.get(range).ok_or(ExceptionCode::IllegalDataAddress)?.to_vec();
                 let left = self.0.restless.load(Ordering::Relaxed);
@@ -82,7 +92,7 @@ impl Plc {
                 Ok(Response::ReadHoldingRegisters(found))
             }
             Request::WriteMultipleRegisters(start, words) => {
-                log.push((start, words.len() as u16, Some(words.to_vec())));
+                log.push(Asked::Write(start, words.to_vec()));
                 let range = usize::from(start)..usize::from(start) + words.len();
                 registers.get_mut(range).ok_or(ExceptionCode::IllegalDataAddress)?.copy_from_slice(&words);
                 Ok(Response::WriteMultipleRegisters(start, words.len() as u16))

@@ -166,3 +166,47 @@ async fn open(
     let reader = FramedRead::new(reader, TcpCodec::new(options));
     Ok(StreamConnection::new(reader, writer, url))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::device::settings::{ReadMode, Security};
+
+    fn link(channel: Channel) -> OpcuaLink {
+        OpcuaLink {
+            url: "opc.tcp://10.0.0.7:4840/plc".to_owned(),
+            mode: ReadMode::Poll,
+            security: Security { channel, user: None },
+            pki_dir: PathBuf::new(),
+        }
+    }
+
+    fn offer(policy: SecurityPolicy, mode: MessageSecurityMode) -> EndpointDescription {
+        EndpointDescription::from(("opc.tcp://elsewhere:4840/", policy.to_uri(), mode))
+    }
+
+    #[test]
+    fn takes_the_security_that_was_asked_for_and_the_host_that_was_configured() {
+        let asked = Channel::Secure { policy: Policy::Aes256Sha256RsaPss, mode: MessageMode::Sign };
+        let offers = vec![
+            offer(SecurityPolicy::None, MessageSecurityMode::None),
+            offer(SecurityPolicy::Aes256Sha256RsaPss, MessageSecurityMode::Sign),
+        ];
+        let endpoint = choose(&link(asked), offers).unwrap();
+        assert_eq!(endpoint.security_mode, MessageSecurityMode::Sign);
+        assert_eq!(endpoint.endpoint_url.as_ref(), "opc.tcp://10.0.0.7:4840/plc");
+    }
+
+    #[test]
+    fn refuses_a_server_that_offers_only_less() {
+        let asked = Channel::Secure { policy: Policy::Basic256Sha256, mode: MessageMode::SignAndEncrypt };
+        let offers = vec![
+            offer(SecurityPolicy::None, MessageSecurityMode::None),
+            offer(SecurityPolicy::Basic256Sha256, MessageSecurityMode::Sign),
+        ];
+        let error = choose(&link(asked), offers).unwrap_err().to_string();
+        assert!(error.contains("Basic256Sha256/Sign, not Basic256Sha256/SignAndEncrypt"), "{error}");
+    }
+}
