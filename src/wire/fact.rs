@@ -102,14 +102,16 @@ macro_rules! fact_kinds {
 fact_kinds! {
     LineStarted "line_started" { version "version", config_sha256 "config_sha256", clean "clean" }
     LineStopped "line_stopped" {}
-    StationJoined "station_joined" { station "station", device_epoch "device_epoch", epoch "epoch", reset "reset" }
+    StationJoined "station_joined" {
+        station "station", kind "kind", device_epoch "device_epoch", epoch "epoch", reset "reset",
+    }
     StationLost "station_lost" { station "station", cause "cause" }
     StationFaulted "station_faulted" { station "station", code "code" }
     AlarmRaised "alarm_raised" { alarm "alarm", kind "alarm_kind", station "station", detail "detail" }
     AlarmAcknowledged "alarm_acknowledged" { alarm "alarm" }
 
     BatchLoaded "batch_loaded" { sheet "", serial_count "serial_count", serials_sha256 "serials_sha256" }
-    BatchStarted "batch_started" { bin "bin" }
+    BatchStarted "batch_started" { bin "bin", track "track" }
     BatchStopped "batch_stopped" { bin "bin" }
     BatchCloseRefused "batch_close_refused" { differences "differences" }
     BatchClosed "batch_closed" { opened_seq "opened_seq", counts "counts" }
