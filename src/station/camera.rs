@@ -278,3 +278,236 @@ impl<'a> Element<'a> {
         (0..=GRADE_MAX_MILLI).contains(&milli).then_some(milli)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tag::{Reading, StationKind};
+    use crate::station::script::{STATION, Script, bad, number, reading, settings, text, uncertain, values};
+
+    fn shown(seq: i64, code: &[u8], track: i64) -> Vec<Reading> {
+        vec![number(Tag::Seq, seq), text(Tag::Code, code), number(Tag::Track, track)]
+    }
+
+    fn result(seq: u64, read: Read, track: u64) -> Observed {
+        Observed::Result(CameraResult { seq, track: Some(track), read, grade_milli: None })
+    }
+
+    fn code(bytes: &[u8]) -> Read {
+        Read::Code(bytes.to_vec())
+    }
+
+    fn joined() -> Script {
+        let mut script = Script::new(settings(StationKind::Camera), Cursor::default());
+        assert_eq!(script.join(7, &shown(0, b"", 0)), []);
+        script
+    }
+
+    /// A ring of four as the device holds it.
+    fn ring(seq: i64, slots: [(&[u8], i64); 4]) -> Vec<Reading> {
+        vec![
+            number(Tag::Seq, seq),
+            reading(Tag::Code, TagValue::Texts(slots.iter().map(|slot| slot.0.to_vec()).collect())),
+            reading(Tag::Track, TagValue::Ints(slots.iter().map(|slot| slot.1).collect())),
+        ]
+    }
+
+    fn ringed(cursor: Cursor) -> Script {
+        let mut four = settings(StationKind::Camera);
+        four.ring = 4;
+        Script::new(four, cursor)
+    }
+
+    fn known(last_seq: u64) -> Cursor {
+        Cursor { device_epoch: 7, last_seq, ..Cursor::default() }
+    }
+
+    const EMPTY: (&[u8], i64) = (b"", 0);
+
+    #[test]
+    fn tells_a_result_once_however_often_it_is_shown() {
+        let mut script = joined();
+        assert_eq!(script.said(&shown(1, b"A", 11)), [result(1, code(b"A"), 11)]);
+        assert_eq!(script.said(&shown(1, b"A", 11)), []);
+        script.reconnect();
+        assert_eq!(script.join(7, &shown(1, b"A", 11)), []);
+        assert_eq!(script.said(&shown(2, b"", 12)), [result(2, Read::NoRead, 12)]);
+    }
+
+    #[test]
+    fn the_same_number_with_other_bytes_is_changed_once() {
+        let mut script = joined();
+        script.said(&shown(1, b"A", 11));
+        assert_eq!(script.said(&shown(1, b"B", 11)), [result(1, Read::Changed, 11)]);
+        assert_eq!(script.said(&shown(1, b"C", 11)), []);
+        script.said(&shown(2, b"A", 12));
+        assert_eq!(
+            script.said(&shown(2, b"A", 13)),
+            [result(2, Read::Changed, 12)],
+            "the unit that was told of is the one in doubt"
+        );
+    }
+
+    #[test]
+    fn a_jump_tells_the_missed_numbers_first() {
+        let mut script = joined();
+        script.said(&shown(1, b"A", 11));
+        assert_eq!(
+            script.said(&shown(5, b"B", 15)),
+            [Observed::ResultsMissed { from: 2, to: 4 }, result(5, code(b"B"), 15)]
+        );
+    }
+
+    #[test]
+    fn numbers_missed_while_we_were_away_are_told_after_a_restart_and_after_a_reset() {
+        let mut script = Script::new(settings(StationKind::Camera), known(3));
+        assert_eq!(
+            script.join(7, &shown(6, b"B", 16)),
+            [Observed::ResultsMissed { from: 4, to: 5 }, result(6, code(b"B"), 16)]
+        );
+        let all = [shown(2, b"C", 3), vec![number(Tag::Epoch, 8)]].concat();
+        assert_eq!(
+            script.said(&all),
+            [
+                Observed::Joined { device_epoch: 8, reset: true },
+                Observed::ResultsMissed { from: 1, to: 1 },
+                result(2, code(b"C"), 3)
+            ]
+        );
+    }
+
+    #[test]
+    fn on_first_contact_only_what_stands_is_told() {
+        let mut script = Script::new(settings(StationKind::Camera), Cursor::default());
+        assert_eq!(script.join(7, &shown(900, b"A", 11)), [result(900, code(b"A"), 11)]);
+    }
+
+    #[test]
+    fn values_that_are_not_good_verify_nothing() {
+        for spoil in [bad, uncertain] {
+            let mut script = joined();
+            let all = [number(Tag::Seq, 1), spoil(text(Tag::Code, b"A")), number(Tag::Track, 11)];
+            assert_eq!(script.said(&all), [result(1, Read::NotGood, 11)]);
+            let all = [number(Tag::Seq, 2), text(Tag::Code, b"A"), spoil(number(Tag::Track, 11))];
+            let untracked = CameraResult { seq: 2, track: None, read: code(b"A"), grade_milli: None };
+            assert_eq!(script.said(&all), [Observed::Result(untracked)]);
+        }
+        let mut script = joined();
+        assert_eq!(
+            script.said(&[number(Tag::Seq, 1), number(Tag::Code, 5), number(Tag::Track, 11)]),
+            [result(1, Read::NotGood, 11)],
+            "a code is never a number"
+        );
+    }
+
+    #[test]
+    fn grades_are_decimals_or_letters_within_the_scale() {
+        let letter = |letter: &[u8]| TagValue::Bytes(letter.to_vec());
+        let mut script = joined();
+        let mut seq = 0;
+        for (value, grade) in [
+            (TagValue::Milli(3700), Some(3700)),
+            (TagValue::Milli(4001), None),
+            (TagValue::Milli(-1), None),
+            (TagValue::Int(4), Some(4000)),
+            (TagValue::Int(i64::MAX), None),
+            (letter(b"A"), Some(4000)),
+            (letter(b"d"), Some(1000)),
+            (letter(b"F"), Some(0)),
+            (letter(b"E"), None),
+            (letter(b""), None),
+        ] {
+            seq += 1;
+            let all = [shown(seq, b"A", 10 + seq), vec![reading(Tag::Grade, value.clone())]].concat();
+            let out = script.said(&all);
+            let Some(Observed::Result(result)) = out.first() else { panic!("{out:?}") };
+            assert_eq!(result.grade_milli, grade, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn several_results_of_a_ring_come_in_the_order_of_their_numbers() {
+        let mut script = ringed(known(0));
+        assert_eq!(script.join(7, &ring(0, [EMPTY; 4])), []);
+        assert_eq!(
+            script.said(&ring(3, [EMPTY, (b"A", 12), (b"B", 11), (b"", 13)])),
+            [result(1, code(b"A"), 12), result(2, code(b"B"), 11), result(3, Read::NoRead, 13)]
+        );
+        assert_eq!(
+            script.said(&ring(5, [(b"D", 14), (b"E", 15), (b"B", 11), (b"", 13)])),
+            [result(4, code(b"D"), 14), result(5, code(b"E"), 15)]
+        );
+    }
+
+    #[test]
+    fn what_the_ring_lost_is_missed() {
+        let mut script = ringed(known(0));
+        script.join(7, &ring(0, [EMPTY; 4]));
+        let out = script.said(&ring(7, [(b"D", 14), (b"E", 15), (b"F", 16), (b"G", 17)]));
+        assert_eq!(out.first(), Some(&Observed::ResultsMissed { from: 1, to: 3 }));
+        assert_eq!(out.len(), 5);
+        assert_eq!(out.get(1), Some(&result(4, code(b"D"), 14)));
+    }
+
+    #[test]
+    fn an_overrun_ring_still_holds_the_old_results_and_lost_the_new_ones() {
+        let mut script = ringed(known(0));
+        script.join(7, &ring(0, [EMPTY; 4]));
+        let full = [(&b"D"[..], 14), (b"A", 11), (b"B", 12), (b"C", 13)];
+        script.permit(Permit::AckResult { station: STATION, device_epoch: 7, seq: 0 });
+        let overrun = [ring(6, full), vec![reading(Tag::Overrun, TagValue::Bool(true))]].concat();
+        let out = script.said(&overrun);
+        assert_eq!(out.len(), 5, "{out:?}");
+        assert_eq!(out.first(), Some(&result(1, code(b"A"), 11)));
+        assert_eq!(out.last(), Some(&Observed::ResultsMissed { from: 5, to: 6 }));
+    }
+
+    #[test]
+    fn a_slot_left_over_from_the_lap_before_is_missed_when_the_overrun_was_cleared_unseen() {
+        let mut script = ringed(known(0));
+        script.join(7, &ring(0, [EMPTY; 4]));
+        let full = [(&b"D"[..], 14), (b"A", 11), (b"B", 12), (b"C", 13)];
+        assert_eq!(script.said(&ring(4, full)).len(), 4);
+        assert_eq!(script.said(&ring(6, full)), [Observed::ResultsMissed { from: 5, to: 6 }]);
+        let next = [(&b"D"[..], 14), (b"A", 11), (b"B", 12), (b"G", 17)];
+        assert_eq!(script.said(&ring(7, next)), [result(7, code(b"G"), 17)]);
+    }
+
+    #[test]
+    fn a_ring_of_the_wrong_length_is_not_good_and_one_not_yet_read_says_nothing() {
+        let mut script = ringed(known(0));
+        script.join(7, &ring(0, [EMPTY; 4]));
+        assert_eq!(script.said(&[number(Tag::Seq, 1)]), []);
+        let short = [
+            number(Tag::Seq, 1),
+            reading(Tag::Code, TagValue::Texts(vec![b"A".to_vec(); 3])),
+            reading(Tag::Track, TagValue::Ints(vec![1; 4])),
+        ];
+        assert_eq!(script.said(&short), [result(1, Read::NotGood, 1)]);
+    }
+
+    #[test]
+    fn results_that_stood_while_the_station_was_lost_are_told_when_it_joins() {
+        let mut script = joined();
+        script.pass_ms(1001);
+        script.tick();
+        assert_eq!(script.read(&shown(1, b"A", 11)).0, []);
+        let rejoined = Observed::Joined { device_epoch: 7, reset: false };
+        assert_eq!(script.said(&[]), [rejoined, result(1, code(b"A"), 11)]);
+        assert_eq!(script.said(&shown(1, b"A", 11)), []);
+    }
+
+    #[test]
+    fn numbers_and_tracks_go_on_across_their_wraps() {
+        let mut wrapping = settings(StationKind::Camera);
+        wrapping.wraps = vec![(Tag::Seq, 65_535), (Tag::Track, 32_767)];
+        let cursor = Cursor { device_epoch: 7, last_seq: 65_534, last_track: 32_766, ..Cursor::default() };
+        let mut script = Script::new(wrapping, cursor);
+        assert_eq!(script.join(7, &shown(65_535, b"A", 1)), [result(65_535, code(b"A"), 32_768)]);
+        assert_eq!(script.said(&shown(1, b"B", 32_767)), [result(65_536, code(b"B"), 32_767)]);
+        let ack = Permit::AckResult { station: STATION, device_epoch: 7, seq: 65_536 };
+        assert_eq!(script.permit(ack).iter().map(values).collect::<Vec<_>>(), [[(Tag::Ack, TagValue::Int(1))]]);
+        script.station.align_tracks(0);
+        assert_eq!(script.said(&shown(2, b"C", 1)), [result(65_537, code(b"C"), 1)], "the rejector started again");
+    }
+}

@@ -148,3 +148,175 @@ impl Link {
         writes.push(TagWrite { station: settings.id, values });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::tag::{StationKind, Tag, TagValue};
+    use crate::engine::input::{LostCause, Observed};
+    use crate::engine::output::{Permit, Restraint};
+    use crate::station::Cursor;
+    use crate::station::script::{STATION, Script, bad, number, settings, uncertain, values};
+
+    const KIND: StationKind = StationKind::Printer;
+
+    fn printer() -> Vec<crate::domain::tag::Reading> {
+        vec![number(Tag::PrintedSeq, 0), number(Tag::AcceptedSeq, 0)]
+    }
+
+    fn lost(cause: LostCause) -> Vec<Observed> {
+        vec![Observed::Lost { cause }]
+    }
+
+    #[test]
+    fn joins_when_the_heartbeat_moved_and_echoes_the_epoch_first() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        let epoch = number(Tag::Epoch, 7);
+        assert_eq!(script.show(&[epoch.clone(), number(Tag::PrintedSeq, 0), number(Tag::AcceptedSeq, 0)]).0, []);
+        let (out, writes) = script.show(&[epoch]);
+        assert_eq!(
+            out,
+            [Observed::Joined { device_epoch: 7, reset: true }, Observed::PrinterCounted { accepted: 0, printed: 0 }]
+        );
+        assert_eq!(writes.first().map(values), Some(vec![(Tag::EpochOut, TagValue::Int(7))]));
+    }
+
+    #[test]
+    fn the_same_epoch_after_a_restart_or_a_reconnection_is_no_reset() {
+        let mut script = Script::new(settings(KIND), Cursor { device_epoch: 7, ..Cursor::default() });
+        let first = |script: &mut Script| {
+            let all = [vec![number(Tag::Epoch, 7)], printer()].concat();
+            script.show(&all);
+            script.said(&all).first().cloned()
+        };
+        assert_eq!(first(&mut script), Some(Observed::Joined { device_epoch: 7, reset: false }));
+        assert_eq!(script.reconnect(), lost(LostCause::Device));
+        assert_eq!(first(&mut script), Some(Observed::Joined { device_epoch: 7, reset: false }));
+    }
+
+    #[test]
+    fn a_new_epoch_is_a_reset_without_a_loss() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.join(7, &printer());
+        let out = script.said(&[number(Tag::Epoch, 8)]);
+        assert_eq!(out.first(), Some(&Observed::Joined { device_epoch: 8, reset: true }));
+        assert_eq!(script.station.joined(), Some(8));
+    }
+
+    #[test]
+    fn epoch_zero_is_not_ready() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.join(7, &printer());
+        assert_eq!(script.said(&[number(Tag::Epoch, 0)]), lost(LostCause::Quality));
+        assert_eq!(script.said(&[number(Tag::Epoch, -1)]), []);
+        assert_eq!(
+            script.said(&[number(Tag::Epoch, 9)]).first(),
+            Some(&Observed::Joined { device_epoch: 9, reset: true })
+        );
+    }
+
+    #[test]
+    fn a_heartbeat_that_stands_still_loses_the_station_once_and_joins_it_when_it_moves() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.join(7, &printer());
+        script.pass_ms(1000);
+        assert_eq!(script.tick(), []);
+        script.pass_ms(1);
+        assert_eq!(script.tick(), lost(LostCause::Heartbeat));
+        assert_eq!(script.tick(), []);
+        assert_eq!(script.read(&printer()).0, []);
+        let out = script.said(&[]);
+        assert_eq!(out.first(), Some(&Observed::Joined { device_epoch: 7, reset: false }));
+    }
+
+    #[test]
+    fn values_that_are_not_good_lose_the_station() {
+        for reading in [
+            bad(number(Tag::Epoch, 7)),
+            uncertain(number(Tag::Epoch, 7)),
+            bad(number(Tag::Heartbeat, 99)),
+            bad(number(Tag::PrintedSeq, 0)),
+            bad(number(Tag::Fault, 0)),
+        ] {
+            let mut script = Script::new(settings(KIND), Cursor::default());
+            script.join(7, &printer());
+            assert_eq!(script.read(std::slice::from_ref(&reading)).0, lost(LostCause::Quality), "{reading:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_without_an_epoch_starts_one_of_ours_at_every_reconnection() {
+        let mut bare = settings(KIND);
+        bare.absent = vec![Tag::Epoch, Tag::EpochOut, Tag::Heartbeat];
+        let mut script = Script::new(bare, Cursor { device_epoch: 4, ..Cursor::default() });
+        let first = script.read(&printer()).0.first().cloned();
+        assert_eq!(first, Some(Observed::Joined { device_epoch: 5, reset: true }));
+        script.reconnect();
+        let (out, writes) = script.read(&printer());
+        assert_eq!(out.first(), Some(&Observed::Joined { device_epoch: 6, reset: true }));
+        assert_eq!(writes, []);
+    }
+
+    #[test]
+    fn a_counter_that_falls_is_a_doubt_until_the_epoch_changes_or_it_recovers() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.join(7, &[number(Tag::PrintedSeq, 5), number(Tag::AcceptedSeq, 5)]);
+        assert_eq!(script.said(&[number(Tag::PrintedSeq, 4)]), lost(LostCause::Quality));
+        assert_eq!(script.said(&[number(Tag::PrintedSeq, 4)]), []);
+        assert_eq!(
+            script.said(&[number(Tag::PrintedSeq, 6), number(Tag::AcceptedSeq, 6)]),
+            [Observed::Joined { device_epoch: 7, reset: false }, Observed::PrinterCounted { accepted: 6, printed: 6 }]
+        );
+        assert_eq!(
+            script.said(&[number(Tag::Epoch, 8), number(Tag::PrintedSeq, 0), number(Tag::AcceptedSeq, 0)]),
+            [Observed::Joined { device_epoch: 8, reset: true }, Observed::PrinterCounted { accepted: 0, printed: 0 }]
+        );
+    }
+
+    #[test]
+    fn our_heartbeat_changes_every_time_and_fits_sixteen_bits() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        let beat = |value| vec![(Tag::HeartbeatOut, TagValue::Int(value))];
+        assert_eq!(script.beat(0).iter().map(values).collect::<Vec<_>>(), [beat(1)]);
+        script.join(7, &printer());
+        let joined = |value| vec![(Tag::EpochOut, TagValue::Int(7)), (Tag::HeartbeatOut, TagValue::Int(value))];
+        assert_eq!(script.beat(65_534).iter().map(values).collect::<Vec<_>>(), [joined(65_535)]);
+        assert_eq!(script.beat(65_535).iter().map(values).collect::<Vec<_>>(), [joined(1)]);
+        script.station.disconnected(script.now, &mut Vec::new());
+        assert_eq!(script.beat(65_536), []);
+    }
+
+    #[test]
+    fn the_fault_word_is_told_after_every_join_and_on_change() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        let out = script.join(7, &[printer(), vec![number(Tag::Fault, 0)]].concat());
+        assert!(out.contains(&Observed::Faulted { code: 0 }));
+        assert_eq!(script.said(&[number(Tag::Fault, 2)]), [Observed::Faulted { code: 2 }]);
+        assert_eq!(script.said(&[number(Tag::Fault, 2)]), []);
+        assert_eq!(script.said(&[number(Tag::Fault, 0)]), [Observed::Faulted { code: 0 }]);
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_device_that_is_away_or_in_another_epoch() {
+        let print = |device_epoch| Permit::Print { station: STATION, device_epoch, seq: 1, data: b"x".to_vec() };
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        assert_eq!(script.permit(print(7)), []);
+        script.join(7, &printer());
+        assert_eq!(script.permit(print(6)), []);
+        assert_eq!(script.permit(print(7)).len(), 1);
+        let mut gate = Script::new(settings(StationKind::Rejector), Cursor::default());
+        let hold = Restraint::Hold { station: STATION };
+        assert_eq!(gate.restrain(hold.clone()).len(), 1, "the safe direction needs no joined station");
+        assert_eq!(gate.permit(Permit::Run { station: STATION }), []);
+        gate.station.disconnected(gate.now, &mut Vec::new());
+        assert_eq!(gate.restrain(hold), []);
+    }
+
+    #[test]
+    fn readings_that_outlive_their_session_are_left() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.join(7, &printer());
+        script.station.disconnected(script.now, &mut Vec::new());
+        assert_eq!(script.said(&printer()), []);
+        assert_eq!(script.said(&printer()), []);
+    }
+}

@@ -447,3 +447,199 @@ fn permit_address(permit: &Permit) -> (StationId, Option<u32>) {
         Permit::Close(close) => (close.station, Some(close.device_epoch)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::tag::Quality;
+    use crate::engine::input::Read;
+    use crate::engine::output::ClosePermit;
+    use crate::station::script::{STATION, Script, settings};
+
+    fn any_value() -> impl Strategy<Value = TagValue> {
+        let number = prop_oneof![0_i64..6, 0_i64..70_000, any::<i64>()];
+        let bytes = proptest::collection::vec(any::<u8>(), 0..6);
+        prop_oneof![
+            4 => number.clone().prop_map(TagValue::Int),
+            1 => any::<bool>().prop_map(TagValue::Bool),
+            1 => number.clone().prop_map(TagValue::Milli),
+            2 => bytes.clone().prop_map(TagValue::Bytes),
+            2 => proptest::collection::vec(number.clone(), 0..10).prop_map(TagValue::Ints),
+            1 => proptest::collection::vec(number, 0..6).prop_map(TagValue::Millis),
+            2 => proptest::collection::vec(bytes, 0..6).prop_map(TagValue::Texts),
+        ]
+    }
+
+    fn any_reading() -> impl Strategy<Value = Reading> {
+        let quality = prop_oneof![6 => Just(Quality::Good), 1 => Just(Quality::Uncertain(1)), 1 => any::<u32>().prop_map(Quality::Bad)];
+        let tag = prop_oneof![
+            1 => proptest::sample::select(Tag::ALL),
+            1 => proptest::sample::select(&[Tag::Seq, Tag::Code, Tag::Track, Tag::EndSeq, Tag::Ends, Tag::InCount][..]),
+        ];
+        (tag, any_value(), quality).prop_map(|(tag, value, quality)| Reading { tag, value, quality, source_us: None })
+    }
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Read(Vec<Reading>),
+        Say(u64),
+        Reconnect,
+        Wait(u64),
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            8 => proptest::collection::vec(any_reading(), 0..12).prop_map(Event::Read),
+            4 => prop_oneof![0_u64..8, any::<u64>()].prop_map(Event::Say),
+            1 => Just(Event::Reconnect),
+            1 => (0_u64..1500).prop_map(Event::Wait),
+        ]
+    }
+
+    fn any_settings(kind: StationKind) -> impl Strategy<Value = Settings> {
+        let wrap = prop_oneof![Just(4_u64), Just(65_535), Just(u64::MAX), Just(0)];
+        let wraps = proptest::collection::vec((proptest::sample::select(Tag::ALL), wrap), 0..8);
+        let absent = proptest::collection::vec(proptest::sample::select(Tag::ALL), 0..3);
+        (wraps, absent, 0_u16..5, 0_u16..5, 0_u16..3).prop_map(
+            move |(wraps, absent, ring, ends_ring, verdict_depth)| {
+                let base = settings(kind);
+                Settings { wraps, absent, ring, ends_ring, verdict_depth, ..base }
+            },
+        )
+    }
+
+    /// Every output there is, in the epoch that the station lives in.
+    fn say_everything(script: &mut Script, seq: u64) -> Vec<TagWrite> {
+        let (station, device_epoch) = (STATION, script.station.joined().unwrap_or(1));
+        let key = PassKey { rejector: station, device_epoch, track: seq };
+        let close =
+            ClosePermit { station, device_epoch, seq, token: 1, ttl_ms: 1, label: Vec::new(), until_mono_us: u64::MAX };
+        let mut writes = Vec::new();
+        for permit in [
+            Permit::Pass { key, until_mono_us: u64::MAX },
+            Permit::Run { station },
+            Permit::AckResult { station, device_epoch, seq },
+            Permit::Print { station, device_epoch, seq, data: Vec::new() },
+            Permit::Flush { station, device_epoch, flush: seq },
+            Permit::AckRequest { station, device_epoch, seq },
+            Permit::Close(close),
+            Permit::Settle { station, device_epoch, seq },
+        ] {
+            writes.extend(script.permit(permit));
+        }
+        for restraint in [
+            Restraint::Fail(key),
+            Restraint::Hold { station },
+            Restraint::Deny { station, device_epoch, seq, reason: 1 },
+            Restraint::Shut { station },
+        ] {
+            writes.extend(script.restrain(restraint));
+        }
+        writes
+    }
+
+    /// Whether a code that was told stood in a good tag of this read or an earlier one.
+    fn is_shown(code: &[u8], good_texts: &[Vec<u8>]) -> bool {
+        good_texts.iter().any(|text| text == code)
+    }
+
+    fn good_texts(readings: &[Reading]) -> Vec<Vec<u8>> {
+        let codes = readings.iter().filter(|reading| reading.tag == Tag::Code && reading.quality == Quality::Good);
+        codes
+            .flat_map(|reading| match &reading.value {
+                TagValue::Bytes(bytes) => vec![bytes.clone()],
+                TagValue::Texts(texts) => texts.clone(),
+                _ => Vec::new(),
+            })
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn survives_any_device(
+            (settings, events) in proptest::sample::select(StationKind::ALL)
+                .prop_flat_map(|kind| (any_settings(kind), proptest::collection::vec(any_event(), 1..40)))
+        ) {
+            let mut script = Script::new(settings, Cursor::default());
+            script.show(&[crate::station::script::number(Tag::Epoch, 1)]);
+            let mut shown = Vec::new();
+            for event in events {
+                match event {
+                    Event::Read(readings) => {
+                        shown.extend(good_texts(&readings));
+                        let (out, writes) = script.show(&readings);
+                        prop_assert!(out.is_empty() || script.station.joined().is_some() || out.len() == 1);
+                        prop_assert!(writes.is_empty() || script.station.joined().is_some());
+                        for observed in out {
+                            if let Observed::Result(result) = observed
+                                && let Read::Code(code) = &result.read
+                            {
+                                prop_assert!(is_shown(code, &shown), "{result:?} was never shown with good quality");
+                            }
+                        }
+                    }
+                    Event::Say(seq) => {
+                        for write in say_everything(&mut script, seq) {
+                            prop_assert!(write.values.iter().all(|(tag, _)| tag.access() == crate::domain::tag::Access::Write));
+                        }
+                        script.beat(1);
+                    }
+                    Event::Reconnect => { script.reconnect(); }
+                    Event::Wait(ms) => {
+                        script.pass_ms(ms);
+                        script.tick();
+                    }
+                }
+            }
+        }
+
+        /// A camera that behaves: whatever the poll misses, every number is told exactly once, as a result or as missed.
+        #[test]
+        fn every_result_number_is_told_exactly_once(steps in proptest::collection::vec(0_u64..9, 1..60), ring in 0_u16..9) {
+            let wrap = u64::from(ring.max(1)) * 5;
+            let mut ringed = settings(StationKind::Camera);
+            ringed.ring = ring;
+            ringed.wraps = vec![(Tag::Seq, wrap)];
+            let mut script = Script::new(ringed, Cursor { device_epoch: 1, ..Cursor::default() });
+            let (mut seq, mut told) = (0_u64, 0_u64);
+            for step in std::iter::repeat_n(0, 2).chain(steps) {
+                seq += step.min(wrap / 2);
+                for observed in script.said(&camera_shows(seq, u64::from(ring), wrap)) {
+                    match observed {
+                        Observed::ResultsMissed { from, to } => {
+                            prop_assert_eq!(from, told + 1);
+                            told = to;
+                        }
+                        Observed::Result(result) => {
+                            prop_assert_eq!(result.seq, told + 1);
+                            prop_assert_eq!(result.read, Read::Code(result.seq.to_string().into_bytes()));
+                            told = result.seq;
+                        }
+                        other => prop_assert!(matches!(other, Observed::Joined { .. })),
+                    }
+                }
+                prop_assert_eq!(told, if script.station.joined().is_some() { seq } else { 0 });
+            }
+        }
+    }
+
+    fn camera_shows(seq: u64, ring: u64, wrap: u64) -> Vec<Reading> {
+        use crate::station::script::{number, reading, text};
+        let signed = |value: u64| i64::try_from(value).expect("small");
+        let mut all = vec![number(Tag::Epoch, 1), number(Tag::Seq, signed(counter::shown(Some(wrap), seq)))];
+        if ring == 0 {
+            all.extend([text(Tag::Code, seq.to_string().as_bytes()), number(Tag::Track, signed(seq))]);
+            return all;
+        }
+        let held = |slot: u64| (0..ring).filter_map(|back| seq.checked_sub(back)).find(|number| number % ring == slot);
+        let slots: Vec<u64> = (0..ring).map(|slot| held(slot).unwrap_or(0)).collect();
+        let codes = slots.iter().map(|number| number.to_string().into_bytes()).collect();
+        all.push(reading(Tag::Code, TagValue::Texts(codes)));
+        all.push(reading(Tag::Track, TagValue::Ints(slots.iter().map(|number| signed(*number)).collect())));
+        all
+    }
+}

@@ -133,3 +133,108 @@ impl Printer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tag::{Reading, StationKind, TagWrite};
+    use crate::station::script::{STATION, Script, number, settings, values};
+
+    fn counts(accepted: i64, printed: i64) -> [Reading; 2] {
+        [number(Tag::PrintedSeq, printed), number(Tag::AcceptedSeq, accepted)]
+    }
+
+    fn joined() -> Script {
+        let mut script = Script::new(settings(StationKind::Printer), Cursor::default());
+        script.join(7, &counts(0, 0));
+        script
+    }
+
+    fn print(seq: u64) -> Permit {
+        let data = format!("record {seq}").into_bytes();
+        Permit::Print { station: STATION, device_epoch: 7, seq, data }
+    }
+
+    fn record(writes: &[TagWrite]) -> Vec<(Tag, TagValue)> {
+        assert!(writes.len() <= 1, "one record at a time: {writes:?}");
+        writes.first().map(values).unwrap_or_default()
+    }
+
+    fn expected(seq: i64) -> Vec<(Tag, TagValue)> {
+        let data = format!("record {seq}").into_bytes();
+        vec![(Tag::Data, TagValue::Bytes(data)), (Tag::DataSeq, TagValue::Int(seq))]
+    }
+
+    #[test]
+    fn writes_the_next_record_when_the_last_was_taken() {
+        let mut script = joined();
+        assert_eq!(record(&script.permit(print(1))), expected(1));
+        assert_eq!(script.permit(print(2)), []);
+        assert_eq!(script.permit(print(3)), []);
+        assert_eq!(script.show(&counts(0, 0)).1, []);
+        let (out, writes) = script.show(&counts(1, 0));
+        assert_eq!(out, [Observed::PrinterCounted { accepted: 1, printed: 0 }]);
+        assert_eq!(record(&writes), expected(2));
+        assert_eq!(script.show(&counts(1, 1)).1, []);
+        assert_eq!(record(&script.show(&counts(2, 1)).1), expected(3));
+    }
+
+    #[test]
+    fn never_writes_a_record_twice_in_one_session() {
+        let mut script = joined();
+        assert_eq!(record(&script.permit(print(1))), expected(1));
+        assert_eq!(script.permit(print(1)), []);
+        script.show(&counts(1, 0));
+        assert_eq!(script.permit(print(1)), []);
+    }
+
+    #[test]
+    fn a_new_session_asks_the_device_whether_the_record_arrived() {
+        let mut script = joined();
+        script.permit(print(1));
+        script.reconnect();
+        assert_eq!(script.permit(print(1)), [], "nothing before the device was read again");
+        script.join(7, &counts(1, 0));
+        assert_eq!(script.permit(print(1)), []);
+        assert_eq!(record(&script.permit(print(2))), expected(2));
+        script.reconnect();
+        script.join(7, &counts(1, 0));
+        assert_eq!(record(&script.permit(print(2))), expected(2), "the same bytes under the same number");
+    }
+
+    #[test]
+    fn a_new_epoch_voids_what_was_queued() {
+        let mut script = joined();
+        script.permit(print(1));
+        script.permit(print(2));
+        let all = [&counts(0, 0)[..], &[number(Tag::Epoch, 8)]].concat();
+        let (_, writes) = script.show(&all);
+        assert_eq!(writes.len(), 1, "the epoch alone: {writes:?}");
+        assert_eq!(script.permit(print(2)), [], "it names the old epoch");
+    }
+
+    #[test]
+    fn a_flush_burns_what_was_not_taken_and_is_told_when_done() {
+        let mut script = joined();
+        script.permit(print(1));
+        script.permit(print(2));
+        let flush = Permit::Flush { station: STATION, device_epoch: 7, flush: 1 };
+        assert_eq!(record(&script.permit(flush)), [(Tag::Flush, TagValue::Int(1))]);
+        let (out, writes) = script.show(&[number(Tag::FlushDone, 1)]);
+        assert_eq!(out, [Observed::Flushed { flush: 1 }]);
+        assert_eq!(writes, []);
+        assert_eq!(record(&script.permit(print(3))), expected(3));
+    }
+
+    #[test]
+    fn counts_go_on_across_a_wrap() {
+        let mut wrapping = settings(StationKind::Printer);
+        wrapping.wraps = vec![(Tag::PrintedSeq, 100), (Tag::AcceptedSeq, 100), (Tag::DataSeq, 100)];
+        let mut script = Script::new(wrapping, Cursor { device_epoch: 7, printed: 299, ..Cursor::default() });
+        assert_eq!(script.join(7, &counts(1, 100)), [Observed::PrinterCounted { accepted: 301, printed: 300 }]);
+        assert_eq!(
+            script.permit(print(302)).first().map(values).and_then(|values| values.last().cloned()),
+            Some((Tag::DataSeq, TagValue::Int(2)))
+        );
+    }
+}

@@ -355,3 +355,282 @@ fn track_end(end: i64) -> Option<TrackEnd> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tag::{Reading, StationKind, TagWrite};
+    use crate::engine::input::{LostCause, PassKey};
+    use crate::station::script::{STATION, Script, number, reading, settings, values};
+
+    const RING: usize = 64;
+
+    fn ends(end_seq: i64, pairs: &[(usize, i64, i64)]) -> Vec<Reading> {
+        let mut ring = vec![0; 2 * RING];
+        for (slot, track, end) in pairs {
+            ring[2 * slot] = *track;
+            ring[2 * slot + 1] = *end;
+        }
+        vec![number(Tag::EndSeq, end_seq), reading(Tag::Ends, TagValue::Ints(ring))]
+    }
+
+    fn idle() -> Vec<Reading> {
+        [vec![number(Tag::InCount, 0)], ends(0, &[])].concat()
+    }
+
+    fn joined_with(settings: Settings) -> Script {
+        let mut script = Script::new(settings, Cursor { device_epoch: 7, ..Cursor::default() });
+        assert_eq!(script.join(7, &idle()), [Observed::Entered { count: 0 }]);
+        script
+    }
+
+    fn joined() -> Script {
+        joined_with(settings(StationKind::Rejector))
+    }
+
+    fn key(track: u64) -> PassKey {
+        PassKey { rejector: STATION, device_epoch: 7, track }
+    }
+
+    fn pass(track: u64) -> Permit {
+        Permit::Pass { key: key(track), until_mono_us: 2_000_000 }
+    }
+
+    fn words(writes: &[TagWrite]) -> Vec<i64> {
+        let value = |write: &TagWrite| match values(write).as_slice() {
+            [(Tag::VerdictWord, TagValue::Int(word))] => *word,
+            other => panic!("{other:?}"),
+        };
+        writes.iter().map(value).collect()
+    }
+
+    fn ended(end_seq: u64, track: u64, end: TrackEnd) -> Observed {
+        Observed::Ended { end_seq, track, end }
+    }
+
+    #[test]
+    fn tells_every_new_end_in_order() {
+        let mut script = joined();
+        let all = [vec![number(Tag::InCount, 3)], ends(3, &[(1, 1, 1), (2, 2, 2), (3, 3, 3)])].concat();
+        let expected = [
+            Observed::Entered { count: 3 },
+            ended(1, 1, TrackEnd::Passed),
+            ended(2, 2, TrackEnd::RejectConfirmed),
+            ended(3, 3, TrackEnd::Missing),
+        ];
+        assert_eq!(script.said(&all), expected);
+        assert_eq!(script.said(&all), []);
+    }
+
+    #[test]
+    fn ends_that_left_the_ring_are_missed_and_so_is_an_end_without_a_meaning() {
+        let mut script = joined();
+        let slots: Vec<_> = (7..=70).map(|number: i64| (number as usize % RING, number, 1)).collect();
+        let out = script.said(&[vec![number(Tag::InCount, 70)], ends(70, &slots)].concat());
+        assert_eq!(out.get(1), Some(&Observed::EndsMissed { from: 1, to: 6 }));
+        assert_eq!(out.get(2), Some(&ended(7, 7, TrackEnd::Passed)));
+        assert_eq!(out.len(), 66);
+        let out = script.said(&ends(72, &[(7, 71, 9), (8, 0, 1)]));
+        assert_eq!(out, [Observed::EndsMissed { from: 71, to: 71 }, Observed::EndsMissed { from: 72, to: 72 }]);
+    }
+
+    #[test]
+    fn ends_wait_for_their_ring_and_one_of_the_wrong_length_loses_the_station() {
+        let mut script = joined();
+        assert_eq!(script.said(&[number(Tag::EndSeq, 1)]), []);
+        assert_eq!(script.said(&ends(1, &[(1, 1, 1)])), [ended(1, 1, TrackEnd::Passed)]);
+        let short = [number(Tag::EndSeq, 2), reading(Tag::Ends, TagValue::Ints(vec![1; 5]))];
+        assert_eq!(script.said(&short), [Observed::Lost { cause: LostCause::Quality }]);
+        let out = script.said(&ends(2, &[(1, 1, 1), (2, 2, 1)]));
+        assert!(out.contains(&ended(2, 2, TrackEnd::Passed)), "{out:?}");
+    }
+
+    #[test]
+    fn writes_the_next_verdict_after_the_echo() {
+        let mut script = joined();
+        assert_eq!(words(&script.permit(pass(1))), [3]);
+        assert_eq!(script.permit(pass(2)), []);
+        assert_eq!(script.show(&[number(Tag::VerdictEcho, 0)]), (vec![], vec![]));
+        let (out, writes) = script.show(&[number(Tag::VerdictEcho, 3)]);
+        assert_eq!(out, [Observed::Echoed { track: 1, pass: true }]);
+        assert_eq!(words(&writes), [5]);
+        assert_eq!(script.show(&[number(Tag::VerdictEcho, 3)]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn writes_ahead_as_far_as_the_map_says() {
+        let mut deep = settings(StationKind::Rejector);
+        deep.verdict_depth = 3;
+        let mut script = joined_with(deep);
+        for track in 1..=5 {
+            script.permit(pass(track));
+        }
+        let (out, writes) = script.show(&[number(Tag::VerdictEcho, 5)]);
+        assert_eq!(out, [Observed::Echoed { track: 2, pass: true }]);
+        assert_eq!(words(&writes), [9, 11], "the echo of the second answers the first, too");
+    }
+
+    #[test]
+    fn a_fail_overtakes_passes_replaces_its_own_and_is_final() {
+        let mut script = joined();
+        script.permit(pass(1));
+        script.permit(pass(2));
+        script.permit(pass(3));
+        assert_eq!(script.restrain(Restraint::Fail(key(3))), []);
+        script.permit(pass(3));
+        assert_eq!(words(&script.show(&[number(Tag::VerdictEcho, 3)]).1), [6], "track 3 fails before 2 passes");
+        script.permit(pass(3));
+        assert_eq!(words(&script.show(&[number(Tag::VerdictEcho, 6)]).1), [5]);
+        assert_eq!(script.show(&[number(Tag::VerdictEcho, 5)]).1, []);
+    }
+
+    #[test]
+    fn a_pass_on_its_way_can_be_withdrawn() {
+        let mut script = joined();
+        assert_eq!(words(&script.permit(pass(1))), [3]);
+        assert_eq!(script.restrain(Restraint::Fail(key(1))), []);
+        assert_eq!(words(&script.show(&[number(Tag::VerdictEcho, 3)]).1), [2]);
+    }
+
+    #[test]
+    fn a_verdict_for_a_track_that_has_ended_is_not_written() {
+        let mut script = joined();
+        script.permit(pass(1));
+        script.permit(pass(2));
+        let (_, writes) = script.show(&ends(2, &[(1, 1, 2), (2, 2, 2)]));
+        assert_eq!(writes, []);
+        assert_eq!(script.permit(pass(2)), []);
+        assert_eq!(script.restrain(Restraint::Fail(key(1))), []);
+        assert_eq!(words(&script.permit(pass(3))), [7], "an ended track does not block the queue");
+    }
+
+    #[test]
+    fn a_pass_past_its_deadline_is_not_written() {
+        let mut script = joined();
+        script.permit(pass(1));
+        script.permit(pass(2));
+        script.pass_ms(2001);
+        let out = script.show(&[number(Tag::VerdictEcho, 3)]);
+        assert_eq!(
+            out.1.iter().filter(|write| write.values.iter().any(|(tag, _)| *tag == Tag::VerdictWord)).count(),
+            0
+        );
+        assert_eq!(script.permit(pass(4)), []);
+    }
+
+    #[test]
+    fn a_verdict_without_an_echo_is_written_again_at_a_bounded_rate() {
+        let mut script = joined();
+        script.permit(pass(1));
+        let verdicts = |writes: Vec<TagWrite>| {
+            words(&writes.into_iter().filter(|write| write.values[0].0 == Tag::VerdictWord).collect::<Vec<_>>())
+        };
+        assert_eq!(verdicts(script.beat(1)), []);
+        script.pass_ms(100);
+        script.show(&[]);
+        assert_eq!(verdicts(script.beat(2)), [3]);
+        assert_eq!(verdicts(script.beat(3)), []);
+        script.show(&[number(Tag::VerdictEcho, 3)]);
+        script.pass_ms(200);
+        script.show(&[]);
+        assert_eq!(verdicts(script.beat(4)), []);
+    }
+
+    #[test]
+    fn standing_verdicts_are_written_again_after_a_reconnection() {
+        let mut script = joined();
+        script.permit(pass(1));
+        script.permit(pass(2));
+        script.reconnect();
+        assert_eq!(script.permit(pass(1)), []);
+        script.join(7, &[idle(), vec![number(Tag::VerdictEcho, 3)]].concat());
+        assert_eq!(words(&script.permit(pass(1))), [3]);
+        assert_eq!(words(&script.permit(pass(2))), [5], "no echo is due for what the device echoes already");
+    }
+
+    #[test]
+    fn the_pair_of_tags_goes_out_in_one_write_verdict_first() {
+        let mut pair = settings(StationKind::Rejector);
+        pair.verdict_form = VerdictForm::Pair;
+        pair.wraps = vec![(Tag::Track, 100)];
+        let mut script = joined_with(pair);
+        script.said(&[number(Tag::InCount, 101)]);
+        assert_eq!(
+            script.permit(pass(101)).iter().map(values).collect::<Vec<_>>(),
+            [[(Tag::Verdict, TagValue::Bool(true)), (Tag::VerdictTrack, TagValue::Int(1))]]
+        );
+        assert_eq!(script.said(&[number(Tag::VerdictEcho, 1)]), [Observed::Echoed { track: 101, pass: true }]);
+    }
+
+    #[test]
+    fn tracks_of_sixteen_bit_words_wrap() {
+        let mut narrow = settings(StationKind::Rejector);
+        narrow.wraps = vec![(Tag::Track, 32_767)];
+        let cursor = Cursor { device_epoch: 7, last_track: 32_768, last_seq: 32_766, ..Cursor::default() };
+        let mut script = Script::new(narrow, cursor);
+        script.join(7, &[vec![number(Tag::InCount, 32_769)], ends(32_766, &[])].concat());
+        assert_eq!(words(&script.permit(pass(32_767))), [65_535]);
+        assert_eq!(words(&script.show(&[number(Tag::VerdictEcho, 65_535)]).1), []);
+        assert_eq!(words(&script.permit(pass(32_769))), [5]);
+        assert_eq!(
+            script.said(&ends(32_767, &[(32_767 % RING, 32_767, 1)])),
+            [ended(32_767, 32_767, TrackEnd::Passed)]
+        );
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_fails_find_room() {
+        let mut script = joined();
+        for track in 1..=2000 {
+            script.permit(pass(track));
+        }
+        script.restrain(Restraint::Fail(key(5000)));
+        let mut written = 1;
+        let (_, mut writes) = script.show(&[number(Tag::VerdictEcho, 3)]);
+        assert_eq!(words(&writes), [10_000]);
+        while let Some(word) = words(&writes).first() {
+            written += 1;
+            writes = script.show(&[number(Tag::VerdictEcho, *word)]).1;
+        }
+        assert_eq!(written, 1 + QUEUE_MAX);
+    }
+
+    #[test]
+    fn a_new_epoch_voids_the_verdicts_of_the_old_one() {
+        let mut script = joined();
+        script.permit(pass(1));
+        script.permit(pass(2));
+        let (_, writes) = script.show(&[number(Tag::Epoch, 8), number(Tag::VerdictEcho, 0)]);
+        assert_eq!(writes.len(), 1, "the epoch alone: {writes:?}");
+        assert_eq!(script.permit(pass(2)), []);
+        assert_eq!(script.restrain(Restraint::Fail(key(2))), []);
+    }
+
+    #[test]
+    fn bin_and_phantoms_are_told_on_change() {
+        let mut script = joined();
+        let flag = |full| reading(Tag::BinFull, TagValue::Bool(full));
+        let all = [number(Tag::PhantomCount, 1), number(Tag::BinCount, 4), flag(true)];
+        assert_eq!(
+            script.said(&all),
+            [
+                Observed::PhantomCounted { count: 1 },
+                Observed::BinCounted { count: 4 },
+                Observed::BinFull { full: true }
+            ]
+        );
+        assert_eq!(script.said(&all), []);
+        assert_eq!(script.said(&[flag(false)]), [Observed::BinFull { full: false }]);
+    }
+
+    #[test]
+    fn the_run_permit_is_a_level() {
+        let mut script = joined();
+        let level = |on| vec![(Tag::RunPermit, TagValue::Bool(on))];
+        let run = Permit::Run { station: STATION };
+        assert_eq!(script.permit(run.clone()).iter().map(values).collect::<Vec<_>>(), [level(true)]);
+        assert_eq!(script.permit(run).iter().map(values).collect::<Vec<_>>(), [level(true)]);
+        let hold = Restraint::Hold { station: STATION };
+        assert_eq!(script.restrain(hold).iter().map(values).collect::<Vec<_>>(), [level(false)]);
+    }
+}
