@@ -35,15 +35,15 @@ pub(in crate::station) struct Camera {
 struct Told {
     seq: u64,
     track: Option<u64>,
-    content: Content,
+    content: Content<Vec<u8>>,
     is_changed: bool,
 }
 
-/// One result as the device shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Content {
+/// One result as the device shows it; its code borrowed from the image or kept.
+#[derive(Clone, Debug)]
+struct Content<Code> {
     /// `None` where it is not good.
-    code: Option<Vec<u8>>,
+    code: Option<Code>,
     raw_track: Option<u64>,
     grade_milli: Option<i64>,
 }
@@ -119,9 +119,9 @@ impl Camera {
         let oldest = seq.saturating_sub(self.width()).saturating_add(1);
         let (ring, counter) = (self.ring, &self.seq);
         for told in self.told.iter_mut().filter(|told| told.seq >= oldest && !told.is_changed) {
-            let content = Content::read(scan, slot(ring, counter, told.seq), ring);
+            let content = Content::read(scan.image, slot(ring, counter, told.seq), ring);
             let is_comparable = content.code.is_some() && told.content.code.is_some();
-            if is_comparable && content != told.content {
+            if is_comparable && !told.content.equals(&content) {
                 told.is_changed = true;
                 scan.out.push(Observed::Result(CameraResult {
                     seq: told.seq,
@@ -145,7 +145,7 @@ impl Camera {
         };
         tell_missed(next, from.saturating_sub(1), scan.out);
         for number in from..=to {
-            let content = Content::read(scan, slot(self.ring, &self.seq, number), self.ring);
+            let content = Content::read(scan.image, slot(self.ring, &self.seq, number), self.ring);
             if self.is_left_over(number, &content) {
                 tell_missed(number, number, scan.out);
             } else {
@@ -156,25 +156,27 @@ impl Camera {
     }
 
     /// Whether the slot still shows the result of a lap ago: a track is inspected once, so the same track says so.
-    fn is_left_over(&self, number: u64, content: &Content) -> bool {
+    fn is_left_over(&self, number: u64, content: &Content<&[u8]>) -> bool {
         let before = number.checked_sub(self.ring).filter(|_| self.ring > 0);
-        self.told.iter().any(|told| Some(told.seq) == before && content.raw_track.is_some() && told.content == *content)
+        self.told
+            .iter()
+            .any(|told| Some(told.seq) == before && content.raw_track.is_some() && told.content.equals(content))
     }
 
-    fn tell_result(&mut self, seq: u64, content: Content, out: &mut Vec<Observed>) {
+    fn tell_result(&mut self, seq: u64, content: Content<&[u8]>, out: &mut Vec<Observed>) {
         let track = content.raw_track.and_then(|raw| nearest(self.track_wrap, self.track_anchor, raw));
         self.track_anchor = self.track_anchor.max(track.unwrap_or(0));
-        let read = match &content.code {
+        let read = match content.code {
             None => Read::NotGood,
-            Some(code) if code.is_empty() => Read::NoRead,
-            Some(code) => Read::Code(code.clone()),
+            Some([]) => Read::NoRead,
+            Some(code) => Read::Code(code.to_vec()),
         };
         out.push(Observed::Result(CameraResult { seq, track, read, grade_milli: content.grade_milli }));
         let width = usize::try_from(self.width()).unwrap_or(usize::MAX);
         while self.told.len() >= width {
             self.told.pop_front();
         }
-        self.told.push_back(Told { seq, track, content, is_changed: false });
+        self.told.push_back(Told { seq, track, content: content.keep(), is_changed: false });
     }
 }
 
@@ -196,9 +198,19 @@ fn slot(ring: u64, counter: &Counter, number: u64) -> Option<usize> {
     counter.shown(number).checked_rem(ring).and_then(|index| usize::try_from(index).ok())
 }
 
-impl Content {
-    fn read(scan: &Scan<'_>, slot: Option<usize>, ring: u64) -> Content {
-        let image = scan.image;
+impl Content<Vec<u8>> {
+    fn equals(&self, shown: &Content<&[u8]>) -> bool {
+        self.code.as_deref() == shown.code && self.raw_track == shown.raw_track && self.grade_milli == shown.grade_milli
+    }
+}
+
+impl<'a> Content<&'a [u8]> {
+    fn keep(self) -> Content<Vec<u8>> {
+        let Content { code, raw_track, grade_milli } = self;
+        Content { code: code.map(<[u8]>::to_vec), raw_track, grade_milli }
+    }
+
+    fn read(image: &'a Image, slot: Option<usize>, ring: u64) -> Self {
         let element = |tag| current(image, tag).and_then(|value| Element::of(value, slot, ring));
         Content {
             code: element(Tag::Code).and_then(Element::bytes),
@@ -249,9 +261,9 @@ impl<'a> Element<'a> {
         }
     }
 
-    fn bytes(self) -> Option<Vec<u8>> {
+    fn bytes(self) -> Option<&'a [u8]> {
         match self {
-            Element::Bytes(bytes) => Some(bytes.to_vec()),
+            Element::Bytes(bytes) => Some(bytes),
             Element::Int(_) | Element::Milli(_) => None,
         }
     }

@@ -619,7 +619,7 @@ mod tests {
                             prop_assert_eq!(result.read, Read::Code(result.seq.to_string().into_bytes()));
                             told = result.seq;
                         }
-                        other => prop_assert!(matches!(other, Observed::Joined { .. })),
+                        other => prop_assert!(matches!(other, Observed::Joined { .. }), "{:?}", other),
                     }
                 }
                 prop_assert_eq!(told, if script.station.joined().is_some() { seq } else { 0 });
