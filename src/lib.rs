@@ -57,6 +57,7 @@ pub mod domain;
 pub mod engine;
 pub mod report;
 pub mod runtime;
+pub mod station;
 pub mod wire;
 #[cfg(feature = "demo")]
 pub mod sim;
