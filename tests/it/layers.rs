@@ -91,29 +91,30 @@ fn foreign_rooms(file: &SourceFile) -> Vec<Finding> {
         return vec![file.finding(1, format!("{room} is no room of the design: add it to MAY_IMPORT"))];
     };
     let mut findings = Vec::new();
-    for (line, text) in file.shipped() {
-        for used in rooms_named(&file.path, text) {
-            let known = MAY_IMPORT.iter().any(|(name, _)| *name == used);
-            if known && used != room && !allowed.contains(&used.as_str()) {
-                findings.push(file.finding(line, format!("{room} imports {used}")));
-            }
+    for (line, used) in rooms_named(&file.path, &file.shipped_text()) {
+        let known = MAY_IMPORT.iter().any(|(name, _)| *name == used);
+        if known && used != room && !allowed.contains(&used.as_str()) {
+            findings.push(file.finding(line, format!("{room} imports {used}")));
         }
     }
     findings
 }
 
 /// The first segments of every path that starts at the crate's root: `crate::x`, `crate::{x, y}`, and `super` that climbs so far.
-fn rooms_named(path: &str, text: &str) -> BTreeSet<String> {
+fn rooms_named(path: &str, text: &str) -> BTreeSet<(usize, String)> {
     let mut rooms = BTreeSet::new();
-    for (at, _) in text.match_indices("crate::") {
-        rooms.extend(first_segments(&text[at + "crate::".len()..]));
+    let mut name = |at: usize, rest: &str| {
+        let line = text[..at].matches('\n').count() + 1;
+        rooms.extend(first_segments(rest).into_iter().map(|room| (line, room)));
+    };
+    for (at, root) in text.match_indices("crate::") {
+        name(at, &text[at + root.len()..]);
     }
     let climb = "super::".repeat(depth(path));
-    for (at, _) in text.match_indices(&climb) {
-        let before = &text[..at];
+    for (at, _) in text.match_indices(&climb).filter(|_| !climb.is_empty()) {
         let rest = &text[at + climb.len()..];
-        if !climb.is_empty() && !before.ends_with("super::") && !rest.starts_with("super::") {
-            rooms.extend(first_segments(rest));
+        if !text[..at].ends_with("super::") && !rest.starts_with("super::") {
+            name(at, rest);
         }
     }
     rooms
@@ -181,6 +182,7 @@ fn a_forbidden_import_is_found_in_every_spelling() {
     let file = |path: &str, text: &str| foreign_rooms(&SourceFile::new(path, text)).len();
     assert_eq!(file("src/domain/tag.rs", "use crate::engine::fact::Fact;\n"), 1);
     assert_eq!(file("src/engine/pack.rs", "use crate::{domain::tag::Tag, store::{a, b}, wire};\n"), 2);
+    assert_eq!(file("src/engine/pack.rs", "use crate::{\n    domain::tag::Tag,\n    store::{a, b},\n};\n"), 1);
     assert_eq!(file("src/engine/pack.rs", "use super::super::store::Journal;\n"), 1);
     assert_eq!(file("src/engine/mod.rs", "fn f() -> super::store::Journal { }\n"), 1);
     assert_eq!(file("src/cellar/mod.rs", "fn f() {}\n"), 1);
