@@ -21,6 +21,8 @@ const QUEUE_MAX: usize = 1024;
 const ENDED_MAX: usize = 256;
 /// A verdict without an echo is written again so often.
 const REPEAT_US: u64 = 100_000;
+/// A fail that stays without an echo holds the others up for so long: what it asks for is what the device does by default.
+const FAIL_HOLDS_US: u64 = 1_000_000;
 
 #[derive(Clone, Debug)]
 pub(in crate::station) struct Rejector {
@@ -52,7 +54,7 @@ pub(in crate::station) struct Rejector {
 struct Verdict {
     track: u64,
     pass: bool,
-    /// A pass is void afterwards.
+    /// A pass is void afterwards; a fail that was written then waits for its echo no longer.
     until_mono_us: u64,
 }
 
@@ -306,7 +308,7 @@ impl Rejector {
     /// Writes what the device's own queue has room for.
     fn pump(&mut self, output: &mut Output<'_>) {
         while self.outstanding.len() < self.depth {
-            let Some(verdict) = self.waiting.pop_front() else {
+            let Some(mut verdict) = self.waiting.pop_front() else {
                 return;
             };
             if verdict.pass && output.is_late(verdict.until_mono_us) {
@@ -317,6 +319,9 @@ impl Rejector {
             // The device changes nothing, and so answers nothing, where its last echo is this verdict already.
             if self.outstanding.is_empty() && self.echo == Some(self.echo_of(verdict)) {
                 continue;
+            }
+            if !verdict.pass {
+                verdict.until_mono_us = output.now.mono_us.saturating_add(FAIL_HOLDS_US);
             }
             self.outstanding.push_back(verdict);
         }
@@ -332,12 +337,12 @@ impl Rejector {
         }
     }
 
-    /// Writes again what has stayed without an echo; a pass past its deadline makes room instead.
+    /// Writes again what has stayed without an echo; what has waited too long makes room instead.
     pub(in crate::station) fn repeat(&mut self, mut output: Output<'_>) {
         if output.now.mono_us.saturating_sub(self.written_at_us) < REPEAT_US {
             return;
         }
-        self.outstanding.retain(|verdict| !verdict.pass || !output.is_late(verdict.until_mono_us));
+        self.outstanding.retain(|verdict| !output.is_late(verdict.until_mono_us));
         for verdict in &self.outstanding {
             let values = self.values(*verdict);
             output.write(values);
@@ -534,6 +539,18 @@ mod tests {
         script.pass_ms(200);
         script.show(&[]);
         assert_eq!(verdicts(script.beat(4)), []);
+    }
+
+    #[test]
+    fn a_fail_that_is_never_echoed_does_not_block_the_others_for_ever() {
+        let mut script = joined();
+        script.restrain(Restraint::Fail(key(1)));
+        let late = Permit::Pass { key: key(2), until_mono_us: u64::MAX };
+        assert_eq!(script.permit(late), []);
+        script.pass_ms(1001);
+        script.show(&[]);
+        let writes = script.beat(1);
+        assert_eq!(words(writes.get(1..).expect("a heartbeat and more")), [5]);
     }
 
     #[test]
