@@ -122,13 +122,13 @@ impl Engine {
         self.close_run();
         self.infer_rejects(step);
         let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
-        let opened_seq = batch.opened_seq;
         let counts = self.final_counts(batch);
         let differences = self.differences(batch, &counts);
         if !differences.is_empty() {
             self.emit_for(step, *id, actor, Fact::BatchCloseRefused { differences: differences.clone() });
             return Err(Refused { reasons: vec![RequestRefusal::NotBalanced], differences });
         }
+        let opened_seq = batch.opened_seq;
         self.emit_for(step, *id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
         Ok(Done::Changed)
     }

@@ -124,6 +124,8 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     pub sheet: BatchSheet,
+    /// The fact that loaded it.
+    pub opened_seq: u64,
     pub state: BatchState,
     pub pool: Pool,
     /// The place in the order of the next serial to give to a printer.
@@ -135,8 +137,6 @@ pub struct Batch {
     /// A container by its station, our epoch and the station's own count.
     pub by_count: BTreeMap<(Name, u32, u64), u32>,
     pub counts: Counts,
-    /// The fact that loaded it.
-    pub opened_seq: u64,
     pub bin_start: Option<u64>,
     pub bin_stop: Option<u64>,
 }
@@ -169,6 +169,7 @@ impl State {
         let received = u32::try_from(order.serials.len()).unwrap_or(u32::MAX);
         self.batches.push(Batch {
             sheet: order.sheet,
+            opened_seq: 0,
             state: BatchState::Loaded,
             pool: Pool::new(order.serials.clone()),
             next_place: 0,
@@ -177,7 +178,6 @@ impl State {
             by_sscc: BTreeMap::new(),
             by_count: BTreeMap::new(),
             counts: Counts { received, ..Counts::default() },
-            opened_seq: 0,
             bin_start: None,
             bin_stop: None,
         });

@@ -109,7 +109,7 @@ fact_kinds! {
     LineStarted "line_started" { version "version", config_sha256 "config_sha256", clean "clean" }
     LineStopped "line_stopped" {}
     StationJoined "station_joined" {
-        station "station", kind "kind", device_epoch "device_epoch", epoch "epoch", reset "reset",
+        station "station", kind "station_kind", device_epoch "device_epoch", epoch "epoch", reset "reset",
     }
     StationLost "station_lost" { station "station", cause "cause" }
     StationFaulted "station_faulted" { station "station", code "code" }

@@ -5,14 +5,14 @@ use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason, Req
 
 /// The differences that have one count.
 pub(crate) const DIFFERENCES_WITH_COUNT: &[&str] =
-    &["unaccounted", "loose", "in_transit", "in_buffer", "open_containers", "unresolved_rejects", "partial_containers"];
+    &["in_buffer", "unaccounted", "loose", "in_transit", "open_containers", "unresolved_rejects", "partial_containers"];
 
 /// The stable word, lower snake case.
 pub fn difference_code(difference: &Difference) -> &'static str {
     match difference {
+        Difference::InBuffer(_) => "in_buffer",
         Difference::Unaccounted(_) => "unaccounted",
         Difference::Loose(_) => "loose",
-        Difference::InBuffer(_) => "in_buffer",
         Difference::InTransit(_) => "in_transit",
         Difference::OpenContainers(_) => "open_containers",
         Difference::UnresolvedRejects(_) => "unresolved_rejects",
@@ -23,6 +23,11 @@ pub fn difference_code(difference: &Difference) -> &'static str {
 
 pub fn difference(difference: &Difference) -> String {
     match difference {
+        Difference::InBuffer(count) => {
+            format!(
+                "{count} records were given to the printer and are neither printed nor burned; let it empty its buffer"
+            )
+        }
         Difference::Unaccounted(count) => format!(
             "{count} printed serials are neither commissioned nor rejected; find these units or labels. The batch stays stopped until somebody signs for them"
         ),
@@ -31,11 +36,6 @@ pub fn difference(difference: &Difference) -> String {
         }
         Difference::InTransit(count) => {
             format!("{count} units are between camera and reject gate; run the belt until it is empty")
-        }
-        Difference::InBuffer(count) => {
-            format!(
-                "{count} serials lie in a printer's buffer, neither printed nor burned; wait for its flush, or flush it"
-            )
         }
         Difference::OpenContainers(count) => {
             format!("{count} containers are not released; finish their close at the packer or palletizer")

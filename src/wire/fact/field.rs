@@ -46,6 +46,7 @@ text_fields! {
     Sscc { Sscc::as_str, sscc, schema::digits(18, 18) }
     SerialNumber { SerialNumber::as_str, serial, schema::cset82() }
     Lot { Lot::as_str, |text: &str| Lot::new(text).ok(), schema::cset82() }
+    StationKind { |kind: &StationKind| kind.name(), StationKind::parse, schema::word(StationKind::ALL, |kind| kind.name()) }
     PackLevel { |level: &PackLevel| level.name(), PackLevel::parse, schema::word(PackLevel::ALL, |level| level.name()) }
     Gate { |gate: &Gate| gate.name(), Gate::parse, schema::word(&[Gate::Seal, Gate::Release], |gate| gate.name()) }
     AlarmKind { |kind: &AlarmKind| kind.name(), AlarmKind::parse, schema::word(AlarmKind::ALL, |kind| kind.name()) }
@@ -303,7 +304,8 @@ impl Field for GcpLength {
 impl Field for Vec<Difference> {
     fn write(&self, out: &mut ObjectWriter, key: &'static str) {
         out.objects(key, self, |out, difference| match difference {
-            Difference::Unaccounted(count)
+            Difference::InBuffer(count)
+            | Difference::Unaccounted(count)
             | Difference::Loose(count)
             | Difference::InTransit(count)
             | Difference::InBuffer(count)
@@ -325,6 +327,7 @@ impl Field for Vec<Difference> {
         body.objects(key, |body| {
             let code = body.text("code")?;
             Ok(match &*code {
+                "in_buffer" => Difference::InBuffer(body.count("count")?),
                 "unaccounted" => Difference::Unaccounted(body.count("count")?),
                 "loose" => Difference::Loose(body.count("count")?),
                 "in_transit" => Difference::InTransit(body.count("count")?),

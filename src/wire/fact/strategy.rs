@@ -21,7 +21,12 @@ pub(crate) fn fact() -> BoxedStrategy<Fact> {
 
 pub(crate) fn text<const N: usize>() -> impl Strategy<Value = Text<N>> {
     any::<String>().prop_map(|long| {
-        let short: String = long.chars().scan(0, |bytes, found| Some((found, add(bytes, found)))).take_while(|(_, bytes)| *bytes <= N).map(|(found, _)| found).collect();
+        let short: String = long
+            .chars()
+            .scan(0, |bytes, found| Some((found, add(bytes, found))))
+            .take_while(|(_, bytes)| *bytes <= N)
+            .map(|(found, _)| found)
+            .collect();
         Text::new(&short).expect("cut to N bytes")
     })
 }
@@ -40,9 +45,8 @@ pub(crate) fn serial() -> impl Strategy<Value = SerialNumber> {
 }
 
 pub(crate) fn sscc() -> impl Strategy<Value = Sscc> {
-    (0_u8..10, 0_u64..10_000_000_000).prop_map(|(extension, reference)| {
-        Sscc::build(extension, "030001", reference).expect("10 digits of reference")
-    })
+    (0_u8..10, 0_u64..10_000_000_000)
+        .prop_map(|(extension, reference)| Sscc::build(extension, "030001", reference).expect("10 digits of reference"))
 }
 
 fn serials() -> impl Strategy<Value = Vec<SerialNumber>> {
@@ -78,8 +82,12 @@ fn track() -> impl Strategy<Value = TrackKey> {
 }
 
 fn request() -> impl Strategy<Value = RequestKey> {
-    (name(), any::<u32>(), any::<u64>(), any::<u64>())
-        .prop_map(|(station, epoch, seq, container)| RequestKey { station, epoch, seq, container })
+    (name(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(|(station, epoch, seq, container)| RequestKey {
+        station,
+        epoch,
+        seq,
+        container,
+    })
 }
 
 fn one_of<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
@@ -129,8 +137,11 @@ fn children() -> impl Strategy<Value = Vec<Child>> {
 fn line_fact() -> impl Strategy<Value = Fact> {
     let cause = one_of(&[LostCause::Device, LostCause::Heartbeat, LostCause::Quality]);
     prop_oneof![
-        (text(), text(), any::<bool>())
-            .prop_map(|(version, config_sha256, clean)| Fact::LineStarted { version, config_sha256, clean }),
+        (text(), text(), any::<bool>()).prop_map(|(version, config_sha256, clean)| Fact::LineStarted {
+            version,
+            config_sha256,
+            clean
+        }),
         Just(Fact::LineStopped),
         (name(), one_of(StationKind::ALL), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
             |(station, kind, device_epoch, epoch, reset)| Fact::StationJoined {
@@ -156,8 +167,11 @@ fn batch_fact() -> impl Strategy<Value = Fact> {
         ..Counts::default()
     });
     prop_oneof![
-        (sheet(), any::<u32>(), text())
-            .prop_map(|(sheet, serial_count, serials_sha256)| Fact::BatchLoaded { sheet, serial_count, serials_sha256 }),
+        (sheet(), any::<u32>(), text()).prop_map(|(sheet, serial_count, serials_sha256)| Fact::BatchLoaded {
+            sheet,
+            serial_count,
+            serials_sha256
+        }),
         any::<(Option<u64>, Option<u64>)>().prop_map(|(bin, track)| Fact::BatchStarted { bin, track }),
         any::<Option<u64>>().prop_map(|bin| Fact::BatchStopped { bin }),
         vec(difference(), 0..5).prop_map(|differences| Fact::BatchCloseRefused { differences }),
@@ -179,8 +193,11 @@ fn serials_fact() -> impl Strategy<Value = Fact> {
 fn unit_fact() -> impl Strategy<Value = Fact> {
     let failed = (result(), option::of(serial()), vec(one_of(FailReason::ALL), 0..5), any::<Vec<u8>>());
     prop_oneof![
-        (result(), serial(), any::<Option<i64>>())
-            .prop_map(|(result, serial, grade_milli)| Fact::Verified { result, serial, grade_milli }),
+        (result(), serial(), any::<Option<i64>>()).prop_map(|(result, serial, grade_milli)| Fact::Verified {
+            result,
+            serial,
+            grade_milli
+        }),
         (failed, any::<Option<i64>>()).prop_map(|((result, serial, reasons, code), grade_milli)| Fact::Failed {
             result,
             serial,

@@ -99,7 +99,10 @@ fn refuses_kinds_and_versions_of_other_releases() {
     let error = decode(newer).expect_err("version 2 is not known");
     assert!(error.to_string().contains("version 2"), "{error}");
     let long = "x".repeat(33);
-    assert_eq!(decode(StoredFact { batch: Some(&long), ..stored("line_stopped", "{}") }).map_err(|e| e.field), Err("batch"));
+    assert_eq!(
+        decode(StoredFact { batch: Some(&long), ..stored("line_stopped", "{}") }).map_err(|e| e.field),
+        Err("batch")
+    );
     assert_eq!(decode(StoredFact { actor: &long, ..stored("line_stopped", "{}") }).map_err(|e| e.field), Err("actor"));
 }
 
