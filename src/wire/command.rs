@@ -17,6 +17,9 @@
 //! On MQTT the topic says what to do (`_cmd/feed/replay`) and the payload has no `do`. Every request is answered, a malformed
 //! one with what is wrong; an `id` that could not be read is answered as 0.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -10,6 +10,8 @@
 //! used before, an expiry date gone) is for the engine and the store.
 
 mod serials;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

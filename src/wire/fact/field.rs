@@ -50,7 +50,6 @@ text_fields! {
     PackLevel { |level: &PackLevel| level.name(), PackLevel::parse, schema::word(PackLevel::ALL, |level| level.name()) }
     Gate { |gate: &Gate| gate.name(), Gate::parse, schema::word(&[Gate::Seal, Gate::Release], |gate| gate.name()) }
     AlarmKind { |kind: &AlarmKind| kind.name(), AlarmKind::parse, schema::word(AlarmKind::ALL, |kind| kind.name()) }
-    StationKind { |kind: &StationKind| kind.name(), StationKind::parse, schema::word(StationKind::ALL, |kind| kind.name()) }
     LostCause { lost_cause, |text: &str| find(LOST_CAUSES, lost_cause, text), schema::word(LOST_CAUSES, lost_cause) }
     CloseEnd { close_end, |text: &str| find(CLOSE_ENDS, close_end, text), schema::word(CLOSE_ENDS, close_end) }
     InvalidCause { invalid_cause, |text: &str| find(INVALID_CAUSES, invalid_cause, text), schema::word(INVALID_CAUSES, invalid_cause) }
@@ -308,7 +307,6 @@ impl Field for Vec<Difference> {
             | Difference::Unaccounted(count)
             | Difference::Loose(count)
             | Difference::InTransit(count)
-            | Difference::InBuffer(count)
             | Difference::OpenContainers(count)
             | Difference::UnresolvedRejects(count)
             | Difference::PartialContainers(count) => {
@@ -331,7 +329,6 @@ impl Field for Vec<Difference> {
                 "unaccounted" => Difference::Unaccounted(body.count("count")?),
                 "loose" => Difference::Loose(body.count("count")?),
                 "in_transit" => Difference::InTransit(body.count("count")?),
-                "in_buffer" => Difference::InBuffer(body.count("count")?),
                 "open_containers" => Difference::OpenContainers(body.count("count")?),
                 "unresolved_rejects" => Difference::UnresolvedRejects(body.count("count")?),
                 "partial_containers" => Difference::PartialContainers(body.count("count")?),
