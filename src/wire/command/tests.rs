@@ -9,7 +9,7 @@ use crate::engine::reason::BatchState;
 fn refused(line: &str) -> ClientAnswer {
     let answer = ClientRequest::parse(line.as_bytes()).expect_err(line);
     assert!(!answer.ok && !answer.reasons.is_empty(), "{line}");
-    answer
+    *answer
 }
 
 #[test]
