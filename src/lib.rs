@@ -3,4 +3,5 @@
 pub mod domain;
 pub mod engine;
 pub mod publish;
+pub mod sim;
 pub mod wire;

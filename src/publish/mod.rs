@@ -14,10 +14,11 @@ mod command;
 mod lane;
 mod link;
 mod pump;
+mod sending;
 mod senses;
 pub mod subscriber;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod window;
 
 use std::fmt;

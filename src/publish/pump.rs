@@ -9,12 +9,11 @@
 //! end; the messages go in beside it, through the client.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::Outgoing as Wrote;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnAck, LastWill, Packet, PubAck, PubAckReason, PublishProperties};
+use rumqttc::v5::mqttbytes::v5::{ConnAck, LastWill, Packet, PubAck, PubAckReason};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -31,8 +30,6 @@ use super::{
 const STALL: Duration = Duration::from_secs(10);
 const ACK_EVERY: Duration = Duration::from_millis(50);
 const ACK_MESSAGES: u64 = 100;
-const STATUS_EVERY: Duration = Duration::from_secs(10);
-const STATE_EVERY: Duration = Duration::from_millis(500);
 const READ_AGAIN: Duration = Duration::from_secs(1);
 const DRAIN_AT_STOP: Duration = Duration::from_secs(2);
 /// A connection that lasted so long was a good one even if there was nothing to publish.
@@ -40,14 +37,12 @@ const USEFUL_AFTER: Duration = Duration::from_secs(60);
 const GOODBYE: Duration = Duration::from_millis(500);
 /// A replay sends this many messages in each `ACK_EVERY` at most: 5,000 per second.
 const REPLAY_ALLOWANCE: u32 = 250;
-/// While the live feed has a backlog, a replay gets one message in this many.
-const LIVE_PER_REPLAY: u32 = 4;
 const TRIES_UNTIL_PROBLEM: u32 = 3;
-const STATUS_TOPIC: &str = "_status";
+pub(super) const STATUS_TOPIC: &str = "_status";
 
 /// What a packet carries.
 #[derive(Clone, Debug)]
-enum Slot {
+pub(super) enum Slot {
     Live { ordinal: u64, stream: &'static str, seq: u64, fact_seq: u64, topic: String },
     Replay { ordinal: u64 },
     State { topic: String },
@@ -55,14 +50,14 @@ enum Slot {
 
 /// Why an epoch ended.
 #[derive(Clone, Debug)]
-enum End {
+pub(super) enum End {
     Stopped,
     Broken(Broken),
     Refused { topic: String, fact_seq: u64, reason: String },
 }
 
 impl End {
-    fn lost(why: impl Into<String>) -> Self {
+    pub(super) fn lost(why: impl Into<String>) -> Self {
         Self::Broken(Broken::Lost(why.into()))
     }
 
@@ -78,14 +73,14 @@ impl End {
 }
 
 /// What one connection needs and the next does not inherit.
-struct Epoch {
-    client: AsyncClient,
-    window: Window<Slot>,
+pub(super) struct Epoch {
+    pub(super) client: AsyncClient,
+    pub(super) window: Window<Slot>,
     last_answer: Instant,
-    status_due: Instant,
-    state_due: Instant,
-    is_state_dirty: bool,
-    state_sent: HashMap<String, Vec<u8>>,
+    pub(super) status_due: Instant,
+    pub(super) state_due: Instant,
+    pub(super) is_state_dirty: bool,
+    pub(super) state_sent: HashMap<String, Vec<u8>>,
     stop_by: Option<Instant>,
 }
 
@@ -104,7 +99,7 @@ impl Epoch {
         }
     }
 
-    fn asked(&mut self, slot: Slot) {
+    pub(super) fn asked(&mut self, slot: Slot) {
         if self.window.used() == 0 {
             // The stall is counted from the first unanswered message, not from an answer of an hour ago.
             self.last_answer = Instant::now();
@@ -115,21 +110,21 @@ impl Epoch {
 
 pub(super) struct Pump {
     settings: Settings,
-    senses: Senses,
+    pub(super) senses: Senses,
     ack: AckSink,
     problem: ProblemSink,
-    birth: BirthBody,
+    pub(super) birth: BirthBody,
     offline: Vec<u8>,
-    status: FeedStatus,
+    pub(super) status: FeedStatus,
     status_out: watch::Sender<FeedStatus>,
-    live: Lane,
-    replay: Option<Lane>,
-    replay_allowance: u32,
-    live_run: u32,
+    pub(super) live: Lane,
+    pub(super) replay: Option<Lane>,
+    pub(super) replay_allowance: u32,
+    pub(super) live_run: u32,
     unreported: u64,
     reported_through: u64,
     report_due: Instant,
-    read_again_at: Instant,
+    pub(super) read_again_at: Instant,
     backoff: Backoff,
     /// The first message in line at the end of the last epochs, and how many epochs ended so.
     stuck: (u64, u32),
@@ -407,98 +402,6 @@ impl Pump {
         }
     }
 
-    fn ask_for_pages(&mut self) {
-        let head = *self.senses.head.borrow();
-        if !matches!(self.senses.reader, Reader::Idle(_)) || Instant::now() < self.read_again_at {
-            return;
-        }
-        if let Some(after) = self.live.wants_page(head) {
-            self.senses.reader.start(after, false);
-        } else if let Some(after) = self.replay.as_ref().and_then(|replay| replay.wants_page(head)) {
-            self.senses.reader.start(after, true);
-        }
-    }
-
-    /// Hands messages to the client while the window has room: state first, so that a backlog does not starve it.
-    fn fill(&mut self, epoch: &mut Epoch) -> Result<(), End> {
-        self.fill_state(epoch)?;
-        while epoch.window.has_room() {
-            let is_replays_turn = self.live_run >= LIVE_PER_REPLAY || !self.live.has_waiting();
-            if is_replays_turn && self.send_replay(epoch)? {
-                self.live_run = 0;
-            } else if let Some((ordinal, message)) = self.live.next() {
-                self.live_run = self.live_run.saturating_add(1);
-                let Outgoing { stream, seq, fact_seq, .. } = message;
-                let slot = Slot::Live { ordinal, stream, seq, fact_seq, topic: message.topic.clone() };
-                self.send(epoch, slot, message, false)?;
-            } else {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// At most half of the window belongs to a replay. True when something was sent.
-    fn send_replay(&mut self, epoch: &mut Epoch) -> Result<bool, End> {
-        let share = epoch.window.limit().div_ceil(2);
-        let Some(replay) = self.replay.as_mut().filter(|replay| replay.in_flight() < share) else { return Ok(false) };
-        if self.replay_allowance == 0 {
-            return Ok(false);
-        }
-        let Some((ordinal, message)) = replay.next() else { return Ok(false) };
-        self.replay_allowance = self.replay_allowance.saturating_sub(1);
-        self.send(epoch, Slot::Replay { ordinal }, message, true)?;
-        Ok(true)
-    }
-
-    fn send(&self, epoch: &mut Epoch, slot: Slot, message: Outgoing, is_replay: bool) -> Result<(), End> {
-        let mut user_properties = message.properties;
-        user_properties.push(("replay".into(), is_replay.to_string()));
-        let properties = PublishProperties { user_properties, ..PublishProperties::default() };
-        let topic = self.topic(&message.topic);
-        epoch.client.try_publish_with_properties(topic, QoS::AtLeastOnce, false, message.payload, properties).map_err(
-            |error| End::Refused { topic: message.topic, fact_seq: message.fact_seq, reason: error.to_string() },
-        )?;
-        epoch.asked(slot);
-        Ok(())
-    }
-
-    /// `_status` when it is due, and the state topics that changed, each at most twice a second.
-    fn fill_state(&mut self, epoch: &mut Epoch) -> Result<(), End> {
-        let now = Instant::now();
-        if now >= epoch.status_due && epoch.window.has_room() {
-            epoch.status_due = now + STATUS_EVERY;
-            self.show_status();
-            let body = (self.birth)(&self.status);
-            self.send_state(epoch, STATUS_TOPIC, body)?;
-        }
-        if !epoch.is_state_dirty || now < epoch.state_due {
-            return Ok(());
-        }
-        let topics = Arc::clone(&self.senses.state.borrow_and_update());
-        for (topic, body) in
-            topics.iter().filter(|(topic, body)| epoch.state_sent.get(topic) != Some(body)).collect::<Vec<_>>()
-        {
-            if !epoch.window.has_room() {
-                return Ok(());
-            }
-            self.send_state(epoch, topic, body.clone())?;
-            epoch.state_sent.insert(topic.clone(), body.clone());
-        }
-        epoch.is_state_dirty = false;
-        epoch.state_due = now + STATE_EVERY;
-        Ok(())
-    }
-
-    fn send_state(&self, epoch: &mut Epoch, topic: &str, body: Vec<u8>) -> Result<(), End> {
-        epoch
-            .client
-            .try_publish(self.topic(topic), QoS::AtLeastOnce, true, body)
-            .map_err(|error| End::lost(format!("{topic} could not be queued: {error}")))?;
-        epoch.asked(Slot::State { topic: topic.to_owned() });
-        Ok(())
-    }
-
     /// When the pump must look again even if nothing happens.
     fn next_tick(&self, epoch: &Epoch) -> Instant {
         let now = Instant::now();
@@ -553,19 +456,19 @@ impl Pump {
         }
     }
 
-    fn show_status(&mut self) {
+    pub(super) fn show_status(&mut self) {
         self.status.head = *self.senses.head.borrow();
         self.status.acked_fact_seq = self.live.through();
         self.status.replay = self.replay.as_ref().map(|replay| (replay.read_through().saturating_add(1), replay.end()));
         self.status_out.send_replace(self.status.clone());
     }
 
-    fn topic(&self, below: &str) -> String {
+    pub(super) fn topic(&self, below: &str) -> String {
         format!("{}/{below}", self.settings.prefix)
     }
 
     /// The clean end: `_status` says offline, then DISCONNECT, which keeps the broker from sending the will.
-    async fn say_goodbye(&self, epoch: &Epoch, events: &mut EventLoop) {
+    async fn say_goodbye(&mut self, epoch: &Epoch, events: &mut EventLoop) {
         let topic = self.topic(STATUS_TOPIC);
         if epoch.client.try_publish(topic, QoS::AtLeastOnce, true, self.offline.clone()).is_err() {
             return;
