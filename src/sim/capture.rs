@@ -275,3 +275,244 @@ fn line_of(received: &Received, at_us: u128) -> String {
         hex(&Sha256::digest(&received.payload)),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::process::{Child, Command as Process, Stdio};
+    use std::sync::Arc;
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::publish::tests::{PREFIX, Told, story, tell, wait_until};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn link(port: u16) -> Link {
+        Link {
+            host: "127.0.0.1".into(),
+            port,
+            client_id: "capture".into(),
+            username: None,
+            password: None,
+            keep_alive_s: 5,
+        }
+    }
+
+    fn marks_of(facts: u64) -> Marks {
+        Marks { fact: facts, epcis: facts / 3, batch: facts / 100 }
+    }
+
+    /// The lines of a capture; the test fails where equal ids differ in their bytes, or one of the story is missing.
+    fn assert_whole(path: &Path, facts: u64) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(path).expect("captured");
+        let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+        let mut bytes: BTreeMap<String, String> = BTreeMap::new();
+        for line in &lines {
+            if let Some(id) = line["properties"]["id"].as_str() {
+                let sha256 = line["sha256"].as_str().expect("a digest").to_owned();
+                assert_eq!(bytes.entry(id.to_owned()).or_insert_with(|| sha256.clone()), &sha256, "{id}");
+            }
+        }
+        for message in story(facts) {
+            let (_, id) = &message.properties[0];
+            assert_eq!(bytes.get(id), Some(&hex(&Sha256::digest(&message.payload))), "{id}");
+        }
+        lines
+    }
+
+    /// A mosquitto that dies with the test.
+    struct Mosquitto {
+        child: Child,
+        config: std::path::PathBuf,
+    }
+
+    impl Mosquitto {
+        /// `None`, aloud, where it is not installed; that is a failure where everything must be.
+        fn start(dir: &Path, port: u16) -> Option<Self> {
+            let config = dir.join("mosquitto.conf");
+            let text =
+                format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n");
+            std::fs::write(&config, text).expect("written");
+            match Self::spawn(&config) {
+                Ok(child) => Some(Self { child, config }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    assert!(std::env::var_os("CI").is_none(), "mosquitto must be installed in CI");
+                    println!("SKIPPED: mosquitto is not installed");
+                    None
+                }
+                Err(error) => panic!("mosquitto does not start: {error}"),
+            }
+        }
+
+        fn spawn(config: &Path) -> io::Result<Child> {
+            let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+            Process::new("mosquitto")
+                .arg("-c")
+                .arg(config)
+                .env("PATH", path)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+        }
+
+        /// SIGKILL to this process alone, and a new one on the same port that knows nothing of the old.
+        fn kill_and_restart(&mut self) {
+            self.child.kill().expect("it ran");
+            self.child.wait().expect("it ended");
+            self.child = Self::spawn(&self.config).expect("starts again");
+        }
+    }
+
+    impl Drop for Mosquitto {
+        fn drop(&mut self) {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+
+    fn free_port() -> u16 {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a port").port()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_killed_broker_costs_the_capture_nothing_because_it_asks_for_a_replay() {
+        const FACTS: u64 = 6000;
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, port) = (dir.path().join("feed.jsonl"), free_port());
+        let Some(mut mosquitto) = Mosquitto::start(dir.path(), port) else { return };
+        let (capture, running) = open(link(port), PREFIX.into(), &path).expect("opens");
+        let Told { handle, publisher, head, state, stop: _stop, .. } = tell(FACTS, port);
+        head.send_replace(0);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { running.run().await.expect("writes") });
+        tasks.spawn(publisher.run());
+        assert!(capture.subscribed(MINUTE).await);
+        state.send_replace(Arc::new(vec![("_state/batch".into(), br#"{"batch":"B1"}"#.to_vec())]));
+        for part in 1..=6 {
+            head.send_replace(FACTS / 6 * part);
+            wait_until(|| handle.status().acked_fact_seq >= FACTS / 6 * part - 500).await;
+            if part.is_multiple_of(2) {
+                mosquitto.kill_and_restart();
+            }
+        }
+        assert!(capture.wait_for(marks_of(FACTS), MINUTE).await, "{:?}", capture.progress());
+        assert!(handle.status().messages_replayed > 0, "the kill was felt");
+        let lines = assert_whole(&path, FACTS);
+        assert!(
+            lines
+                .iter()
+                .any(|line| line["topic"] == format!("{PREFIX}/_status") && line["payload"]["state"] == "online")
+        );
+        assert!(lines.iter().any(|line| line["topic"] == format!("{PREFIX}/_state/batch")));
+        let is_replay = |line: &&serde_json::Value| line["properties"]["replay"] == "true";
+        assert!(lines.iter().filter(is_replay).count() > 0);
+    }
+
+    #[cfg(feature = "demo")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_embedded_broker_passes_everything_on_unchanged_and_keeps_up() {
+        const FACTS: u64 = 15_000;
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("feed.jsonl");
+        let broker = crate::sim::broker::start(0).expect("starts");
+        let (capture, running) = open(link(broker.port()), PREFIX.into(), &path).expect("opens");
+        let Told { handle, publisher, head, stop, state: _state, .. } = tell(FACTS, broker.port());
+        head.send_replace(0);
+        let mut tasks = JoinSet::new();
+        let mut captures = JoinSet::new();
+        captures.spawn(async move { running.run().await.expect("writes") });
+        tasks.spawn(publisher.run());
+        assert!(capture.subscribed(MINUTE).await);
+        wait_until(|| handle.status().is_connected).await;
+        let began = std::time::Instant::now();
+        head.send_replace(FACTS);
+        wait_until(|| handle.status().acked_fact_seq == FACTS).await;
+        let took = began.elapsed();
+        assert!(capture.wait_for(marks_of(FACTS), MINUTE).await, "{:?}", capture.progress());
+        println!("{} messages acknowledged in {took:?}, captured in {:?}", story(FACTS).len(), began.elapsed());
+        stop.send_replace(true);
+        tasks.join_next().await.expect("one").expect("ends");
+        let said = |state: &'static str| {
+            let text = std::fs::read_to_string(&path).expect("captured");
+            text.contains(&format!(r#""payload":{{"state":"{state}""#))
+        };
+        wait_until(|| said("offline") && said("online")).await;
+        assert_whole(&path, FACTS);
+        // A late subscriber gets what was retained, and a replay of the whole.
+        captures.shutdown().await;
+        let (_again, publisher, late) = (tell(0, 1), tell(FACTS, broker.port()), dir.path().join("late.jsonl"));
+        tasks.spawn(publisher.publisher.run());
+        let (capture, running) = open(link(broker.port()), PREFIX.into(), &late).expect("opens");
+        captures.spawn(async move { running.run().await.expect("writes") });
+        assert!(capture.wait_for(marks_of(FACTS), MINUTE).await, "{:?}", capture.progress());
+        let retained = assert_whole(&late, FACTS).into_iter().filter(|line| line["retain"] == true).count();
+        assert!(retained >= 1);
+        broker.stop();
+    }
+
+    #[cfg(feature = "demo")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_embedded_broker_sends_the_will_when_the_line_vanishes_and_carries_answers() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("feed.jsonl");
+        let broker = crate::sim::broker::start(0).expect("starts");
+        let (capture, running) = open(link(broker.port()), PREFIX.into(), &path).expect("opens");
+        let Told { publisher, head: _head, state: _state, stop: _stop, .. } = tell(10, broker.port());
+        let (mut captures, mut tasks) = (JoinSet::new(), JoinSet::new());
+        captures.spawn(async move { running.run().await.expect("writes") });
+        tasks.spawn(publisher.run());
+        assert!(capture.wait_for(marks_of(10), MINUTE).await);
+        let captured = |text: &str| std::fs::read_to_string(&path).expect("captured").contains(text);
+        wait_until(|| captured(r#"_answer/capture"#) && captured(r#""ok":true"#)).await;
+        // The process dies: no DISCONNECT.
+        tasks.shutdown().await;
+        wait_until(|| captured(r#""payload":{"state":"offline"}"#)).await;
+        broker.stop();
+    }
+
+    #[test]
+    fn lines_hold_json_as_it_came_and_other_bytes_as_hex() {
+        let mut received = Received {
+            topic: "a/b".into(),
+            retain: false,
+            payload: br#"{"b": 1, "a":1.0}"#.to_vec(),
+            properties: vec![("seq".into(), "1".into())],
+            response_topic: None,
+            correlation: None,
+        };
+        assert!(line_of(&received, 5).ends_with("\"payload\":{\"b\": 1, \"a\":1.0}}\n"));
+        received.payload = vec![0xFF, 0x0A];
+        assert!(line_of(&received, 5).ends_with("\"payload\":\"ff0a\"}\n"));
+    }
+
+    #[test]
+    fn a_gap_holds_the_mark_and_the_replay_starts_where_the_stream_last_moved() {
+        let mut streams = Streams::default();
+        let mut take = |topic: &str, seq: u64| {
+            let received = Received {
+                topic: format!("{PREFIX}/{topic}"),
+                retain: false,
+                payload: b"{}".to_vec(),
+                properties: vec![("seq".into(), seq.to_string())],
+                response_topic: None,
+                correlation: None,
+            };
+            streams.take(PREFIX, "answers", &received);
+            let mut progress = Progress::default();
+            streams.show(&mut progress, None);
+            progress
+        };
+        take("_fact/x", 1);
+        take("_fact/x", 2);
+        take("_epcis/packing", 1);
+        take("_fact/x", 3);
+        let gap = take("_epcis/packing", 3);
+        assert_eq!((gap.marks, gap.has_gap, gap.replay_from), (Marks { fact: 3, epcis: 1, batch: 0 }, true, 2));
+        let healed = take("_epcis/packing", 2);
+        assert_eq!((healed.marks.epcis, healed.has_gap, healed.replay_from), (3, false, 3));
+        assert_eq!(take("_fact/x", 2).copies, 1);
+    }
+}
