@@ -74,4 +74,6 @@ pub mod sim;
 )]
 pub mod station;
 pub mod store;
+pub mod publish;
+pub mod sim;
 pub mod wire;

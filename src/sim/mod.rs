@@ -23,3 +23,9 @@ pub mod world;
 
 #[cfg(test)]
 mod rehearsal;
+//! The simulated plant.
+
+#[cfg(feature = "demo")]
+pub mod broker;
+pub mod capture;
+pub mod reconcile;
