@@ -102,6 +102,7 @@ struct Live {
     /// Packer: a request that waits for units still on their way through the gate.
     waiting: Option<(CloseRequest, u64)>,
     gate: Option<GateState>,
+    fault: Option<i64>,
     /// When an unanswered permit is void on our side.
     permit_until_us: Option<u64>,
 }
@@ -151,11 +152,10 @@ impl Engine {
 
     fn observe(&mut self, now: Now, step: &mut Step, observation: Observation) {
         let Observation { station, seen_mono_us, what } = observation;
-        let Some(spec) = self.spec(station) else { return };
         match what {
             Observed::Joined { device_epoch, reset } => self.join(now, step, station, device_epoch, reset),
             Observed::Lost { cause } => self.lose(step, station, cause),
-            Observed::Faulted { code } => self.emit(step, Fact::StationFaulted { station: spec.name, code }),
+            Observed::Faulted { code } => self.faulted(step, station, code),
             Observed::PrinterCounted { accepted, printed } => {
                 self.count_printed(now, step, station, accepted, printed);
             }
@@ -219,6 +219,16 @@ impl Engine {
         let Some(spec) = self.spec(station) else { return };
         if self.state.station(&spec.name).joined {
             self.emit(step, Fact::StationLost { station: spec.name, cause });
+        }
+    }
+
+    /// A fault word is a fact when it changes, and not when a device that joins says that it has none.
+    fn faulted(&mut self, step: &mut Step, station: StationId, code: i64) {
+        let Some(spec) = self.spec(station) else { return };
+        let before = self.live(station).and_then(|live| live.fault);
+        self.with_live(station, |live| live.fault = Some(code));
+        if before.unwrap_or(0) != code {
+            self.emit(step, Fact::StationFaulted { station: spec.name, code });
         }
     }
 
