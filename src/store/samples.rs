@@ -11,7 +11,7 @@ use crate::store::commit::Job;
 use crate::wire::record::{BatchSheet, Change, FactRow, InspectionRow, Message, Order, PermitRow, Record, SsccRange};
 
 pub(super) const GTIN: &str = "09506000134352";
-pub(super) const CASE: &str = "095060001343520004";
+pub(super) const CASE: &str = "095060001343520000";
 
 pub(super) fn order(batch: &str, serials: &[&str]) -> Arc<Order> {
     let sheet = BatchSheet {
