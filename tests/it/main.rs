@@ -9,3 +9,4 @@ mod layers;
 mod source;
 mod standards;
 mod style;
+mod wire_schema;
