@@ -38,15 +38,6 @@ impl Charset {
     pub fn first_foreign(self, bytes: &[u8]) -> Option<usize> {
         bytes.iter().position(|byte| !self.contains(*byte))
     }
-
-    pub(crate) fn allowed(self) -> &'static str {
-        match self {
-            Charset::Digits => "digits only",
-            Charset::Cset82 => CSET_82,
-            Charset::Cset39 => "A-Z 0-9 and # - / (GS1 CSET 39)",
-            Charset::Cset64 => "A-Z a-z 0-9 - _ and = at the end (GS1 CSET 64)",
-        }
-    }
 }
 
 /// For each byte, the sets that hold it, one bit each.
@@ -55,6 +46,7 @@ static SETS: [u8; 256] = sets();
 #[expect(
     clippy::indexing_slicing,
     clippy::as_conversions,
+    clippy::arithmetic_side_effects,
     reason = "evaluated by the compiler, where an index out of range fails the build"
 )]
 const fn sets() -> [u8; 256] {

@@ -8,6 +8,7 @@ use crate::domain::gs1::{Gs1Error, require_digits, shown};
 use crate::domain::text::Text;
 
 /// AI (17) as a full date. `day` 0 means that none was given, and stays 0 on the pack.
+/// Ordered by year, month and day as given; compare [`Expiry::to_iso_date`] where day 0 has to count as the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Expiry {
     year: u16,
@@ -107,7 +108,7 @@ impl fmt::Display for Expiry {
 
 /// The number of days, or `None` where there is no such month.
 pub(crate) fn days_in_month(year: u16, month: u8) -> Option<u8> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
         4 | 6 | 9 | 11 => Some(30),
@@ -139,4 +140,93 @@ pub(crate) fn decimal(text: &str) -> Option<u16> {
 /// Out of range stays out of range: 255 is no month and no day.
 fn two_digits(number: u16) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn expiry(text: &str) -> Expiry {
+        Expiry::parse_iso(text).expect("a good date")
+    }
+
+    #[test]
+    fn reads_and_writes_both_forms() {
+        let date = expiry("2028-03-27");
+        assert_eq!((date.year(), date.month(), date.day()), (2028, 3, 27));
+        assert_eq!(date.to_yymmdd().as_str(), "280327");
+        assert_eq!(date.to_iso_date().as_str(), "2028-03-27");
+    }
+
+    #[test]
+    fn reads_an_absent_day_as_the_last_of_the_month() {
+        for (text, pack, full) in [
+            ("2027-03-00", "270300", "2027-03-31"),
+            ("2027-04", "270400", "2027-04-30"),
+            ("2027-02", "270200", "2027-02-28"),
+            ("2028-02", "280200", "2028-02-29"),
+        ] {
+            assert_eq!(expiry(text).to_yymmdd().as_str(), pack);
+            assert_eq!(expiry(text).to_iso_date().as_str(), full);
+            assert_eq!(Expiry::from_yymmdd(pack, 2026), Ok(expiry(text)));
+        }
+    }
+
+    #[test]
+    fn moves_the_century_window_with_the_current_year() {
+        for (yy, current, year) in [
+            ("00", 2026, 2000),
+            ("76", 2026, 2076),
+            ("77", 2026, 1977),
+            ("99", 2026, 1999),
+            ("49", 2099, 2149),
+            ("50", 2099, 2050),
+            ("51", 2000, 1951),
+            ("50", 2000, 2050),
+        ] {
+            let date = Expiry::from_yymmdd(&format!("{yy}0101"), current).expect("a good date");
+            assert_eq!(date.year(), year, "{yy} read in {current}");
+        }
+    }
+
+    #[test]
+    fn refuses_days_that_never_were() {
+        for text in ["2027-02-29", "2027-13-01", "2027-00-01", "2027-00", "2027-04-31", "2100-02-29", "0027-01-01"] {
+            assert!(Expiry::parse_iso(text).is_err(), "{text}");
+        }
+        for text in ["010229", "271301", "270001", "27033", "2703311", "27033x", "2703é", ""] {
+            assert!(Expiry::from_yymmdd(text, 2026).is_err(), "{text}");
+        }
+        assert!(Expiry::from_yymmdd("000229", 2026).is_ok(), "2000 was a leap year");
+    }
+
+    #[test]
+    fn refuses_other_ways_to_write_a_date() {
+        for text in
+            ["", "2027", "27-03-31", "2027/03/31", "2027-3-31", "2027-03-31 ", "+027-03-31", "2027-03-31-", "2027-+3"]
+        {
+            assert!(Expiry::parse_iso(text).is_err(), "{text}");
+        }
+        let message = Expiry::parse_iso("2027-02-30").expect_err("no such day").to_string();
+        assert_eq!(
+            message,
+            "day is out of range in \"2027-02-30\" at position 9; allowed: a day of that month, or 00 where none is given"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(year in 1977_u16..=2076, month in 1_u8..=12, day in 0_u8..=28) {
+            let date = Expiry::new(year, month, day).expect("a good date");
+            prop_assert_eq!(Expiry::parse_iso(&date.to_string()), Ok(date));
+            prop_assert_eq!(Expiry::from_yymmdd(date.to_yymmdd().as_str(), 2026), Ok(date));
+        }
+
+        #[test]
+        fn never_panics_on_any_text(text in any::<String>(), year in any::<u16>()) {
+            let _ = (Expiry::parse_iso(&text), Expiry::from_yymmdd(&text, year), Expiry::from_yymmdd("990101", year));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! EPC pure identity URIs (GS1 TDS 6) and canonical GS1 Digital Link URIs of the same objects.
+//! EPC pure identity URIs (GS1 Tag Data Standard) and canonical GS1 Digital Link URIs of the same objects.
 //!
 //! The length of the company prefix comes from master data. A wrong length gives a well-formed URI of the same object that
 //! no partner can match, so no function here guesses it. Digital Link URIs need no such length.
@@ -92,7 +92,7 @@ pub fn lgtin_digital_link(gtin: Gtin, lot: Lot) -> String {
     digital_link(&[("01", gtin.as_str()), ("10", lot.as_str())])
 }
 
-/// The canonical Digital Link URI of a key and its qualifiers, in the order given (GS1 Digital Link 4.12).
+/// The canonical Digital Link URI of a key and its qualifiers, in the order given.
 pub fn digital_link(path: &[(&str, &str)]) -> String {
     let mut uri = String::with_capacity(64);
     uri.push_str(DIGITAL_LINK);
@@ -110,7 +110,7 @@ pub fn percent_encode(value: &str) -> String {
     encoded
 }
 
-/// Escapes the seven characters of CSET 82 that a URN must not carry (TDS 6.3.1); every other one stands as it is.
+/// Escapes the seven characters of CSET 82 that a URN must not carry; every other one stands as it is.
 pub fn escape(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     escape_into(&mut escaped, value);
@@ -195,7 +195,7 @@ fn split_key(key: &str, gcp: GcpLength) -> (&str, &str) {
     body.split_at_checked(cut).unwrap_or_default()
 }
 
-/// Sets the first digit of `key` before the last `reference` characters of `uri` (TDS 7.1.1, 7.3.1).
+/// Sets the first digit of `key` before the last `reference` characters of `uri`.
 fn move_indicator(uri: &mut String, key: &str, reference: usize) {
     let at = uri.len().saturating_sub(reference);
     uri.insert_str(at, key.get(..1).unwrap_or_default());
@@ -228,6 +228,8 @@ fn form(what: &'static str, value: &str, allowed: &'static str) -> Gs1Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn gcp(length: u8) -> GcpLength {
@@ -299,5 +301,20 @@ mod tests {
         }
         assert!(parse_sscc_uri("urn:epc:id:sscc:030001.4123456789").is_err());
         assert!(parse_sscc_uri("urn:epc:id:sscc:030001412345678900").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn escapes_and_reads_back_any_serial_number(text in "[!-\"%-?A-Z_a-z]{1,20}", length in 6_u8..=12) {
+            prop_assert_eq!(unescape(&escape(&text)), Ok(text.clone()));
+            let uri = sgtin_uri(gtin("00300010123455"), serial(&text), gcp(length));
+            prop_assert_eq!(parse_sgtin_uri(&uri), Ok((gtin("00300010123455"), serial(&text), gcp(length))));
+        }
+
+        #[test]
+        fn never_panics_on_any_text(text in any::<String>(), like in "[.%0-9A-Zé]{0,30}") {
+            let _ = (unescape(&text), parse_sgtin_uri(&text), parse_sscc_uri(&text));
+            let _ = (unescape(&like), parse_sgtin_uri(&format!("{SGTIN}{like}")), parse_sscc_uri(&format!("{SSCC}{like}")));
+        }
     }
 }

@@ -69,7 +69,7 @@ pub enum Gs1Error {
 }
 
 impl Gtin {
-    /// Takes a GTIN-8, -12, -13 or -14 and keeps it as GTIN-14, left-padded with zeros (GenSpecs 3.3.2).
+    /// Takes a GTIN-8, -12, -13 or -14 and keeps it as GTIN-14, left-padded with zeros.
     pub fn new(digits: &str) -> Result<Self, Gs1Error> {
         const WHAT: &str = "GTIN";
         require_digits(WHAT, digits)?;
@@ -258,3 +258,133 @@ impl fmt::Display for Gs1Error {
 }
 
 impl std::error::Error for Gs1Error {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Texts that a line must carry as they are, whatever they would do elsewhere.
+    const AWKWARD: [&str; 6] = ["'OR'1'='1'--", "../../etc/passwd", "a+b/c", "%2F%00", "<script>", "\"&';="];
+
+    #[test]
+    fn takes_the_known_good_keys() {
+        for digits in ["00300010123455", "10300010123452", "09521234543213"] {
+            assert_eq!(Gtin::new(digits).map(|gtin| gtin.to_string()), Ok(digits.into()));
+        }
+        for digits in ["403000112345678901", "123456789012345675"] {
+            assert_eq!(Sscc::new(digits).map(|sscc| sscc.to_string()), Ok(digits.into()));
+        }
+    }
+
+    #[test]
+    fn pads_short_gtins_to_fourteen_digits() {
+        for (short, full) in
+            [("02345673", "00000002345673"), ("416000336108", "00416000336108"), ("9521234543213", "09521234543213")]
+        {
+            assert_eq!(Gtin::new(short).map(|gtin| gtin.to_string()), Ok(full.into()));
+        }
+    }
+
+    #[test]
+    fn builds_an_sscc_from_its_parts() {
+        let sscc = Sscc::build(4, "030001", 1_234_567_890);
+        assert_eq!(sscc.map(|sscc| sscc.to_string()), Ok("403000112345678901".into()));
+        let first = Sscc::build(0, "030001234567", 1);
+        assert_eq!(first.map(|sscc| sscc.as_str().len()), Ok(18));
+    }
+
+    #[test]
+    fn refuses_sscc_parts_that_do_not_fit() {
+        assert!(Sscc::build(10, "030001", 1).is_err(), "extension of two digits");
+        assert!(Sscc::build(0, "03000", 1).is_err(), "prefix of 5");
+        assert!(Sscc::build(0, "0300011234567", 1).is_err(), "prefix of 13");
+        assert!(Sscc::build(0, "03000A", 1).is_err(), "prefix with a letter");
+        assert!(Sscc::build(0, "030001234567", 9_999).is_ok());
+        assert!(Sscc::build(0, "030001234567", 10_000).is_err(), "a reference that has run out of digits");
+        assert!(Sscc::build(0, "030001", u64::MAX).is_err());
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_where() {
+        let refusal = |digits| Gtin::new(digits).expect_err("a bad GTIN").to_string();
+        assert_eq!(
+            refusal("00300010123456"),
+            "GTIN \"00300010123456\" ends in check digit 6 at position 14; the other digits ask for 5"
+        );
+        assert_eq!(refusal("0030001O123455"), "GTIN \"0030001O123455\" has 'O' at position 8; allowed: digits only");
+        assert_eq!(refusal("123"), "GTIN \"123\" is 3 characters long; allowed: 8, 12, 13 or 14 digits");
+        let lot = Lot::new("A 1").expect_err("a space").to_string();
+        assert!(lot.starts_with("lot \"A 1\" has ' ' at position 2; allowed: A-Z"), "{lot}");
+    }
+
+    #[test]
+    fn keeps_case_and_leading_zeros_apart() {
+        let serial = |text| SerialNumber::new(text).expect("a good serial number");
+        assert_ne!(serial("1"), serial("01"));
+        assert_ne!(serial("a"), serial("A"));
+    }
+
+    #[test]
+    fn takes_awkward_but_legal_serial_numbers_as_they_are() {
+        for text in AWKWARD {
+            assert_eq!(SerialNumber::new(text).map(|serial| serial.to_string()), Ok(text.into()));
+        }
+    }
+
+    #[test]
+    fn refuses_serial_numbers_that_no_symbol_can_carry() {
+        for text in ["", "123456789012345678901", "a b", "a\u{1d}b", "a\0", "é", "#", "a\\b", "~"] {
+            assert!(SerialNumber::new(text).is_err(), "{text:?}");
+            assert!(Lot::new(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_the_length_of_a_company_prefix() {
+        let good: Vec<u8> = (0..=u8::MAX).filter(|digits| GcpLength::new(*digits).is_ok()).collect();
+        assert_eq!(good, [6, 7, 8, 9, 10, 11, 12]);
+    }
+
+    fn with_check_digit(body: &str) -> String {
+        format!("{body}{}", check_digit(body.as_bytes()))
+    }
+
+    fn differ_in_one_digit(digits: &str) -> impl Iterator<Item = String> {
+        (0..digits.len()).flat_map(move |at| {
+            let others = ('0'..='9').filter(move |other| !digits[at..].starts_with(*other));
+            others.map(move |other| format!("{}{other}{}", &digits[..at], &digits[at + 1..]))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn catches_every_single_digit_error(body in "[0-9]{17}") {
+            let sscc = with_check_digit(&body);
+            prop_assert!(Sscc::new(&sscc).is_ok());
+            for wrong in differ_in_one_digit(&sscc) {
+                prop_assert!(Sscc::new(&wrong).is_err(), "{}", wrong);
+            }
+            for length in [7, 11, 12, 13] {
+                let gtin = with_check_digit(&body[..length]);
+                prop_assert!(Gtin::new(&gtin).is_ok());
+                for wrong in differ_in_one_digit(&gtin) {
+                    prop_assert!(Gtin::new(&wrong).is_err(), "{}", wrong);
+                }
+            }
+        }
+
+        #[test]
+        fn builds_good_ssccs_only(extension in 0_u8..=9, prefix in "[0-9]{6,12}", reference in 0_u64..10_000) {
+            let sscc = Sscc::build(extension, &prefix, reference).expect("the parts fit");
+            prop_assert_eq!(Sscc::new(sscc.as_str()), Ok(sscc));
+            prop_assert_eq!(&sscc.as_str()[1..=prefix.len()], prefix.as_str());
+        }
+
+        #[test]
+        fn never_panics_on_any_text(text in any::<String>()) {
+            let _ = (Gtin::new(&text), Sscc::new(&text), SerialNumber::new(&text), Lot::new(&text), Sscc::build(0, &text, 1));
+        }
+    }
+}

@@ -1,9 +1,19 @@
 //! The words: GS1 identifiers, element strings, EPC, pack levels, tags, time. Pure; imports nobody.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::float_arithmetic, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)
+)]
+
+pub mod ai;
+mod ai_table;
 pub mod charset;
+pub mod code;
 pub mod date;
+pub mod element;
 pub mod epc;
 pub mod gs1;
+pub mod linter;
 pub mod pack;
 pub mod tag;
 pub mod text;

@@ -5,6 +5,7 @@
 
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
+use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -71,6 +72,7 @@ pub enum Fact {
     LineStopped,
     StationJoined {
         station: Name,
+        kind: StationKind,
         device_epoch: u32,
         epoch: u32,
         reset: bool,
@@ -100,6 +102,8 @@ pub enum Fact {
     },
     BatchStarted {
         bin: Option<u64>,
+        /// The last track that entered before: the next unit printed is the next track.
+        track: Option<u64>,
     },
     BatchStopped {
         bin: Option<u64>,
@@ -111,21 +115,25 @@ pub enum Fact {
         counts: Box<Counts>,
     },
 
+    /// `first_index` is the place of the first serial in the order; the serials of one fact are consecutive there.
     SerialsAllocated {
         station: Name,
         epoch: u32,
         from_seq: u64,
+        first_index: u32,
         serials: Vec<SerialNumber>,
     },
     SerialsEncoded {
         station: Name,
         epoch: u32,
         from_seq: u64,
+        first_index: u32,
         serials: Vec<SerialNumber>,
     },
     SerialsInvalidated {
         station: Name,
         cause: InvalidCause,
+        first_index: u32,
         serials: Vec<SerialNumber>,
     },
 

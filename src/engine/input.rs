@@ -6,10 +6,15 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationId;
 use crate::domain::text::{BatchId, Text};
+use crate::engine::Start;
 
 /// One thing for the engine to decide.
 #[derive(Clone, Debug)]
 pub enum Input {
+    /// The daemon begins: nothing is known to be there yet.
+    Started(Start),
+    /// The daemon ends in order.
+    Stopping,
     Observed(Observation),
     Asked(Ask),
     Tick,
@@ -45,6 +50,10 @@ pub enum Observed {
     PrinterCounted {
         accepted: u64,
         printed: u64,
+    },
+    /// Printer: the last flush it carried out; its buffer is empty.
+    Flushed {
+        flush: u64,
     },
     /// Camera: one result.
     Result(CameraResult),

@@ -39,6 +39,8 @@ pub enum Permit {
     AckResult { station: StationId, device_epoch: u32, seq: u64 },
     /// The record with this number may be printed.
     Print { station: StationId, device_epoch: u32, seq: u64, data: Vec<u8> },
+    /// The printer empties its buffer; what lay in it is burned once it says so.
+    Flush { station: StationId, device_epoch: u32, flush: u64 },
     /// The request `seq` is recorded.
     AckRequest { station: StationId, device_epoch: u32, seq: u64 },
     /// The gate may move once.

@@ -104,12 +104,17 @@ pub enum RefuseReason {
 /// What stands between a batch and its close; see I10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
+    /// Handed to the printer, neither printed nor burned.
+    InBuffer(u32),
     Unaccounted(u32),
     Loose(u32),
     InTransit(u32),
     OpenContainers(u32),
     UnresolvedRejects(u32),
-    BinDiffers { counted: u32, confirmed: u32 },
+    BinDiffers {
+        counted: u32,
+        confirmed: u32,
+    },
     PartialContainers(u32),
 }
 
