@@ -62,4 +62,9 @@ pub mod report;
 pub mod runtime;
 #[cfg(feature = "demo")]
 pub mod sim;
+#[cfg_attr(
+    not(test),
+    warn(clippy::float_arithmetic, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)
+)]
+pub mod station;
 pub mod wire;
