@@ -277,13 +277,18 @@ fn is_the_same_plant_for_the_same_seed() {
 
 #[test]
 fn rejects_by_default_when_nobody_answers() {
-    let mut rig = rig(quick(Weather::NONE));
+    let mut rig = rig(PlantSettings { units_min: 200, ..quick(Weather::NONE) });
     rig.controller.acks = false;
     rig.start();
     rig.until("ten ends", |rig| rig.ends().len() >= 10);
     assert!(rig.ends().iter().all(|(end, _)| *end == 2));
     assert_eq!(rig.get(Camera, Tag::Overrun), 1, "the ring is full and says so");
-    assert_eq!(rig.get(Camera, Tag::Seq), 32);
+    let tracks = match rig.tags.value(Camera, Tag::Track) {
+        Some(TagValue::Ints(tracks)) => tracks.clone(),
+        other => panic!("a ring: {other:?}"),
+    };
+    let oldest: BTreeSet<i64> = (1..=64).collect();
+    assert_eq!(tracks.into_iter().collect::<BTreeSet<_>>(), oldest);
 }
 
 #[test]
