@@ -1,0 +1,229 @@
+//! Requests: orders and their life, alarms and their acknowledgement. Refusals are answers, with all their reasons.
+
+use crate::domain::tag::StationId;
+use crate::domain::text::BatchId;
+use crate::domain::time::Now;
+use crate::engine::fact::{Counts, Entry, Fact};
+use crate::engine::input::{Actor, Ask, Order, Request};
+use crate::engine::output::{Answer, Done, Refused, Step};
+use crate::engine::reason::{BatchState, Difference, RequestRefusal};
+use crate::engine::state::{Batch, MAX_BATCHES, Run};
+use crate::engine::{Engine, Role, is_past};
+
+type Outcome = Result<Done, Refused>;
+
+impl Engine {
+    pub(super) fn ask(&mut self, now: Now, step: &mut Step, ask: Ask) {
+        let Ask { id, actor, request } = ask;
+        let outcome = match request {
+            Request::LoadBatch(order) => self.load(now, step, actor, &order),
+            Request::StartBatch(batch) => self.start(now, step, actor, &batch),
+            Request::StopBatch(batch) => self.stop(step, actor, &batch),
+            Request::CloseBatch(batch) => self.close(step, actor, &batch),
+            Request::AcknowledgeAlarm(alarm) => self.acknowledge(step, actor, alarm),
+        };
+        step.answer = Some(Answer { id, outcome });
+    }
+
+    /// What the store must say too (a serial used before, a batch of that name) is checked before the request comes here.
+    fn load(&mut self, now: Now, step: &mut Step, actor: Actor, order: &Order) -> Outcome {
+        let batch = order.sheet.batch;
+        if let Some(known) = self.state.batch(&batch) {
+            let same = known.sheet == order.sheet && same_serials(known, order);
+            return if same { Ok(Done::Already) } else { refuse(RequestRefusal::BatchExists(batch)) };
+        }
+        if self.state.batches.len() >= MAX_BATCHES {
+            return refuse(RequestRefusal::Busy);
+        }
+        if is_past(order.sheet.expiry, now) {
+            return refuse(RequestRefusal::ExpiryPast);
+        }
+        if let Some(used) = self.used_elsewhere(order) {
+            return refuse(used);
+        }
+        self.state.insert_order(order);
+        let serial_count = u32::try_from(order.serials.len()).unwrap_or(u32::MAX);
+        let serials_sha256 = order.serials_sha256;
+        self.emit_for(step, batch, actor, Fact::BatchLoaded { sheet: order.sheet, serial_count, serials_sha256 });
+        Ok(Done::Changed)
+    }
+
+    /// Serials and SSCCs of batches that are still open; those of closed ones are the store's to know.
+    fn used_elsewhere(&self, order: &Order) -> Option<RequestRefusal> {
+        for open in &self.state.batches {
+            if open.sheet.gtin == order.sheet.gtin
+                && let Some(used) = order.serials.iter().find(|serial| open.pool.find(serial).is_some())
+            {
+                return Some(RequestRefusal::SerialUsed(*used));
+            }
+            let (ours, theirs) = (order.sheet.sscc, open.sheet.sscc);
+            let same_numbers = ours.extension == theirs.extension && ours.prefix == theirs.prefix;
+            if same_numbers && ours.first <= theirs.last && theirs.first <= ours.last {
+                return Some(RequestRefusal::BatchExists(open.id()));
+            }
+        }
+        None
+    }
+
+    fn start(&mut self, now: Now, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
+        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        if batch.state == BatchState::Running {
+            return Ok(Done::Already);
+        }
+        let mut reasons = Vec::new();
+        if let Some(other) = self.state.current().filter(|other| other.id() != *id) {
+            reasons.push(RequestRefusal::LineOccupied(other.id()));
+        }
+        if is_past(batch.sheet.expiry, now) {
+            reasons.push(RequestRefusal::ExpiryPast);
+        }
+        for id in self.ids() {
+            let Some(spec) = self.spec(id).filter(|_| !self.known(id).joined) else { continue };
+            reasons.push(RequestRefusal::StationAway(spec.name));
+        }
+        if !self.state.alarms.is_empty() {
+            reasons.push(RequestRefusal::AlarmsOpen(u32::try_from(self.state.alarms.len()).unwrap_or(u32::MAX)));
+        }
+        if !reasons.is_empty() {
+            return Err(Refused { reasons, differences: Vec::new() });
+        }
+        let live = self.rejector().and_then(|id| self.live(id));
+        let (bin, track) = (live.and_then(|live| live.bin), live.and_then(|live| live.entered));
+        self.emit_for(step, *id, actor, Fact::BatchStarted { bin, track });
+        for id in self.printers() {
+            self.allocate(step, id);
+        }
+        Ok(Done::Changed)
+    }
+
+    fn stop(&mut self, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
+        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        match batch.state {
+            BatchState::Stopped => return Ok(Done::Already),
+            BatchState::Running => {}
+            BatchState::Loaded | BatchState::Closed => {
+                return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
+            }
+        }
+        let bin = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.bin);
+        self.emit_for(step, *id, actor, Fact::BatchStopped { bin });
+        for id in self.printers() {
+            self.flush(step, id);
+        }
+        Ok(Done::Changed)
+    }
+
+    fn close(&mut self, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
+        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        if batch.state != BatchState::Stopped {
+            return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
+        }
+        self.encode_seen(step);
+        self.close_run();
+        self.infer_rejects(step);
+        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        let counts = self.final_counts(batch);
+        let differences = self.differences(batch, &counts);
+        if !differences.is_empty() {
+            self.emit_for(step, *id, actor, Fact::BatchCloseRefused { differences: differences.clone() });
+            return Err(Refused { reasons: vec![RequestRefusal::NotBalanced], differences });
+        }
+        self.emit_for(step, *id, actor, Fact::BatchClosed { counts: Box::new(counts) });
+        Ok(Done::Changed)
+    }
+
+    fn acknowledge(&mut self, step: &mut Step, actor: Actor, alarm: u32) -> Outcome {
+        if !self.state.alarms.contains_key(&alarm) {
+            let known = alarm > 0 && alarm <= self.state.last_alarm;
+            return if known { Ok(Done::Already) } else { refuse(RequestRefusal::UnknownAlarm(alarm)) };
+        }
+        self.emit_as(step, actor, Fact::AlarmAcknowledged { alarm });
+        Ok(Done::Changed)
+    }
+
+    /// At the end of a batch the last printed unit and the last track close the run of the order of printing.
+    fn close_run(&mut self) {
+        let entered = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.entered);
+        let Some(last_track) = entered else { return };
+        let last_place = self.state.current().and_then(|batch| {
+            let places = 0..batch.next_place;
+            places.rev().find(|place| batch.pool.unit(*place).is_some_and(|unit| unit.is_printed()))
+        });
+        self.state.close_run(last_track, last_place);
+    }
+
+    fn final_counts(&self, batch: &Batch) -> Counts {
+        let mut counts = batch.counts;
+        counts.unused = batch.pool.len().saturating_sub(batch.next_place);
+        counts.unaccounted = counts.printed.saturating_sub(counts.commissioned).saturating_sub(counts.scrapped);
+        let bin = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.bin).or(batch.bin_stop);
+        let pieces = bin.zip(batch.bin_start).map(|(now, then)| now.saturating_sub(then));
+        counts.bin = pieces.map_or(0, |pieces| u32::try_from(pieces).unwrap_or(u32::MAX));
+        counts
+    }
+
+    /// The identities of I10. What does not balance leaves the batch stopped.
+    fn differences(&self, batch: &Batch, counts: &Counts) -> Vec<Difference> {
+        let mut out = Vec::new();
+        let mut differ = |amount: u32, difference: fn(u32) -> Difference| {
+            if amount > 0 {
+                out.push(difference(amount));
+            }
+        };
+        let allocated = batch.next_place.saturating_sub(counts.printed).saturating_sub(counts.burned);
+        differ(allocated, Difference::InBuffer);
+        differ(counts.unaccounted, Difference::Unaccounted);
+        differ(counts.loose, Difference::Loose);
+        differ(u32::try_from(self.state.transit.tracks.len()).unwrap_or(u32::MAX), Difference::InTransit);
+        differ(self.open_containers(), Difference::OpenContainers);
+        let ended = counts.rejects_confirmed.saturating_add(counts.rejects_resolved);
+        differ(counts.rejects_commanded.saturating_sub(ended), Difference::UnresolvedRejects);
+        differ(unpacked_cases(batch), Difference::PartialContainers);
+        let confirmed = counts.rejects_confirmed.saturating_add(counts.phantom);
+        if batch.bin_start.is_some() && counts.bin != confirmed {
+            out.push(Difference::BinDiffers { counted: counts.bin, confirmed });
+        }
+        out
+    }
+
+    fn printers(&self) -> Vec<StationId> {
+        let is_printer = |id: &StationId| matches!(self.spec(*id).map(|spec| spec.role), Some(Role::Printer { .. }));
+        self.ids().filter(is_printer).collect()
+    }
+
+    fn emit_for(&mut self, step: &mut Step, batch: BatchId, actor: Actor, fact: Fact) {
+        let seq = self.state.seq.saturating_add(1);
+        self.record(step, Entry { seq, batch: Some(batch), actor, fact });
+    }
+}
+
+fn refuse(reason: RequestRefusal) -> Outcome {
+    Err(Refused { reasons: vec![reason], differences: Vec::new() })
+}
+
+fn same_serials(batch: &Batch, order: &Order) -> bool {
+    batch.pool.range(0, u32::MAX) == order.serials
+}
+
+/// Released cases that lie on no pallet, where the pack specification has pallets.
+fn unpacked_cases(batch: &Batch) -> u32 {
+    use crate::domain::pack::{ContainerState, PackLevel};
+    if batch.sheet.pack.capacity(PackLevel::Pallet) == 0 {
+        return 0;
+    }
+    let alone = batch.containers.iter().filter(|container| {
+        container.level == PackLevel::Case && container.parent.is_none() && container.state == ContainerState::Released
+    });
+    u32::try_from(alone.count()).unwrap_or(u32::MAX)
+}
+
+impl crate::engine::state::State {
+    /// The run ends where both the last track and the last printed place agree with it.
+    fn close_run(&mut self, last_track: u64, last_place: Option<u32>) {
+        if let Some(run) = &mut self.transit.run
+            && run.place_of(last_track) == last_place
+        {
+            *run = Run { to: run.to.max(last_track), ..*run };
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Facts: what was decided. Past tense, journaled, never changed. `Engine::apply` folds them; nothing else changes its state.
+//!
+//! A fact holds identifiers, not positions in a config: it must mean the same in ten years. Each kind has a word and a
+//! version (`wire::fact` holds the bytes).
+
+use crate::domain::gs1::{SerialNumber, Sscc};
+use crate::domain::pack::{Gate, PackLevel};
+use crate::domain::tag::StationKind;
+use crate::domain::text::{BatchId, Name, Text};
+use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
+use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
+
+/// One fact with what the journal holds beside it. `seq` is dense from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub seq: u64,
+    pub batch: Option<BatchId>,
+    pub actor: Actor,
+    pub fact: Fact,
+}
+
+/// A request of a packer or palletizer. `epoch` is ours, raised at every reset of the station; `seq` unwrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    pub station: Name,
+    pub epoch: u32,
+    pub seq: u64,
+    /// The station's own count of the container, stable over retries.
+    pub container: u64,
+}
+
+/// A result of a camera; `seq` is `None` where the track ended without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResultKey {
+    pub station: Name,
+    pub epoch: u32,
+    pub seq: Option<u64>,
+    pub track: Option<u64>,
+}
+
+/// A track of a rejector, and the inspection (sequence number of its fact) that decided it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackKey {
+    pub station: Name,
+    pub epoch: u32,
+    pub track: u64,
+    pub inspection: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Child {
+    Unit(SerialNumber),
+    Container(Sscc),
+}
+
+/// Why printed or queued serials can never be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidCause {
+    /// They lay in a printer's buffer that was lost or flushed.
+    BufferLost,
+    /// They were queued when the batch stopped and are known to be unprinted.
+    BatchStopped,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    LineStarted {
+        version: Text<16>,
+        config_sha256: Text<64>,
+        clean: bool,
+    },
+    LineStopped,
+    StationJoined {
+        station: Name,
+        kind: StationKind,
+        device_epoch: u32,
+        epoch: u32,
+        reset: bool,
+    },
+    StationLost {
+        station: Name,
+        cause: LostCause,
+    },
+    StationFaulted {
+        station: Name,
+        code: i64,
+    },
+    AlarmRaised {
+        alarm: u32,
+        kind: AlarmKind,
+        station: Option<Name>,
+        detail: String,
+    },
+    AlarmAcknowledged {
+        alarm: u32,
+    },
+
+    BatchLoaded {
+        sheet: BatchSheet,
+        serial_count: u32,
+        serials_sha256: Text<64>,
+    },
+    BatchStarted {
+        bin: Option<u64>,
+        /// The last track that entered before: the next unit printed is the next track.
+        track: Option<u64>,
+    },
+    BatchStopped {
+        bin: Option<u64>,
+    },
+    BatchCloseRefused {
+        differences: Vec<Difference>,
+    },
+    BatchClosed {
+        counts: Box<Counts>,
+    },
+
+    /// `first_index` is the place of the first serial in the order; the serials of one fact are consecutive there.
+    SerialsAllocated {
+        station: Name,
+        epoch: u32,
+        from_seq: u64,
+        first_index: u32,
+        serials: Vec<SerialNumber>,
+    },
+    SerialsEncoded {
+        station: Name,
+        epoch: u32,
+        from_seq: u64,
+        first_index: u32,
+        serials: Vec<SerialNumber>,
+    },
+    SerialsInvalidated {
+        station: Name,
+        cause: InvalidCause,
+        first_index: u32,
+        serials: Vec<SerialNumber>,
+    },
+
+    Verified {
+        result: ResultKey,
+        serial: SerialNumber,
+        grade_milli: Option<i64>,
+    },
+    Failed {
+        result: ResultKey,
+        serial: Option<SerialNumber>,
+        reasons: Vec<FailReason>,
+        code: Vec<u8>,
+        grade_milli: Option<i64>,
+    },
+    Missed {
+        result: ResultKey,
+    },
+    /// A verified unit whose pass came too late, was withdrawn, or did not reach the device: it is a reject.
+    PassExpired {
+        track: TrackKey,
+        serial: SerialNumber,
+    },
+    Commissioned {
+        track: TrackKey,
+        serial: SerialNumber,
+    },
+    /// `serial` is the printed serial that went with it, where it was read.
+    RejectConfirmed {
+        track: TrackKey,
+        serial: Option<SerialNumber>,
+    },
+    /// The serial of a rejected unit that could not be read, known from the order of printing.
+    RejectInferred {
+        track: TrackKey,
+        serial: SerialNumber,
+    },
+    RejectMissing {
+        track: TrackKey,
+    },
+    UnexpectedPass {
+        track: TrackKey,
+    },
+    PhantomReject {
+        station: Name,
+        epoch: u32,
+        count: u64,
+    },
+    /// Ends that fell out of the device's memory before they were read.
+    EndsMissed {
+        station: Name,
+        epoch: u32,
+        from: u64,
+        to: u64,
+    },
+
+    Packed {
+        request: RequestKey,
+        level: PackLevel,
+        container: Sscc,
+        children: Vec<Child>,
+    },
+    CloseGranted {
+        request: RequestKey,
+        gate: Gate,
+        container: Sscc,
+        token: u32,
+        ttl_ms: u32,
+    },
+    CloseRefused {
+        request: RequestKey,
+        gate: Gate,
+        level: PackLevel,
+        container: Option<Sscc>,
+        reasons: Vec<RefuseReason>,
+    },
+    PermitAcked {
+        container: Sscc,
+        token: u32,
+    },
+    Closed {
+        level: PackLevel,
+        container: Sscc,
+        token: u32,
+        children: Vec<Child>,
+    },
+    Released {
+        level: PackLevel,
+        container: Sscc,
+        token: u32,
+        children: Vec<Child>,
+    },
+    /// The machine failed or the permit expired there: the container is as it was before the grant.
+    CloseFailed {
+        gate: Gate,
+        container: Sscc,
+        token: u32,
+        result: CloseEnd,
+    },
+    CloseUnresolved {
+        gate: Gate,
+        container: Sscc,
+        token: u32,
+    },
+    GateForced {
+        station: Name,
+        epoch: u32,
+        container: Option<Sscc>,
+    },
+}
+
+/// The counts of I10 at the close of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub received: u32,
+    pub unused: u32,
+    pub burned: u32,
+    pub printed: u32,
+    pub commissioned: u32,
+    pub scrapped: u32,
+    pub unaccounted: u32,
+    pub packed: u32,
+    pub loose: u32,
+    pub triggers: u32,
+    pub pass: u32,
+    pub fail: u32,
+    pub no_read: u32,
+    pub missed: u32,
+    pub rejects_commanded: u32,
+    pub rejects_confirmed: u32,
+    pub rejects_resolved: u32,
+    pub bin: u32,
+    pub phantom: u32,
+    pub cases_released: u32,
+    pub pallets_released: u32,
+}

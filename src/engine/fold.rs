@@ -1,0 +1,401 @@
+//! `State::apply`: the only change of the engine's state. Recovery calls it with the facts of the journal, `Engine::step`
+//! with those just decided. It never refuses and never decides: what was written is folded as it was written.
+
+use crate::domain::gs1::{SerialNumber, Sscc};
+use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
+use crate::domain::tag::StationKind;
+use crate::domain::text::{BatchId, Name};
+use crate::engine::fact::{Child, Entry, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
+use crate::engine::input::CloseEnd;
+use crate::engine::reason::{BatchState, FailReason};
+use crate::engine::state::{
+    Alarm, Batch, Container, Grant, Request, Run, Stage, State, Station, Track, TrackVerdict, Transit, place,
+};
+
+impl State {
+    /// Folds one fact. The order of a `BatchLoaded` must have been inserted before.
+    pub fn apply(&mut self, entry: &Entry) {
+        self.seq = entry.seq;
+        let batch = entry.batch;
+        match &entry.fact {
+            Fact::LineStarted { .. } | Fact::LineStopped => self.leave_all(),
+            Fact::StationJoined { station, kind, device_epoch, epoch, reset } => {
+                self.join(*station, *kind, *reset);
+                let at = self.stations.entry(*station).or_default();
+                (at.joined, at.device_epoch, at.epoch) = (true, *device_epoch, *epoch);
+            }
+            Fact::StationLost { station, .. } => self.station_mut(station).joined = false,
+            Fact::StationFaulted { .. } | Fact::BatchCloseRefused { .. } | Fact::GateForced { .. } => {}
+            Fact::AlarmRaised { alarm, kind, station, detail } => {
+                self.last_alarm = self.last_alarm.max(*alarm);
+                self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });
+            }
+            Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
+            Fact::BatchLoaded { .. } => {}
+            Fact::BatchStarted { bin, track } => self.start_batch(batch, *bin, *track),
+            Fact::BatchStopped { bin } => self.with_batch(batch, |batch| {
+                batch.state = BatchState::Stopped;
+                batch.bin_stop = *bin;
+            }),
+            Fact::BatchClosed { .. } => self.batches.retain(|open| Some(open.id()) != batch),
+            Fact::SerialsAllocated { station, from_seq, first_index, serials, .. } => {
+                self.station_mut(station).allocated = last_of(*from_seq, serials);
+                self.with_batch(batch, |batch| {
+                    batch.next_place = first_index.saturating_add(count(serials));
+                    batch.set_states(*first_index, count(serials), SerialState::Allocated);
+                });
+            }
+            Fact::SerialsEncoded { station, from_seq, first_index, serials, .. } => {
+                self.station_mut(station).printed = last_of(*from_seq, serials);
+                self.with_batch(batch, |batch| {
+                    batch.counts.printed = batch.counts.printed.saturating_add(count(serials));
+                    batch.set_states(*first_index, count(serials), SerialState::Encoded);
+                });
+            }
+            Fact::SerialsInvalidated { station, cause, first_index, serials } => {
+                self.invalidate(station, *cause);
+                self.with_batch(batch, |batch| {
+                    batch.counts.burned = batch.counts.burned.saturating_add(count(serials));
+                    batch.set_states(*first_index, count(serials), SerialState::SnInvalid);
+                });
+            }
+            Fact::Verified { result, serial, .. } => self.verify(batch, result, *serial),
+            Fact::Failed { result, serial, reasons, .. } => self.fail(batch, result, *serial, reasons),
+            Fact::Missed { result } => self.miss(batch, result),
+            Fact::PassExpired { track, .. } => self.expire(batch, track),
+            Fact::Commissioned { track, serial } => {
+                self.end_track(track);
+                self.settle_serial(batch, serial, SerialState::Commissioned);
+            }
+            Fact::RejectConfirmed { track, serial } => self.confirm_reject(batch, track, serial.as_ref()),
+            Fact::RejectInferred { track, serial } => {
+                self.transit.unknown.retain(|(at, _)| *at != track.track);
+                self.settle_serial(batch, serial, SerialState::LabelScrapped);
+            }
+            Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => {
+                self.end_track(track);
+                self.with_batch(batch, |batch| {
+                    batch.counts.rejects_resolved = batch.counts.rejects_resolved.saturating_add(1);
+                });
+            }
+            Fact::PhantomReject { station, count, .. } => {
+                let new = count.saturating_sub(self.station(station).phantom);
+                self.station_mut(station).phantom = *count;
+                self.with_batch(batch, |batch| {
+                    batch.counts.phantom = batch.counts.phantom.saturating_add(u32::try_from(new).unwrap_or(u32::MAX));
+                });
+            }
+            Fact::EndsMissed { station, to, .. } => self.station_mut(station).seq = *to,
+            Fact::Packed { request, level, container, children } => {
+                self.with_batch(batch, |batch| batch.pack(request, *level, *container, children));
+            }
+            Fact::CloseGranted { request, gate, container, token, ttl_ms } => {
+                let grant = Grant { gate: *gate, container: *container, token: *token, ttl_ms: *ttl_ms, acked: false };
+                self.request(request, Stage::Granted(grant));
+                self.last_token = self.last_token.max(*token);
+                self.with_batch(batch, |batch| batch.set_container(container, ContainerState::Granted));
+            }
+            Fact::CloseRefused { request, reasons, .. } => {
+                let reason = reasons.first().map_or(0, |reason| reason.code());
+                self.request(request, Stage::Refused { reason });
+            }
+            Fact::PermitAcked { token, .. } => self.with_grant(*token, |stage, grant| {
+                *stage = Stage::Granted(Grant { acked: true, ..grant });
+            }),
+            Fact::Closed { container, token, .. } => {
+                self.with_grant(*token, |stage, _| *stage = Stage::Settled);
+                self.with_batch(batch, |batch| batch.set_container(container, ContainerState::Closed));
+            }
+            Fact::Released { level, container, token, .. } => {
+                self.with_grant(*token, |stage, _| *stage = Stage::Settled);
+                self.with_batch(batch, |batch| batch.release(*level, container));
+            }
+            Fact::CloseFailed { gate, container, token, result } => {
+                self.with_grant(*token, |stage, _| *stage = Stage::Settled);
+                self.with_batch(batch, |batch| batch.reopen(*gate, container, *result));
+            }
+            Fact::CloseUnresolved { container, token, .. } => {
+                self.with_grant(*token, |stage, grant| *stage = Stage::Unresolved(grant));
+                self.with_batch(batch, |batch| batch.set_container(container, ContainerState::Held));
+            }
+        }
+    }
+
+    /// A start or a stop of the daemon: no station is known to be there.
+    fn leave_all(&mut self) {
+        self.stations.values_mut().for_each(|station| station.joined = false);
+    }
+
+    fn join(&mut self, name: Name, kind: StationKind, reset: bool) {
+        if !reset {
+            return;
+        }
+        self.stations.insert(name, Station::default());
+        if kind == StationKind::Rejector {
+            self.transit = Transit::default();
+        }
+    }
+
+    fn station_mut(&mut self, name: &Name) -> &mut Station {
+        self.stations.entry(*name).or_default()
+    }
+
+    fn with_batch(&mut self, id: Option<BatchId>, change: impl FnOnce(&mut Batch)) {
+        if let Some(batch) = self.batches.iter_mut().find(|batch| Some(batch.id()) == id) {
+            change(batch);
+        }
+    }
+
+    /// With nothing in transit, the next unit printed is the next track: the first pair of the order of printing.
+    fn start_batch(&mut self, id: Option<BatchId>, bin: Option<u64>, track: Option<u64>) {
+        let mut next = 0;
+        self.with_batch(id, |batch| {
+            batch.state = BatchState::Running;
+            batch.bin_start = batch.bin_start.or(bin);
+            next = batch.next_place;
+        });
+        if self.transit.tracks.is_empty() {
+            // The place before the first may wrap; distances are taken with wrapping arithmetic too.
+            self.transit.run = track.map(|track| Run { track, place: next.wrapping_sub(1), to: track });
+        }
+    }
+
+    fn invalidate(&mut self, station: &Name, cause: InvalidCause) {
+        let at = self.station_mut(station);
+        at.printed = at.allocated;
+        at.flushes = at.flushes.saturating_add(u64::from(cause == InvalidCause::BatchStopped));
+    }
+
+    fn verify(&mut self, batch: Option<BatchId>, result: &ResultKey, serial: SerialNumber) {
+        let mut place = None;
+        self.with_batch(batch, |batch| {
+            batch.counts.triggers = batch.counts.triggers.saturating_add(1);
+            batch.counts.pass = batch.counts.pass.saturating_add(1);
+            place = batch.pool.find(&serial);
+            if let Some(unit) = batch.pool.unit_of_mut(&serial) {
+                (unit.seen, unit.verified) = (true, true);
+            }
+        });
+        self.inspect(result, TrackVerdict::Pass(serial), place);
+    }
+
+    fn fail(
+        &mut self,
+        batch: Option<BatchId>,
+        result: &ResultKey,
+        serial: Option<SerialNumber>,
+        reasons: &[FailReason],
+    ) {
+        let no_read = reasons == [FailReason::NoRead];
+        let mut own = None;
+        self.with_batch(batch, |batch| {
+            let counts = &mut batch.counts;
+            counts.triggers = counts.triggers.saturating_add(1);
+            let kind = if no_read { &mut counts.no_read } else { &mut counts.fail };
+            *kind = kind.saturating_add(1);
+            counts.rejects_commanded = counts.rejects_commanded.saturating_add(1);
+            let Some(serial) = serial else { return };
+            let found = batch.pool.find(&serial);
+            if let Some(unit) = batch.pool.unit_of_mut(&serial)
+                && !unit.seen
+            {
+                unit.seen = true;
+                own = found.map(|place| (serial, place));
+            }
+        });
+        self.inspect(result, TrackVerdict::Fail(own.map(|(serial, _)| serial)), own.map(|(_, place)| place));
+    }
+
+    fn miss(&mut self, batch: Option<BatchId>, result: &ResultKey) {
+        self.with_batch(batch, |batch| {
+            batch.counts.triggers = batch.counts.triggers.saturating_add(1);
+            batch.counts.missed = batch.counts.missed.saturating_add(1);
+            batch.counts.rejects_commanded = batch.counts.rejects_commanded.saturating_add(1);
+        });
+        self.inspect(result, TrackVerdict::Fail(None), None);
+    }
+
+    /// Takes a decided result into transit; `place` is where its serial stands in the order of printing.
+    fn inspect(&mut self, result: &ResultKey, verdict: TrackVerdict, place: Option<u32>) {
+        if let Some(seq) = result.seq {
+            let at = self.station_mut(&result.station);
+            at.seq = at.seq.max(seq);
+        }
+        let Some(track) = result.track else { return };
+        let inspection = self.seq;
+        self.transit.last_inspected = self.transit.last_inspected.max(track);
+        if track > self.transit.last_ended {
+            // A second result never replaces the first: that one's pass has expired by a fact of its own.
+            self.transit.tracks.entry(track).or_insert(Track { inspection, verdict });
+        }
+        if let Some(place) = place {
+            self.transit.extend_run(track, place);
+        }
+    }
+
+    fn expire(&mut self, batch: Option<BatchId>, key: &TrackKey) {
+        let Some(track) = self.transit.tracks.get_mut(&key.track) else { return };
+        let TrackVerdict::Pass(serial) = track.verdict else { return };
+        track.verdict = TrackVerdict::Expired(serial);
+        self.with_batch(batch, |batch| {
+            batch.counts.pass = batch.counts.pass.saturating_sub(1);
+            batch.counts.fail = batch.counts.fail.saturating_add(1);
+            batch.counts.rejects_commanded = batch.counts.rejects_commanded.saturating_add(1);
+        });
+    }
+
+    fn end_track(&mut self, key: &TrackKey) {
+        let station = self.station_mut(&key.station);
+        station.seq = station.seq.saturating_add(1);
+        self.transit.tracks.remove(&key.track);
+        self.transit.last_ended = self.transit.last_ended.max(key.track);
+    }
+
+    fn confirm_reject(&mut self, batch: Option<BatchId>, key: &TrackKey, serial: Option<&SerialNumber>) {
+        self.end_track(key);
+        self.with_batch(batch, |batch| {
+            batch.counts.rejects_confirmed = batch.counts.rejects_confirmed.saturating_add(1);
+        });
+        match serial {
+            Some(serial) => self.settle_serial(batch, serial, SerialState::LabelScrapped),
+            None => self.transit.note_unknown(key.track, key.inspection.unwrap_or_default()),
+        }
+    }
+
+    fn settle_serial(&mut self, batch: Option<BatchId>, serial: &SerialNumber, state: SerialState) {
+        self.with_batch(batch, |batch| {
+            let Some(unit) = batch.pool.unit_of_mut(serial) else { return };
+            unit.state = state;
+            unit.seen = true;
+            let counts = &mut batch.counts;
+            let commissioned = state == SerialState::Commissioned;
+            let kind = if commissioned { &mut counts.commissioned } else { &mut counts.scrapped };
+            *kind = kind.saturating_add(1);
+            counts.loose = counts.loose.saturating_add(u32::from(commissioned));
+        });
+    }
+
+    fn request(&mut self, key: &RequestKey, stage: Stage) {
+        let station = self.station_mut(&key.station);
+        station.seq = station.seq.max(key.seq);
+        station.request = Some(Request { key: *key, stage });
+    }
+
+    /// Changes the request that holds this token, granted or unresolved.
+    fn with_grant(&mut self, token: u32, change: impl FnOnce(&mut Stage, Grant)) {
+        for station in self.stations.values_mut() {
+            let Some(request) = &mut station.request else { continue };
+            if let Stage::Granted(grant) | Stage::Unresolved(grant) = request.stage
+                && grant.token == token
+            {
+                return change(&mut request.stage, grant);
+            }
+        }
+    }
+}
+
+impl Transit {
+    /// Rejected units without a known serial that wait for a neighbour; older ones stay unaccounted.
+    const UNKNOWN_MAX: usize = 4096;
+
+    /// A certain pair goes on with the run where the distance agrees, and begins a new one where it does not.
+    fn extend_run(&mut self, track: u64, place: u32) {
+        match &mut self.run {
+            Some(run) if run.place_of(track) == Some(place) => run.to = run.to.max(track),
+            Some(_) | None => self.run = Some(Run { track, place, to: track }),
+        }
+    }
+
+    fn note_unknown(&mut self, track: u64, inspection: u64) {
+        if self.unknown.len() == Self::UNKNOWN_MAX {
+            self.unknown.pop_front();
+        }
+        self.unknown.push_back((track, inspection));
+    }
+}
+
+impl Batch {
+    fn set_container(&mut self, sscc: &Sscc, state: ContainerState) {
+        if let Some(container) = self.container_mut(sscc) {
+            container.state = state;
+        }
+    }
+
+    fn pack(&mut self, request: &RequestKey, level: PackLevel, sscc: Sscc, children: &[Child]) {
+        let at = match self.by_sscc.get(&sscc) {
+            Some(at) => *at,
+            None => self.insert_container(request, level, sscc),
+        };
+        if let Some(container) = self.containers.get_mut(place(at)) {
+            container.children = children.to_vec();
+        }
+        self.set_parent(children, Some(at));
+    }
+
+    fn insert_container(&mut self, request: &RequestKey, level: PackLevel, sscc: Sscc) -> u32 {
+        let at = u32::try_from(self.containers.len()).unwrap_or(u32::MAX);
+        let state = ContainerState::Open;
+        self.containers.push(Container { sscc, level, state, children: Vec::new(), parent: None });
+        self.by_sscc.insert(sscc, at);
+        self.by_count.insert((request.station, request.epoch, request.container), at);
+        self.sscc_used = self.sscc_used.saturating_add(1);
+        at
+    }
+
+    fn set_parent(&mut self, children: &[Child], parent: Option<u32>) {
+        for child in children {
+            match child {
+                Child::Unit(serial) => self.set_unit_parent(serial, parent),
+                Child::Container(sscc) => {
+                    if let Some(container) = self.container_mut(sscc) {
+                        container.parent = parent;
+                    }
+                }
+            }
+        }
+    }
+
+    fn set_unit_parent(&mut self, serial: &SerialNumber, parent: Option<u32>) {
+        let Some(unit) = self.pool.unit_of_mut(serial) else { return };
+        unit.parent = parent;
+        let counts = &mut self.counts;
+        if parent.is_some() {
+            counts.packed = counts.packed.saturating_add(1);
+            counts.loose = counts.loose.saturating_sub(1);
+        } else {
+            counts.packed = counts.packed.saturating_sub(1);
+            counts.loose = counts.loose.saturating_add(1);
+        }
+    }
+
+    fn release(&mut self, level: PackLevel, sscc: &Sscc) {
+        self.set_container(sscc, ContainerState::Released);
+        let counts = &mut self.counts;
+        match level {
+            PackLevel::Case => counts.cases_released = counts.cases_released.saturating_add(1),
+            PackLevel::Pallet => counts.pallets_released = counts.pallets_released.saturating_add(1),
+            PackLevel::Unit | PackLevel::Bundle => {}
+        }
+    }
+
+    /// A seal that did not happen leaves an open container without children; a release that did not, a closed one.
+    fn reopen(&mut self, gate: Gate, sscc: &Sscc, result: CloseEnd) {
+        debug_assert!(result != CloseEnd::Done, "a close that is done does not fail");
+        if gate == Gate::Release {
+            return self.set_container(sscc, ContainerState::Closed);
+        }
+        let Some(container) = self.container_mut(sscc) else { return };
+        container.state = ContainerState::Open;
+        let children = std::mem::take(&mut container.children);
+        self.set_parent(&children, None);
+    }
+}
+
+fn count(serials: &[SerialNumber]) -> u32 {
+    u32::try_from(serials.len()).unwrap_or(u32::MAX)
+}
+
+/// The number of the last record of a run that begins with `from_seq`.
+fn last_of(from_seq: u64, serials: &[SerialNumber]) -> u64 {
+    from_seq.saturating_add(u64::from(count(serials))).saturating_sub(1)
+}

@@ -1,0 +1,132 @@
+//! A granted permit and what became of it: acknowledged, done, failed, or run out without an answer.
+
+use crate::domain::pack::{ContainerState, Gate};
+use crate::domain::tag::StationId;
+use crate::domain::time::Now;
+use crate::engine::Engine;
+use crate::engine::fact::{Child, Fact};
+use crate::engine::input::{CloseEnd, GateState};
+use crate::engine::output::{Permit, Restraint, Step};
+use crate::engine::reason::AlarmKind;
+use crate::engine::state::{Grant, Stage};
+
+/// Beyond the time to live that the device counts: its stroke, and the way of the result to us.
+const ANSWER_MARGIN_US: u64 = 2_000_000;
+
+impl Engine {
+    pub(super) fn permit_acked(&mut self, step: &mut Step, station: StationId, token: u32) {
+        let Some(request) = self.known(station).request else { return };
+        if let Stage::Granted(grant) = request.stage
+            && grant.token == token
+            && !grant.acked
+        {
+            self.emit(step, Fact::PermitAcked { container: grant.container, token });
+        }
+    }
+
+    pub(super) fn close_ended(&mut self, step: &mut Step, station: StationId, seq: u64, result: CloseEnd) {
+        let Some(request) = self.known(station).request.filter(|request| request.key.seq == seq) else {
+            return self.ended_without_request(step, station, result);
+        };
+        let device_epoch = self.known(station).device_epoch;
+        match request.stage {
+            Stage::Granted(grant) | Stage::Unresolved(grant) => {
+                self.settle_close(step, grant, result);
+                // Nothing stands at the gate any more, whatever the disk is doing.
+                step.permits.push(Permit::Settle { station, device_epoch, seq });
+            }
+            Stage::Settled => step.permits.push(Permit::Settle { station, device_epoch, seq }),
+            Stage::Refused { .. } => self.ended_without_request(step, station, result),
+        }
+    }
+
+    fn settle_close(&mut self, step: &mut Step, grant: Grant, result: CloseEnd) {
+        let Grant { gate, container, token, .. } = grant;
+        let Some((level, children)) = self.contents(&grant) else { return };
+        let fact = match (result, gate) {
+            (CloseEnd::Done, Gate::Seal) => Fact::Closed { level, container, token, children },
+            (CloseEnd::Done, Gate::Release) => Fact::Released { level, container, token, children },
+            (CloseEnd::MachineFailure | CloseEnd::Expired, _) => Fact::CloseFailed { gate, container, token, result },
+        };
+        self.emit(step, fact);
+    }
+
+    fn contents(&self, grant: &Grant) -> Option<(crate::domain::pack::PackLevel, Vec<Child>)> {
+        let container = self.state.current()?.container(&grant.container)?;
+        Some((container.level, container.children.clone()))
+    }
+
+    /// A gate that closed something nobody permitted.
+    fn ended_without_request(&mut self, step: &mut Step, station: StationId, result: CloseEnd) {
+        if result == CloseEnd::Done {
+            self.force(step, station);
+        }
+    }
+
+    pub(super) fn gate_moved(&mut self, step: &mut Step, station: StationId, state: GateState) {
+        let before = self.live(station).and_then(|live| live.gate);
+        self.with_live(station, |live| live.gate = Some(state));
+        let opens = state != GateState::Shut && matches!(before, Some(GateState::Shut));
+        let stage = self.known(station).request.map(|request| request.stage);
+        let permitted = matches!(stage, Some(Stage::Granted(_) | Stage::Unresolved(_) | Stage::Settled));
+        if opens && !permitted {
+            self.force(step, station);
+        }
+    }
+
+    fn force(&mut self, step: &mut Step, station: StationId) {
+        let Some(spec) = self.spec(station) else { return };
+        let known = self.known(station);
+        let waiting = self
+            .state
+            .alarms
+            .values()
+            .any(|alarm| alarm.kind == AlarmKind::GateForced && alarm.station == Some(spec.name));
+        if waiting {
+            return;
+        }
+        let container = self
+            .state
+            .current()
+            .zip(known.request)
+            .and_then(|(batch, request)| batch.container_of(&request.key).map(|container| container.sscc));
+        self.emit(step, Fact::GateForced { station: spec.name, epoch: known.epoch, container });
+        self.raise(step, AlarmKind::GateForced, Some(station), String::new());
+    }
+
+    /// The device forgot its request, or left it: whether the gate moved is not known.
+    pub(super) fn lose_permit(&mut self, step: &mut Step, station: StationId) {
+        let Some(request) = self.known(station).request else { return };
+        let Stage::Granted(grant) = request.stage else { return };
+        let Grant { gate, container, token, .. } = grant;
+        self.emit(step, Fact::CloseUnresolved { gate, container, token });
+        self.raise(step, AlarmKind::CloseUnresolved, Some(station), container.as_str().to_owned());
+        step.restraints.push(Restraint::Shut { station });
+    }
+
+    /// Watches permits that nobody answers. The time runs only while the station is there to answer.
+    pub(super) fn tick_packer(&mut self, now: Now, step: &mut Step, station: StationId) {
+        let known = self.known(station);
+        let Some(Stage::Granted(grant)) = known.request.map(|request| request.stage) else { return };
+        if !known.joined {
+            return self.with_live(station, |live| live.permit_until_us = None);
+        }
+        let wait = u64::from(grant.ttl_ms).saturating_mul(1000).saturating_add(ANSWER_MARGIN_US);
+        let until = self.live(station).and_then(|live| live.permit_until_us);
+        let until = until.unwrap_or_else(|| now.mono_us.saturating_add(wait));
+        self.with_live(station, |live| live.permit_until_us = Some(until));
+        if now.mono_us >= until {
+            self.lose_permit(step, station);
+        }
+    }
+
+    /// Containers between two gates, and those that wait for a person.
+    pub fn open_containers(&self) -> u32 {
+        let open = self.state.current().map_or(0, |batch| {
+            let unfinished =
+                |state| matches!(state, ContainerState::Granted | ContainerState::Closed | ContainerState::Held);
+            batch.containers.iter().filter(|container| unfinished(container.state)).count()
+        });
+        u32::try_from(open).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,248 @@
+//! All that can come in: observations from stations, requests from people or upstream systems, and ticks.
+
+use std::sync::Arc;
+
+use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
+use crate::domain::pack::{Gate, PackLevel};
+use crate::domain::tag::StationId;
+use crate::domain::text::{BatchId, Text};
+use crate::engine::Start;
+
+/// One thing for the engine to decide.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The daemon begins: nothing is known to be there yet.
+    Started(Start),
+    /// The daemon ends in order.
+    Stopping,
+    Observed(Observation),
+    Asked(Ask),
+    Tick,
+    /// A pass whose deadline had gone when its facts were durable: it never left.
+    PassExpired(PassKey),
+}
+
+/// What a station saw. `seen_mono_us` is when its tags reached the inbox, on the clock of `Now::mono_us`.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    pub station: StationId,
+    pub seen_mono_us: u64,
+    pub what: Observed,
+}
+
+/// Counters are unwrapped: they start at 1 in each epoch of the device and never fall within it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// The station answers with good tags. `reset` where its epoch changed, or where it has none and was reconnected.
+    Joined {
+        device_epoch: u32,
+        reset: bool,
+    },
+    /// Heartbeat stale, device away or its tags not good: nothing it shows counts until it joins again.
+    Lost {
+        cause: LostCause,
+    },
+    /// The device's own latched fault word; 0 when it clears.
+    Faulted {
+        code: i64,
+    },
+    /// Printer: the highest record it took over, and the highest it printed.
+    PrinterCounted {
+        accepted: u64,
+        printed: u64,
+    },
+    /// Printer: the last flush it carried out; its buffer is empty.
+    Flushed {
+        flush: u64,
+    },
+    /// Camera: one result.
+    Result(CameraResult),
+    /// Camera: the numbers of results that can no longer be read.
+    ResultsMissed {
+        from: u64,
+        to: u64,
+    },
+    /// Rejector: the number of tracks that entered.
+    Entered {
+        count: u64,
+    },
+    /// Rejector: one track has left the reject gate.
+    Ended {
+        end_seq: u64,
+        track: u64,
+        end: TrackEnd,
+    },
+    /// Rejector: ends that fell out of the ring before they were read.
+    EndsMissed {
+        from: u64,
+        to: u64,
+    },
+    /// Rejector: the verdict that the device latched last.
+    Echoed {
+        track: u64,
+        pass: bool,
+    },
+    /// Rejector: rejects seen without a command, cumulative.
+    PhantomCounted {
+        count: u64,
+    },
+    /// Rejector: pieces in the bin, cumulative.
+    BinCounted {
+        count: u64,
+    },
+    BinFull {
+        full: bool,
+    },
+    /// Packer, palletizer: a container asks for one of its gates.
+    CloseRequested(CloseRequest),
+    PermitAcked {
+        token: u32,
+    },
+    /// The close_result of request `seq`.
+    CloseEnded {
+        seq: u64,
+        result: CloseEnd,
+    },
+    GateMoved {
+        state: GateState,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostCause {
+    Device,
+    Heartbeat,
+    Quality,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CameraResult {
+    pub seq: u64,
+    /// The encoder track, unwrapped; `None` where the tag was not good.
+    pub track: Option<u64>,
+    pub read: Read,
+    /// Thousandths of a grade, 0 to 4000, where the camera gives one.
+    pub grade_milli: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Empty code: nothing was read.
+    NoRead,
+    Code(Vec<u8>),
+    /// The value came with a quality that is not good.
+    NotGood,
+    /// The same number was shown before with other bytes.
+    Changed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrackEnd {
+    Passed,
+    RejectConfirmed,
+    Missing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseRequest {
+    pub seq: u64,
+    pub gate: Gate,
+    /// The station's own count, stable over retries.
+    pub container: u64,
+    /// Codes as read; an empty one is a missing child in its slot.
+    pub children: Vec<Vec<u8>>,
+    pub child_count: Option<u64>,
+    pub label_read: Option<Vec<u8>>,
+    /// A value of the request came with a quality that is not good.
+    pub not_good: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseEnd {
+    Done,
+    MachineFailure,
+    Expired,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateState {
+    Shut,
+    Moving,
+    Open,
+}
+
+/// Which inspection a pass belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassKey {
+    pub rejector: StationId,
+    pub device_epoch: u32,
+    pub track: u64,
+}
+
+/// Who asks: a person, `local` for the command line without log-in, or an upstream system.
+pub type Actor = Text<32>;
+
+/// A request with the number under which its answer is awaited.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub id: u64,
+    pub actor: Actor,
+    pub request: Request,
+}
+
+#[derive(Clone, Debug)]
+pub enum Request {
+    LoadBatch(Arc<Order>),
+    StartBatch(BatchId),
+    StopBatch(BatchId),
+    CloseBatch(BatchId),
+    AcknowledgeAlarm(u32),
+}
+
+/// A production order, complete and valid in itself; what it means against the past is checked by the engine and by the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub sheet: BatchSheet,
+    /// In the order of printing, without repeats.
+    pub serials: Vec<SerialNumber>,
+    /// SHA-256 of the serials, each followed by a line feed, in lower-case hex.
+    pub serials_sha256: Text<64>,
+}
+
+/// What a batch is: one GTIN, one lot, one expiry, one pack specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSheet {
+    pub batch: BatchId,
+    pub gtin: Gtin,
+    pub lot: Lot,
+    pub expiry: Expiry,
+    pub gcp_length: GcpLength,
+    pub pack: PackSpec,
+    pub sscc: SsccRange,
+}
+
+/// Children per container; 0 where the level is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackSpec {
+    pub case_capacity: u16,
+    pub pallet_capacity: u16,
+}
+
+impl PackSpec {
+    pub fn capacity(&self, level: PackLevel) -> u16 {
+        match level {
+            PackLevel::Unit | PackLevel::Bundle => 0,
+            PackLevel::Case => self.case_capacity,
+            PackLevel::Pallet => self.pallet_capacity,
+        }
+    }
+}
+
+/// SSCCs `first..=last` by serial reference, under one extension digit and company prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SsccRange {
+    pub extension: u8,
+    pub prefix: Text<12>,
+    pub first: u64,
+    pub last: u64,
+}

@@ -1,0 +1,311 @@
+//! The decisions. Pure: no clock, no I/O, no logging, no randomness.
+//!
+//! `Engine::step(now, input)` decides and folds what it decided: each fact goes through `State::apply`, the only change of
+//! state. Besides the state there is `Live`: what devices show at this moment and nobody journals (counters on their way,
+//! gate positions). It is empty after a restart and is read again from the devices.
+
+mod batch;
+pub mod fact;
+mod fold;
+mod gate;
+mod hold;
+pub mod input;
+pub mod output;
+mod pack;
+pub mod pool;
+pub mod reason;
+mod standing;
+pub mod state;
+mod supply;
+mod unit;
+
+use std::collections::VecDeque;
+
+use crate::domain::gs1::Expiry;
+use crate::domain::pack::PackLevel;
+use crate::domain::tag::{StationId, StationKind};
+use crate::domain::text::{Name, Text};
+use crate::domain::time::Now;
+use crate::engine::fact::{Entry, Fact};
+use crate::engine::input::{Actor, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order, TrackEnd};
+use crate::engine::output::Step;
+use crate::engine::state::{State, Station};
+
+/// The line as the engine needs to know it; `stations` in the order of their `StationId`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub stations: Vec<StationSpec>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct StationSpec {
+    pub name: Name,
+    pub role: Role,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Role {
+    Printer {
+        /// Records given ahead of the print head.
+        queue: u16,
+    },
+    Camera {
+        rejector: StationId,
+        /// Thousandths of a grade; 0 where no grade is asked for.
+        grade_min_milli: i64,
+        /// From the result to the last moment at which a pass reaches the blade.
+        verdict_deadline_us: u64,
+    },
+    Rejector,
+    /// A packer of cases or a palletizer.
+    Packer {
+        level: PackLevel,
+        ttl_ms: u32,
+    },
+}
+
+impl Role {
+    pub fn kind(self) -> StationKind {
+        match self {
+            Role::Printer { .. } => StationKind::Printer,
+            Role::Camera { .. } => StationKind::Camera,
+            Role::Rejector => StationKind::Rejector,
+            Role::Packer { level: PackLevel::Pallet, .. } => StationKind::Palletizer,
+            Role::Packer { level: PackLevel::Unit | PackLevel::Bundle | PackLevel::Case, .. } => StationKind::Packer,
+        }
+    }
+}
+
+/// The engine of one line.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    state: State,
+    live: Vec<Live>,
+    /// What was said last to the rejectors about running; `None` at first.
+    run_said: Option<bool>,
+}
+
+/// What a station shows now.
+#[derive(Clone, Debug, Default)]
+struct Live {
+    /// Printer: records taken over and printed, as the device counts them.
+    accepted: u64,
+    printed: u64,
+    printed_since_us: Option<u64>,
+    /// Printer: it has said how far it took over since it joined, and got the rest again.
+    resumed: bool,
+    /// Rejector: tracks that entered, pieces in the bin, and ends that wait for their inspection.
+    entered: Option<u64>,
+    bin: Option<u64>,
+    ends: VecDeque<PendingEnd>,
+    /// Packer: a request that waits for units still on their way through the gate.
+    waiting: Option<(CloseRequest, u64)>,
+    gate: Option<GateState>,
+    /// When an unanswered permit is void on our side.
+    permit_until_us: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PendingEnd {
+    track: u64,
+    end: TrackEnd,
+    since_us: u64,
+}
+
+/// Ends that may wait for their inspections; one more is decided as missed.
+const PENDING_ENDS_MAX: usize = 1024;
+
+impl Engine {
+    /// An engine over the state that recovery folded, or over an empty one.
+    pub fn new(settings: Settings, state: State) -> Self {
+        let live = settings.stations.iter().map(|_| Live::default()).collect();
+        Self { settings, state, live, run_said: None }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Decides one input. Facts are folded already; their journal rows are the caller's to submit, in order.
+    pub fn step(&mut self, now: Now, input: Input) -> Step {
+        let mut step = Step::default();
+        match input {
+            Input::Started(start) => {
+                let Start { version, config_sha256, clean } = start;
+                self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
+            }
+            Input::Stopping => self.emit(&mut step, Fact::LineStopped),
+            Input::Observed(observation) => self.observe(now, &mut step, observation),
+            Input::Asked(ask) => self.ask(now, &mut step, ask),
+            Input::Tick => self.tick(now, &mut step),
+            Input::PassExpired(key) => self.expire_pass(&mut step, key),
+        }
+        self.settle_run(&mut step);
+        step
+    }
+
+    fn observe(&mut self, now: Now, step: &mut Step, observation: Observation) {
+        let Observation { station, seen_mono_us, what } = observation;
+        let Some(spec) = self.spec(station) else { return };
+        match what {
+            Observed::Joined { device_epoch, reset } => self.join(now, step, station, device_epoch, reset),
+            Observed::Lost { cause } => self.lose(step, station, cause),
+            Observed::Faulted { code } => self.emit(step, Fact::StationFaulted { station: spec.name, code }),
+            Observed::PrinterCounted { accepted, printed } => {
+                self.count_printed(now, step, station, accepted, printed);
+            }
+            Observed::Flushed { flush } => self.flushed(step, station, flush),
+            Observed::Result(result) => self.inspect(now, step, station, seen_mono_us, result),
+            Observed::ResultsMissed { from, to } => self.miss_results(now, step, station, from, to),
+            Observed::Entered { count } => self.with_live(station, |live| live.entered = Some(count)),
+            Observed::Ended { track, end, .. } => self.end(now, step, station, track, end),
+            Observed::EndsMissed { from, to } => self.miss_ends(step, station, from, to),
+            Observed::Echoed { .. } => {}
+            Observed::PhantomCounted { count } => self.phantom(step, station, count),
+            Observed::BinCounted { count } => self.with_live(station, |live| live.bin = Some(count)),
+            Observed::BinFull { full } => self.bin_full(step, station, full),
+            Observed::CloseRequested(request) => self.close_requested(now, step, station, request),
+            Observed::PermitAcked { token } => self.permit_acked(step, station, token),
+            Observed::CloseEnded { seq, result } => self.close_ended(step, station, seq, result),
+            Observed::GateMoved { state } => self.gate_moved(step, station, state),
+        }
+    }
+
+    fn tick(&mut self, now: Now, step: &mut Step) {
+        for id in self.ids() {
+            let Some(spec) = self.spec(id) else { continue };
+            match spec.role {
+                Role::Printer { .. } => self.tick_printer(now, step, id),
+                Role::Camera { .. } => {}
+                Role::Rejector => self.settle_ends(now, step, id),
+                Role::Packer { .. } => self.tick_packer(now, step, id),
+            }
+        }
+    }
+
+    fn join(&mut self, now: Now, step: &mut Step, station: StationId, device_epoch: u32, reset: bool) {
+        let Some(spec) = self.spec(station) else { return };
+        let known = self.state.station(&spec.name);
+        let reset = reset || known.device_epoch != device_epoch;
+        if reset {
+            self.leave_epoch(step, station);
+        }
+        if let Some(live) = self.live_mut(station) {
+            *live = Live::default();
+        }
+        let epoch = known.epoch.saturating_add(u32::from(reset));
+        let kind = spec.role.kind();
+        self.emit(step, Fact::StationJoined { station: spec.name, kind, device_epoch, epoch, reset });
+        self.standing(now, station, step);
+    }
+
+    /// What an epoch leaves behind when it ends: burned records, units in doubt, permits without an answer.
+    fn leave_epoch(&mut self, step: &mut Step, station: StationId) {
+        let Some(spec) = self.spec(station) else { return };
+        match spec.role {
+            Role::Printer { .. } => self.lose_buffer(step, station),
+            Role::Camera { .. } => {}
+            Role::Rejector => self.lose_transit(step, station),
+            Role::Packer { .. } => self.lose_permit(step, station),
+        }
+    }
+
+    fn lose(&mut self, step: &mut Step, station: StationId, cause: LostCause) {
+        let Some(spec) = self.spec(station) else { return };
+        if self.state.station(&spec.name).joined {
+            self.emit(step, Fact::StationLost { station: spec.name, cause });
+        }
+    }
+
+    /// Folds a fact of the line itself and adds it to the step.
+    fn emit(&mut self, step: &mut Step, fact: Fact) {
+        self.emit_as(step, Text::new("line").unwrap_or_default(), fact);
+    }
+
+    /// The same for a fact that somebody asked for. Facts belong to the batch on the line unless they say another.
+    fn emit_as(&mut self, step: &mut Step, actor: Actor, fact: Fact) {
+        let batch = self.state.current().map(|batch| batch.id());
+        self.record(step, Entry { seq: self.state.seq.saturating_add(1), batch, actor, fact });
+    }
+
+    fn record(&mut self, step: &mut Step, entry: Entry) {
+        self.state.apply(&entry);
+        step.facts.push(entry);
+    }
+
+    fn ids(&self) -> impl Iterator<Item = StationId> + use<> {
+        let count = u8::try_from(self.settings.stations.len()).unwrap_or(u8::MAX);
+        (0..count).map(StationId)
+    }
+
+    fn spec(&self, station: StationId) -> Option<StationSpec> {
+        self.settings.stations.get(usize::from(station.0)).copied()
+    }
+
+    /// The folded state of a station by its id.
+    fn known(&self, station: StationId) -> Station {
+        self.spec(station).map_or_else(Station::default, |spec| self.state.station(&spec.name))
+    }
+
+    fn live(&self, station: StationId) -> Option<&Live> {
+        self.live.get(usize::from(station.0))
+    }
+
+    fn live_mut(&mut self, station: StationId) -> Option<&mut Live> {
+        self.live.get_mut(usize::from(station.0))
+    }
+
+    fn with_live(&mut self, station: StationId, change: impl FnOnce(&mut Live)) {
+        if let Some(live) = self.live_mut(station) {
+            change(live);
+        }
+    }
+
+    /// The one rejector of the lane.
+    fn rejector(&self) -> Option<StationId> {
+        self.ids().find(|id| self.spec(*id).is_some_and(|spec| matches!(spec.role, Role::Rejector)))
+    }
+}
+
+/// What the first fact of a run says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    pub version: Text<16>,
+    pub config_sha256: Text<64>,
+    /// The last run ended with `LineStopped`.
+    pub clean: bool,
+}
+
+/// Whether a date lies before the day of `now` (UTC): a batch whose product expired is not started.
+fn is_past(expiry: Expiry, now: Now) -> bool {
+    let (year, month, day) = civil_date(now.wall_us);
+    let last_day = if expiry.day() == 0 { 31 } else { expiry.day() };
+    (u32::from(expiry.year()), u32::from(expiry.month()), u32::from(last_day)) < (year, month, day)
+}
+
+/// Year, month and day of an instant, UTC (days-from-civil algorithm, proleptic Gregorian calendar).
+fn civil_date(wall_us: i64) -> (u32, u32, u32) {
+    let days = wall_us.div_euclid(86_400_000_000).saturating_add(719_468);
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (of_era.saturating_sub(of_era / 1_460).saturating_add(of_era / 36_524)).saturating_sub(of_era / 146_096) / 365;
+    let leap_days = (year_of_era / 4).saturating_sub(year_of_era / 100);
+    let of_year = of_era.saturating_sub(year_of_era.saturating_mul(365).saturating_add(leap_days));
+    let shifted = of_year.saturating_mul(5).saturating_add(2) / 153;
+    let day = of_year.saturating_sub(shifted.saturating_mul(153).saturating_add(2) / 5).saturating_add(1);
+    let month = if shifted < 10 { shifted.saturating_add(3) } else { shifted.saturating_sub(9) };
+    let year = year_of_era.saturating_add(era.saturating_mul(400)).saturating_add(i64::from(month <= 2));
+    (u32::try_from(year).unwrap_or(0), u32::try_from(month).unwrap_or(1), u32::try_from(day).unwrap_or(1))
+}
+
+/// A batch whose order is known from the journal, for the fold of its facts at recovery.
+pub fn with_order(mut state: State, order: &Order) -> State {
+    state.insert_order(order);
+    state
+}

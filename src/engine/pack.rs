@@ -1,0 +1,302 @@
+//! The gate of every case and pallet: may these children be closed in (seal), may this container leave (release)?
+//! A refusal carries all its reasons. What is not known to be right is refused.
+
+use std::collections::BTreeSet;
+
+use crate::domain::element::ElementString;
+use crate::domain::gs1::{SerialNumber, Sscc};
+use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
+use crate::domain::tag::StationId;
+use crate::domain::time::Now;
+use crate::engine::fact::{Child, Fact, RequestKey};
+use crate::engine::input::CloseRequest;
+use crate::engine::output::{Permit, Restraint, Step};
+use crate::engine::reason::{AlarmKind, RefuseReason};
+use crate::engine::state::{Batch, Stage, TrackVerdict};
+use crate::engine::{Engine, Role};
+
+/// How long a request waits for children that are verified and still on their way through the reject gate.
+const CHILD_WAIT_US: u64 = 1_000_000;
+
+/// What the rules say of a request.
+enum Ruling {
+    Grant { container: Sscc, children: Vec<Child> },
+    Refuse { container: Option<Sscc>, reasons: Vec<RefuseReason> },
+}
+
+impl Engine {
+    pub(super) fn close_requested(&mut self, now: Now, step: &mut Step, station: StationId, request: CloseRequest) {
+        let known = self.known(station);
+        if request.seq <= known.seq {
+            // A repeat gets the same answer, and no new fact.
+            return self.standing_reply(now, station, step);
+        }
+        if known.request.is_some_and(|last| matches!(last.stage, Stage::Granted(_))) {
+            // The device left its permit unanswered and asks anew: what it did with the old one is unknown.
+            self.lose_permit(step, station);
+        }
+        if self.children_in_transit(&request) {
+            let until = now.mono_us.saturating_add(CHILD_WAIT_US);
+            return self.with_live(station, |live| live.waiting = Some((request, until)));
+        }
+        self.rule(now, step, station, &request);
+    }
+
+    /// Requests that waited for units in transit are ruled on as soon as these have passed, or after a while.
+    pub(super) fn retry_waiting(&mut self, now: Now, step: &mut Step) {
+        for id in self.ids() {
+            let Some((request, until)) = self.live(id).and_then(|live| live.waiting.clone()) else { continue };
+            if now.mono_us >= until || !self.children_in_transit(&request) {
+                self.with_live(id, |live| live.waiting = None);
+                self.rule(now, step, id, &request);
+            }
+        }
+    }
+
+    /// Whether a child is verified and its end at the reject gate has not been read yet.
+    fn children_in_transit(&self, request: &CloseRequest) -> bool {
+        let Some(batch) = self.state.current().filter(|_| request.gate == Gate::Seal) else { return false };
+        request.children.iter().filter_map(|code| read_unit(code, batch).ok()).any(|serial| {
+            batch
+                .pool
+                .unit_of(&serial)
+                .is_some_and(|unit| unit.verified && unit.state == SerialState::Encoded && self.passes_now(&serial))
+        })
+    }
+
+    fn passes_now(&self, serial: &SerialNumber) -> bool {
+        self.state.transit.tracks.values().any(|track| track.verdict == TrackVerdict::Pass(*serial))
+    }
+
+    fn rule(&mut self, now: Now, step: &mut Step, station: StationId, request: &CloseRequest) {
+        let Some(spec) = self.spec(station) else { return };
+        let Role::Packer { level, ttl_ms } = spec.role else { return };
+        let known = self.known(station);
+        let key = RequestKey { station: spec.name, epoch: known.epoch, seq: request.seq, container: request.container };
+        let (gate, device_epoch, seq) = (request.gate, known.device_epoch, request.seq);
+        let ruling = match (self.state.current(), gate) {
+            (None, _) => Ruling::Refuse { container: None, reasons: vec![RefuseReason::NoBatch] },
+            (Some(batch), Gate::Seal) => rule_seal(batch, level, &key, request),
+            (Some(batch), Gate::Release) => rule_release(batch, &key, request),
+        };
+        match ruling {
+            Ruling::Grant { container, children } => {
+                if gate == Gate::Seal {
+                    self.emit(step, Fact::Packed { request: key, level, container, children });
+                }
+                let token = self.state.last_token.saturating_add(1);
+                self.emit(step, Fact::CloseGranted { request: key, gate, container, token, ttl_ms });
+                self.with_live(station, |live| live.permit_until_us = None);
+                step.permits.push(Permit::AckRequest { station, device_epoch, seq });
+                if let Stage::Granted(grant) = self.known(station).request.map_or(Stage::Settled, |at| at.stage) {
+                    step.permits.extend(self.close_permit(now, station, grant));
+                }
+            }
+            Ruling::Refuse { container, reasons } => {
+                let reason = reasons.first().map_or(0, RefuseReason::code);
+                self.alarm_for(step, station, &reasons);
+                self.emit(step, Fact::CloseRefused { request: key, gate, level, container, reasons });
+                step.restraints.push(Restraint::Deny { station, device_epoch, seq, reason });
+                step.permits.push(Permit::AckRequest { station, device_epoch, seq });
+            }
+        }
+    }
+
+    /// A refusal that a machine cannot mend by asking again needs a person.
+    fn alarm_for(&mut self, step: &mut Step, station: StationId, reasons: &[RefuseReason]) {
+        let escaped = reasons.iter().any(|reason| {
+            matches!(
+                reason,
+                RefuseReason::ForeignChild { .. }
+                    | RefuseReason::UnknownChild { .. }
+                    | RefuseReason::UnfitChild { .. }
+                    | RefuseReason::PackedChild { .. }
+                    | RefuseReason::RepeatedChild { .. }
+            )
+        });
+        if escaped {
+            self.raise(step, AlarmKind::ChildEscaped, Some(station), words(reasons));
+        }
+        if reasons.contains(&RefuseReason::LabelDiffers) {
+            self.raise(step, AlarmKind::LabelDiffers, Some(station), String::new());
+        }
+        if reasons.contains(&RefuseReason::NoSscc) {
+            self.raise(step, AlarmKind::SsccExhausted, Some(station), String::new());
+        }
+    }
+}
+
+fn words(reasons: &[RefuseReason]) -> String {
+    reasons.iter().map(RefuseReason::name).collect::<Vec<_>>().join(", ")
+}
+
+fn rule_seal(batch: &Batch, level: PackLevel, key: &RequestKey, request: &CloseRequest) -> Ruling {
+    let before = batch.container_of(key);
+    let mut reasons = Vec::new();
+    if request.not_good {
+        reasons.push(RefuseReason::NotGood);
+    }
+    if before.is_some_and(|container| container.state != ContainerState::Open) {
+        reasons.push(RefuseReason::OnHold);
+    }
+    let children = rule_children(batch, level, request, &mut reasons);
+    rule_count(batch.sheet.pack.capacity(level), request, &mut reasons);
+    let container = match before {
+        Some(container) => Some(container.sscc),
+        None => next_sscc(batch),
+    };
+    match container {
+        Some(container) if reasons.is_empty() => Ruling::Grant { container, children },
+        Some(_) => Ruling::Refuse { container: before.map(|container| container.sscc), reasons },
+        None => {
+            reasons.push(RefuseReason::NoSscc);
+            Ruling::Refuse { container: None, reasons }
+        }
+    }
+}
+
+fn rule_count(capacity: u16, request: &CloseRequest, reasons: &mut Vec<RefuseReason>) {
+    let have = u32::try_from(request.children.iter().filter(|code| !code.is_empty()).count()).unwrap_or(u32::MAX);
+    let want = u32::from(capacity);
+    if want == 0 {
+        reasons.push(RefuseReason::LevelAbsent);
+    } else if have < want {
+        reasons.push(RefuseReason::Short { have, want });
+    } else if have > want {
+        reasons.push(RefuseReason::Over { have, want });
+    }
+    let counted = request.child_count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    reasons.extend(
+        counted.filter(|counted| *counted != have).map(|counted| RefuseReason::CountDiffers { counted, listed: have }),
+    );
+}
+
+/// Every child by its slot. Empty slots behind the last child are the room that is left, and no missing children.
+fn rule_children(
+    batch: &Batch,
+    level: PackLevel,
+    request: &CloseRequest,
+    reasons: &mut Vec<RefuseReason>,
+) -> Vec<Child> {
+    let filled = request.children.iter().rposition(|code| !code.is_empty()).map_or(0, |last| last.saturating_add(1));
+    let mut children = Vec::with_capacity(filled);
+    let mut seen = BTreeSet::new();
+    for (slot, code) in (0_u32..).zip(request.children.iter().take(filled)) {
+        let read = match level {
+            PackLevel::Pallet => read_container(code, batch).map(Child::Container),
+            PackLevel::Unit | PackLevel::Bundle | PackLevel::Case => read_unit(code, batch).map(Child::Unit),
+        };
+        match read {
+            Err(wrong) => reasons.push(wrong.at(slot)),
+            Ok(child) if !seen.insert(child) => reasons.push(RefuseReason::RepeatedChild { slot }),
+            Ok(child) => {
+                reasons.extend(rule_child(batch, &child, slot));
+                children.push(child);
+            }
+        }
+    }
+    children
+}
+
+fn rule_child(batch: &Batch, child: &Child, slot: u32) -> Option<RefuseReason> {
+    let (fit, parent) = match child {
+        Child::Unit(serial) => {
+            let unit = batch.pool.unit_of(serial)?;
+            (unit.verified && unit.state == SerialState::Commissioned, unit.parent)
+        }
+        Child::Container(sscc) => {
+            let container = batch.container(sscc)?;
+            let fit = container.level == PackLevel::Case && container.state == ContainerState::Released;
+            (fit, container.parent)
+        }
+    };
+    match parent.and_then(|parent| batch.parent_sscc(parent)) {
+        Some(parent) => Some(RefuseReason::PackedChild { slot, parent }),
+        None if fit => None,
+        None => Some(RefuseReason::UnfitChild { slot }),
+    }
+}
+
+fn rule_release(batch: &Batch, key: &RequestKey, request: &CloseRequest) -> Ruling {
+    let Some(container) = batch.container_of(key) else {
+        return Ruling::Refuse { container: None, reasons: vec![RefuseReason::NotSealed] };
+    };
+    let mut reasons = Vec::new();
+    if request.not_good {
+        reasons.push(RefuseReason::NotGood);
+    }
+    match container.state {
+        ContainerState::Closed => {}
+        ContainerState::Held => reasons.push(RefuseReason::OnHold),
+        ContainerState::Open | ContainerState::Granted | ContainerState::Released | ContainerState::Dissolved => {
+            reasons.push(RefuseReason::NotSealed);
+        }
+    }
+    let label = request.label_read.as_deref().unwrap_or_default();
+    if label.is_empty() {
+        reasons.push(RefuseReason::LabelMissing);
+    } else if read_sscc(label) != Some(container.sscc) {
+        reasons.push(RefuseReason::LabelDiffers);
+    }
+    if reasons.is_empty() {
+        Ruling::Grant { container: container.sscc, children: Vec::new() }
+    } else {
+        Ruling::Refuse { container: Some(container.sscc), reasons }
+    }
+}
+
+/// Why a child's code names nothing that could lie in this container.
+enum WrongChild {
+    Missing,
+    Malformed,
+    Foreign,
+    Unknown,
+}
+
+impl WrongChild {
+    fn at(self, slot: u32) -> RefuseReason {
+        match self {
+            WrongChild::Missing => RefuseReason::MissingChild { slot },
+            WrongChild::Malformed => RefuseReason::MalformedChild { slot },
+            WrongChild::Foreign => RefuseReason::ForeignChild { slot },
+            WrongChild::Unknown => RefuseReason::UnknownChild { slot },
+        }
+    }
+}
+
+/// A unit by its code. Beside GTIN and serial, what else the code says must be the batch's too.
+fn read_unit(code: &[u8], batch: &Batch) -> Result<SerialNumber, WrongChild> {
+    if code.is_empty() {
+        return Err(WrongChild::Missing);
+    }
+    let parsed = ElementString::parse(code).map_err(|_| WrongChild::Malformed)?;
+    let (Some(gtin), Some(serial)) = (parsed.get("01"), parsed.get("21")) else { return Err(WrongChild::Malformed) };
+    let expiry = batch.sheet.expiry.to_yymmdd();
+    let foreign = gtin != batch.sheet.gtin.as_str()
+        || parsed.get("10").is_some_and(|lot| lot != batch.sheet.lot.as_str())
+        || parsed.get("17").is_some_and(|date| date != expiry.as_str());
+    if foreign {
+        return Err(WrongChild::Foreign);
+    }
+    let serial = SerialNumber::new(serial).map_err(|_| WrongChild::Malformed)?;
+    batch.pool.find(&serial).map(|_| serial).ok_or(WrongChild::Unknown)
+}
+
+fn read_container(code: &[u8], batch: &Batch) -> Result<Sscc, WrongChild> {
+    if code.is_empty() {
+        return Err(WrongChild::Missing);
+    }
+    let sscc = read_sscc(code).ok_or(WrongChild::Malformed)?;
+    batch.container(&sscc).map(|container| container.sscc).ok_or(WrongChild::Unknown)
+}
+
+fn read_sscc(code: &[u8]) -> Option<Sscc> {
+    Sscc::new(ElementString::parse(code).ok()?.get("00")?).ok()
+}
+
+/// The next SSCC of the batch's range; each is used for one container, ever.
+fn next_sscc(batch: &Batch) -> Option<Sscc> {
+    let range = batch.sheet.sscc;
+    let reference = range.first.checked_add(batch.sscc_used).filter(|reference| *reference <= range.last)?;
+    Sscc::build(range.extension, range.prefix.as_str(), reference).ok()
+}

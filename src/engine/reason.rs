@@ -1,0 +1,358 @@
+//! Why: reasons for a failed unit, a refused close and a refused request. Data, each with a stable word.
+
+use crate::domain::gs1::{SerialNumber, Sscc};
+use crate::domain::text::{BatchId, Text};
+
+/// Why a unit failed its verification (GS1-DataMatrix, element string, order, serial, grade).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailReason {
+    NoRead,
+    /// The value came with a quality that is not good.
+    NotGood,
+    /// The camera showed other bytes under the same number.
+    Changed,
+    /// No encoder track: the line cannot say which unit this is.
+    NoTrack,
+    /// A second result for a track that has one.
+    SecondRead,
+    /// The symbology identifier is not GS1 DataMatrix.
+    NotGs1,
+    /// Not a well-formed element string.
+    Malformed,
+    CheckDigit,
+    /// A date that does not exist.
+    BadDate,
+    /// A character outside the set of its AI.
+    BadCharacter,
+    MissingAi,
+    ExtraAi,
+    RepeatedAi,
+    WrongGtin,
+    WrongLot,
+    WrongExpiry,
+    UnknownSerial,
+    /// The serial is known but was never reported as printed.
+    NotEncoded,
+    /// The serial was read before.
+    Duplicate,
+    LowGrade,
+    /// The grade is required and was not given.
+    NoGrade,
+    /// No batch is running.
+    NoBatch,
+    /// Answered too late for the blade.
+    Late,
+}
+
+/// Why a close was refused. The machine gets `code()`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefuseReason {
+    NoBatch,
+    NotGood,
+    /// This level has no place in the pack specification.
+    LevelAbsent,
+    Short {
+        have: u32,
+        want: u32,
+    },
+    Over {
+        have: u32,
+        want: u32,
+    },
+    /// The device counted other than it listed.
+    CountDiffers {
+        counted: u32,
+        listed: u32,
+    },
+    /// An empty slot among the children.
+    MissingChild {
+        slot: u32,
+    },
+    /// A code that cannot be read as a unit or a container.
+    MalformedChild {
+        slot: u32,
+    },
+    /// Another GTIN, lot or batch.
+    ForeignChild {
+        slot: u32,
+    },
+    UnknownChild {
+        slot: u32,
+    },
+    RepeatedChild {
+        slot: u32,
+    },
+    /// A unit that is not commissioned, or a container that is not released.
+    UnfitChild {
+        slot: u32,
+    },
+    /// Already in another parent.
+    PackedChild {
+        slot: u32,
+        parent: Sscc,
+    },
+    /// The batch's SSCC range is used up.
+    NoSscc,
+    /// The contents were not sealed.
+    NotSealed,
+    LabelMissing,
+    LabelDiffers,
+    /// The container waits for a person.
+    OnHold,
+}
+
+/// What stands between a batch and its close; see I10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Handed to the printer, neither printed nor burned.
+    InBuffer(u32),
+    Unaccounted(u32),
+    Loose(u32),
+    InTransit(u32),
+    OpenContainers(u32),
+    UnresolvedRejects(u32),
+    BinDiffers {
+        counted: u32,
+        confirmed: u32,
+    },
+    PartialContainers(u32),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestRefusal {
+    UnknownBatch(BatchId),
+    /// A batch with this identifier was loaded before, with another content.
+    BatchExists(BatchId),
+    /// Another batch is on the line.
+    LineOccupied(BatchId),
+    /// The batch is in this state.
+    WrongState {
+        batch: BatchId,
+        state: BatchState,
+    },
+    SerialUsed(SerialNumber),
+    SsccUsed(Sscc),
+    StationAway(Text<24>),
+    AlarmsOpen(u32),
+    ExpiryPast,
+    UnknownAlarm(u32),
+    NotBalanced,
+    Busy,
+}
+
+/// The life of a batch in this release; clearance, challenge and the rest join later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BatchState {
+    Loaded,
+    Running,
+    Stopped,
+    Closed,
+}
+
+/// What the line waits for a person to acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlarmKind {
+    /// A wrong GTIN was read: wrong product.
+    WrongGtin,
+    UnknownSerial,
+    DuplicateSerial,
+    /// Results were missed.
+    ResultsMissed,
+    /// A reject was commanded and not confirmed.
+    RejectMissing,
+    PhantomReject,
+    /// A unit passed the gate without a pass.
+    UnexpectedPass,
+    BinFull,
+    /// A station came back with another epoch while units were in transit.
+    StationReset,
+    /// A permit ran out unanswered.
+    CloseUnresolved,
+    /// A gate opened without a permit.
+    GateForced,
+    /// The label read back is not the one given.
+    LabelDiffers,
+    /// A child of a refused close was rejected, unknown or elsewhere.
+    ChildEscaped,
+    SerialsExhausted,
+    SsccExhausted,
+    /// The journal was repaired or the last stop was in doubt.
+    JournalDoubt,
+}
+
+impl FailReason {
+    pub const ALL: &'static [FailReason] = &[
+        FailReason::NoRead,
+        FailReason::NotGood,
+        FailReason::Changed,
+        FailReason::NoTrack,
+        FailReason::SecondRead,
+        FailReason::NotGs1,
+        FailReason::Malformed,
+        FailReason::CheckDigit,
+        FailReason::BadDate,
+        FailReason::BadCharacter,
+        FailReason::MissingAi,
+        FailReason::ExtraAi,
+        FailReason::RepeatedAi,
+        FailReason::WrongGtin,
+        FailReason::WrongLot,
+        FailReason::WrongExpiry,
+        FailReason::UnknownSerial,
+        FailReason::NotEncoded,
+        FailReason::Duplicate,
+        FailReason::LowGrade,
+        FailReason::NoGrade,
+        FailReason::NoBatch,
+        FailReason::Late,
+    ];
+
+    /// The stable word, lower snake case.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailReason::NoRead => "no_read",
+            FailReason::NotGood => "not_good",
+            FailReason::Changed => "changed",
+            FailReason::NoTrack => "no_track",
+            FailReason::SecondRead => "second_read",
+            FailReason::NotGs1 => "not_gs1",
+            FailReason::Malformed => "malformed",
+            FailReason::CheckDigit => "check_digit",
+            FailReason::BadDate => "bad_date",
+            FailReason::BadCharacter => "bad_character",
+            FailReason::MissingAi => "missing_ai",
+            FailReason::ExtraAi => "extra_ai",
+            FailReason::RepeatedAi => "repeated_ai",
+            FailReason::WrongGtin => "wrong_gtin",
+            FailReason::WrongLot => "wrong_lot",
+            FailReason::WrongExpiry => "wrong_expiry",
+            FailReason::UnknownSerial => "unknown_serial",
+            FailReason::NotEncoded => "not_encoded",
+            FailReason::Duplicate => "duplicate",
+            FailReason::LowGrade => "low_grade",
+            FailReason::NoGrade => "no_grade",
+            FailReason::NoBatch => "no_batch",
+            FailReason::Late => "late",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|word| word.name() == name)
+    }
+}
+
+impl BatchState {
+    pub const ALL: &'static [BatchState] =
+        &[BatchState::Loaded, BatchState::Running, BatchState::Stopped, BatchState::Closed];
+
+    /// The stable word, lower snake case.
+    pub fn name(self) -> &'static str {
+        match self {
+            BatchState::Loaded => "loaded",
+            BatchState::Running => "running",
+            BatchState::Stopped => "stopped",
+            BatchState::Closed => "closed",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|word| word.name() == name)
+    }
+}
+
+impl AlarmKind {
+    pub const ALL: &'static [AlarmKind] = &[
+        AlarmKind::WrongGtin,
+        AlarmKind::UnknownSerial,
+        AlarmKind::DuplicateSerial,
+        AlarmKind::ResultsMissed,
+        AlarmKind::RejectMissing,
+        AlarmKind::PhantomReject,
+        AlarmKind::UnexpectedPass,
+        AlarmKind::BinFull,
+        AlarmKind::StationReset,
+        AlarmKind::CloseUnresolved,
+        AlarmKind::GateForced,
+        AlarmKind::LabelDiffers,
+        AlarmKind::ChildEscaped,
+        AlarmKind::SerialsExhausted,
+        AlarmKind::SsccExhausted,
+        AlarmKind::JournalDoubt,
+    ];
+
+    /// The stable word, lower snake case.
+    pub fn name(self) -> &'static str {
+        match self {
+            AlarmKind::WrongGtin => "wrong_gtin",
+            AlarmKind::UnknownSerial => "unknown_serial",
+            AlarmKind::DuplicateSerial => "duplicate_serial",
+            AlarmKind::ResultsMissed => "results_missed",
+            AlarmKind::RejectMissing => "reject_missing",
+            AlarmKind::PhantomReject => "phantom_reject",
+            AlarmKind::UnexpectedPass => "unexpected_pass",
+            AlarmKind::BinFull => "bin_full",
+            AlarmKind::StationReset => "station_reset",
+            AlarmKind::CloseUnresolved => "close_unresolved",
+            AlarmKind::GateForced => "gate_forced",
+            AlarmKind::LabelDiffers => "label_differs",
+            AlarmKind::ChildEscaped => "child_escaped",
+            AlarmKind::SerialsExhausted => "serials_exhausted",
+            AlarmKind::SsccExhausted => "sscc_exhausted",
+            AlarmKind::JournalDoubt => "journal_doubt",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|word| word.name() == name)
+    }
+}
+
+impl RefuseReason {
+    /// The stable word, lower snake case.
+    pub fn name(&self) -> &'static str {
+        match self {
+            RefuseReason::NoBatch => "no_batch",
+            RefuseReason::NotGood => "not_good",
+            RefuseReason::LevelAbsent => "level_absent",
+            RefuseReason::Short { .. } => "short",
+            RefuseReason::Over { .. } => "over",
+            RefuseReason::CountDiffers { .. } => "count_differs",
+            RefuseReason::MissingChild { .. } => "missing_child",
+            RefuseReason::MalformedChild { .. } => "malformed_child",
+            RefuseReason::ForeignChild { .. } => "foreign_child",
+            RefuseReason::UnknownChild { .. } => "unknown_child",
+            RefuseReason::RepeatedChild { .. } => "repeated_child",
+            RefuseReason::UnfitChild { .. } => "unfit_child",
+            RefuseReason::PackedChild { .. } => "packed_child",
+            RefuseReason::NoSscc => "no_sscc",
+            RefuseReason::NotSealed => "not_sealed",
+            RefuseReason::LabelMissing => "label_missing",
+            RefuseReason::LabelDiffers => "label_differs",
+            RefuseReason::OnHold => "on_hold",
+        }
+    }
+
+    /// The number shown at the machine (tag `reason`).
+    pub fn code(&self) -> u16 {
+        match self {
+            RefuseReason::NoBatch => 1,
+            RefuseReason::NotGood => 2,
+            RefuseReason::LevelAbsent => 3,
+            RefuseReason::Short { .. } => 4,
+            RefuseReason::Over { .. } => 5,
+            RefuseReason::CountDiffers { .. } => 6,
+            RefuseReason::MissingChild { .. } => 7,
+            RefuseReason::MalformedChild { .. } => 8,
+            RefuseReason::ForeignChild { .. } => 9,
+            RefuseReason::UnknownChild { .. } => 10,
+            RefuseReason::RepeatedChild { .. } => 11,
+            RefuseReason::UnfitChild { .. } => 12,
+            RefuseReason::PackedChild { .. } => 13,
+            RefuseReason::NoSscc => 14,
+            RefuseReason::NotSealed => 15,
+            RefuseReason::LabelMissing => 16,
+            RefuseReason::LabelDiffers => 17,
+            RefuseReason::OnHold => 18,
+        }
+    }
+}

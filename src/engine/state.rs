@@ -1,0 +1,226 @@
+//! What the engine knows: the fold of all facts (I7). `fold` holds the only function that changes it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::domain::gs1::{SerialNumber, Sscc};
+use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
+use crate::domain::text::{BatchId, Name};
+use crate::engine::fact::{Child, Counts, RequestKey};
+use crate::engine::input::{BatchSheet, Order};
+use crate::engine::pool::Pool;
+use crate::engine::reason::{AlarmKind, BatchState};
+
+/// Orders that may wait on a line at once.
+pub const MAX_BATCHES: usize = 8;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The newest fact.
+    pub seq: u64,
+    pub last_alarm: u32,
+    pub last_token: u32,
+    /// Unacknowledged. One for each kind, station and batch at most, which bounds them.
+    pub alarms: BTreeMap<u32, Alarm>,
+    pub stations: BTreeMap<Name, Station>,
+    pub transit: Transit,
+    /// Batches that are not closed, oldest first; at most `MAX_BATCHES`.
+    pub batches: Vec<Batch>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    pub kind: AlarmKind,
+    pub station: Option<Name>,
+    pub detail: String,
+}
+
+/// What the facts say of a station; each kind uses its part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Station {
+    pub joined: bool,
+    pub device_epoch: u32,
+    /// Ours, raised at every reset.
+    pub epoch: u32,
+    /// Camera: the highest decided result. Rejector: the number of ends decided. Packer: the highest decided request.
+    pub seq: u64,
+    /// Rejector: rejects seen without a command.
+    pub phantom: u64,
+    /// Printer: records given, records printed, flushes done.
+    pub allocated: u64,
+    pub printed: u64,
+    pub flushes: u64,
+    /// Packer, palletizer.
+    pub request: Option<Request>,
+}
+
+/// Units between the camera and the end of the reject gate. One lane in this release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transit {
+    /// Inspected tracks that have not left the gate.
+    pub tracks: BTreeMap<u64, Track>,
+    /// The highest track that left it.
+    pub last_ended: u64,
+    /// The highest inspected track.
+    pub last_inspected: u64,
+    /// Rejected tracks whose serial is not known yet, with their inspections, oldest first.
+    pub unknown: VecDeque<(u64, u64)>,
+    /// Where tracks and the order of printing are known to run in step.
+    pub run: Option<Run>,
+}
+
+/// Every certain pair of track and place from `track` to `to` has the same distance, so those between are certain too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub track: u64,
+    /// The place in the order of printing that belongs to `track`; before the first it is one less, wrapping.
+    pub place: u32,
+    pub to: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// The sequence number of the fact that decided it.
+    pub inspection: u64,
+    pub verdict: TrackVerdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrackVerdict {
+    Pass(SerialNumber),
+    /// Verified, but its pass expired.
+    Expired(SerialNumber),
+    /// With the serial that was read where it can only be this unit's own.
+    Fail(Option<SerialNumber>),
+}
+
+/// The last request of a packer or palletizer and how far it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub key: RequestKey,
+    pub stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Refused {
+        reason: u16,
+    },
+    Granted(Grant),
+    /// The permit ran out unanswered.
+    Unresolved(Grant),
+    /// The result is recorded, the permit withdrawn.
+    Settled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub gate: Gate,
+    pub container: Sscc,
+    pub token: u32,
+    pub ttl_ms: u32,
+    pub acked: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub sheet: BatchSheet,
+    pub state: BatchState,
+    pub pool: Pool,
+    /// The place in the order of the next serial to give to a printer.
+    pub next_place: u32,
+    /// SSCCs used so far.
+    pub sscc_used: u64,
+    pub containers: Vec<Container>,
+    pub by_sscc: BTreeMap<Sscc, u32>,
+    /// A container by its station, our epoch and the station's own count.
+    pub by_count: BTreeMap<(Name, u32, u64), u32>,
+    pub counts: Counts,
+    pub bin_start: Option<u64>,
+    pub bin_stop: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    pub sscc: Sscc,
+    pub level: PackLevel,
+    pub state: ContainerState,
+    pub children: Vec<Child>,
+    pub parent: Option<u32>,
+}
+
+impl State {
+    /// The batch on the line: running or stopped.
+    pub fn current(&self) -> Option<&Batch> {
+        self.batches.iter().find(|batch| matches!(batch.state, BatchState::Running | BatchState::Stopped))
+    }
+
+    pub fn batch(&self, id: &BatchId) -> Option<&Batch> {
+        self.batches.iter().find(|batch| batch.sheet.batch == *id)
+    }
+
+    pub fn station(&self, name: &Name) -> Station {
+        self.stations.get(name).copied().unwrap_or_default()
+    }
+
+    /// A batch enters with its pool; the pool is no part of its fact, only its hash is.
+    pub fn insert_order(&mut self, order: &Order) {
+        let received = u32::try_from(order.serials.len()).unwrap_or(u32::MAX);
+        self.batches.push(Batch {
+            sheet: order.sheet,
+            state: BatchState::Loaded,
+            pool: Pool::new(order.serials.clone()),
+            next_place: 0,
+            sscc_used: 0,
+            containers: Vec::new(),
+            by_sscc: BTreeMap::new(),
+            by_count: BTreeMap::new(),
+            counts: Counts { received, ..Counts::default() },
+            bin_start: None,
+            bin_stop: None,
+        });
+    }
+}
+
+impl Run {
+    /// The place in the order of printing that belongs to a track by its distance.
+    pub fn place_of(&self, track: u64) -> Option<u32> {
+        let distance = u32::try_from(track.checked_sub(self.track)?).ok()?;
+        Some(self.place.wrapping_add(distance))
+    }
+}
+
+impl Batch {
+    pub fn id(&self) -> BatchId {
+        self.sheet.batch
+    }
+
+    pub fn container(&self, sscc: &Sscc) -> Option<&Container> {
+        self.containers.get(place(*self.by_sscc.get(sscc)?))
+    }
+
+    pub fn container_of(&self, key: &RequestKey) -> Option<&Container> {
+        self.containers.get(place(*self.by_count.get(&(key.station, key.epoch, key.container))?))
+    }
+
+    pub fn parent_sscc(&self, parent: u32) -> Option<Sscc> {
+        self.containers.get(place(parent)).map(|container| container.sscc)
+    }
+
+    pub(super) fn container_mut(&mut self, sscc: &Sscc) -> Option<&mut Container> {
+        let at = *self.by_sscc.get(sscc)?;
+        self.containers.get_mut(place(at))
+    }
+
+    pub(super) fn set_states(&mut self, first: u32, count: u32, state: SerialState) {
+        for at in first..first.saturating_add(count) {
+            if let Some(unit) = self.pool.unit_mut(at) {
+                unit.state = state;
+            }
+        }
+    }
+}
+
+/// An index as the platform wants it.
+pub(super) fn place(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
+}

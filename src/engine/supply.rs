@@ -1,0 +1,151 @@
+//! Serials to the printer and back: handed over a few ahead of the print head, encoded when the device has printed them,
+//! invalid when its buffer was lost. Data are never handed over twice.
+
+use crate::domain::element::ElementString;
+use crate::domain::gs1::SerialNumber;
+use crate::domain::tag::StationId;
+use crate::domain::time::Now;
+use crate::engine::fact::{Fact, InvalidCause};
+use crate::engine::input::BatchSheet;
+use crate::engine::output::{Permit, Step};
+use crate::engine::reason::BatchState;
+use crate::engine::{Engine, Role};
+
+/// Printed records wait this long for company before they get a fact of their own.
+const ENCODED_WAIT_US: u64 = 500_000;
+/// And no more than this many wait.
+const ENCODED_WAIT_MAX: u64 = 32;
+
+impl Engine {
+    pub(super) fn count_printed(&mut self, now: Now, step: &mut Step, station: StationId, accepted: u64, printed: u64) {
+        let known = self.known(station);
+        self.with_live(station, |live| {
+            live.accepted = accepted.min(known.allocated);
+            live.printed = printed.min(known.allocated);
+            if live.printed > known.printed && live.printed_since_us.is_none() {
+                live.printed_since_us = Some(now.mono_us);
+            }
+        });
+        if self.live(station).is_some_and(|live| !live.resumed) {
+            self.with_live(station, |live| live.resumed = true);
+            self.print_after(step, station, accepted.min(known.allocated));
+        }
+        if printed.saturating_sub(known.printed) >= ENCODED_WAIT_MAX {
+            self.encode(step, station);
+        }
+        self.allocate(step, station);
+    }
+
+    pub(super) fn tick_printer(&mut self, now: Now, step: &mut Step, station: StationId) {
+        let since = self.live(station).and_then(|live| live.printed_since_us);
+        if since.is_some_and(|since| now.mono_us.saturating_sub(since) >= ENCODED_WAIT_US) {
+            self.encode(step, station);
+        }
+        self.allocate(step, station);
+    }
+
+    /// What printers have printed is a fact before a camera's result is judged by it.
+    pub(super) fn encode_seen(&mut self, step: &mut Step) {
+        for id in self.ids() {
+            if matches!(self.spec(id).map(|spec| spec.role), Some(Role::Printer { .. })) {
+                self.encode(step, id);
+            }
+        }
+    }
+
+    fn encode(&mut self, step: &mut Step, station: StationId) {
+        let Some(spec) = self.spec(station) else { return };
+        let known = self.known(station);
+        let printed = self.live(station).map_or(0, |live| live.printed);
+        self.with_live(station, |live| live.printed_since_us = None);
+        let Some((first_index, serials)) = self.records(station, known.printed, printed) else { return };
+        let from_seq = known.printed.saturating_add(1);
+        let epoch = known.epoch;
+        self.emit(step, Fact::SerialsEncoded { station: spec.name, epoch, from_seq, first_index, serials });
+    }
+
+    /// The serials of the records after `after` up to `through`, and the place of the first in the order. `None` where
+    /// there are none. Places and record numbers run in step until the printer's epoch ends.
+    fn records(&self, station: StationId, after: u64, through: u64) -> Option<(u32, Vec<SerialNumber>)> {
+        let batch = self.state.current()?;
+        let count = u32::try_from(through.checked_sub(after).filter(|count| *count > 0)?).ok()?;
+        let behind = u32::try_from(self.known(station).allocated.checked_sub(after)?).ok()?;
+        let first = batch.next_place.checked_sub(behind)?;
+        Some((first, batch.pool.range(first, count).to_vec()))
+    }
+
+    /// Hands over more records when half of the queue is used up.
+    pub(super) fn allocate(&mut self, step: &mut Step, station: StationId) {
+        let Some(spec) = self.spec(station) else { return };
+        let Role::Printer { queue } = spec.role else { return };
+        let known = self.known(station);
+        let waiting = known.allocated.saturating_sub(self.live(station).map_or(0, |live| live.accepted));
+        let Some(batch) = self.state.current().filter(|batch| batch.state == BatchState::Running) else { return };
+        let resumed = self.live(station).is_some_and(|live| live.resumed);
+        if !known.joined || !resumed || waiting > u64::from(queue / 2) {
+            return;
+        }
+        let first_index = batch.next_place;
+        let serials = batch.pool.range(first_index, u32::from(queue)).to_vec();
+        if serials.is_empty() {
+            return;
+        }
+        let from_seq = known.allocated.saturating_add(1);
+        let epoch = known.epoch;
+        self.emit(step, Fact::SerialsAllocated { station: spec.name, epoch, from_seq, first_index, serials });
+        self.print_after(step, station, known.allocated);
+    }
+
+    /// Permits for every record handed over and not taken over yet, after record `after`.
+    pub(super) fn print_after(&self, step: &mut Step, station: StationId, after: u64) {
+        let known = self.known(station);
+        let Some(batch) = self.state.current().filter(|batch| batch.state == BatchState::Running) else { return };
+        let Some((_, serials)) = self.records(station, after, known.allocated) else { return };
+        let first = after.saturating_add(1);
+        for (seq, serial) in (first..).zip(serials) {
+            let data = record_data(&batch.sheet, &serial);
+            step.permits.push(Permit::Print { station, device_epoch: known.device_epoch, seq, data });
+        }
+    }
+
+    /// A stopped batch takes its records back: the buffer is emptied, and what lay in it is burned.
+    pub(super) fn flush(&self, step: &mut Step, station: StationId) {
+        let known = self.known(station);
+        let stopped = self.state.current().is_some_and(|batch| batch.state == BatchState::Stopped);
+        let owing = known.allocated > known.printed;
+        if stopped && owing && known.joined {
+            let flush = known.flushes.saturating_add(1);
+            step.permits.push(Permit::Flush { station, device_epoch: known.device_epoch, flush });
+        }
+    }
+
+    pub(super) fn flushed(&mut self, step: &mut Step, station: StationId, flush: u64) {
+        let known = self.known(station);
+        let stopped = self.state.current().is_some_and(|batch| batch.state == BatchState::Stopped);
+        if stopped && flush > known.flushes {
+            self.encode(step, station);
+            self.burn(step, station, InvalidCause::BatchStopped);
+        }
+    }
+
+    /// The printer forgot its buffer.
+    pub(super) fn lose_buffer(&mut self, step: &mut Step, station: StationId) {
+        self.encode(step, station);
+        self.burn(step, station, InvalidCause::BufferLost);
+    }
+
+    fn burn(&mut self, step: &mut Step, station: StationId, cause: InvalidCause) {
+        let Some(spec) = self.spec(station) else { return };
+        let known = self.known(station);
+        let Some((first_index, serials)) = self.records(station, known.printed, known.allocated) else { return };
+        self.emit(step, Fact::SerialsInvalidated { station: spec.name, cause, first_index, serials });
+    }
+}
+
+/// The element string of one unit: GTIN, serial, expiry, lot. The values were proven when the order was loaded.
+fn record_data(sheet: &BatchSheet, serial: &SerialNumber) -> Vec<u8> {
+    let expiry = sheet.expiry.to_yymmdd();
+    let fields =
+        [("01", sheet.gtin.as_str()), ("21", serial.as_str()), ("17", expiry.as_str()), ("10", sheet.lot.as_str())];
+    ElementString::build(&fields).unwrap_or_default()
+}
