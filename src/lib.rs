@@ -57,6 +57,6 @@ pub mod domain;
 pub mod engine;
 pub mod report;
 pub mod runtime;
-pub mod wire;
 #[cfg(feature = "demo")]
 pub mod sim;
+pub mod wire;
