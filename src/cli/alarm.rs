@@ -15,7 +15,7 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct AlarmArgs {
+pub(super) struct AlarmArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -31,7 +31,7 @@ enum Action {
     Ack { alarm: u32 },
 }
 
-pub fn run(args: AlarmArgs, shared: &Shared) -> Outcome {
+pub(super) fn run(args: AlarmArgs, shared: &Shared) -> Outcome {
     match args.action {
         Action::List { journals } => source::answer(&journals, shared, &Question::Alarms),
         Action::Ack { alarm } => source::command(shared, "alarm/ack", json!({ "alarm": alarm })),

@@ -14,7 +14,7 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct AuditArgs {
+pub(super) struct AuditArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -29,7 +29,7 @@ enum Action {
     },
 }
 
-pub fn run(args: &AuditArgs, _shared: &Shared) -> Outcome {
+pub(super) fn run(args: &AuditArgs, _shared: &Shared) -> Outcome {
     let Action::Verify { db } = &args.action;
     let _ = db;
     Err(Exit::Unreachable.failure("this build cannot verify yet"))

@@ -29,7 +29,7 @@ const ORDER_BYTES_MAX: u64 = 32 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct BatchArgs {
+pub(super) struct BatchArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -57,7 +57,7 @@ enum Action {
     },
 }
 
-pub fn run(args: BatchArgs, shared: &Shared) -> Outcome {
+pub(super) fn run(args: BatchArgs, shared: &Shared) -> Outcome {
     let named = |name: &str, batch: &str| source::command(shared, name, json!({ "batch": batch }));
     match args.action {
         Action::Load { file } => source::command(shared, "batch/load", order(&file)?),

@@ -25,13 +25,13 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// Also connect to every device and to the broker, and look at disk and clock
     #[arg(long)]
     online: bool,
 }
 
-pub fn run(args: &CheckArgs, shared: &Shared) -> Outcome {
+pub(super) fn run(args: &CheckArgs, shared: &Shared) -> Outcome {
     let loaded = config::load(&shared.config);
     let problems = match &loaded {
         Ok(config) => &config.warnings,

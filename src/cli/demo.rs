@@ -43,7 +43,7 @@ pub struct DemoArgs {
     pub broker: Option<(String, u16)>,
 }
 
-pub fn run(args: DemoArgs, shared: &Shared) -> Outcome {
+pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
     start_demo(args, shared.json)
 }
 

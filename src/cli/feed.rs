@@ -15,7 +15,7 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct FeedArgs {
+pub(super) struct FeedArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -38,7 +38,7 @@ enum Action {
     },
 }
 
-pub fn run(args: FeedArgs, shared: &Shared) -> Outcome {
+pub(super) fn run(args: FeedArgs, shared: &Shared) -> Outcome {
     match args.action {
         Action::Status { journals } => source::answer(&journals, shared, &Question::Feed),
         Action::Replay { from, stream } => {

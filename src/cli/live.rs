@@ -15,7 +15,7 @@ use super::outcome::{Exit, Failure};
 /// The daemon itself answers within two minutes, or says that it cannot.
 const ANSWER_MAX: Duration = Duration::from_secs(150);
 
-pub fn ask(socket: &Path, name: &str, body: Value) -> Result<Value, Failure> {
+pub(super) fn ask(socket: &Path, name: &str, body: Value) -> Result<Value, Failure> {
     let id = uuid::Uuid::new_v4().to_string();
     let line = json!({ "id": id, "name": name, "body": body }).to_string();
     let reply = exchange(socket, &line).map_err(|error| away(socket, &error))?;
@@ -38,18 +38,19 @@ fn exchange(socket: &Path, line: &str) -> io::Result<String> {
 
 fn away(socket: &Path, error: &io::Error) -> Failure {
     let socket = socket.display();
-    let text = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            format!(
-                "no daemon answers on {socket}; start it (`systemctl start sealgate@LINE`), name another with --socket FILE, or read a journal with --db FILE"
-            )
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!(
-                "{socket} is not for this user; run as the line's user, or set `socket_access = \"group\"` in [line] and join its group"
-            )
-        }
-        _ => format!("the daemon on {socket} did not answer ({error}); see its log (`journalctl -u sealgate@LINE`)"),
+    let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+    let text = if absent {
+        format!(
+            "no daemon answers on {socket}; start it (`systemctl start sealgate@LINE`), name another with --socket FILE, \
+             or read a journal with --db FILE"
+        )
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        format!(
+            "{socket} is not for this user; run as the line's user, or set `socket_access = \"group\"` in [line] and \
+             join its group"
+        )
+    } else {
+        format!("the daemon on {socket} did not answer ({error}); see its log (`journalctl -u sealgate@LINE`)")
     };
     Exit::Unreachable.failure(text)
 }

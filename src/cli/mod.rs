@@ -113,11 +113,8 @@ pub fn main() -> ExitCode {
 }
 
 fn usage_exit(kind: ErrorKind) -> Exit {
-    match kind {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
-        // Foreign and open for additions: whatever else clap complains about is usage.
-        _ => Exit::Usage,
-    }
+    // The enum is clap's and grows; whatever else it complains about is usage.
+    if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) { Exit::Done } else { Exit::Usage }
 }
 
 fn dispatch(command: Command, shared: &Shared) -> Outcome {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// The exit codes (sysexits where there is one), DESIGN section 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(super) enum Exit {
     Done,
     /// The question was answered, and the answer is no: refused, broken, not found.
     No,
@@ -19,16 +19,16 @@ pub enum Exit {
 
 /// Why a command could not do what it was asked, for a person.
 #[derive(Debug)]
-pub struct Failure {
-    pub exit: Exit,
+pub(super) struct Failure {
+    pub(super) exit: Exit,
     /// What happened, where, and what to do.
-    pub text: String,
+    pub(super) text: String,
 }
 
-pub type Outcome = Result<Exit, Failure>;
+pub(super) type Outcome = Result<Exit, Failure>;
 
 impl Exit {
-    pub fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
             Exit::No => 1,
@@ -40,7 +40,7 @@ impl Exit {
         }
     }
 
-    pub fn failure(self, text: impl Into<String>) -> Failure {
+    pub(super) fn failure(self, text: impl Into<String>) -> Failure {
         Failure { exit: self, text: text.into() }
     }
 }

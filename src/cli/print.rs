@@ -14,33 +14,33 @@ const CELL_MAX: usize = 60;
 
 /// How to print.
 #[derive(Clone, Copy, Debug)]
-pub struct Style {
-    pub json: bool,
+pub(super) struct Style {
+    pub(super) json: bool,
     pub offset_min: i16,
-    pub colour: bool,
+    pub(super) colour: bool,
 }
 
 impl Style {
-    pub fn new(json: bool, offset_min: i16) -> Self {
+    pub(super) fn new(json: bool, offset_min: i16) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { json, offset_min, colour: io::stdout().is_terminal() && !plain }
     }
 }
 
 /// Prints one document on standard output.
-pub fn value(style: Style, value: &Value) {
+pub(super) fn value(style: Style, value: &Value) {
     let text = if style.json { format!("{value}\n") } else { drawn(style, value) };
     out(&text);
 }
 
 /// Text as it stands, on standard output. A reader that went away (`| head`) ends the printing, not the command.
-pub fn out(text: &str) {
+pub(super) fn out(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// What went wrong, on standard error.
-pub fn problem(text: &str) {
+pub(super) fn problem(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "sealgate: {text}");
 }
@@ -125,7 +125,7 @@ fn shown(text: &str) -> String {
 }
 
 /// `2026-11-22T23:46:46.123+01:00`: milliseconds, and always the offset.
-pub fn time(at_us: i64, offset_min: i16) -> String {
+pub(super) fn time(at_us: i64, offset_min: i16) -> String {
     let offset = Offset::from_seconds(i32::from(offset_min) * 60).unwrap_or(Offset::UTC);
     match Timestamp::from_microsecond(at_us) {
         Ok(time) => time.display_with_offset(offset).to_string().pipe(milliseconds),

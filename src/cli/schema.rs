@@ -12,12 +12,12 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct SchemaArgs {
+pub(super) struct SchemaArgs {
     /// A topic or a kind of fact; all of them where it is not given
     name: Option<String>,
 }
 
-pub fn run(args: &SchemaArgs, _shared: &Shared) -> Outcome {
+pub(super) fn run(args: &SchemaArgs, _shared: &Shared) -> Outcome {
     let _ = &args.name;
     Err(Exit::Unreachable.failure("this build has no schemas yet"))
 }

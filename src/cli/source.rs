@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::live;
 use super::outcome::{Exit, Failure, Outcome};
@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::report::{self, Question};
 
 /// Asks the journals where there are any, else the daemon, and prints the answer.
-pub fn answer(journals: &Journals, shared: &Shared, question: &Question) -> Outcome {
+pub(super) fn answer(journals: &Journals, shared: &Shared, question: &Question) -> Outcome {
     let config = config::load(&shared.config).ok();
     let style = style(shared, config.as_ref());
     if journals.db.is_empty() {
@@ -38,23 +38,22 @@ fn together(mut documents: Vec<(&PathBuf, Value)>) -> Value {
     let mut all = Vec::new();
     for (file, document) in documents {
         let name = file.display().to_string();
-        match document {
-            Value::Array(rows) => all.extend(rows.into_iter().map(|row| with_file(&name, row))),
-            other => all.push(with_file(&name, other)),
+        if let Value::Array(rows) = document {
+            all.extend(rows.into_iter().map(|row| with_file(&name, row)));
+        } else {
+            all.push(with_file(&name, document));
         }
     }
     Value::Array(all)
 }
 
 fn with_file(name: &str, row: Value) -> Value {
-    match row {
-        Value::Object(fields) => {
-            let mut row = serde_json::Map::from_iter([("db".to_owned(), json!(name))]);
-            row.extend(fields);
-            Value::Object(row)
-        }
-        other => json!({ "db": name, "value": other }),
-    }
+    let Value::Object(fields) = row else {
+        return json!({ "db": name, "value": row });
+    };
+    let mut row = Map::from_iter([("db".to_owned(), json!(name))]);
+    row.extend(fields);
+    Value::Object(row)
 }
 
 fn is_nothing(document: &Value) -> bool {
@@ -62,22 +61,24 @@ fn is_nothing(document: &Value) -> bool {
 }
 
 /// Sends one command to the daemon and prints what it says.
-pub fn command(shared: &Shared, name: &str, body: Value) -> Outcome {
+pub(super) fn command(shared: &Shared, name: &str, body: Value) -> Outcome {
     let config = config::load(&shared.config).ok();
     let answer = live::ask(&socket(shared, config.as_ref()), name, body)?;
     Ok(told(style(shared, config.as_ref()), &answer))
 }
 
-/// Prints the answer of a daemon. `ok` false is a no.
+/// Prints the answer of a daemon: its data, or the whole of a refusal. `ok` false is a no.
 fn told(style: Style, answer: &Value) -> Exit {
-    let refused = answer.get("ok") == Some(&Value::Bool(false));
-    let shown = if style.json || refused { answer } else { answer.get("data").unwrap_or(answer) };
-    print::value(style, if style.json { answer.get("data").unwrap_or(answer) } else { shown });
-    if refused { Exit::No } else { Exit::Done }
+    if answer.get("ok") == Some(&Value::Bool(false)) {
+        print::value(style, answer);
+        return Exit::No;
+    }
+    print::value(style, answer.get("data").unwrap_or(answer));
+    Exit::Done
 }
 
 /// The configuration, or what is wrong with it.
-pub fn config(shared: &Shared) -> Result<Config, Failure> {
+pub(super) fn config(shared: &Shared) -> Result<Config, Failure> {
     config::load(&shared.config)
         .map_err(|error| Exit::Config.failure(format!("the configuration has problems\n{error}")))
 }

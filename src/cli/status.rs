@@ -14,11 +14,11 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct StatusArgs {
+pub(super) struct StatusArgs {
     #[command(flatten)]
     journals: Journals,
 }
 
-pub fn run(args: &StatusArgs, shared: &Shared) -> Outcome {
+pub(super) fn run(args: &StatusArgs, shared: &Shared) -> Outcome {
     source::answer(&args.journals, shared, &Question::Status)
 }

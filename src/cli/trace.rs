@@ -18,13 +18,13 @@ Quote codes: they may hold characters that mean something to a shell.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct TraceArgs {
+pub(super) struct TraceArgs {
     /// An element string, an EPC URI, a Digital Link, an SSCC or a serial number
     code: String,
     #[command(flatten)]
     journals: Journals,
 }
 
-pub fn run(args: TraceArgs, shared: &Shared) -> Outcome {
+pub(super) fn run(args: TraceArgs, shared: &Shared) -> Outcome {
     source::answer(&args.journals, shared, &Question::Trace(args.code))
 }

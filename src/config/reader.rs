@@ -75,10 +75,10 @@ impl<'a> Section<'a> {
 
     pub(super) fn text(&mut self, key: &'static str) -> Option<Field<String>> {
         let (value, at) = self.get(key)?;
-        match value {
-            DeValue::String(text) => Some(Field { value: text.to_string(), at }),
-            other => self.wrong_type(&at, other, "a text in quotes"),
-        }
+        let DeValue::String(text) = value else {
+            return self.wrong_type(&at, value, "a text in quotes");
+        };
+        Some(Field { value: text.to_string(), at })
     }
 
     /// A text that must not be empty.
@@ -141,20 +141,21 @@ impl<'a> Section<'a> {
         let mut texts = Vec::new();
         for item in items {
             let place = self.item_place(&at, item);
-            match item.get_ref() {
-                DeValue::String(text) => texts.push(Field { value: text.to_string(), at: place }),
-                other => return self.wrong_type(&place, other, allowed),
-            }
+            let DeValue::String(text) = item.get_ref() else {
+                return self.wrong_type(&place, item.get_ref(), allowed);
+            };
+            texts.push(Field { value: text.to_string(), at: place });
         }
         Some(Field { value: texts, at })
     }
 
     pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
         let (value, at) = self.get(key)?;
-        match value {
-            DeValue::Table(table) => Some(self.child(table, at)),
-            other => self.wrong_type(&at, other, &format!("a section: [{}]", join(&self.at.key, key))),
-        }
+        let DeValue::Table(table) = value else {
+            let allowed = format!("a section: [{}]", at.key);
+            return self.wrong_type(&at, value, &allowed);
+        };
+        Some(self.child(table, at))
     }
 
     /// The tables below `key`, by name, in the order of the file.
@@ -170,16 +171,14 @@ impl<'a> Section<'a> {
                 continue;
             }
             let at = self.key_place(name, value);
-            match value.get_ref() {
-                DeValue::Table(table) => {
-                    let name = Field { value: name.get_ref().to_string(), at: at.clone() };
-                    found.push((name, self.child(table, at)));
-                }
-                _ if !self.asked.is_empty() => self.unknown(name.get_ref(), at.error("is an unknown key")),
-                other => {
-                    let allowed = format!("a section: [{}]", at.key);
-                    let _: Option<()> = self.wrong_type(&at, other, &allowed);
-                }
+            if let DeValue::Table(table) = value.get_ref() {
+                let name = Field { value: name.get_ref().to_string(), at: at.clone() };
+                found.push((name, self.child(table, at)));
+            } else if self.asked.is_empty() {
+                let allowed = format!("a section: [{}]", at.key);
+                let _: Option<()> = self.wrong_type(&at, value.get_ref(), &allowed);
+            } else {
+                self.unknown(name.get_ref(), at.error("is an unknown key"));
             }
         }
         found
@@ -195,10 +194,10 @@ impl<'a> Section<'a> {
         let mut sections = Vec::new();
         for item in items {
             let place = self.item_place(&at, item);
-            match item.get_ref() {
-                DeValue::Table(table) => sections.push(self.child(table, place)),
-                other => return self.wrong_type(&place, other, allowed),
-            }
+            let DeValue::Table(table) = item.get_ref() else {
+                return self.wrong_type(&place, item.get_ref(), allowed);
+            };
+            sections.push(self.child(table, place));
         }
         Some(Field { value: sections, at })
     }
@@ -223,15 +222,8 @@ impl<'a> Section<'a> {
                 continue;
             }
             let place = Place { value: String::new(), ..self.key_place(name, value) };
-            let kind = match value.get_ref() {
-                DeValue::Table(_) => "is an unknown section",
-                DeValue::String(_)
-                | DeValue::Integer(_)
-                | DeValue::Float(_)
-                | DeValue::Boolean(_)
-                | DeValue::Datetime(_)
-                | DeValue::Array(_) => "is an unknown key",
-            };
+            let section = matches!(value.get_ref(), DeValue::Table(_));
+            let kind = if section { "is an unknown section" } else { "is an unknown key" };
             self.unknown(key, place.error(kind));
         }
     }

@@ -178,10 +178,11 @@ pub(super) fn to_plain(number: Number, scale: Option<i64>, value: &TagValue) -> 
         return Ok(Plain::Float(thousandths as f64 / 1000.0));
     }
     let per_count = scale.unwrap_or(1000);
-    match (thousandths.checked_rem(per_count), thousandths.checked_div(per_count)) {
-        (Some(0), Some(count)) => Ok(Plain::Int(count)),
-        _ => Err(OUT_OF_RANGE),
+    // A remainder would be lost; a scale of 0 divides nothing.
+    if thousandths.checked_rem(per_count) != Some(0) {
+        return Err(OUT_OF_RANGE);
     }
+    thousandths.checked_div(per_count).map(Plain::Int).ok_or(OUT_OF_RANGE)
 }
 
 fn numbers(element: Number, order: RegisterOrder, words: &[u16]) -> Option<Vec<Plain>> {

@@ -61,11 +61,11 @@ impl Image {
 
     /// The bindings that prove a read coherent: epoch first, then guard.
     pub(super) fn proofs(&self) -> Vec<usize> {
-        [Some(Tag::Epoch), self.guard]
-            .into_iter()
-            .flatten()
-            .filter_map(|tag| self.bindings.iter().position(|binding| codec::tags(binding).contains(&tag)))
-            .collect()
+        let place = |tag| self.bindings.iter().position(|binding| codec::tags(binding).contains(&tag));
+        let mut proofs: Vec<usize> = [Some(Tag::Epoch), self.guard].into_iter().flatten().filter_map(place).collect();
+        // One delimited value may carry both.
+        proofs.dedup();
+        proofs
     }
 
     /// Whether two reads of the proofs say the same.
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        device::settings::{Address, Number, ValueType},
+        device::settings::{Address, Field, Number, Pad, Split, ValueType},
         domain::tag::{StationKind, TagValue},
     };
 
@@ -177,6 +177,16 @@ mod tests {
         assert_eq!(image.to_read(false).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(image.to_read(true).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(image.proofs(), [0]);
+    }
+
+    #[test]
+    fn one_delimited_value_may_carry_epoch_and_guard() {
+        let text = ValueType::Text { length: 40, pad: Pad::Zero };
+        let mut result = Binding::new(Tag::Epoch, Address::Register(0), text);
+        let fields = [Tag::Epoch, Tag::Seq, Tag::Code].map(Field::natural).into();
+        result.split = Some(Split::Fields { delimiter: b';', fields });
+        let tags = StationTags { station: StationId(1), kind: StationKind::Camera, bindings: vec![result] };
+        assert_eq!(Image::new(&tags, Arrays::Heavy).proofs(), [0]);
     }
 
     #[test]

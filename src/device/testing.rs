@@ -1,6 +1,11 @@
 //! What the tests of both protocols share: settings for the loopback, and a sink that can be waited on.
 
-use std::sync::{Arc, Mutex};
+#![cfg_attr(not(feature = "demo"), allow(dead_code))]
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::{
     sync::{Notify, mpsc},
@@ -12,7 +17,7 @@ use crate::domain::tag::{Quality, Reading, TagValue};
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 /// The bound of every wait; far above what anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn modbus_link(port: u16) -> ModbusLink {
     ModbusLink {
@@ -44,16 +49,27 @@ pub(super) fn settings(link: Link, stations: Vec<StationTags>) -> Settings {
 pub(super) struct Line {
     events: Arc<Mutex<Vec<DeviceEvent>>>,
     news: Arc<Notify>,
+    no_room: Arc<AtomicUsize>,
 }
 
 impl Line {
     pub(super) fn sink(&self) -> EventSink {
         let line = self.clone();
         Arc::new(move |event| {
+            let left = line.no_room.load(Ordering::Relaxed);
+            if left > 0 && matches!(event, DeviceEvent::Update(_)) {
+                line.no_room.store(left - 1, Ordering::Relaxed);
+                return false;
+            }
             line.events.lock().unwrap().push(event);
             line.news.notify_one();
             true
         })
+    }
+
+    /// The inbox has no room for the next so many updates.
+    pub(super) fn fill_up(&self, updates: usize) {
+        self.no_room.store(updates, Ordering::Relaxed);
     }
 
     pub(super) fn events(&self) -> Vec<DeviceEvent> {

@@ -1,5 +1,7 @@
 //! The only place that reads the clocks. Everything else is told the time, so that simulated time can drive it.
 
+#![expect(clippy::disallowed_methods, reason = "the one home of clock reads")]
+
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::time::Now;

@@ -6,3 +6,6 @@ mod epcis;
 mod event_hash;
 mod gs1_vectors;
 mod standards;
+mod layers;
+mod source;
+mod style;

@@ -113,7 +113,11 @@ impl Session<'_> {
             select! {
                 biased;
                 write = self.writes.recv() => match write {
-                    Some(write) => self.write(&write).await?,
+                    Some(write) => {
+                        self.write(&write).await?;
+                        // A device often answers a write at once: look before the tick.
+                        tick.reset_immediately();
+                    }
                     None => return Ok(()),
                 },
                 _ = tick.tick() => {

@@ -52,7 +52,7 @@ fn cover(values: &[Block], limits: Limits) -> Vec<Block> {
             {
                 last.end = last.end.max(value.end);
             }
-            _ => ranges.extend(pieces(value, block_max)),
+            Some(_) | None => ranges.extend(pieces(value, block_max)),
         }
     }
     ranges.into_iter().filter_map(to_block).collect()

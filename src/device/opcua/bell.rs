@@ -57,6 +57,11 @@ impl Bell {
         self.notify.notify_one();
     }
 
+    /// Wakes a polling reader before its tick, and changes nothing for a listening one.
+    pub(super) fn nudge(&self) {
+        self.notify.notify_one();
+    }
+
     /// The server ended the subscription.
     pub(super) fn ended(&self) {
         self.gone.store(true, Ordering::Release);

@@ -45,7 +45,7 @@ use write::Writer;
 const FALLBACK: Duration = Duration::from_millis(250);
 /// Tests must not be saved by the fallback when notifications are dead.
 #[cfg(test)]
-const FALLBACK: Duration = Duration::from_secs(90);
+const FALLBACK: Duration = Duration::from_secs(600);
 /// Group reads in a row that a moving guard may spoil before the next cycle has to do.
 const TRIES: usize = 4;
 /// Notifications that the server keeps for one tag between two publishes; an overflow costs a ring, never a value.
@@ -80,7 +80,7 @@ pub(super) async fn serve(
         Err(error) => return not_connected(error),
     };
     while writes.try_recv().is_ok() {}
-    let writer = Writer::new(&session, settings, sink, &reader.namespaces);
+    let writer = Writer::new(&session, settings, sink, &reader);
     let connected = DeviceEvent::Connected { device: settings.device };
     select! {
         error = &mut driver => return failed(error),
@@ -232,7 +232,11 @@ impl Reader {
         let mut tick = interval(settings.poll.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            tick.tick().await;
+            // A device often answers a write at once (an acknowledged camera shows its next result): look before the tick.
+            select! {
+                _ = tick.tick() => {}
+                () = self.bell.rung() => {}
+            }
             let session = &self.session;
             let reads = self.lanes.iter_mut().map(|lane| lane.refresh(session, settings.request_timeout, sink));
             for told in join_all(reads).await {

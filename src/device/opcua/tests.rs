@@ -12,7 +12,7 @@ use std::{
 use opcua::{
     crypto::SecurityPolicy,
     server::{
-        ANONYMOUS_USER_TOKEN_ID, ServerBuilder, ServerHandle,
+        ANONYMOUS_USER_TOKEN_ID, ServerBuilder, ServerHandle, ServerUserToken,
         address_space::VariableBuilder,
         diagnostics::NamespaceMetadata,
         node_manager::{
@@ -35,8 +35,8 @@ use crate::{
     device::{
         DeviceEvent,
         settings::{
-            Address, Binding, Channel, Link, Number, OpcuaLink, Pad, ReadMode, Security, Settings, StationTags,
-            ValueType,
+            Address, Binding, Channel, Link, MessageMode, Number, OpcuaLink, Pad, Policy, ReadMode, Security, Settings,
+            StationTags, User, ValueType,
         },
         testing::{self, Line, MS, beside, is_connected, is_disconnected, reading, until},
     },
@@ -61,6 +61,14 @@ struct Plc {
 impl Plc {
     /// On `port`, or on a free one where it is 0. A restarted server may have other namespaces before its own.
     async fn start(port: u16, namespaces_before: usize) -> Self {
+        Self::start_with(port, namespaces_before, |builder| builder).await
+    }
+
+    async fn start_with(
+        port: u16,
+        namespaces_before: usize,
+        change: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
         let listener = loop {
             match listen(port) {
                 Ok(listener) => break listener,
@@ -87,7 +95,7 @@ impl Plc {
         for index in 0..namespaces_before {
             builder = builder.with_node_manager(manager(&format!("urn:other:{index}")));
         }
-        let (server, handle) = builder.with_node_manager(manager(NAMESPACE)).build().unwrap();
+        let (server, handle) = change(builder).with_node_manager(manager(NAMESPACE)).build().unwrap();
         let namespace = handle.get_namespace_index(NAMESPACE).unwrap();
         let nodes = handle.node_managers().get_by_name::<SimpleNodeManager>(NAMESPACE).unwrap();
         let written = Arc::new(Mutex::new(Vec::new()));
@@ -268,6 +276,19 @@ async fn notifications_are_alive_again_after_the_server_restarted_with_other_nam
     beside(settings, &line, test).await;
 }
 
+#[tokio::test]
+async fn what_found_no_room_is_offered_again_although_nothing_notifies_again() {
+    let (plc, line, pki) = (Plc::start(0, 0).await, Line::default(), tempfile::tempdir().unwrap());
+    let settings = camera(plc.port, ReadMode::Subscribe, &pki);
+    let test = async |_keep: Sender<TagWrite>| {
+        let next = line.wait_reading(0, Tag::Seq, TagValue::Int(0)).await;
+        line.fill_up(5);
+        plc.set("seq", 1u32);
+        line.wait_reading(next, Tag::Seq, TagValue::Int(1)).await;
+    };
+    beside(settings, &line, test).await;
+}
+
 /// Between the task and the server; when frozen, nothing passes and nobody is told.
 async fn proxy(front: TcpListener, back: u16, frozen: Arc<AtomicBool>) {
     let mut links = JoinSet::new();
@@ -318,4 +339,38 @@ async fn a_silent_server_is_found_by_the_next_read() {
 #[tokio::test]
 async fn a_silent_server_is_found_by_the_keep_alive_where_nothing_is_read() {
     survives_half_open(ReadMode::Subscribe).await;
+}
+
+#[tokio::test]
+async fn an_untrusted_server_is_refused_until_a_person_trusts_its_certificate() {
+    let plc = Plc::start_with(0, 0, |builder| {
+        builder
+            .create_sample_keypair(true)
+            .trust_client_certs(true)
+            .add_user_token("line", ServerUserToken::user_pass("line", "secret"))
+            .add_endpoint(
+                "secure",
+                ("/", SecurityPolicy::Basic256Sha256, MessageSecurityMode::SignAndEncrypt, &["line"] as &[&str]),
+            )
+    })
+    .await;
+    let (line, pki) = (Line::default(), tempfile::tempdir().unwrap());
+    let mut settings = camera(plc.port, ReadMode::Poll, &pki);
+    settings.request_timeout = MS * 5000;
+    if let Link::Opcua(link) = &mut settings.link {
+        link.security = Security {
+            channel: Channel::Secure { policy: Policy::Basic256Sha256, mode: MessageMode::SignAndEncrypt },
+            user: Some(User { name: "line".to_owned(), password: "secret".to_owned() }),
+        };
+    }
+    let test = async |_keep: Sender<TagWrite>| {
+        let refused =
+            |event: &DeviceEvent| matches!(event, DeviceEvent::Disconnected { reason, .. } if reason.contains("trust"));
+        let next = line.wait(0, "the refusal", refused).await;
+        let rejected = std::fs::read_dir(pki.path().join("rejected")).unwrap().next().unwrap().unwrap();
+        std::fs::rename(rejected.path(), pki.path().join("trusted").join(rejected.file_name())).unwrap();
+        let next = line.wait(next, "the connection", is_connected).await;
+        line.wait_reading(next, Tag::Seq, TagValue::Int(0)).await;
+    };
+    beside(settings, &line, test).await;
 }

@@ -1,11 +1,11 @@
 //! Writes: values in their order, in one Write service call. Several writes that wait share a call, unless they name the same
 //! tag, since a device that samples would then see only the last value.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use opcua::{
     client::Session,
-    types::{NamespaceMap, NodeId, StatusCode, WriteValue},
+    types::{NodeId, StatusCode, WriteValue},
 };
 use tokio::{sync::mpsc::Receiver, time::timeout};
 
@@ -13,7 +13,7 @@ use crate::{
     device::{
         DeviceEvent, EventSink, deliver,
         error::{DeviceError, End},
-        opcua::{nodes::resolve, value::encode},
+        opcua::{Reader, bell::Bell, nodes::resolve, value::encode},
         settings::{Binding, Settings},
     },
     domain::tag::{Access, StationId, Tag, TagWrite},
@@ -26,6 +26,7 @@ pub(super) struct Writer<'a> {
     session: &'a Session,
     settings: &'a Settings,
     sink: &'a EventSink,
+    bell: Arc<Bell>,
     targets: HashMap<(StationId, Tag), Target>,
 }
 
@@ -42,20 +43,15 @@ struct Call {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(
-        session: &'a Session,
-        settings: &'a Settings,
-        sink: &'a EventSink,
-        namespaces: &NamespaceMap,
-    ) -> Self {
+    pub(super) fn new(session: &'a Session, settings: &'a Settings, sink: &'a EventSink, reader: &Reader) -> Self {
         let mut targets = HashMap::new();
         for station in &settings.stations {
             for binding in &station.bindings {
-                let target = Target { node: resolve(&binding.address, namespaces), binding: binding.clone() };
+                let target = Target { node: resolve(&binding.address, &reader.namespaces), binding: binding.clone() };
                 targets.insert((station.station, binding.tag), target);
             }
         }
-        Self { session, settings, sink, targets }
+        Self { session, settings, sink, bell: reader.bell.clone(), targets }
     }
 
     /// Serves the channel until it closes or the session breaks.
@@ -80,6 +76,7 @@ impl<'a> Writer<'a> {
                 self.add(&next, &mut call, &mut refused);
             }
             let sent = self.send(call, &mut refused).await;
+            self.bell.nudge();
             for event in refused {
                 deliver(self.sink, writes, event).await;
             }
