@@ -27,4 +27,6 @@ pub mod truth;
 pub mod world;
 
 #[cfg(test)]
+mod dry_run;
+#[cfg(test)]
 mod rehearsal;
