@@ -68,4 +68,6 @@ pub mod sim;
 )]
 pub mod station;
 pub mod store;
+pub mod publish;
+pub mod sim;
 pub mod wire;
