@@ -29,7 +29,11 @@ fn main() {
         bencher.iter(|| codes.iter().filter(|code| ElementString::parse(black_box(code)).is_ok()).count());
     });
     group.bench_function("units: result, verdict, end", |bencher| {
-        bencher.iter_batched(|| (running(), codes.clone()), |(engine, codes)| run(engine, codes), BatchSize::LargeInput);
+        bencher.iter_batched(
+            || (running(), codes.clone()),
+            |(engine, codes)| run(engine, codes),
+            BatchSize::LargeInput,
+        );
     });
     group.finish();
     criterion.final_summary();

@@ -530,15 +530,15 @@ mod tests {
         let verdicts = |writes: Vec<TagWrite>| {
             words(&writes.into_iter().filter(|write| write.values[0].0 == Tag::VerdictWord).collect::<Vec<_>>())
         };
-        assert_eq!(verdicts(script.beat(1)), []);
+        assert_eq!(verdicts(script.beat(1)), Vec::<i64>::new());
         script.pass_ms(100);
         script.show(&[]);
         assert_eq!(verdicts(script.beat(2)), [3]);
-        assert_eq!(verdicts(script.beat(3)), []);
+        assert_eq!(verdicts(script.beat(3)), Vec::<i64>::new());
         script.show(&[number(Tag::VerdictEcho, 3)]);
         script.pass_ms(200);
         script.show(&[]);
-        assert_eq!(verdicts(script.beat(4)), []);
+        assert_eq!(verdicts(script.beat(4)), Vec::<i64>::new());
     }
 
     #[test]
@@ -587,7 +587,7 @@ mod tests {
         let mut script = Script::new(narrow, cursor);
         script.join(7, &[vec![number(Tag::InCount, 32_769)], ends(32_766, &[])].concat());
         assert_eq!(words(&script.permit(pass(32_767))), [65_535]);
-        assert_eq!(words(&script.show(&[number(Tag::VerdictEcho, 65_535)]).1), []);
+        assert_eq!(words(&script.show(&[number(Tag::VerdictEcho, 65_535)]).1), Vec::<i64>::new());
         assert_eq!(words(&script.permit(pass(32_769))), [5]);
         assert_eq!(
             script.said(&ends(32_767, &[(32_767 % RING, 32_767, 1)])),

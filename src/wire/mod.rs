@@ -1,6 +1,14 @@
 //! Every byte format that leaves or enters: pure functions between facts, texts and bytes; no I/O, no clock.
 
+pub mod command;
 pub mod digest;
 pub mod epcis;
 pub mod event_hash;
+pub mod fact;
+pub mod lower;
+pub mod order;
 pub mod record;
+pub mod schema;
+mod suggest;
+pub mod text;
+pub mod topic;

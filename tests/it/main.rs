@@ -5,7 +5,7 @@ mod config;
 mod epcis;
 mod event_hash;
 mod gs1_vectors;
-mod standards;
 mod layers;
 mod source;
+mod standards;
 mod style;
