@@ -483,8 +483,8 @@ fn starves_without_records_and_flushes_on_demand() {
     rig.write(Printer, vec![int(Tag::Flush, 1)]);
     rig.step();
     assert_eq!(rig.get(Printer, Tag::FlushDone), 1);
-    assert!(rig.get(Printer, Tag::Remaining) <= 1);
-    let burned = |line: &TruthLine| matches!(&line.event, TruthEvent::Burned { records, .. } if records.len() == 16);
+    assert_eq!(rig.get(Printer, Tag::Remaining), 0);
+    let burned = |line: &TruthLine| matches!(&line.event, TruthEvent::Burned { records, .. } if records.len() == 17);
     assert!(rig.truth.iter().any(burned));
 }
 
