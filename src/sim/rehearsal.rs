@@ -593,3 +593,29 @@ fn keeps_every_result_while_the_controller_is_away_for_two_seconds() {
     rig.start();
     rig.until("finished", |rig| rig.plant.view().is_finished);
 }
+
+#[test]
+fn takes_a_verdict_in_two_tags_and_answers_with_the_track() {
+    let mut rig = rig(quick(Weather::NONE));
+    rig.controller.acks = false;
+    rig.start();
+    rig.until("two tracks", |rig| rig.get(Rejector, Tag::InCount) >= 2);
+    rig.write(Rejector, vec![(Tag::Verdict, TagValue::Bool(true)), int(Tag::VerdictTrack, 2)]);
+    rig.step();
+    assert_eq!(rig.get(Rejector, Tag::VerdictEcho), 2);
+    let passed = |line: &TruthLine| matches!(line.event, TruthEvent::End { track: 2, end: 1, passed: true, .. });
+    rig.until("it passed", |rig| rig.truth.iter().any(passed));
+}
+
+#[test]
+fn stops_when_the_bin_is_full() {
+    let mut rig = rig(PlantSettings { bin_capacity: 3, ..quick(Weather::NONE) });
+    rig.controller.passes = false;
+    rig.start();
+    rig.until("a full bin", |rig| rig.get(Rejector, Tag::Fault) == 3);
+    assert_eq!((rig.get(Rejector, Tag::BinFull), rig.get(Rejector, Tag::BinCount)), (1, 3));
+    rig.plant.order(Deed::ClearFault);
+    rig.start();
+    assert_eq!(rig.get(Rejector, Tag::BinFull), 0, "emptied");
+    rig.until("more in the bin", |rig| rig.get(Rejector, Tag::BinCount) >= 5);
+}
