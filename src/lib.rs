@@ -73,4 +73,7 @@ pub mod sim;
     warn(clippy::float_arithmetic, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)
 )]
 pub mod station;
+pub mod store;
+pub mod publish;
+pub mod sim;
 pub mod wire;

@@ -25,3 +25,9 @@ pub mod world;
 mod dry_run;
 #[cfg(test)]
 mod rehearsal;
+//! The simulated plant.
+
+#[cfg(feature = "demo")]
+pub mod broker;
+pub mod capture;
+pub mod reconcile;

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod digest;
+pub mod chain;
 pub mod epcis;
 pub mod event_hash;
 pub mod fact;
