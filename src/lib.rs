@@ -64,6 +64,7 @@ pub mod domain;
     warn(clippy::float_arithmetic, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)
 )]
 pub mod engine;
+pub mod publish;
 pub mod report;
 pub mod runtime;
 #[cfg(feature = "demo")]
@@ -74,6 +75,4 @@ pub mod sim;
 )]
 pub mod station;
 pub mod store;
-pub mod publish;
-pub mod sim;
 pub mod wire;

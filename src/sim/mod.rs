@@ -5,7 +5,9 @@
 //! keeps the plant's own truth (`truth`). The plant obeys the device contract from the machine's side and knows nothing of
 //! the controller's state: any other plant written from the same contract can stand in its place.
 
+pub mod broker;
 pub mod camera;
+pub mod capture;
 pub mod closer;
 pub mod codes;
 pub mod link;
@@ -15,6 +17,7 @@ pub mod operator;
 pub mod physics;
 pub mod printer;
 pub mod random;
+pub mod reconcile;
 pub mod rejector;
 pub mod settings;
 pub mod tags;
@@ -25,9 +28,3 @@ pub mod world;
 mod dry_run;
 #[cfg(test)]
 mod rehearsal;
-//! The simulated plant.
-
-#[cfg(feature = "demo")]
-pub mod broker;
-pub mod capture;
-pub mod reconcile;
