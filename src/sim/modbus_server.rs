@@ -100,7 +100,15 @@ fn answer(image: &TagImage, request: Request<'_>) -> Result<Response, ExceptionC
             let count = u16::try_from(words.len()).map_err(|_| ExceptionCode::IllegalDataValue)?;
             Ok(Response::WriteMultipleRegisters(address, count))
         }
-        _ => Err(ExceptionCode::IllegalFunction),
+        Request::ReadCoils(..)
+        | Request::ReadDiscreteInputs(..)
+        | Request::WriteSingleCoil(..)
+        | Request::WriteMultipleCoils(..)
+        | Request::ReportServerId
+        | Request::MaskWriteRegister(..)
+        | Request::ReadWriteMultipleRegisters(..)
+        | Request::ReadDeviceIdentification(..)
+        | Request::Custom(..) => Err(ExceptionCode::IllegalFunction),
     }
 }
 

@@ -53,6 +53,8 @@ pub async fn run(listener: TcpListener, image: Arc<TagImage>, pki_dir: &Path) ->
     let address = listener.local_addr()?;
     let (server, handle) = build(address, pki_dir).map_err(io::Error::other)?;
     let nodes = Nodes::add(&handle, &image).map_err(io::Error::other)?;
+    // Sessions are tasks of the library; they end with its token.
+    let _ends_with_us = handle.token().clone().drop_guard();
     let served = async { server.run_with(listener).await.map_err(io::Error::other) };
     tokio::select! {
         ended = served => ended,

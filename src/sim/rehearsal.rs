@@ -483,8 +483,8 @@ fn starves_without_records_and_flushes_on_demand() {
     rig.write(Printer, vec![int(Tag::Flush, 1)]);
     rig.step();
     assert_eq!(rig.get(Printer, Tag::FlushDone), 1);
-    assert!(rig.get(Printer, Tag::Remaining) <= 1);
-    let burned = |line: &TruthLine| matches!(&line.event, TruthEvent::Burned { records, .. } if records.len() == 16);
+    assert_eq!(rig.get(Printer, Tag::Remaining), 0);
+    let burned = |line: &TruthLine| matches!(&line.event, TruthEvent::Burned { records, .. } if records.len() == 17);
     assert!(rig.truth.iter().any(burned));
 }
 
@@ -592,4 +592,30 @@ fn keeps_every_result_while_the_controller_is_away_for_two_seconds() {
     rig.controller.closes = true;
     rig.start();
     rig.until("finished", |rig| rig.plant.view().is_finished);
+}
+
+#[test]
+fn takes_a_verdict_in_two_tags_and_answers_with_the_track() {
+    let mut rig = rig(quick(Weather::NONE));
+    rig.controller.acks = false;
+    rig.start();
+    rig.until("two tracks", |rig| rig.get(Rejector, Tag::InCount) >= 2);
+    rig.write(Rejector, vec![(Tag::Verdict, TagValue::Bool(true)), int(Tag::VerdictTrack, 2)]);
+    rig.step();
+    assert_eq!(rig.get(Rejector, Tag::VerdictEcho), 2);
+    let passed = |line: &TruthLine| matches!(line.event, TruthEvent::End { track: 2, end: 1, passed: true, .. });
+    rig.until("it passed", |rig| rig.truth.iter().any(passed));
+}
+
+#[test]
+fn stops_when_the_bin_is_full() {
+    let mut rig = rig(PlantSettings { bin_capacity: 3, ..quick(Weather::NONE) });
+    rig.controller.passes = false;
+    rig.start();
+    rig.until("a full bin", |rig| rig.get(Rejector, Tag::Fault) == 3);
+    assert_eq!((rig.get(Rejector, Tag::BinFull), rig.get(Rejector, Tag::BinCount)), (1, 3));
+    rig.plant.order(Deed::ClearFault);
+    rig.start();
+    assert_eq!(rig.get(Rejector, Tag::BinFull), 0, "emptied");
+    rig.until("more in the bin", |rig| rig.get(Rejector, Tag::BinCount) >= 5);
 }

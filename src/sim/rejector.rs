@@ -88,6 +88,8 @@ pub struct Rejector {
     latched_track: i64,
     echo: i64,
     bin_count: u64,
+    /// `bin_count` when the bin was emptied last.
+    emptied_at: u64,
     phantom_count: u64,
     fault: u64,
     mishaps: Vec<BladeMishap>,
@@ -117,6 +119,7 @@ impl Rejector {
             latched_track: 0,
             echo: 0,
             bin_count: 0,
+            emptied_at: 0,
             phantom_count: 0,
             fault: 0,
             mishaps: Vec::new(),
@@ -142,7 +145,7 @@ impl Rejector {
     /// A person clears the fault at the machine, after emptying the bin where it was full.
     pub fn clear_fault(&mut self) {
         if self.fault == FAULT_BIN_FULL {
-            self.bin_capacity = self.bin_capacity.saturating_add(self.bin_count);
+            self.emptied_at = self.bin_count;
         }
         self.fault = 0;
     }
@@ -301,7 +304,7 @@ impl Rejector {
     }
 
     fn is_bin_full(&self) -> bool {
-        self.bin_capacity > 0 && self.bin_count >= self.bin_capacity
+        self.bin_capacity > 0 && self.bin_count - self.emptied_at >= self.bin_capacity
     }
 
     pub fn show(&self, tags: &mut Tags) {
