@@ -4,4 +4,5 @@ pub mod domain;
 pub mod engine;
 pub mod publish;
 pub mod sim;
+pub mod store;
 pub mod wire;

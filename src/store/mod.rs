@@ -1,0 +1,3 @@
+//! The journal: one SQLite file.
+
+pub mod views;
