@@ -77,7 +77,7 @@ impl Role {
 }
 
 /// The engine of one line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     settings: Settings,
     state: State,

@@ -4,4 +4,5 @@ mod ai_table;
 mod epcis;
 mod event_hash;
 mod gs1_vectors;
+mod scenario;
 mod standards;
