@@ -288,7 +288,10 @@ impl World {
             (_, Some(&"not_good")) => Read::NotGood,
             (_, Some(&"changed")) => Read::Changed,
             ("noread", _) => Read::NoRead,
-            _ => Read::Code(code(label, &options, self.order()?)?),
+            _ => Read::Code(match options.get("raw") {
+                Some(raw) => raw.replace("<GS>", "\u{1d}").into_bytes(),
+                None => code(label, &options, self.order()?),
+            }),
         };
         self.devices[CAMERA].seq += 1;
         let seq = self.devices[CAMERA].seq;
@@ -414,7 +417,7 @@ impl World {
         }
         let mut parts: Vec<&str> = word.split(',').collect();
         let serial = parts.remove(0);
-        code(serial, &options(&parts), self.order()?)
+        Ok(code(serial, &options(&parts), self.order()?))
     }
 
     fn close(&mut self, verb: &str, args: &[&str]) -> Played {
@@ -695,10 +698,7 @@ fn container_of(word: &str) -> Result<(usize, u64), String> {
     count.map(|count| (station, count)).ok_or_else(|| format!("`{word}` is no container"))
 }
 
-fn code(serial: &str, options: &BTreeMap<&str, &str>, order: &Order) -> Result<Vec<u8>, String> {
-    if let Some(raw) = options.get("raw") {
-        return Ok(raw.replace("<GS>", "\u{1d}").into_bytes());
-    }
+fn code(serial: &str, options: &BTreeMap<&str, &str>, order: &Order) -> Vec<u8> {
     let expiry = order.sheet.expiry.to_yymmdd();
     let sheet = &order.sheet;
     let mut fields = vec![
@@ -716,7 +716,7 @@ fn code(serial: &str, options: &BTreeMap<&str, &str>, order: &Order) -> Result<V
         .map(|(ai, value)| format!("{ai}{value}{}", if matches!(*ai, "01" | "17") { "" } else { "\u{1d}" }))
         .collect();
     let symbology = options.get("symbology").copied().unwrap_or("]d2");
-    Ok(format!("{symbology}{}", text.concat().trim_end_matches('\u{1d}')).into_bytes())
+    format!("{symbology}{}", text.concat().trim_end_matches('\u{1d}')).into_bytes()
 }
 
 fn order(options: &BTreeMap<&str, &str>) -> Result<Order, String> {
