@@ -81,7 +81,7 @@ impl Engine {
             let Some(spec) = self.spec(id).filter(|_| !self.known(id).joined) else { continue };
             reasons.push(RequestRefusal::StationAway(spec.name));
         }
-        if self.flush_owed() {
+        if batch.state == BatchState::Stopped && self.flush_owed() {
             reasons.push(RequestRefusal::Busy);
         }
         if !self.state.alarms.is_empty() {

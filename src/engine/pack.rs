@@ -150,15 +150,14 @@ fn rule_seal(batch: &Batch, level: PackLevel, key: &RequestKey, request: &CloseR
         reasons.push(RefuseReason::OnHold);
     }
     let slots = filled_slots(request);
+    let own = before.map(|container| container.sscc);
     let children = rule_children(batch, level, slots, &mut reasons);
+    // Children that lie in this very container have not escaped; its state says what is wrong.
+    reasons.retain(|reason| !matches!(reason, RefuseReason::PackedChild { parent, .. } if Some(*parent) == own));
     rule_count(batch.sheet.pack.capacity(level), request, slots, &mut reasons);
-    let container = match before {
-        Some(container) => Some(container.sscc),
-        None => next_sscc(batch),
-    };
-    match container {
+    match own.or_else(|| next_sscc(batch)) {
         Some(container) if reasons.is_empty() => Ruling::Grant { container, children },
-        Some(_) => Ruling::Refuse { container: before.map(|container| container.sscc), reasons },
+        Some(_) => Ruling::Refuse { container: own, reasons },
         None => {
             reasons.push(RefuseReason::NoSscc);
             Ruling::Refuse { container: None, reasons }

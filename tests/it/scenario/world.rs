@@ -15,7 +15,7 @@ use sealgate::engine::input::{
     PackSpec, PassKey, Read, Request, SsccRange, TrackEnd,
 };
 use sealgate::engine::output::{Done, Permit, Restraint, Step};
-use sealgate::engine::state::State;
+use sealgate::engine::state::{Stage, State};
 use sealgate::engine::{Engine, Role, Settings, Start, StationSpec};
 
 use super::words::{self, Names};
@@ -57,6 +57,8 @@ pub struct World {
     now: Now,
     entries: Vec<Entry>,
     orders: Vec<Arc<Order>>,
+    /// Asked for in this line; it counts among the orders once the engine took it.
+    offered: Option<Arc<Order>>,
     devices: [Device; 5],
     labels: BTreeMap<String, u64>,
     ssccs: BTreeMap<Sscc, String>,
@@ -140,6 +142,9 @@ impl World {
                 self.ssccs.insert(*container, name);
             }
         }
+        if step.facts.iter().any(|entry| matches!(entry.fact, Fact::BatchLoaded { .. })) {
+            self.orders.extend(self.offered.take());
+        }
         for permit in &step.permits {
             if let Permit::Print { seq, .. } = permit {
                 self.devices[PRINTER].accepted = self.devices[PRINTER].accepted.max(*seq);
@@ -212,13 +217,13 @@ impl World {
     }
 
     fn asked(&mut self, verb: &str, args: &[&str]) -> Played {
-        let running = self.orders.last().map(|order| order.sheet.batch);
+        let loaded = self.orders.last().map(|order| order.sheet.batch);
         let batch = args.first().map(|name| Text::new(name).ok_or("a batch name has at most 32 bytes")).transpose()?;
-        let named = batch.or(running).unwrap_or_default();
+        let named = batch.or(loaded).unwrap_or_default();
         let request = match verb {
             "load" => {
                 let order = Arc::new(order(&options(args))?);
-                self.orders.push(Arc::clone(&order));
+                self.offered = Some(Arc::clone(&order));
                 Request::LoadBatch(order)
             }
             "start" => Request::StartBatch(named),
@@ -439,7 +444,8 @@ impl World {
             "expired" => CloseEnd::Expired,
             _ => CloseEnd::Done,
         };
-        if state.request.is_some_and(|request| request.key.seq == seq) {
+        let is_open = |stage| !matches!(stage, Stage::Refused { .. });
+        if state.request.is_some_and(|request| request.key.seq == seq && is_open(request.stage)) {
             self.owed = Some(Permit::Settle { station: id(station), device_epoch: self.devices[station].epoch, seq });
         }
         self.observe(station, Observed::CloseEnded { seq, result })
@@ -450,6 +456,9 @@ impl World {
         match verb {
             "join" => self.join(station, false),
             "reset" => {
+                if station == REJECTOR {
+                    self.labels.clear();
+                }
                 self.devices[station] = Device { epoch: self.devices[station].epoch + 1, ..Device::default() };
                 self.join(station, true)
             }
@@ -577,8 +586,10 @@ impl World {
             let runs = self.engine().may_run();
             outcome.outputs.push(if runs { "run" } else { "hold" }.to_owned());
         }
-        if let Some(owed) = &self.owed {
-            outcome.outputs.push(format!("no_ack {}", self.permit(owed)));
+        match &self.owed {
+            Some(Permit::AckRequest { .. }) => outcome.outputs.push("waits".to_owned()),
+            Some(owed) => outcome.outputs.push(format!("no_{}", self.permit(owed))),
+            None => {}
         }
         outcome
     }
