@@ -82,7 +82,7 @@ impl Role {
 }
 
 /// The engine of one line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     settings: Settings,
     state: State,
@@ -108,6 +108,8 @@ struct Live {
     waiting: Option<(CloseRequest, u64)>,
     gate: Option<GateState>,
     fault: Option<i64>,
+    /// The gate has moved under the last grant: it moves once for each.
+    is_gate_used: bool,
     /// When an unanswered permit is void on our side.
     permit_until_us: Option<u64>,
 }
@@ -117,6 +119,17 @@ struct PendingEnd {
     track: u64,
     end: TrackEnd,
     since_us: u64,
+}
+
+impl Live {
+    /// Levels are shown again after a join. What was said once and is still undecided stays, unless the device forgot it:
+    /// the station never says an end twice.
+    fn rejoin(&mut self, reset: bool) {
+        let before = std::mem::take(self);
+        if !reset {
+            (self.ends, self.waiting) = (before.ends, before.waiting);
+        }
+    }
 }
 
 /// Ends that may wait for their inspections; one more is decided as missed.
@@ -157,6 +170,11 @@ impl Engine {
 
     fn observe(&mut self, now: Now, step: &mut Step, observation: Observation) {
         let Observation { station, seen_mono_us, what } = observation;
+        let Some(spec) = self.spec(station) else { return };
+        if !self.known(station).joined && !matches!(what, Observed::Joined { .. }) {
+            // Nothing that a station shows counts until it joins; it shows it again then.
+            return;
+        }
         match what {
             Observed::Joined { device_epoch, reset } => self.join(now, step, station, device_epoch, reset),
             Observed::Lost { cause } => self.lose(step, station, cause),
@@ -200,13 +218,15 @@ impl Engine {
         if reset {
             self.leave_epoch(step, station);
         }
-        if let Some(live) = self.live_mut(station) {
-            *live = Live::default();
-        }
+        self.with_live(station, |live| live.rejoin(reset));
         let epoch = known.epoch.saturating_add(u32::from(reset));
         let kind = spec.role.kind();
         self.emit(step, Fact::StationJoined { station: spec.name, kind, device_epoch, epoch, reset });
         self.standing(now, station, step);
+        if kind == StationKind::Rejector {
+            // `standing` has said it.
+            self.run_said = Some(self.may_run());
+        }
     }
 
     /// What an epoch leaves behind when it ends: burned records, units in doubt, permits without an answer.
@@ -239,7 +259,7 @@ impl Engine {
 
     /// Folds a fact of the line itself and adds it to the step.
     fn emit(&mut self, step: &mut Step, fact: Fact) {
-        self.emit_as(step, Text::new("line").unwrap_or_default(), fact);
+        self.emit_as(step, line(), fact);
     }
 
     /// The same for a fact that somebody asked for. Facts belong to the batch on the line unless they say another.
@@ -294,6 +314,11 @@ pub struct Start {
     pub config_sha256: Text<64>,
     /// The last run ended with `LineStopped`.
     pub clean: bool,
+}
+
+/// The actor of what the line decides by itself.
+fn line() -> Actor {
+    Text::new("line").unwrap_or_default()
 }
 
 /// Whether a date lies before the day of `now` (UTC): a batch whose product expired is not started.

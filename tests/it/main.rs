@@ -14,6 +14,7 @@ mod event_hash;
 mod gs1_vectors;
 mod layers;
 mod source;
+mod scenario;
 mod standards;
 mod style;
 mod wire_schema;
