@@ -170,7 +170,6 @@ impl Engine {
 
     fn observe(&mut self, now: Now, step: &mut Step, observation: Observation) {
         let Observation { station, seen_mono_us, what } = observation;
-        let Some(spec) = self.spec(station) else { return };
         if !self.known(station).joined && !matches!(what, Observed::Joined { .. }) {
             // Nothing that a station shows counts until it joins; it shows it again then.
             return;

@@ -27,6 +27,7 @@ pub mod recover;
 mod schema;
 pub mod trace;
 pub mod verify;
+pub mod views;
 pub mod wal;
 mod words;
 
@@ -40,6 +41,3 @@ pub use facts::StoredFact;
 pub use journal::{Busy, Durable, Journal, Work};
 pub use open::{Settings, Store, open};
 pub use reader::Reader;
-//! The journal: one SQLite file.
-
-pub mod views;

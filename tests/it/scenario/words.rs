@@ -32,7 +32,7 @@ pub fn fact(names: &dyn Names, fact: &Fact) -> String {
         Fact::BatchCloseRefused { differences } => {
             format!("batch_close_refused {}", join(differences.iter().map(difference)))
         }
-        Fact::BatchClosed { counts: at_end } => format!("batch_closed {}", counts(at_end)),
+        Fact::BatchClosed { counts: at_end, .. } => format!("batch_closed {}", counts(at_end)),
         Fact::SerialsAllocated { serials, .. } => format!("allocated {}", list(serials)),
         Fact::SerialsEncoded { serials, .. } => format!("encoded {}", list(serials)),
         Fact::SerialsInvalidated { serials, .. } => format!("invalidated {}", list(serials)).trim_end().to_owned(),
