@@ -13,7 +13,7 @@ use crate::domain::tag::{StationId, TagUpdate, TagWrite};
 use crate::domain::text::BatchId;
 use crate::domain::time::Now;
 use crate::engine::fact::{Entry, Fact};
-use crate::engine::input::{Ask, BatchSheet, Input, Observation, Observed, Order, PassKey, Request};
+use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
 use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
 use crate::engine::{Engine, Start};
 use crate::line::cleared::Cleared;
@@ -164,21 +164,27 @@ impl<J: Journal, P: Plant> Line<J, P> {
         self.observe(now, update.station, seen_mono_us, observed, turn);
     }
 
-    fn observe(
-        &mut self,
-        now: Now,
-        station: StationId,
-        seen_mono_us: u64,
-        observed: Vec<Observed>,
-        turn: &mut Turn,
-    ) {
+    fn observe(&mut self, now: Now, station: StationId, seen_mono_us: u64, observed: Vec<Observed>, turn: &mut Turn) {
         for what in observed {
-            if let Observed::Result(result) = &what
-                && let Some(track) = result.track
-            {
-                self.results.insert(track, seen_mono_us);
+            if let Observed::Result(CameraResult { track: Some(track), .. }) = &what {
+                self.results.insert(*track, seen_mono_us);
             }
+            self.align(station, &what);
             self.decide(now, Input::Observed(Observation { station, seen_mono_us, what }), turn);
+        }
+    }
+
+    /// A camera counts the tracks of its rejector: it hears where these stand, so that both unwrap the same number.
+    fn align(&mut self, rejector: StationId, what: &Observed) {
+        let count = match what {
+            Observed::Entered { count } => *count,
+            Observed::Joined { reset: true, .. } => 0,
+            _ => return,
+        };
+        for camera in &mut self.parts.stations {
+            if camera.settings().partner == Some(rejector) {
+                camera.align_tracks(count);
+            }
         }
     }
 
@@ -194,9 +200,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
         for index in 0..self.parts.stations.len() {
             let Ok(id) = u8::try_from(index).map(StationId) else { break };
             let mut observed = Vec::new();
-            let mut writes = Vec::new();
-            self.each(&[id], |station| station.tick(now, &mut observed, &mut writes));
-            self.write(writes);
+            self.each(&[id], |station| station.tick(now, &mut observed));
             self.observe(now, id, now.mono_us, observed, turn);
         }
         self.decide(now, Input::Tick, turn);
@@ -221,10 +225,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
     fn ask(&mut self, now: Now, ask: Ask, turn: &mut Turn) {
         let order = match &ask.request {
             Request::LoadBatch(order) => Some(Arc::clone(order)),
-            Request::StartBatch(_)
-            | Request::StopBatch(_)
-            | Request::CloseBatch(_)
-            | Request::AcknowledgeAlarm(_) => None,
+            Request::StartBatch(_) | Request::StopBatch(_) | Request::CloseBatch(_) | Request::AcknowledgeAlarm(_) => {
+                None
+            }
         };
         let step = self.parts.engine.step(now, Input::Asked(ask));
         self.carry_out(now, step, order.as_ref(), turn);

@@ -186,6 +186,8 @@ impl Plant {
         if self.is_moving() {
             self.travel_us += elapsed;
             self.move_belt();
+            // A fault that has just latched stops the belt now, before anybody can clear it.
+            self.watch_permission(tags);
         }
         let camera_epoch = self.epoch(StationKind::Camera);
         self.camera.publish(self.now_us, camera_epoch, &mut self.truth);

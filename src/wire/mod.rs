@@ -1,5 +1,6 @@
 //! Every byte format that leaves or enters: pure functions between facts, texts and bytes; no I/O, no clock.
 
+pub mod chain;
 pub mod command;
 pub mod digest;
 pub mod epcis;

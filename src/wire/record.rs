@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::input::Order;
+pub use crate::engine::input::{BatchSheet, Order, SsccRange};
 
 /// One fact, ready to be committed. The hash is added at the commit, from the previous one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,53 @@
+//! One process per journal: an advisory lock on `<path>.lock`, taken before the first connection and freed by the system
+//! when the process ends, however it ends. The file holds the holder's process id, for people.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::store::error::StoreError;
+
+/// A tool that asks whether a daemon runs holds the lock for microseconds; a starting daemon outwaits it.
+const TRIES: u32 = 5;
+const BETWEEN: Duration = Duration::from_millis(20);
+
+/// Held as long as it lives.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+
+pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
+    let lock_path = beside(path, ".lock");
+    let failed = |source| StoreError::Io { doing: "locking", path: lock_path.clone(), source };
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path).map_err(failed)?;
+    for attempt in 1..=TRIES {
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0).map_err(failed)?;
+                writeln!(file, "{}", std::process::id()).map_err(failed)?;
+                return Ok(Lock(file));
+            }
+            Err(TryLockError::WouldBlock) if attempt < TRIES => std::thread::sleep(BETWEEN),
+            Err(TryLockError::WouldBlock) => break,
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+    }
+    let mut text = String::new();
+    let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+    Err(StoreError::Held { path: path.to_owned(), pid })
+}
+
+/// Whether a daemon holds the journal at this moment.
+pub(super) fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::open(beside(path, ".lock")) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// `line.db` and `-wal` give `line.db-wal`.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}

@@ -1,0 +1,43 @@
+//! The journal: one SQLite file that holds every fact, what follows from the facts, and the messages that wait to leave.
+//!
+//! Contract:
+//! - One [`Store`] per file, held by an advisory lock from before the first connection until it is dropped. It goes to the
+//!   commit thread ([`commit::run`]), which alone writes.
+//! - One [`commit::Job`] is one transaction with `synchronous=FULL`. [`Durable`] can be made here only, after its COMMIT.
+//! - A commit that fails ends the process: its outcome is unknown until the file is read again.
+//! - Everybody else reads through a [`reader::Reader`], beside the daemon or, when none runs, on a private copy.
+//! - `schema.sql` is frozen; a change is a further migration. A file of a newer schema is refused and not touched.
+//!
+//! Not here: what a fact means (`engine`), the bytes of its body (`wire::fact`), when to commit (`line`). This is the only
+//! place that names rusqlite.
+
+pub mod batches;
+pub mod change;
+pub mod commit;
+pub mod error;
+pub mod facts;
+pub mod feed;
+pub mod journal;
+mod lock;
+pub mod memory;
+pub mod open;
+pub mod query;
+pub mod reader;
+pub mod recover;
+mod schema;
+pub mod trace;
+pub mod verify;
+pub mod views;
+pub mod wal;
+mod words;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod samples;
+
+pub use error::StoreError;
+pub use facts::StoredFact;
+pub use journal::{Busy, Durable, Journal, Work};
+pub use open::{Settings, Store, open};
+pub use reader::Reader;

@@ -1,0 +1,90 @@
+//! The schema and its versions. `schema.sql` is version 1 and frozen; a later version is one more entry of `MIGRATIONS`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::store::error::StoreError;
+
+/// `SGJL` in the header of the file, so that no other SQLite file is taken for a journal.
+const APPLICATION_ID: i64 = 0x5347_4A4C;
+
+/// Entry n brings a file from version n to n + 1.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+pub(super) fn version_known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).expect("a handful of migrations")
+}
+
+/// Refuses a foreign file or a newer schema by its header alone (SQLite file format 1.3), before any connection.
+pub(super) fn refuse_unknown(path: &Path) -> Result<(), StoreError> {
+    let Ok(mut file) = File::open(path) else { return Ok(()) };
+    let mut header = Vec::with_capacity(100);
+    let read = file.by_ref().take(100).read_to_end(&mut header);
+    read.map_err(|source| StoreError::Io { doing: "reading", path: path.to_owned(), source })?;
+    if header.is_empty() {
+        return Ok(());
+    }
+    let number = |at: usize| header.get(at..at + 4).and_then(|part| part.try_into().ok()).map(u32::from_be_bytes);
+    let (Some(version), Some(application)) = (number(60), number(68)) else {
+        return Err(StoreError::Foreign { path: path.to_owned(), what: "it is no SQLite file".into() });
+    };
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Err(StoreError::Foreign { path: path.to_owned(), what: "it is no SQLite file".into() });
+    }
+    judge(path, i64::from(version), i64::from(application))
+}
+
+fn judge(path: &Path, version: i64, application: i64) -> Result<(), StoreError> {
+    if application != APPLICATION_ID && (application != 0 || version != 0) {
+        return Err(StoreError::Foreign { path: path.to_owned(), what: "another program wrote it".into() });
+    }
+    if version > version_known() {
+        return Err(StoreError::Newer { path: path.to_owned(), found: version, known: version_known() });
+    }
+    Ok(())
+}
+
+/// Brings the file to the newest version, each step in one transaction.
+pub(super) fn migrate(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let version = pragma(conn, "user_version")?;
+    judge(path, version, pragma(conn, "application_id")?)?;
+    if version == 0 && object_count(conn)? > 0 {
+        return Err(StoreError::Foreign { path: path.to_owned(), what: "it holds other tables".into() });
+    }
+    let done = usize::try_from(version).map_err(|_| StoreError::damaged("a negative schema version"))?;
+    for (place, step) in MIGRATIONS.iter().enumerate().skip(done) {
+        let next = place + 1;
+        conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {step}; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={next}; COMMIT;"
+        ))
+        .map_err(StoreError::sqlite("bringing the schema up to date"))?;
+    }
+    Ok(())
+}
+
+/// Every schema object of this release's schema: type, name, SQL.
+pub(super) fn objects(conn: &Connection) -> Result<Vec<(String, String, Option<String>)>, rusqlite::Error> {
+    let mut list = conn.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY name, type")?;
+    list.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+}
+
+/// The objects that a whole file has.
+pub(super) fn expected_objects() -> Result<Vec<(String, String, Option<String>)>, rusqlite::Error> {
+    let fresh = Connection::open_in_memory()?;
+    for step in MIGRATIONS {
+        fresh.execute_batch(step)?;
+    }
+    objects(&fresh)
+}
+
+fn pragma(conn: &Connection, name: &str) -> Result<i64, StoreError> {
+    conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(StoreError::sqlite("reading the version"))
+}
+
+fn object_count(conn: &Connection) -> Result<i64, StoreError> {
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(StoreError::sqlite("reading the schema"))
+}

@@ -1,0 +1,97 @@
+//! The dictionary: words that repeat stand in the tables as integers (table `word`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+/// Words kept in memory; beyond it the cache starts again. A line knows a few hundred.
+const CACHED_MAX: usize = 4096;
+
+/// Given by `schema.sql`, for ever.
+pub(super) const UNALLOCATED: i64 = 3;
+pub(super) const CLOSED: i64 = 16;
+pub(super) const OPEN: i64 = 14;
+pub(super) const LOADED: i64 = 19;
+pub(super) const FAIL: i64 = 23;
+pub(super) const GRANTED: i64 = 15;
+
+/// Words to numbers and back, for one connection.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    ids: HashMap<Arc<str>, i64>,
+    texts: HashMap<i64, Arc<str>>,
+    prefixes: HashMap<i64, Arc<str>>,
+}
+
+impl Words {
+    /// The number of a word, new where it was never used.
+    pub(super) fn id(&mut self, conn: &Connection, text: &str) -> rusqlite::Result<i64> {
+        if let Some(id) = self.ids.get(text) {
+            return Ok(*id);
+        }
+        let id = match self.find(conn, text)? {
+            Some(id) => id,
+            // 64 is the first number that the schema leaves free.
+            None => conn
+                .prepare_cached("INSERT INTO word (word, text) SELECT max(max(word) + 1, 64), ?1 FROM word")?
+                .insert([text])?,
+        };
+        self.keep(id, text);
+        Ok(id)
+    }
+
+    /// The number of a word that is in the dictionary.
+    pub(super) fn find(&mut self, conn: &Connection, text: &str) -> rusqlite::Result<Option<i64>> {
+        if let Some(id) = self.ids.get(text) {
+            return Ok(Some(*id));
+        }
+        let id = conn
+            .prepare_cached("SELECT word FROM word WHERE text = ?1")?
+            .query_row([text], |row| row.get::<_, i64>(0))
+            .optional()?;
+        if let Some(id) = id {
+            self.keep(id, text);
+        }
+        Ok(id)
+    }
+
+    pub(super) fn text(&mut self, conn: &Connection, id: i64) -> rusqlite::Result<Option<Arc<str>>> {
+        if let Some(text) = self.texts.get(&id) {
+            return Ok(Some(text.clone()));
+        }
+        let text: Option<String> = conn
+            .prepare_cached("SELECT text FROM word WHERE word = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        Ok(text.map(|text| self.keep(id, &text)))
+    }
+
+    /// The EPC prefix of a batch, by the number of its name.
+    pub(super) fn prefix(&mut self, conn: &Connection, batch: i64) -> rusqlite::Result<Option<Arc<str>>> {
+        if let Some(prefix) = self.prefixes.get(&batch) {
+            return Ok(Some(prefix.clone()));
+        }
+        let found: Option<String> = conn
+            .prepare_cached("SELECT epc_prefix FROM batch WHERE batch = ?1")?
+            .query_row([batch], |row| row.get(0))
+            .optional()?;
+        let Some(prefix) = found.map(Arc::<str>::from) else { return Ok(None) };
+        if self.prefixes.len() >= CACHED_MAX {
+            self.prefixes.clear();
+        }
+        self.prefixes.insert(batch, prefix.clone());
+        Ok(Some(prefix))
+    }
+
+    fn keep(&mut self, id: i64, text: &str) -> Arc<str> {
+        if self.texts.len() >= CACHED_MAX {
+            self.texts.clear();
+            self.ids.clear();
+        }
+        let text: Arc<str> = text.into();
+        self.ids.insert(text.clone(), id);
+        self.texts.insert(id, text.clone());
+        text
+    }
+}
