@@ -44,7 +44,7 @@ impl Desk {
     async fn answer(&self, line: &[u8]) -> ClientAnswer {
         let request = match ClientRequest::parse(line) {
             Ok(request) => request,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let ClientRequest { id, actor, command } = request;
         match command {
