@@ -134,10 +134,13 @@ impl Engine {
     }
 }
 
+/// The reasons, each with the slots of the children that it is about, counted from 1 as people count.
 fn words(reasons: &[RefuseReason]) -> String {
-    let mut names: Vec<&str> = reasons.iter().map(RefuseReason::name).collect();
-    names.dedup();
-    names.join(", ")
+    let word = |reason: &RefuseReason| match reason.slot() {
+        Some(slot) => format!("{} in slot {}", reason.name(), slot.saturating_add(1)),
+        None => reason.name().to_owned(),
+    };
+    reasons.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 fn rule_seal(batch: &Batch, level: PackLevel, key: &RequestKey, request: &CloseRequest) -> Ruling {

@@ -212,6 +212,10 @@ impl Plant {
         self.camera.take_ack(is_addressed, tags);
         if self.link(StationKind::Rejector).obeys(self.now_us, tags) {
             self.rejector.take_verdicts(writes, tags);
+            let epoch = self.epoch(StationKind::Rejector);
+            for (unit, track, pass) in self.rejector.take_decided() {
+                self.truth.note(TruthEvent::Verdict { unit, epoch, track, pass });
+            }
         } else {
             self.rejector.clear_passes();
         }

@@ -93,6 +93,8 @@ pub struct Rejector {
     phantom_count: u64,
     fault: u64,
     mishaps: Vec<BladeMishap>,
+    /// Verdicts latched since they were taken: unit, track, pass.
+    decided: Vec<(u64, u64, bool)>,
 }
 
 /// A unit whose way has ended at a sensor.
@@ -123,6 +125,7 @@ impl Rejector {
             phantom_count: 0,
             fault: 0,
             mishaps: Vec::new(),
+            decided: Vec::new(),
         }
     }
 
@@ -218,6 +221,11 @@ impl Rejector {
             tracked.passed = false;
             tracked.failed = true;
         }
+        self.decided.push((tracked.unit.number, track, tracked.passed));
+    }
+
+    pub fn take_decided(&mut self) -> Vec<(u64, u64, bool)> {
+        std::mem::take(&mut self.decided)
     }
 
     /// Moves the belt to `travel`: blade, then sensors. Gives back what reached an end.
