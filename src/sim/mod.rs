@@ -5,12 +5,9 @@
 //! keeps the plant's own truth (`truth`). The plant obeys the device contract from the machine's side and knows nothing of
 //! the controller's state: any other plant written from the same contract can stand in its place.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the simulated plant is the outside world: it measures and spawns by itself"
-)]
-
+pub mod broker;
 pub mod camera;
+pub mod capture;
 pub mod closer;
 pub mod codes;
 pub mod link;
@@ -20,6 +17,7 @@ pub mod operator;
 pub mod physics;
 pub mod printer;
 pub mod random;
+pub mod reconcile;
 pub mod rejector;
 pub mod settings;
 pub mod tags;
@@ -30,9 +28,3 @@ pub mod world;
 mod dry_run;
 #[cfg(test)]
 mod rehearsal;
-//! The simulated plant.
-
-#[cfg(feature = "demo")]
-pub mod broker;
-pub mod capture;
-pub mod reconcile;
