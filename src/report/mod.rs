@@ -122,3 +122,77 @@ fn streams(reader: &mut Reader) -> Result<Vec<Value>, StoreError> {
     }
     Ok(list)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::store::{self, samples};
+
+    /// A small line's journal, closed: as a tool finds it when no daemon runs.
+    fn journal() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("line.db");
+        let mut store = store::open(&store::Settings::new(&path, "acme/plant7/line3")).expect("a new journal");
+        store.commit(&samples::job(samples::story()), || 0).expect("the story is committed");
+        (folder, path)
+    }
+
+    fn ask(path: &Path, question: Question) -> Value {
+        answer(path, &question).unwrap_or_else(|error| panic!("{question:?}: {error}"))
+    }
+
+    #[test]
+    fn batches_and_their_counts_are_answered_in_the_words_of_the_views() {
+        let (_folder, path) = journal();
+        let batches = ask(&path, Question::Batches);
+        let name = batches[0]["batch"].as_str().expect("a batch").to_owned();
+        assert_eq!(batches[0]["gtin"], samples::GTIN);
+        let one = ask(&path, Question::Batch(name));
+        assert!(one["units"].as_object().is_some_and(|counts| !counts.is_empty()), "{one}");
+        assert!(one["containers"].is_object());
+        assert_eq!(ask(&path, Question::Batch("B-unknown".into())), Value::Null);
+    }
+
+    #[test]
+    fn a_packed_unit_is_traced_to_its_case_and_back() {
+        let (_folder, path) = journal();
+        let case = ask(&path, Question::Trace(samples::CASE.into()));
+        assert_eq!(case["container"], samples::CASE, "{case}");
+        let child = case["children"][0]["child"].as_str().expect("a child").to_owned();
+        let unit = ask(&path, Question::Trace(child.clone()));
+        assert_eq!((&unit["unit"], &unit["parents"][0]["parent"]), (&json!(child), &json!(samples::CASE)));
+        let seqs: Vec<u64> =
+            unit["facts"].as_array().expect("facts").iter().filter_map(|fact| fact["seq"].as_u64()).collect();
+        assert!(seqs.len() >= 2 && seqs.is_sorted(), "{seqs:?}");
+        let alone = ask(&path, Question::Trace(unit["serial"].as_str().expect("a serial").into()));
+        assert_eq!(alone, unit);
+    }
+
+    #[test]
+    fn what_is_not_known_is_null_whatever_was_typed() {
+        let (_folder, path) = journal();
+        for code in ["Q0", "", "'OR'1'='1'--", "../../etc/passwd", "(01)09506000134352(21)Q0", "\u{1d}"] {
+            assert_eq!(ask(&path, Question::Trace(code.into())), Value::Null, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn the_state_of_line_and_feed_is_answered_without_a_daemon() {
+        let (_folder, path) = journal();
+        let status = ask(&path, Question::Status);
+        assert_eq!(status["line"], "acme/plant7/line3");
+        assert_eq!(status["facts"], samples::story().len());
+        let feed = ask(&path, Question::Feed);
+        let names: Vec<&str> =
+            feed["streams"].as_array().expect("streams").iter().filter_map(|s| s["stream"].as_str()).collect();
+        assert_eq!(names, topic::STREAMS);
+        assert!(ask(&path, Question::Alarms).is_array());
+    }
+
+    #[test]
+    fn a_journal_that_is_away_is_an_error_and_not_an_empty_one() {
+        assert!(answer(Path::new("nowhere/line.db"), &Question::Batches).is_err());
+    }
+}

@@ -34,7 +34,7 @@ mod words;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub use error::StoreError;
 pub use facts::StoredFact;
