@@ -132,8 +132,8 @@ impl Linter {
                 require(matches!(part, [b'0', b'1'..=b'9'] | b"10" | [b'8' | b'9', _]), 0, Finding::InvalidMediaType)
             }
             // Equal lengths of digits order as numbers do, so that no number is made of them.
-            Linter::Latitude => require(part <= b"1800000000", 0, Finding::InvalidLatitude),
-            Linter::Longitude => require(part <= b"3600000000", 0, Finding::InvalidLongitude),
+            Linter::Latitude => require(part <= b"1800000000".as_slice(), 0, Finding::InvalidLatitude),
+            Linter::Longitude => require(part <= b"3600000000".as_slice(), 0, Finding::InvalidLongitude),
             Linter::Couponcode
             | Linter::Couponposoffer
             | Linter::Iban
@@ -248,19 +248,19 @@ fn date(part: &[u8], length: usize, day_may_be_absent: bool) -> Checked {
 fn hour(part: &[u8]) -> Checked {
     require_length(part, 2, Finding::HourTooShort, Finding::HourTooLong)?;
     require_digits(part)?;
-    require(part <= b"23", 0, Finding::IllegalHour)
+    require(part <= b"23".as_slice(), 0, Finding::IllegalHour)
 }
 
 fn minute(part: &[u8]) -> Checked {
     require_length(part, 2, Finding::MinuteTooShort, Finding::MinuteTooLong)?;
     require_digits(part)?;
-    require(part <= b"59", 0, Finding::IllegalMinute)
+    require(part <= b"59".as_slice(), 0, Finding::IllegalMinute)
 }
 
 fn second(part: &[u8]) -> Checked {
     require_length(part, 2, Finding::SecondTooShort, Finding::SecondTooLong)?;
     require_digits(part)?;
-    require(part <= b"59", 0, Finding::IllegalSecond)
+    require(part <= b"59".as_slice(), 0, Finding::IllegalSecond)
 }
 
 fn hour_and_minute(part: &[u8]) -> Checked {

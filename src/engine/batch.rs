@@ -128,7 +128,8 @@ impl Engine {
             self.emit_for(step, *id, actor, Fact::BatchCloseRefused { differences: differences.clone() });
             return Err(Refused { reasons: vec![RequestRefusal::NotBalanced], differences });
         }
-        self.emit_for(step, *id, actor, Fact::BatchClosed { counts: Box::new(counts) });
+        let opened_seq = batch.opened_seq;
+        self.emit_for(step, *id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
         Ok(Done::Changed)
     }
 

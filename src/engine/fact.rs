@@ -111,7 +111,9 @@ pub enum Fact {
     BatchCloseRefused {
         differences: Vec<Difference>,
     },
+    /// `opened_seq` is the fact that loaded the batch.
     BatchClosed {
+        opened_seq: u64,
         counts: Box<Counts>,
     },
 

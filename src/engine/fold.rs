@@ -31,7 +31,7 @@ impl State {
                 self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });
             }
             Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
-            Fact::BatchLoaded { .. } => {}
+            Fact::BatchLoaded { .. } => self.with_batch(batch, |batch| batch.opened_seq = entry.seq),
             Fact::BatchStarted { bin, track } => self.start_batch(batch, *bin, *track),
             Fact::BatchStopped { bin } => self.with_batch(batch, |batch| {
                 batch.state = BatchState::Stopped;

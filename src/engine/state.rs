@@ -124,6 +124,8 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     pub sheet: BatchSheet,
+    /// The fact that loaded it.
+    pub opened_seq: u64,
     pub state: BatchState,
     pub pool: Pool,
     /// The place in the order of the next serial to give to a printer.
@@ -167,6 +169,7 @@ impl State {
         let received = u32::try_from(order.serials.len()).unwrap_or(u32::MAX);
         self.batches.push(Batch {
             sheet: order.sheet,
+            opened_seq: 0,
             state: BatchState::Loaded,
             pool: Pool::new(order.serials.clone()),
             next_place: 0,

@@ -1,6 +1,15 @@
 //! Every byte format that leaves or enters: pure functions between facts, texts and bytes; no I/O, no clock.
 
+pub mod command;
+pub mod digest;
 pub mod chain;
 pub mod epcis;
 pub mod event_hash;
+pub mod fact;
+pub mod lower;
+pub mod order;
 pub mod record;
+pub mod schema;
+mod suggest;
+pub mod text;
+pub mod topic;

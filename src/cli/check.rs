@@ -1,0 +1,233 @@
+//! `sealgate check`: the configuration, and with `--online` what it names.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::outcome::{Exit, Outcome};
+use super::print::{self, Style};
+use crate::config::{self, Config, Problem, Severity};
+use crate::device::Link;
+
+const EXAMPLES: &str = "\
+Examples:
+  sealgate check --config line.toml               every problem at once, with line and hint; touches no device
+  sealgate check --config line.toml --online      also: does each device and the broker answer, disk, clock
+  sealgate check --config line.toml --json        for a script; exit 78 where there is an error";
+
+/// A device on the same network answers in milliseconds.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct CheckArgs {
+    /// Also connect to every device and to the broker, and look at disk and clock
+    #[arg(long)]
+    online: bool,
+}
+
+pub(super) fn run(args: &CheckArgs, shared: &Shared) -> Outcome {
+    let loaded = config::load(&shared.config);
+    let problems = match &loaded {
+        Ok(config) => &config.warnings,
+        Err(error) => &error.problems,
+    };
+    let probes = match &loaded {
+        Ok(config) if args.online => probe(config),
+        Ok(_) | Err(_) => Vec::new(),
+    };
+    if shared.json {
+        print::value(Style::new(true, 0), &document(shared, &loaded, problems, &probes));
+    } else {
+        print::out(&text(shared, &loaded, problems, &probes));
+    }
+    Ok(match loaded {
+        Err(_) => Exit::Config,
+        Ok(_) if probes.iter().any(|probe| probe.outcome == Answer::No) => Exit::Unreachable,
+        Ok(_) => Exit::Done,
+    })
+}
+
+/// One thing outside that was looked at.
+struct Probe {
+    what: String,
+    outcome: Answer,
+    text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    Unknown,
+}
+
+impl Answer {
+    fn name(self) -> &'static str {
+        match self {
+            Answer::Yes => "ok",
+            Answer::No => "error",
+            Answer::Unknown => "warning",
+        }
+    }
+}
+
+fn probe(config: &Config) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for device in &config.devices {
+        let (host, port) = match &device.link {
+            Link::Opcua(link) => opcua_host(&link.url),
+            Link::Modbus(link) => (link.host.clone(), link.port),
+        };
+        probes.push(reach(format!("device {}", device.name), &host, port));
+    }
+    if let Some(mqtt) = &config.mqtt {
+        probes.push(reach("broker".to_owned(), &mqtt.host, mqtt.port));
+    }
+    probes.push(disk(&config.journal));
+    probes.push(clock());
+    probes
+}
+
+/// The configuration has checked the form; 4840 is the registered port of OPC UA.
+fn opcua_host(url: &str) -> (String, u16) {
+    let rest = url.strip_prefix("opc.tcp://").unwrap_or(url);
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some((host, port)) => (host.to_owned(), port.parse().unwrap_or(4840)),
+        None => (authority.to_owned(), 4840),
+    }
+}
+
+fn reach(what: String, host: &str, port: u16) -> Probe {
+    let addresses = match (host, port).to_socket_addrs() {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            return Probe { what, outcome: Answer::No, text: format!("{host}: the name has no address ({error})") };
+        }
+    };
+    let mut text = format!("{host}: the name has no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT_MAX) {
+            Ok(_) => return Probe { what, outcome: Answer::Yes, text: format!("{address} answers") },
+            Err(error) => text = format!("{address} does not answer ({error}); check cable, address and firewall"),
+        }
+    }
+    Probe { what, outcome: Answer::No, text }
+}
+
+/// The journal's folder must take a file of this user's.
+fn disk(journal: &Path) -> Probe {
+    let what = "journal".to_owned();
+    let folder = journal.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let trial = folder.join(format!(".sealgate-check-{}", std::process::id()));
+    let written = std::fs::write(&trial, b"trial").and_then(|()| std::fs::remove_file(&trial));
+    match written {
+        Ok(()) => Probe { what, outcome: Answer::Yes, text: format!("{} can be written", folder.display()) },
+        Err(error) => {
+            let text = format!("{} cannot be written by this user ({error})", folder.display());
+            Probe { what, outcome: Answer::No, text }
+        }
+    }
+}
+
+/// Facts carry wall time, and an unsynchronised clock is a finding of every inspection.
+fn clock() -> Probe {
+    let asked = Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]).output();
+    let said = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let (outcome, text) = match said.as_str() {
+        "yes" => (Answer::Yes, "synchronised"),
+        "no" => (Answer::Unknown, "not synchronised: set up a time server (chrony, systemd-timesyncd)"),
+        _ => (Answer::Unknown, "timedatectl does not say whether it is synchronised"),
+    };
+    Probe { what: "clock".to_owned(), outcome, text: text.to_owned() }
+}
+
+type Loaded = Result<Config, config::ConfigError>;
+
+fn document(shared: &Shared, loaded: &Loaded, problems: &[Problem], probes: &[Probe]) -> Value {
+    let problems: Vec<Value> = problems.iter().map(problem).collect();
+    let probes: Vec<Value> = probes
+        .iter()
+        .map(|probe| json!({ "what": probe.what, "outcome": probe.outcome.name(), "text": probe.text }))
+        .collect();
+    json!({
+        "config": shared.config.display().to_string(),
+        "ok": loaded.is_ok(),
+        "digest": loaded.as_ref().ok().map(|config| &config.digest),
+        "feed": loaded.as_ref().ok().map(|config| config.mqtt.is_some()),
+        "problems": problems,
+        "online": probes,
+    })
+}
+
+fn problem(problem: &Problem) -> Value {
+    let severity = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    json!({
+        "severity": severity, "file": problem.file, "line": problem.line, "key": problem.key, "value": problem.value,
+        "says": problem.says, "allowed": problem.allowed, "hint": problem.hint,
+    })
+}
+
+fn text(shared: &Shared, loaded: &Loaded, problems: &[Problem], probes: &[Probe]) -> String {
+    let mut text = String::new();
+    match loaded {
+        Err(error) => text += &format!("{error}\n"),
+        Ok(config) => {
+            for problem in problems {
+                text += &format!("{problem}\n");
+            }
+            text += &summary(shared, config);
+        }
+    }
+    for probe in probes {
+        text += &format!("{:7} {}: {}\n", probe.outcome.name(), probe.what, probe.text);
+    }
+    text
+}
+
+fn summary(shared: &Shared, config: &Config) -> String {
+    let feed = match &config.mqtt {
+        Some(mqtt) => format!("mqtt to {}:{}", mqtt.host, mqtt.port),
+        None => "none: nothing is published".to_owned(),
+    };
+    format!(
+        "{}: ok\n  line     {} ({})\n  devices  {}\n  stations {}\n  journal  {}\n  feed     {feed}\n  digest   {}\n",
+        shared.config.display(),
+        config.line.name,
+        config.line.path,
+        config.devices.len(),
+        config.stations.len(),
+        config.journal.display(),
+        config.digest,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_opcua_address_is_what_is_dialled() {
+        assert_eq!(opcua_host("opc.tcp://10.0.0.5:4841/a/b:c"), ("10.0.0.5".to_owned(), 4841));
+        assert_eq!(opcua_host("opc.tcp://plc"), ("plc".to_owned(), 4840));
+    }
+
+    #[test]
+    fn a_peer_that_listens_answers_and_one_that_is_gone_does_not() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        assert!(reach("plc".to_owned(), "127.0.0.1", port).outcome == Answer::Yes);
+        drop(listener);
+        let probe = reach("plc".to_owned(), "127.0.0.1", port);
+        assert!(probe.outcome == Answer::No && probe.text.contains("does not answer"), "{}", probe.text);
+    }
+}

@@ -1,0 +1,69 @@
+//! `sealgate run`: the daemon.
+
+use std::os::unix::net::UnixStream;
+
+use clap::Args;
+
+use super::outcome::{Exit, Outcome};
+use super::{Shared, print, source};
+use crate::config::Config;
+
+const EXAMPLES: &str = "\
+Examples:
+  sealgate run                                        as systemd does it
+  sealgate run --config line.toml                     in this terminal; Ctrl-C stops it cleanly
+  SEALGATE_LOG=debug sealgate run --config line.toml  with protocol details
+
+A device or a broker that is away never blocks the start.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct RunArgs {}
+
+pub(super) fn run(_args: RunArgs, shared: &Shared) -> Outcome {
+    let config = source::config(shared)?;
+    for warning in &config.warnings {
+        print::problem(&warning.to_string());
+    }
+    if UnixStream::connect(&config.line.socket).is_ok() {
+        let text = format!("another daemon answers on {}: it holds this line", config.line.socket.display());
+        return Err(Exit::Taken.failure(text));
+    }
+    start_daemon(config)
+}
+
+/// Runs the line until it is told to stop.
+fn start_daemon(config: Config) -> Outcome {
+    let _ = config;
+    Err(Exit::Unreachable.failure("this build has no daemon yet"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_held_by_another_daemon_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let socket = folder.path().join("line.sock");
+        let _daemon = UnixListener::bind(&socket).expect("the folder is ours");
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config");
+        let text = std::fs::read_to_string(data.join("good.toml")).expect("test data");
+        let text = text.replace("[journal]", &format!("socket = {socket:?}\n\n[journal]"));
+        let text = text.replace("\"maps/", &format!("\"{}/maps/", data.display()));
+        let config = folder.path().join("line.toml");
+        std::fs::write(&config, text).expect("the folder is ours");
+        let shared = Shared { config, socket: None, json: false };
+        let failure = run(RunArgs {}, &shared).expect_err("somebody is there");
+        assert_eq!((failure.exit, failure.exit.code()), (Exit::Taken, 75), "{}", failure.text);
+    }
+
+    #[test]
+    fn a_configuration_that_is_away_is_a_configuration_error() {
+        let shared = Shared { config: PathBuf::from("nowhere.toml"), socket: None, json: false };
+        assert_eq!(run(RunArgs {}, &shared).expect_err("it is away").exit, Exit::Config);
+    }
+}

@@ -1,0 +1,211 @@
+//! `[device.NAME]`: one network peer and how it is reached. Its tags come from the stations that lie on it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::device::{
+    ByteOrder, Channel, Link, MessageMode, ModbusLink, OpcuaLink, Policy, ReadMode, Security, Settings, StationTags,
+    User, WordOrder,
+};
+use crate::domain::tag::DeviceId;
+
+use super::line;
+use super::problem::Place;
+use super::reader::{Field, Section};
+
+/// As written, each key checked by itself.
+pub(super) struct FileDevice {
+    pub(super) at: Place,
+    pub(super) name: String,
+    pub(super) link: Option<FileLink>,
+    pub(super) poll_ms: Field<u64>,
+    pub(super) request_timeout_ms: Field<u64>,
+    backoff_min_ms: u64,
+    backoff_max_ms: u64,
+}
+
+pub(super) enum FileLink {
+    Opcua { url: String, mode: ReadMode, channel: Channel, user: Option<User>, pki_dir: Option<PathBuf> },
+    Modbus { host: String, port: u16, unit: u8 },
+}
+
+/// What the maps on a device say about its registers.
+#[derive(Clone, Copy)]
+pub(super) struct Registers {
+    pub(super) word_order: WordOrder,
+    pub(super) byte_order: ByteOrder,
+    pub(super) gap_max: u16,
+    pub(super) block_max: u16,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Opcua,
+    Modbus,
+}
+
+const PROTOCOLS: [(&str, Protocol); 2] = [("opcua", Protocol::Opcua), ("modbus", Protocol::Modbus)];
+const MODES: [(&str, ReadMode); 2] = [("poll", ReadMode::Poll), ("subscribe", ReadMode::Subscribe)];
+const POLICIES: [(&str, Option<Policy>); 4] = [
+    ("none", None),
+    ("Basic256Sha256", Some(Policy::Basic256Sha256)),
+    ("Aes128Sha256RsaOaep", Some(Policy::Aes128Sha256RsaOaep)),
+    ("Aes256Sha256RsaPss", Some(Policy::Aes256Sha256RsaPss)),
+];
+const MESSAGE_MODES: [(&str, MessageMode); 2] =
+    [("sign", MessageMode::Sign), ("sign_and_encrypt", MessageMode::SignAndEncrypt)];
+
+impl FileDevice {
+    pub(super) fn read(name: &Field<String>, mut section: Section<'_>, folder: &Path) -> Self {
+        line::name(&Some(name.clone()), &section);
+        let protocol = section.word("protocol", &PROTOCOLS);
+        let _: Option<()> = section.missing("protocol", "\"opcua\" or \"modbus\"");
+        let poll_ms = section_number(&mut section, "poll_ms", 1..=60_000);
+        let poll_ms = or_at(&section, poll_ms, 20);
+        let request_timeout_ms = section_number(&mut section, "request_timeout_ms", 10..=60_000);
+        let request_timeout_ms = or_at(&section, request_timeout_ms, 500);
+        let backoff_min = section_number(&mut section, "backoff_min_ms", 10..=60_000);
+        let backoff_max = section_number(&mut section, "backoff_max_ms", 10..=600_000);
+        let backoff_min_ms = backoff_min.map_or(200, |field| field.value);
+        let backoff_max_ms = backoff_max.as_ref().map_or(5_000, |field| field.value);
+        if let Some(field) = backoff_max.filter(|field| field.value < backoff_min_ms) {
+            let allowed = format!("at least backoff_min_ms ({backoff_min_ms})");
+            section.problems().add(field.at.error("is shorter than the first wait").allowed(allowed));
+        }
+        let link = match protocol.as_ref().map(|field| field.value) {
+            Some(Protocol::Opcua) => opcua(&mut section, folder),
+            Some(Protocol::Modbus) => modbus(&mut section),
+            None => None,
+        };
+        let at = section.at.clone();
+        // Without a protocol nobody knows which keys belong here: one problem is enough.
+        if protocol.is_some() {
+            section.finish();
+        }
+        Self { at, name: name.value.clone(), link, poll_ms, request_timeout_ms, backoff_min_ms, backoff_max_ms }
+    }
+
+    pub(super) fn build(
+        self,
+        device: DeviceId,
+        stations: Vec<StationTags>,
+        registers: Registers,
+        pki_dir: &Path,
+    ) -> Option<Settings> {
+        Some(Settings {
+            device,
+            name: self.name,
+            link: self.link?.build(registers, pki_dir),
+            stations,
+            poll: Duration::from_millis(self.poll_ms.value),
+            request_timeout: Duration::from_millis(self.request_timeout_ms.value),
+            backoff_min: Duration::from_millis(self.backoff_min_ms),
+            backoff_max: Duration::from_millis(self.backoff_max_ms),
+        })
+    }
+
+    /// Two devices with the same key are the same peer.
+    pub(super) fn peer(&self) -> Option<String> {
+        match self.link.as_ref()? {
+            FileLink::Opcua { url, .. } => Some(url.clone()),
+            FileLink::Modbus { host, port, unit } => Some(format!("{host}:{port}, unit {unit}")),
+        }
+    }
+
+    pub(super) fn is_modbus(&self) -> Option<bool> {
+        match self.link.as_ref()? {
+            FileLink::Opcua { .. } => Some(false),
+            FileLink::Modbus { .. } => Some(true),
+        }
+    }
+}
+
+impl FileLink {
+    fn build(self, registers: Registers, default_pki: &Path) -> Link {
+        match self {
+            FileLink::Opcua { url, mode, channel, user, pki_dir } => Link::Opcua(OpcuaLink {
+                url,
+                mode,
+                security: Security { channel, user },
+                pki_dir: pki_dir.unwrap_or_else(|| default_pki.to_owned()),
+            }),
+            FileLink::Modbus { host, port, unit } => Link::Modbus(ModbusLink {
+                host,
+                port,
+                unit,
+                word_order: registers.word_order,
+                byte_order: registers.byte_order,
+                gap_max: registers.gap_max,
+                block_max: registers.block_max,
+            }),
+        }
+    }
+}
+
+fn opcua(section: &mut Section<'_>, folder: &Path) -> Option<FileLink> {
+    let url = section.filled("url").and_then(|field| opcua_url(section, field));
+    let mode = section.word("mode", &MODES).map_or(ReadMode::Poll, |field| field.value);
+    let channel = channel(section);
+    let username = section.filled("username");
+    let password = line::password(section, folder);
+    let pki_dir = section.filled("pki_dir").map(|field| folder.join(field.value));
+    let _: Option<()> = section.missing("url", "opc.tcp://HOST:PORT/PATH");
+    let user = username.map(|name| User { name: name.value, password: password.unwrap_or_default() });
+    Some(FileLink::Opcua { url: url?, mode, channel: channel?, user, pki_dir })
+}
+
+fn opcua_url(section: &Section<'_>, field: Field<String>) -> Option<String> {
+    let host = field.value.strip_prefix("opc.tcp://").map(|rest| rest.split('/').next().unwrap_or_default());
+    let port_fits = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let good = host.is_some_and(|host| match host.rsplit_once(':') {
+        Some((name, port)) => !name.is_empty() && port_fits(port),
+        None => !host.is_empty(),
+    });
+    if good {
+        return Some(field.value);
+    }
+    section.problems().add(field.at.error("is no OPC UA address").allowed("opc.tcp://HOST:PORT/PATH"));
+    None
+}
+
+/// There is no default: a line without security must say so.
+fn channel(section: &mut Section<'_>) -> Option<Channel> {
+    let policy = section.word("security", &POLICIES);
+    let mode = section.word("message_mode", &MESSAGE_MODES);
+    let Some(policy) = policy else {
+        return section.missing(
+            "security",
+            "\"none\" (must be asked for), \"Basic256Sha256\", \"Aes128Sha256RsaOaep\", \"Aes256Sha256RsaPss\"",
+        );
+    };
+    match (policy.value, mode) {
+        (None, None) => Some(Channel::None),
+        (None, Some(mode)) => {
+            section.problems().add(mode.at.error("says how to secure messages, but security is \"none\""));
+            None
+        }
+        (Some(policy), mode) => {
+            Some(Channel::Secure { policy, mode: mode.map_or(MessageMode::SignAndEncrypt, |field| field.value) })
+        }
+    }
+}
+
+fn modbus(section: &mut Section<'_>) -> Option<FileLink> {
+    let host = section.filled("host");
+    let port = section.number("port", 1..=65_535).map_or(502, |field| field.value);
+    let unit = section.number("unit", 0..=255).map_or(1, |field| field.value);
+    let _: Option<()> = section.missing("host", "the host name or address of the device");
+    Some(FileLink::Modbus { host: host?.value, port, unit })
+}
+
+fn section_number(
+    section: &mut Section<'_>,
+    key: &'static str,
+    range: std::ops::RangeInclusive<i64>,
+) -> Option<Field<u64>> {
+    section.number(key, range)
+}
+
+fn or_at(section: &Section<'_>, field: Option<Field<u64>>, value: u64) -> Field<u64> {
+    field.unwrap_or(Field { value, at: section.at.clone() })
+}

@@ -1,0 +1,323 @@
+//! Tag maps: where each tag of a station kind lies on a device and how it is represented there. A new device model is a file, not
+//! code. One map serves one protocol and may hold several station kinds.
+//!
+//! ```toml
+//! addressing = 0              # Modbus: the number of the first register in this file, 0 or 1
+//! [packer]
+//! absent = ["child_count"]    # required tags that this machine does not have
+//! [packer.seq]
+//! address = 4                 # or node = "nsu=urn:vendor;s=Packer.Seq"
+//! type = "u32"
+//! wrap = 4294967295
+//! ```
+
+use std::collections::BTreeMap;
+
+use crate::device::{Address, Binding, ByteOrder, Field as SplitField, Number, Pad, Split, ValueType, WordOrder};
+use crate::domain::tag::{StationKind, Tag};
+
+use super::problem::Place;
+use super::reader::{Field, Section, Source};
+
+/// The longest list or text that a map may ask for.
+const COUNT_MAX: i64 = 4096;
+
+/// A read map: what of it could be understood. Problems were recorded on the way.
+pub(super) struct TagMap {
+    pub(super) at: Place,
+    pub(super) word_order: Field<WordOrder>,
+    pub(super) byte_order: Field<ByteOrder>,
+    pub(super) gap_max: u16,
+    pub(super) block_max: u16,
+    pub(super) kinds: BTreeMap<&'static str, KindMap>,
+}
+
+/// The tags of one station kind in one map.
+#[derive(Clone)]
+pub(super) struct KindMap {
+    pub(super) at: Place,
+    pub(super) absent: Vec<Field<Tag>>,
+    pub(super) ring: Option<Field<u16>>,
+    pub(super) ends_ring: Option<Field<u16>>,
+    pub(super) verdict_depth: Option<Field<u16>>,
+    pub(super) tags: Vec<Field<Binding>>,
+    /// Tags with a section that could not be understood: reported there, and not missing as well.
+    pub(super) broken: Vec<Tag>,
+}
+
+const WORD_ORDERS: [(&str, WordOrder); 2] = [("high_first", WordOrder::HighFirst), ("low_first", WordOrder::LowFirst)];
+const BYTE_ORDERS: [(&str, ByteOrder); 2] = [("high_first", ByteOrder::HighFirst), ("low_first", ByteOrder::LowFirst)];
+const PADS: [(&str, Pad); 2] = [("zero", Pad::Zero), ("space", Pad::Space)];
+
+/// The words of `type`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Bool,
+    Number(Number),
+    Text,
+    Bytes,
+    Ints,
+    Millis,
+    Texts,
+}
+
+const NUMBERS: [(&str, Number); 8] = [
+    ("u16", Number::U16),
+    ("i16", Number::I16),
+    ("u32", Number::U32),
+    ("i32", Number::I32),
+    ("u64", Number::U64),
+    ("i64", Number::I64),
+    ("f32", Number::F32),
+    ("f64", Number::F64),
+];
+
+/// Reads one map from its source.
+pub(super) fn read(source: &Source) -> Option<TagMap> {
+    let document = source.parse()?;
+    let mut root = Section::root(source, &document);
+    let addressing = root.integer("addressing", 0..=1);
+    let map = TagMap {
+        at: root.at.clone(),
+        word_order: or_default(&root.at.clone(), root.word("word_order", &WORD_ORDERS), WordOrder::HighFirst),
+        byte_order: or_default(&root.at.clone(), root.word("byte_order", &BYTE_ORDERS), ByteOrder::HighFirst),
+        gap_max: root.number("gap_max", 0..=124).map_or(0, |field| field.value),
+        block_max: root.number("block_max", 1..=125).map_or(125, |field| field.value),
+        kinds: kinds(&mut root, addressing.as_ref().map(|field| field.value)),
+    };
+    if map.kinds.is_empty() {
+        let kinds: Vec<&str> = StationKind::ALL.iter().map(|kind| kind.name()).collect();
+        root.problems().add(root.at.error("holds no section of a station kind").allowed(kinds.join(", ")));
+    }
+    root.finish();
+    Some(map)
+}
+
+fn kinds(root: &mut Section<'_>, addressing: Option<i64>) -> BTreeMap<&'static str, KindMap> {
+    let mut kinds = BTreeMap::new();
+    for kind in StationKind::ALL {
+        if let Some(section) = root.section(kind.name()) {
+            kinds.insert(kind.name(), kind_map(section, addressing));
+        }
+    }
+    kinds
+}
+
+fn kind_map(mut section: Section<'_>, addressing: Option<i64>) -> KindMap {
+    let absent = section.texts("absent").map_or_else(Vec::new, |list| absent_tags(&section, list.value));
+    let mut map = KindMap {
+        at: section.at.clone(),
+        absent,
+        ring: section.number("ring", 2..=COUNT_MAX),
+        ends_ring: section.number("ends_ring", 64..=COUNT_MAX),
+        verdict_depth: section.number("verdict_depth", 1..=256),
+        tags: Vec::new(),
+        broken: Vec::new(),
+    };
+    for (name, tag_section) in section.children() {
+        match Tag::parse(&name.value) {
+            Some(tag) => match binding(tag, tag_section, addressing) {
+                Some(binding) => map.tags.push(binding),
+                None => map.broken.push(tag),
+            },
+            None => {
+                let known = Tag::ALL.iter().map(|tag| tag.name());
+                let at = Place { value: String::new(), ..name.at };
+                section.problems().add(at.error("is no tag of the contract").meant(&name.value, known));
+            }
+        }
+    }
+    map
+}
+
+fn absent_tags(section: &Section<'_>, names: Vec<Field<String>>) -> Vec<Field<Tag>> {
+    let mut tags = Vec::new();
+    for name in names {
+        match Tag::parse(&name.value) {
+            Some(tag) => tags.push(name.map(|_| tag)),
+            None => {
+                let known = Tag::ALL.iter().map(|tag| tag.name());
+                section.problems().add(name.at.error("is no tag of the contract").meant(&name.value, known));
+            }
+        }
+    }
+    tags
+}
+
+/// One tag's table. What is wrong in it was recorded; `None` where too little is left to go on with.
+fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<i64>) -> Option<Field<Binding>> {
+    let address = address(&mut section, addressing);
+    let scale = section.integer("scale", 1..=1_000_000);
+    let value = value_type(&mut section, scale.is_some());
+    let split = split(tag, &mut section, value);
+    let wrap = section.number::<u64>("wrap", 1..=i64::MAX);
+    let byte_order = section.word("byte_order", &BYTE_ORDERS);
+    let at = section.at.clone();
+    section.finish();
+    let binding = Binding {
+        tag,
+        address: address?,
+        value: value?,
+        scale: scale.map(|field| field.value),
+        wrap: wrap.map(|field| field.value),
+        split,
+        byte_order: byte_order.map(|field| field.value),
+    };
+    Some(Field { value: binding, at })
+}
+
+fn address(section: &mut Section<'_>, addressing: Option<i64>) -> Option<Address> {
+    let node = section.filled("node");
+    let register = section.integer("address", 0..=65_536);
+    match (node, register) {
+        (Some(node), None) => node_address(section, node),
+        (None, Some(register)) => register_address(section, &register, addressing),
+        (Some(node), Some(_)) => {
+            section.problems().add(
+                node.at
+                    .error("stands beside `address`")
+                    .allowed("one of the two: `node` (OPC UA) or `address` (Modbus)"),
+            );
+            None
+        }
+        (None, None) if section.has("node") || section.has("address") => None,
+        (None, None) => section.missing("node", "`node` for OPC UA or `address` for Modbus"),
+    }
+}
+
+fn node_address(section: &Section<'_>, node: Field<String>) -> Option<Address> {
+    let (namespace, id) = match node.value.split_once(';') {
+        Some((namespace, id)) => (namespace, id),
+        None => ("ns=0", node.value.as_str()),
+    };
+    let named = namespace.strip_prefix("nsu=").is_some_and(|uri| !uri.is_empty());
+    let numbered = namespace.strip_prefix("ns=").is_some_and(|index| index.parse::<u16>().is_ok());
+    let identified = ["s=", "i=", "g=", "b="].iter().any(|kind| id.strip_prefix(kind).is_some_and(|id| !id.is_empty()));
+    if (named || numbered) && identified {
+        return Some(Address::Node(node.value));
+    }
+    let problem = node.at.error("is no node id").allowed("nsu=URI;s=NAME (or i=, g=, b=), or ns=NUMBER;s=NAME");
+    section.problems().add(problem);
+    None
+}
+
+fn register_address(section: &Section<'_>, register: &Field<i64>, addressing: Option<i64>) -> Option<Address> {
+    let Some(base) = addressing else {
+        let place = Place { line: 0, key: "addressing".into(), value: String::new(), ..register.at.clone() };
+        section.problems().add(
+            place
+                .error("is missing, and the map has Modbus addresses")
+                .allowed("0 or 1: the number that this file gives the first register"),
+        );
+        return None;
+    };
+    match u16::try_from(register.value - base) {
+        Ok(zero_based) => Some(Address::Register(zero_based)),
+        Err(_) => {
+            let allowed = format!("{base} to {}", base + 65_535);
+            section.problems().add(register.at.error("is no holding register").allowed(allowed));
+            None
+        }
+    }
+}
+
+fn value_type(section: &mut Section<'_>, scaled: bool) -> Option<ValueType> {
+    let mut words = vec![
+        ("bool", Kind::Bool),
+        ("text", Kind::Text),
+        ("bytes", Kind::Bytes),
+        ("ints", Kind::Ints),
+        ("millis", Kind::Millis),
+        ("texts", Kind::Texts),
+    ];
+    words.extend(NUMBERS.map(|(word, number)| (word, Kind::Number(number))));
+    let kind = section.word("type", &words);
+    let length = section.number::<u16>("length", 1..=COUNT_MAX);
+    let count = section.number::<u16>("count", 1..=COUNT_MAX);
+    let pad = section.word("pad", &PADS).map_or(Pad::Zero, |field| field.value);
+    let element = section.word("element", &NUMBERS).map(|field| field.value);
+    let Some(kind) = kind else {
+        return section
+            .missing("type", "bool, u16, i16, u32, i32, u64, i64, f32, f64, text, bytes, ints, millis, texts");
+    };
+    let needed = |field: Option<Field<u16>>, key: &str, what: &str| match field {
+        Some(field) => Some(field.value),
+        None => section.missing(key, what),
+    };
+    match kind.value {
+        Kind::Bool => Some(ValueType::Bool),
+        Kind::Number(number) => Some(ValueType::Number(number)),
+        Kind::Text => needed(length, "length", BYTES).map(|length| ValueType::Text { length, pad }),
+        Kind::Bytes => needed(length, "length", BYTES).map(|length| ValueType::Bytes { length }),
+        Kind::Ints => {
+            let element = element.unwrap_or(Number::U32);
+            needed(count, "count", ELEMENTS).map(|count| ValueType::Ints { element, count })
+        }
+        Kind::Millis => {
+            let element = element.unwrap_or(if scaled { Number::I32 } else { Number::F32 });
+            needed(count, "count", ELEMENTS).map(|count| ValueType::Millis { element, count })
+        }
+        Kind::Texts => {
+            let length = needed(length, "length", BYTES);
+            let count = needed(count, "count", ELEMENTS);
+            Some(ValueType::Texts { length: length?, count: count?, pad })
+        }
+    }
+}
+
+const BYTES: &str = "the number of bytes, 1 to 4096";
+const ELEMENTS: &str = "the number of elements, 1 to 4096";
+
+fn split(tag: Tag, section: &mut Section<'_>, value: Option<ValueType>) -> Option<Split> {
+    let delimiter = section.text("delimiter");
+    let fields = section.texts("fields");
+    let Some(delimiter) = delimiter else {
+        if let Some(fields) = &fields {
+            section.problems().add(fields.at.error("needs `delimiter` beside it"));
+        }
+        return None;
+    };
+    let [byte] = delimiter.value.as_bytes() else {
+        section.problems().add(delimiter.at.error("is no delimiter").allowed("one ASCII character, for example \";\""));
+        return None;
+    };
+    let textual =
+        matches!(value, Some(ValueType::Text { .. } | ValueType::Bytes { .. } | ValueType::Texts { .. }) | None);
+    if !textual {
+        section
+            .problems()
+            .add(delimiter.at.error("splits a value that is no text").allowed("type \"text\", \"bytes\" or \"texts\""));
+        return None;
+    }
+    let Some(fields) = fields else {
+        return Some(Split::Texts { delimiter: *byte });
+    };
+    let tags = absent_tags(section, fields.value);
+    if tags.first().is_none_or(|first| first.value != tag) {
+        let allowed = format!("a list that begins with \"{tag}\"");
+        section.problems().add(fields.at.error("does not begin with the tag of its own section").allowed(allowed));
+        return None;
+    }
+    let fields = tags.iter().map(|tag| SplitField::natural(tag.value)).collect();
+    Some(Split::Fields { delimiter: *byte, fields })
+}
+
+fn or_default<T>(at: &Place, field: Option<Field<T>>, value: T) -> Field<T> {
+    field.unwrap_or(Field { value, at: at.clone() })
+}
+
+impl KindMap {
+    /// Every tag that this map carries, those inside delimited values included.
+    pub(super) fn carried(&self) -> Vec<(Tag, &Place)> {
+        let mut carried = Vec::new();
+        for binding in &self.tags {
+            match &binding.value.split {
+                Some(Split::Fields { fields, .. }) => {
+                    carried.extend(fields.iter().map(|field| (field.tag, &binding.at)));
+                }
+                Some(Split::Texts { .. }) | None => carried.push((binding.value.tag, &binding.at)),
+            }
+        }
+        carried
+    }
+}

@@ -1,0 +1,412 @@
+//! The tag maps against the contract of DESIGN section 5: every required tag is there once, of a type that fits, at an address
+//! that its device can have, and no write lands on another value.
+
+use crate::device::{Address, Binding, Number, Split, ValueType};
+use crate::domain::tag::{Access, StationKind, Tag};
+
+use super::device::FileDevice;
+use super::map::KindMap;
+use super::problem::{Place, Problems};
+use super::reader::Field;
+use super::whole::Placed;
+
+/// The most registers that one Modbus request can write (function 16, MODBUS Application Protocol 6.12).
+const WRITE_REGISTERS_MAX: u16 = 123;
+
+pub(super) fn all(problems: &Problems, devices: &[FileDevice], placed: &[Placed<'_>]) {
+    for station in placed {
+        for (device, map) in &station.parts {
+            let modbus = devices.get(*device).and_then(FileDevice::is_modbus);
+            for binding in &map.tags {
+                one_tag(problems, station.kind, binding, modbus);
+            }
+            rings(problems, station.kind, map);
+        }
+        required(problems, station);
+        repeated(problems, station);
+    }
+    for index in 0..devices.len() {
+        overlaps(problems, index, placed);
+    }
+}
+
+fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, modbus: Option<bool>) {
+    let (at, binding) = (&binding.at, &binding.value);
+    if !of_kind(kind).contains(&binding.tag) {
+        let of_kind = of_kind(kind);
+        let known: Vec<&str> = of_kind.iter().map(|tag| tag.name()).collect();
+        problems.add(at.error(format!("is no tag of a {}", kind.name())).allowed(known.join(", ")));
+        return;
+    }
+    if let Some(allowed) = misfit(binding) {
+        problems.add(at.error("has a type that does not fit the tag").allowed(allowed));
+    }
+    if let (Some(highest), Some(limit)) = (binding.wrap, value_max(binding.value))
+        && highest > limit
+    {
+        let says = format!("wraps at {highest}, which its type never reaches");
+        problems.add(at.error(says).allowed(format!("at most {limit}")));
+    }
+    match (&binding.address, modbus) {
+        (Address::Node(_), Some(true)) => {
+            problems.add(at.error("has a node id, and its device speaks Modbus").allowed("address = REGISTER"));
+        }
+        (Address::Register(_), Some(false)) => {
+            problems.add(at.error("has a register, and its device speaks OPC UA").allowed("node = \"nsu=URI;s=NAME\""));
+        }
+        (Address::Register(first), Some(true)) => registers(problems, at, binding, *first),
+        (Address::Node(_), Some(false)) | (_, None) => {}
+    }
+}
+
+fn registers(problems: &Problems, at: &Place, binding: &Binding, first: u16) {
+    let length = binding.value.registers();
+    if u32::from(first) + u32::from(length) > 65_536 {
+        problems
+            .add(at.error(format!("fills {length} registers and runs past the last")).allowed("registers 0 to 65535"));
+    }
+    if binding.tag.access() == Access::Write && length > WRITE_REGISTERS_MAX {
+        let says = format!("fills {length} registers, which no single Modbus request writes");
+        problems.add(at.error(says).allowed(format!("at most {WRITE_REGISTERS_MAX} registers")));
+    }
+}
+
+/// The highest value of an integer type.
+fn value_max(value: ValueType) -> Option<u64> {
+    let number = match value {
+        ValueType::Number(number) => number,
+        ValueType::Ints { element, .. } | ValueType::Millis { element, .. } => element,
+        ValueType::Bool => return Some(1),
+        ValueType::Text { .. } | ValueType::Bytes { .. } | ValueType::Texts { .. } => return None,
+    };
+    match number {
+        Number::U16 => Some(u64::from(u16::MAX)),
+        Number::I16 => u64::try_from(i16::MAX).ok(),
+        Number::U32 => Some(u64::from(u32::MAX)),
+        Number::I32 => u64::try_from(i32::MAX).ok(),
+        Number::U64 | Number::I64 => u64::try_from(i64::MAX).ok(),
+        Number::F32 | Number::F64 => None,
+    }
+}
+
+/// What a tag's value is by nature.
+enum Nature {
+    Flag,
+    Counter,
+    Decimal,
+    Text,
+    /// Counters in a list.
+    Counters,
+    /// Texts in a list, or one delimited text.
+    Texts,
+}
+
+fn nature(tag: Tag) -> Nature {
+    match tag {
+        Tag::BinFull | Tag::RunPermit | Tag::Verdict | Tag::Overrun => Nature::Flag,
+        Tag::Grade => Nature::Decimal,
+        Tag::Ends => Nature::Counters,
+        Tag::Children => Nature::Texts,
+        Tag::Identity
+        | Tag::Recipe
+        | Tag::Data
+        | Tag::Code
+        | Tag::Text
+        | Tag::Image
+        | Tag::Expected
+        | Tag::LabelRead
+        | Tag::Label => Nature::Text,
+        Tag::Heartbeat
+        | Tag::Epoch
+        | Tag::State
+        | Tag::Fault
+        | Tag::HeartbeatOut
+        | Tag::EpochOut
+        | Tag::PrintedSeq
+        | Tag::AcceptedSeq
+        | Tag::NextSeq
+        | Tag::Remaining
+        | Tag::FlushDone
+        | Tag::DataSeq
+        | Tag::Flush
+        | Tag::Seq
+        | Tag::Track
+        | Tag::Ack
+        | Tag::InCount
+        | Tag::EndSeq
+        | Tag::VerdictEcho
+        | Tag::PhantomCount
+        | Tag::BinCount
+        | Tag::VerdictTrack
+        | Tag::VerdictWord
+        | Tag::Request
+        | Tag::ChildCount
+        | Tag::Container
+        | Tag::PermitAck
+        | Tag::CloseResult
+        | Tag::GateState
+        | Tag::ReplySeq
+        | Tag::Reply
+        | Tag::Token
+        | Tag::TtlMs
+        | Tag::Reason => Nature::Counter,
+    }
+}
+
+/// What would fit, where the type of the binding does not. A delimited text may carry anything; a ring is checked by `rings`.
+fn misfit(binding: &Binding) -> Option<&'static str> {
+    let textual = matches!(binding.value, ValueType::Text { .. } | ValueType::Bytes { .. } | ValueType::Texts { .. });
+    if matches!(binding.split, Some(Split::Fields { .. })) && textual {
+        return None;
+    }
+    let float = matches!(binding.value, ValueType::Number(number) if number.is_float());
+    let number = matches!(binding.value, ValueType::Number(_));
+    let list = binding.value.is_array();
+    match nature(binding.tag) {
+        Nature::Flag if number && !float || binding.value == ValueType::Bool => None,
+        Nature::Flag => Some("bool, or an integer that is 0 or 1"),
+        Nature::Counter if number && !float || matches!(binding.value, ValueType::Ints { .. }) => None,
+        Nature::Counter => Some("an integer: u16, i16, u32, i32, u64, i64 (in a ring: ints)"),
+        Nature::Decimal if float || matches!(binding.value, ValueType::Millis { .. }) => None,
+        Nature::Decimal if number && binding.scale.is_some() => None,
+        Nature::Decimal if textual => None,
+        Nature::Decimal => Some("f32, f64, an integer with `scale`, text (in a ring: millis or texts)"),
+        Nature::Text if textual && binding.split.is_none() => None,
+        Nature::Text => Some("text or bytes (in a ring: texts): identifiers never become numbers"),
+        Nature::Counters if matches!(binding.value, ValueType::Ints { .. }) => None,
+        Nature::Counters => Some("ints: track and end in turn"),
+        Nature::Texts if textual && (list || binding.split.is_some()) => None,
+        Nature::Texts => Some("texts, or text with `delimiter`"),
+    }
+}
+
+/// Arrays where a ring is declared, single values where none is; as many as the ring holds.
+fn rings(problems: &Problems, kind: StationKind, map: &KindMap) {
+    if kind == StationKind::Camera {
+        camera_ring(problems, map);
+    }
+    for (field, owner) in [
+        (&map.ring, StationKind::Camera),
+        (&map.ends_ring, StationKind::Rejector),
+        (&map.verdict_depth, StationKind::Rejector),
+    ] {
+        if let Some(field) = field.as_ref().filter(|_| kind != owner) {
+            problems.add(field.at.error(format!("belongs to a {}, not to a {}", owner.name(), kind.name())));
+        }
+    }
+    let Some(ends) = map.tags.iter().find(|binding| binding.value.tag == Tag::Ends) else { return };
+    match (ends_held(map), &map.ends_ring) {
+        (Some(held), Some(stated)) if held != stated.value => {
+            let says = format!("has places for {held} ends, and ends_ring says {}", stated.value);
+            problems.add(
+                ends.at.error(says).allowed(format!("count = {}: track and end of each", u32::from(stated.value) * 2)),
+            );
+        }
+        (Some(held), None) if held < 64 => {
+            problems.add(
+                ends.at
+                    .error(format!("has places for {held} ends"))
+                    .allowed("count = 128 or more: track and end of the last 64"),
+            );
+        }
+        (Some(_), _) | (None, _) => {}
+    }
+}
+
+fn camera_ring(problems: &Problems, map: &KindMap) {
+    let ring = map.ring.as_ref().map(|field| field.value);
+    let results = [Tag::Code, Tag::Track, Tag::Grade, Tag::Text, Tag::Image];
+    for binding in map.tags.iter().filter(|binding| results.contains(&binding.value.tag)) {
+        let held = elements(binding.value.value);
+        match (ring, held) {
+            (Some(ring), Some(held)) if ring == held => {}
+            (None, None) => {}
+            (Some(ring), _) => {
+                let allowed = format!("a list type with count = {ring}");
+                problems.add(binding.at.error(format!("does not have the {ring} places of the ring")).allowed(allowed));
+            }
+            (None, Some(_)) => {
+                let problem = binding.at.error("is a list, and the camera declares no ring");
+                problems.add(problem.allowed("ring = COUNT in the section [camera], or a single value"));
+            }
+        }
+    }
+}
+
+fn elements(value: ValueType) -> Option<u16> {
+    match value {
+        ValueType::Ints { count, .. } | ValueType::Millis { count, .. } | ValueType::Texts { count, .. } => Some(count),
+        ValueType::Bool | ValueType::Number(_) | ValueType::Text { .. } | ValueType::Bytes { .. } => None,
+    }
+}
+
+/// How many ends the map's ring holds: each takes two places.
+pub(super) fn ends_held(map: &KindMap) -> Option<u16> {
+    let ends = map.tags.iter().find(|binding| binding.value.tag == Tag::Ends)?;
+    elements(ends.value.value).map(|count| count / 2)
+}
+
+fn required(problems: &Problems, station: &Placed<'_>) {
+    // A part whose map could not be read would make every tag look missing.
+    if station.parts.is_empty() || station.parts.len() != station.file.parts.len() {
+        return;
+    }
+    let maps = || station.parts.iter().map(|(_, map)| map);
+    let carried: Vec<Tag> = maps().flat_map(KindMap::carried).map(|(tag, _)| tag).collect();
+    let broken: Vec<Tag> = maps().flat_map(|map| map.broken.iter().copied()).collect();
+    let absent: Vec<&Field<Tag>> = maps().flat_map(|map| &map.absent).collect();
+    for tag in Tag::required(station.kind) {
+        let known = carried.contains(tag) || broken.contains(tag);
+        if !known && !absent.iter().any(|absent| absent.value == *tag) {
+            let says = format!("is mapped by no file of {}", station.file.at.key);
+            problems.add(
+                missing_at(station, *tag).error(says).allowed(format!("a section for it, or absent = [\"{tag}\"]")),
+            );
+        }
+    }
+    if station.kind == StationKind::Rejector && !carried.contains(&Tag::VerdictWord) {
+        for tag in [Tag::Verdict, Tag::VerdictTrack].into_iter().filter(|tag| !carried.contains(tag)) {
+            let says = format!("is mapped by no file of {}", station.file.at.key);
+            problems.add(missing_at(station, tag).error(says).allowed("verdict and verdict_track, or verdict_word"));
+        }
+    }
+    for absent in absent {
+        if carried.contains(&absent.value) {
+            problems.add(absent.at.error(format!("declares {} absent, which is mapped", absent.value)));
+        }
+        let consequence = if absent.value == Tag::Heartbeat {
+            "a device that answers and does nothing is not noticed"
+        } else if absent.value == Tag::Epoch {
+            "every reconnect counts as a reset"
+        } else {
+            continue;
+        };
+        problems.add(absent.at.warning(format!("declares {} absent: {consequence}", absent.value)));
+    }
+}
+
+fn missing_at(station: &Placed<'_>, tag: Tag) -> Place {
+    let first = station.parts.first().map_or(&station.file.at, |(_, map)| &map.at);
+    Place { key: format!("{}.{tag}", station.kind.name()), value: String::new(), ..first.clone() }
+}
+
+fn repeated(problems: &Problems, station: &Placed<'_>) {
+    let carried: Vec<(Tag, &Place)> = station.parts.iter().flat_map(|(_, map)| map.carried()).collect();
+    for (index, (tag, at)) in carried.iter().enumerate() {
+        if let Some((_, first)) = carried.iter().take(index).find(|(other, _)| other == tag) {
+            let says = format!(
+                "maps {tag} of {} a second time; the first is at {}:{}",
+                station.file.at.key, first.file, first.line
+            );
+            problems.add(at.error(says));
+        }
+    }
+}
+
+/// One value at one place of a device.
+struct Occupied<'p> {
+    tag: Tag,
+    value: ValueType,
+    address: &'p Address,
+    at: &'p Place,
+}
+
+/// What is written must not share a place with anything but itself: several stations may map one heartbeat.
+fn overlaps(problems: &Problems, device: usize, placed: &[Placed<'_>]) {
+    let mut all: Vec<Occupied<'_>> = Vec::new();
+    for (_, map) in placed.iter().flat_map(|station| &station.parts).filter(|(index, _)| *index == device) {
+        for binding in &map.tags {
+            let Binding { tag, value, address, .. } = &binding.value;
+            all.push(Occupied { tag: *tag, value: *value, address, at: &binding.at });
+        }
+    }
+    for (index, second) in all.iter().enumerate() {
+        for first in all.iter().take(index).filter(|first| clash(first, second)) {
+            let says = format!(
+                "lies on {} ({}:{}), and one of the two is written",
+                first.at.key, first.at.file, first.at.line
+            );
+            problems.add(second.at.error(says).allowed("a place of its own"));
+        }
+    }
+}
+
+fn clash(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
+    let written = [first.tag, second.tag].iter().any(|tag| tag.access() == Access::Write);
+    let shared =
+        first.tag == second.tag && first.value == second.value && first.address == second.address && common(first.tag);
+    written && !shared && touches(first, second)
+}
+
+/// The tags that one controller may show for all its stations.
+fn common(tag: Tag) -> bool {
+    matches!(tag, Tag::HeartbeatOut | Tag::EpochOut)
+}
+
+fn touches(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
+    match (first.address, second.address) {
+        (Address::Node(a), Address::Node(b)) => a == b,
+        (Address::Register(a), Address::Register(b)) => {
+            let end = |start: u16, value: ValueType| u32::from(start) + u32::from(value.registers());
+            u32::from(*a) < end(*b, second.value) && u32::from(*b) < end(*a, first.value)
+        }
+        (Address::Node(_), Address::Register(_)) | (Address::Register(_), Address::Node(_)) => false,
+    }
+}
+
+/// Every tag that a station of this kind may have.
+fn of_kind(kind: StationKind) -> Vec<Tag> {
+    use Tag::*;
+    let common = [Heartbeat, Epoch, State, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
+    let own: &[Tag] = match kind {
+        StationKind::Printer => &[PrintedSeq, AcceptedSeq, NextSeq, Remaining, FlushDone, Data, DataSeq, Flush],
+        StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Ack, Expected],
+        StationKind::Rejector => &[
+            InCount,
+            EndSeq,
+            Ends,
+            VerdictEcho,
+            PhantomCount,
+            BinCount,
+            BinFull,
+            Verdict,
+            VerdictTrack,
+            VerdictWord,
+            RunPermit,
+        ],
+        StationKind::Packer | StationKind::Palletizer => &[
+            Seq,
+            Request,
+            Children,
+            ChildCount,
+            Container,
+            LabelRead,
+            PermitAck,
+            CloseResult,
+            GateState,
+            Ack,
+            ReplySeq,
+            Reply,
+            Token,
+            TtlMs,
+            Reason,
+            Label,
+        ],
+    };
+    common.into_iter().chain(own.iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_required_tag_is_a_tag_of_its_kind() {
+        for kind in StationKind::ALL {
+            let known = of_kind(*kind);
+            for tag in Tag::required(*kind) {
+                assert!(known.contains(tag), "{tag} of {}", kind.name());
+            }
+        }
+    }
+}

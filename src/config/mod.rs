@@ -1,0 +1,145 @@
+//! The configuration: a file as written becomes a `Config` that cannot be invalid, or a report of everything that is wrong with it.
+//!
+//! Contract:
+//! - `load` reports every problem of the line file and of its tag maps at once, each with file, line, key, value, what is allowed and,
+//!   for a mistyped word, what was probably meant. An unknown key is an error: a misspelt safety limit must not become a default.
+//! - Relative paths start at the folder of the file that names them. Nothing but the named files is opened; no device, broker or
+//!   database is touched.
+//! - `Config::digest` covers the line file and every map, so that two lines with one digest behave alike.
+//!
+//! There is no reload and no merging of several files: a restart is cheap and tested.
+
+mod device;
+mod line;
+mod map;
+mod map_checks;
+mod problem;
+mod reader;
+mod station;
+mod whole;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use line::{Line, Mqtt};
+pub use problem::{Problem, Severity};
+pub use station::{Role, Station};
+
+use crate::device as link;
+use problem::{Place, Problems};
+use reader::{Section, Source};
+
+/// Everything that the daemon is told. Built by `load` alone.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub file: PathBuf,
+    /// SHA-256 over the line file and its maps, lower-case hex.
+    pub digest: String,
+    pub line: Line,
+    pub journal: PathBuf,
+    /// `None`: no feed.
+    pub mqtt: Option<Mqtt>,
+    /// By `DeviceId`.
+    pub devices: Vec<link::Settings>,
+    /// By `StationId`.
+    pub stations: Vec<Station>,
+    /// What somebody should look at; never an error.
+    pub warnings: Vec<Problem>,
+}
+
+/// Why there is no `Config`: at least one error, warnings beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    pub problems: Vec<Problem>,
+}
+
+/// The line file as written: sections read, each key checked by itself, nothing checked against anything else.
+struct FileConfig {
+    at: Place,
+    line: Option<line::FileLine>,
+    journal: Option<PathBuf>,
+    mqtt: Option<Mqtt>,
+    devices: Vec<device::FileDevice>,
+    stations: Vec<station::FileStation>,
+}
+
+/// Reads `path` and its maps.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let problems = Problems::default();
+    let name = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let says = format!("cannot be read ({})", error.kind());
+            let problem = Place::file(&name).error(says).hint("name another file with --config FILE");
+            return Err(ConfigError { problems: vec![problem] });
+        }
+    };
+    let source = Source::new(&name, text, &problems);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let config = source.parse().and_then(|document| {
+        let file = FileConfig::read(Section::root(&source, &document), folder);
+        whole::assemble(path, &source, file)
+    });
+    let all = problems.sorted();
+    match config {
+        Some(config) if all.iter().all(|problem| problem.severity == Severity::Warning) => {
+            Ok(Config { warnings: all, ..config })
+        }
+        _ => Err(ConfigError { problems: all }),
+    }
+}
+
+impl FileConfig {
+    fn read(mut root: Section<'_>, folder: &Path) -> Self {
+        let line = root.section("line").map(line::FileLine::read);
+        let name = line.as_ref().and_then(line::FileLine::written_name).unwrap_or_default();
+        let file = Self {
+            at: root.at.clone(),
+            line,
+            journal: root.section("journal").and_then(|section| line::journal(section, folder)),
+            mqtt: root.section("mqtt").and_then(|section| line::mqtt(section, &name, folder)),
+            devices: root
+                .named("device")
+                .into_iter()
+                .map(|(name, section)| device::FileDevice::read(&name, section, folder))
+                .collect(),
+            stations: root
+                .named("station")
+                .into_iter()
+                .map(|(name, section)| station::FileStation::read(&name, section))
+                .collect(),
+        };
+        let sections = [
+            ("line", "a section [line] with name and path"),
+            ("journal", "a section [journal] with path"),
+            ("device", "at least one [device.NAME]"),
+            ("station", "at least one [station.NAME]"),
+        ];
+        for (key, allowed) in sections {
+            let _: Option<()> = root.missing(key, allowed);
+        }
+        root.finish();
+        file
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            writeln!(f, "{problem}")?;
+        }
+        let of = |severity| self.problems.iter().filter(|problem| problem.severity == severity).count();
+        let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+        write!(f, "{}, {}", counted(errors, "error"), counted(warnings, "warning"))
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests;

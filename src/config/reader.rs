@@ -1,0 +1,287 @@
+//! A typed walk over a TOML document that knows where everything stands. It records each problem and goes on, so that one run
+//! shows all of them. Every key that is asked for is known; a key that nobody asked for is an error of its own.
+
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::problem::{Place, Problem, Problems, join};
+
+/// One opened file.
+pub(super) struct Source {
+    pub(super) name: Rc<str>,
+    pub(super) text: String,
+    pub(super) problems: Problems,
+}
+
+/// A value and where it was written.
+#[derive(Clone, Debug)]
+pub(super) struct Field<T> {
+    pub(super) value: T,
+    pub(super) at: Place,
+}
+
+/// One table of the document.
+pub(super) struct Section<'a> {
+    source: &'a Source,
+    table: &'a DeTable<'a>,
+    pub(super) at: Place,
+    asked: Vec<&'static str>,
+}
+
+impl Source {
+    pub(super) fn new(name: &str, text: String, problems: &Problems) -> Self {
+        Self { name: name.into(), text, problems: problems.clone() }
+    }
+
+    /// Parses the text; syntax errors are recorded. `None` where there are any, since what follows from a broken document misleads.
+    pub(super) fn parse(&self) -> Option<Spanned<DeTable<'_>>> {
+        let (document, errors) = DeTable::parse_recoverable(&self.text);
+        for error in &errors {
+            let line = error.span().map_or(0, |span| self.line(span.start));
+            let place = Place { line, ..Place::file(&self.name) };
+            let says = format!("is not valid TOML: {}", error.message().replace('\n', "; "));
+            self.problems.add(place.error(says));
+        }
+        errors.is_empty().then_some(document)
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        let before = self.text.as_bytes().iter().take(offset);
+        before.filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    fn place(&self, offset: usize, key: String, value: String) -> Place {
+        Place { file: self.name.clone(), line: self.line(offset), key, value }
+    }
+}
+
+impl<T> Field<T> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Field<U> {
+        Field { value: change(self.value), at: self.at }
+    }
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn root(source: &'a Source, document: &'a Spanned<DeTable<'a>>) -> Self {
+        Self { source, table: document.get_ref(), at: Place::file(&source.name), asked: Vec::new() }
+    }
+
+    pub(super) fn problems(&self) -> &Problems {
+        &self.source.problems
+    }
+
+    pub(super) fn text(&mut self, key: &'static str) -> Option<Field<String>> {
+        let (value, at) = self.get(key)?;
+        let DeValue::String(text) = value else {
+            return self.wrong_type(&at, value, "a text in quotes");
+        };
+        Some(Field { value: text.to_string(), at })
+    }
+
+    /// A text that must not be empty.
+    pub(super) fn filled(&mut self, key: &'static str) -> Option<Field<String>> {
+        let field = self.text(key)?;
+        if field.value.trim().is_empty() {
+            self.source.problems.add(field.at.error("is empty"));
+            return None;
+        }
+        Some(field)
+    }
+
+    pub(super) fn integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<Field<i64>> {
+        let (value, at) = self.get(key)?;
+        let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+        let DeValue::Integer(digits) = value else {
+            return self.wrong_type(&at, value, &allowed);
+        };
+        let number = i64::from_str_radix(&digits.as_str().replace('_', ""), digits.radix()).ok();
+        match number.filter(|number| range.contains(number)) {
+            Some(value) => Some(Field { value, at }),
+            None => {
+                self.source.problems.add(at.error("is out of range").allowed(allowed));
+                None
+            }
+        }
+    }
+
+    /// An integer as the unsigned type that the range fits into.
+    pub(super) fn number<T: TryFrom<i64>>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+    ) -> Option<Field<T>> {
+        let field = self.integer(key, range)?;
+        let value = T::try_from(field.value).ok()?;
+        Some(Field { value, at: field.at })
+    }
+
+    /// A text that must be one of `words`.
+    pub(super) fn word<T: Clone>(&mut self, key: &'static str, words: &[(&'static str, T)]) -> Option<Field<T>> {
+        let field = self.text(key)?;
+        match words.iter().find(|(word, _)| *word == field.value) {
+            Some((_, meaning)) => Some(field.map(|_| meaning.clone())),
+            None => {
+                let known = words.iter().map(|(word, _)| *word);
+                let problem = field.at.error("is not known").allowed(one_of(known.clone()));
+                self.source.problems.add(problem.meant(&field.value, known));
+                None
+            }
+        }
+    }
+
+    pub(super) fn texts(&mut self, key: &'static str) -> Option<Field<Vec<Field<String>>>> {
+        let (value, at) = self.get(key)?;
+        let allowed = "a list of texts: [\"a\", \"b\"]";
+        let DeValue::Array(items) = value else {
+            return self.wrong_type(&at, value, allowed);
+        };
+        let mut texts = Vec::new();
+        for item in items {
+            let place = self.item_place(&at, item);
+            let DeValue::String(text) = item.get_ref() else {
+                return self.wrong_type(&place, item.get_ref(), allowed);
+            };
+            texts.push(Field { value: text.to_string(), at: place });
+        }
+        Some(Field { value: texts, at })
+    }
+
+    pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
+        let (value, at) = self.get(key)?;
+        let DeValue::Table(table) = value else {
+            let allowed = format!("a section: [{}]", at.key);
+            return self.wrong_type(&at, value, &allowed);
+        };
+        Some(self.child(table, at))
+    }
+
+    /// The tables below `key`, by name, in the order of the file.
+    pub(super) fn named(&mut self, key: &'static str) -> Vec<(Field<String>, Section<'a>)> {
+        self.section(key).map(|group| group.children()).unwrap_or_default()
+    }
+
+    /// Every table below this one, by name, in the order of the file; what is no table is an error.
+    pub(super) fn children(&self) -> Vec<(Field<String>, Section<'a>)> {
+        let mut found = Vec::new();
+        for (name, value) in in_order(self.table) {
+            if self.asked.contains(&name.get_ref().as_ref()) {
+                continue;
+            }
+            let at = self.key_place(name, value);
+            if let DeValue::Table(table) = value.get_ref() {
+                let name = Field { value: name.get_ref().to_string(), at: at.clone() };
+                found.push((name, self.child(table, at)));
+            } else if self.asked.is_empty() {
+                let allowed = format!("a section: [{}]", at.key);
+                let _: Option<()> = self.wrong_type(&at, value.get_ref(), &allowed);
+            } else {
+                self.unknown(name.get_ref(), at.error("is an unknown key"));
+            }
+        }
+        found
+    }
+
+    /// A list of inline tables.
+    pub(super) fn list(&mut self, key: &'static str) -> Option<Field<Vec<Section<'a>>>> {
+        let (value, at) = self.get(key)?;
+        let allowed = "a list of tables: [{ .. }, { .. }]";
+        let DeValue::Array(items) = value else {
+            return self.wrong_type(&at, value, allowed);
+        };
+        let mut sections = Vec::new();
+        for item in items {
+            let place = self.item_place(&at, item);
+            let DeValue::Table(table) = item.get_ref() else {
+                return self.wrong_type(&place, item.get_ref(), allowed);
+            };
+            sections.push(self.child(table, place));
+        }
+        Some(Field { value: sections, at })
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Records that a key which must be there is not.
+    pub(super) fn missing<T>(&self, key: &str, allowed: &str) -> Option<T> {
+        if !self.has(key) {
+            self.source.problems.add(self.at.missing(key, allowed));
+        }
+        None
+    }
+
+    /// Everything that was written and never asked for is an error, with a guess at what was meant.
+    pub(super) fn finish(self) {
+        for (name, value) in in_order(self.table) {
+            let key = name.get_ref().as_ref();
+            if self.asked.contains(&key) {
+                continue;
+            }
+            let place = Place { value: String::new(), ..self.key_place(name, value) };
+            let section = matches!(value.get_ref(), DeValue::Table(_));
+            let kind = if section { "is an unknown section" } else { "is an unknown key" };
+            self.unknown(key, place.error(kind));
+        }
+    }
+
+    fn unknown(&self, key: &str, problem: Problem) {
+        let problem = problem.allowed(self.asked.join(", "));
+        self.source.problems.add(problem.meant(key, self.asked.iter().copied()));
+    }
+
+    fn get(&mut self, key: &'static str) -> Option<(&'a DeValue<'a>, Place)> {
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
+        let (name, value) = self.table.get_key_value(key)?;
+        Some((value.get_ref(), self.key_place(name, value)))
+    }
+
+    fn child(&self, table: &'a DeTable<'a>, at: Place) -> Section<'a> {
+        Section { source: self.source, table, at, asked: Vec::new() }
+    }
+
+    fn key_place(&self, name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Place {
+        let key = join(&self.at.key, name.get_ref());
+        self.source.place(name.span().start, key, written(value.get_ref()))
+    }
+
+    fn item_place(&self, list: &Place, item: &Spanned<DeValue<'_>>) -> Place {
+        let value = written(item.get_ref());
+        self.source.place(item.span().start, list.key.clone(), value)
+    }
+
+    fn wrong_type<T>(&self, at: &Place, found: &DeValue<'_>, allowed: &str) -> Option<T> {
+        let says = format!("is of the wrong type ({})", found.type_str());
+        self.source.problems.add(at.error(says).allowed(allowed));
+        None
+    }
+}
+
+/// TOML tables come sorted by key; people think in lines.
+fn in_order<'a>(table: &'a DeTable<'a>) -> Vec<(&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
+}
+
+/// A value as it may be shown: short, on one line.
+fn written(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("{:?}", text.chars().take(60).collect::<String>()),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) | DeValue::Table(_) => String::new(),
+    }
+}
+
+pub(super) fn one_of<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
+    let quoted: Vec<String> = words.into_iter().map(|word| format!("\"{word}\"")).collect();
+    quoted.join(", ")
+}

@@ -1,0 +1,261 @@
+//! `[station.NAME]`: a role on the line, what the role needs to know, and on which devices its tags lie.
+
+use crate::domain::pack::{Gate, PackLevel};
+use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
+use crate::domain::text::Name;
+
+use super::line;
+use super::problem::Place;
+use super::reader::{Field, Section, one_of};
+
+/// One station, complete. Where its tags lie is in the settings of its devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Station {
+    pub id: StationId,
+    pub name: Name,
+    pub kind: StationKind,
+    pub devices: Vec<DeviceId>,
+    /// After so long without a change of the device's heartbeat the station is lost.
+    pub heartbeat_timeout_ms: u32,
+    /// Camera: results held by the device, indexed by `seq % ring`; `None` where each result stands until acknowledged.
+    pub ring: Option<u16>,
+    /// Rejector: ends held by the device.
+    pub ends_ring: u16,
+    /// Rejector: verdicts that may be written before the first is echoed.
+    pub verdict_depth: u16,
+    /// The tags that the maps carry, each once.
+    pub tags: Vec<Tag>,
+    /// The highest value of a counter, after which it wraps.
+    pub wraps: Vec<(Tag, u64)>,
+    pub role: Role,
+}
+
+/// What only one kind of station is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    Printer,
+    Camera {
+        rejector: StationId,
+        /// Thousandths of a grade below which a code fails; `None` where grades do not count.
+        grade_min_milli: Option<i64>,
+        /// From the trigger to the last moment at which the blade takes a pass.
+        verdict_deadline_ms: u32,
+    },
+    Rejector,
+    Closer {
+        level: PackLevel,
+        /// In the order in which this machine asks for them.
+        gates: Vec<Gate>,
+        permit_ttl_ms: u32,
+    },
+}
+
+/// As written, each key checked by itself.
+pub(super) struct FileStation {
+    pub(super) at: Place,
+    pub(super) name: String,
+    pub(super) kind: Option<Field<StationKind>>,
+    pub(super) parts: Vec<FilePart>,
+    pub(super) heartbeat_timeout_ms: Field<u32>,
+    pub(super) rejector: Option<Field<String>>,
+    grade_min: Option<i64>,
+    pub(super) verdict_deadline_ms: Option<Field<u32>>,
+    level: Option<Field<PackLevel>>,
+    gates: Vec<Gate>,
+    pub(super) permit_ttl_ms: Field<u32>,
+}
+
+/// The tags of a station that lie on one device.
+pub(super) struct FilePart {
+    pub(super) device: Field<String>,
+    pub(super) map: Field<String>,
+}
+
+impl FileStation {
+    pub(super) fn read(name: &Field<String>, mut section: Section<'_>) -> Self {
+        line::name(&Some(name.clone()), &section);
+        let kind = kind(&mut section);
+        let default_at = section.at.clone();
+        let heartbeat = section.number("heartbeat_timeout_ms", 50..=60_000);
+        let mut file = Self {
+            at: section.at.clone(),
+            name: name.value.clone(),
+            kind: kind.clone(),
+            parts: parts(&mut section),
+            heartbeat_timeout_ms: heartbeat.unwrap_or(Field { value: 1000, at: default_at.clone() }),
+            rejector: None,
+            grade_min: None,
+            verdict_deadline_ms: None,
+            level: None,
+            gates: vec![Gate::Seal, Gate::Release],
+            permit_ttl_ms: Field { value: 2000, at: default_at },
+        };
+        let Some(kind) = kind else {
+            return file;
+        };
+        match kind.value {
+            StationKind::Printer | StationKind::Rejector => {}
+            StationKind::Camera => file.read_camera(&mut section),
+            StationKind::Packer | StationKind::Palletizer => file.read_closer(&mut section, kind.value),
+        }
+        section.finish();
+        file
+    }
+
+    fn read_camera(&mut self, section: &mut Section<'_>) {
+        self.rejector = section.filled("rejector");
+        self.grade_min = grade(section);
+        self.verdict_deadline_ms = section.number("verdict_deadline_ms", 5..=600_000);
+        // The device's own decision belongs to a later version; the key is there so that a config says what it relies on.
+        section.word("decide", &[("line", ())]);
+        let _: Option<()> = section.missing("rejector", "the name of the station with the blade");
+        let _: Option<()> =
+            section.missing("verdict_deadline_ms", "distance / highest belt speed - actuator time, 5 to 600000");
+    }
+
+    fn read_closer(&mut self, section: &mut Section<'_>, kind: StationKind) {
+        let levels = [("case", PackLevel::Case), ("pallet", PackLevel::Pallet)];
+        self.level = section.word("level", &levels);
+        let natural = natural_level(kind);
+        if let Some(level) = self.level.as_ref().filter(|level| level.value != natural) {
+            let allowed = format!("\"{}\"", natural.name());
+            let says = format!("is not what a {} closes", kind.name());
+            section.problems().add(level.at.error(says).allowed(allowed));
+        }
+        if let Some(gates) = gates(section) {
+            self.gates = gates;
+        }
+        if let Some(ttl) = section.number("permit_ttl_ms", 100..=60_000) {
+            self.permit_ttl_ms = ttl;
+        }
+    }
+
+    /// `rejector` is the resolved name of the key of the same name.
+    pub(super) fn role(&self, rejector: Option<StationId>) -> Option<Role> {
+        let kind = self.kind.as_ref()?.value;
+        Some(match kind {
+            StationKind::Printer => Role::Printer,
+            StationKind::Rejector => Role::Rejector,
+            StationKind::Camera => Role::Camera {
+                rejector: rejector?,
+                grade_min_milli: self.grade_min,
+                verdict_deadline_ms: self.verdict_deadline_ms.as_ref()?.value,
+            },
+            StationKind::Packer | StationKind::Palletizer => Role::Closer {
+                level: natural_level(kind),
+                gates: self.gates.clone(),
+                permit_ttl_ms: self.permit_ttl_ms.value,
+            },
+        })
+    }
+}
+
+fn natural_level(kind: StationKind) -> PackLevel {
+    match kind {
+        StationKind::Palletizer => PackLevel::Pallet,
+        StationKind::Packer => PackLevel::Case,
+        StationKind::Printer | StationKind::Camera | StationKind::Rejector => PackLevel::Unit,
+    }
+}
+
+fn kind(section: &mut Section<'_>) -> Option<Field<StationKind>> {
+    let words: Vec<(&str, StationKind)> = StationKind::ALL.iter().map(|kind| (kind.name(), *kind)).collect();
+    let kind = section.word("kind", &words);
+    let _: Option<()> = section.missing("kind", &one_of(words.iter().map(|(word, _)| *word)));
+    kind
+}
+
+/// Either `device` and `map`, or a list `tags` of such pairs.
+fn parts(section: &mut Section<'_>) -> Vec<FilePart> {
+    let list = section.list("tags");
+    let single = section.has("device") || section.has("map");
+    if let Some(list) = list {
+        if single {
+            let says = "stands beside `device` and `map`";
+            section.problems().add(list.at.error(says).allowed("one device with one map, or a list of several"));
+        }
+        section.filled("device");
+        section.filled("map");
+        if list.value.is_empty() {
+            section
+                .problems()
+                .add(list.at.error("is empty").allowed("at least one { device = \"NAME\", map = \"FILE\" }"));
+        }
+        return list.value.into_iter().filter_map(part).collect();
+    }
+    let device = section.filled("device");
+    let map = section.filled("map");
+    if section.has("tags") {
+        return Vec::new();
+    }
+    let _: Option<()> = section.missing("device", "the name of a [device.NAME]");
+    let _: Option<()> = section.missing("map", "a tag map, for example \"maps/sim-opcua.toml\"");
+    device.zip(map).map(|(device, map)| FilePart { device, map }).into_iter().collect()
+}
+
+fn part(mut section: Section<'_>) -> Option<FilePart> {
+    let device = section.filled("device");
+    let map = section.filled("map");
+    let _: Option<()> = section.missing("device", "the name of a [device.NAME]");
+    let _: Option<()> = section.missing("map", "a tag map");
+    section.finish();
+    Some(FilePart { device: device?, map: map? })
+}
+
+/// A decimal text, since a float would not be what was written: "1.5" becomes 1500.
+fn grade(section: &mut Section<'_>) -> Option<i64> {
+    let field = section.filled("grade_min")?;
+    let milli = grade_milli(&field.value);
+    if milli.is_none() {
+        let allowed = "a decimal in quotes from \"0.0\" to \"4.0\" (ISO/IEC 15415)";
+        section.problems().add(field.at.error("is no grade").allowed(allowed));
+    }
+    milli
+}
+
+fn grade_milli(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 3 {
+        return None;
+    }
+    let whole: i64 = whole.parse().ok()?;
+    let fraction: i64 = format!("{fraction:0<3}").parse().ok()?;
+    let milli = whole.checked_mul(1000)?.checked_add(fraction)?;
+    (milli <= 4000).then_some(milli)
+}
+
+fn gates(section: &mut Section<'_>) -> Option<Vec<Gate>> {
+    let list = section.texts("gates")?;
+    let mut gates = Vec::new();
+    for name in &list.value {
+        match Gate::parse(&name.value) {
+            Some(gate) if !gates.contains(&gate) => gates.push(gate),
+            Some(_) => section.problems().add(name.at.error("is listed twice")),
+            None => {
+                let problem = name.at.error("is no gate").allowed("\"seal\", \"release\"");
+                section.problems().add(problem.meant(&name.value, ["seal", "release"]));
+            }
+        }
+    }
+    if gates.len() == list.value.len() && gates.len() != 2 {
+        let allowed = "[\"seal\", \"release\"] or [\"release\", \"seal\"]: a container is released through both";
+        section.problems().add(list.at.error("does not list both gates").allowed(allowed));
+    }
+    Some(gates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grades_are_decimals_of_thousandths() {
+        assert_eq!(grade_milli("1.5"), Some(1500));
+        assert_eq!(grade_milli("4"), Some(4000));
+        assert_eq!(grade_milli("0.05"), Some(50));
+        for wrong in ["4.1", "-1", "B", "1.", ".5", "1.2345", "99999999999999999999", "1,5"] {
+            assert_eq!(grade_milli(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The public face: what a good file becomes. What bad files say is in `tests/data/config`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::device::{Address, Link, Split, ValueType};
+use crate::domain::pack::{Gate, PackLevel};
+use crate::domain::tag::{StationKind, Tag};
+
+fn good() -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config/good.toml");
+    load(&path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn station(config: &Config, kind: StationKind) -> &Station {
+    config.stations.iter().find(|station| station.kind == kind).expect("the file has one of each kind")
+}
+
+#[test]
+fn a_good_file_has_no_warnings_and_everything_in_it() {
+    let config = good();
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.line.name.as_str(), "line3");
+    assert_eq!(config.line.path, "acme/plant7/line3");
+    assert_eq!(config.line.utc_offset_min, 60);
+    assert!(config.journal.ends_with("tests/data/config/line3.db"));
+    let mqtt = config.mqtt.as_ref().expect("it has a section [mqtt]");
+    assert_eq!((mqtt.host.as_str(), mqtt.port, mqtt.client_id.as_str()), ("broker", 1883, "sealgate-line3"));
+    assert_eq!(config.stations.len(), 5);
+}
+
+#[test]
+fn identifiers_are_indices_in_the_order_of_the_file() {
+    let config = good();
+    let names: Vec<&str> = config.devices.iter().map(|device| device.name.as_str()).collect();
+    assert_eq!(names, ["coder", "vision", "plc"]);
+    for (index, device) in config.devices.iter().enumerate() {
+        assert_eq!(usize::from(device.device.0), index);
+    }
+    for (index, station) in config.stations.iter().enumerate() {
+        assert_eq!(usize::from(station.id.0), index);
+    }
+    let rejector = station(&config, StationKind::Rejector).id;
+    let Role::Camera { rejector: named, grade_min_milli, verdict_deadline_ms } =
+        station(&config, StationKind::Camera).role
+    else {
+        panic!("a camera has the role of a camera");
+    };
+    assert_eq!((named, grade_min_milli, verdict_deadline_ms), (rejector, Some(1500), 400));
+}
+
+#[test]
+fn tags_reach_the_device_that_carries_them() {
+    let config = good();
+    let plc = &config.devices[2];
+    assert!(matches!(&plc.link, Link::Modbus(link) if link.port == 1502 && link.unit == 7));
+    assert_eq!(plc.poll, Duration::from_millis(10));
+    let kinds: Vec<StationKind> = plc.stations.iter().map(|tags| tags.kind).collect();
+    assert_eq!(kinds, [StationKind::Packer, StationKind::Palletizer]);
+    let children = plc.stations[0].bindings.iter().find(|binding| binding.tag == Tag::Children).expect("it is mapped");
+    assert_eq!(children.value, ValueType::Texts { length: 40, count: 4, pad: crate::device::Pad::Zero });
+    // The map counts registers from 1.
+    let heartbeat =
+        plc.stations[0].bindings.iter().find(|binding| binding.tag == Tag::Heartbeat).expect("it is mapped");
+    assert_eq!(heartbeat.address, Address::Register(0));
+}
+
+#[test]
+fn rings_wraps_and_delimited_values_are_understood() {
+    let config = good();
+    let camera = station(&config, StationKind::Camera);
+    assert_eq!(camera.ring, Some(8));
+    assert_eq!(camera.wraps, [(Tag::Seq, 65_535)]);
+    let vision = &config.devices[1].stations[0];
+    let code = vision.bindings.iter().find(|binding| binding.tag == Tag::Code).expect("it is mapped");
+    let Some(Split::Fields { delimiter: b';', fields }) = &code.split else { panic!("{:?}", code.split) };
+    let tags: Vec<Tag> = fields.iter().map(|field| field.tag).collect();
+    assert_eq!(tags, [Tag::Code, Tag::Track, Tag::Grade]);
+    let rejector = station(&config, StationKind::Rejector);
+    assert_eq!((rejector.ends_ring, rejector.verdict_depth), (64, 4));
+}
+
+#[test]
+fn a_closer_knows_its_level_its_gates_and_its_time_to_live() {
+    let config = good();
+    let role = &station(&config, StationKind::Packer).role;
+    let gates = vec![Gate::Release, Gate::Seal];
+    assert_eq!(*role, Role::Closer { level: PackLevel::Case, gates, permit_ttl_ms: 1500 });
+}
+
+#[test]
+fn the_digest_covers_the_maps() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config");
+    std::fs::create_dir(folder.path().join("maps")).expect("an empty folder");
+    for name in ["good.toml", "maps/plc.toml", "maps/vision.toml", "maps/coder.toml"] {
+        std::fs::copy(data.join(name), folder.path().join(name)).expect("test data is there");
+    }
+    let file = folder.path().join("good.toml");
+    let before = load(&file).expect("it is good").digest;
+    assert_eq!(before.len(), 64);
+    let map = folder.path().join("maps/plc.toml");
+    let text = std::fs::read_to_string(&map).expect("it was copied");
+    std::fs::write(&map, text.replace("length = 40", "length = 42")).expect("the folder is ours");
+    assert_ne!(load(&file).map(|config| config.digest), Ok(before));
+}
+
+#[test]
+fn a_password_is_the_first_line_of_its_file_and_never_shown() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("secret"), "s3cret\nnote\n").expect("the folder is ours");
+    let text = "[mqtt]\nhost = \"b\"\nusername = \"u\"\npassword_file = \"secret\"\n";
+    let problems = Problems::default();
+    let source = Source::new("t.toml", text.to_owned(), &problems);
+    let document = source.parse().expect("it is TOML");
+    let file = FileConfig::read(Section::root(&source, &document), folder.path());
+    let mqtt = file.mqtt.expect("it is complete");
+    assert_eq!(mqtt.password.as_deref(), Some("s3cret"));
+    assert!(!format!("{mqtt:?}").contains("s3cret"));
+}

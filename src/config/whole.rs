@@ -1,0 +1,339 @@
+//! The parts against each other: names that must exist, times that must fit, maps that must agree. Makes the `Config`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::device::{self as link, Binding, ByteOrder, StationTags, WordOrder};
+use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
+use crate::domain::text::Name;
+use crate::wire::digest;
+
+use super::device::{FileDevice, Registers};
+use super::map::{self, KindMap, TagMap};
+use super::problem::Problems;
+use super::reader::{Field, Source};
+use super::station::{FilePart, FileStation, Station};
+use super::{Config, FileConfig, line, map_checks};
+
+/// The largest number of devices and of stations: their identifiers are one byte, and no line comes near.
+const NUMBER_MAX: usize = 64;
+
+/// One station with the maps of its parts.
+pub(super) struct Placed<'f> {
+    pub(super) file: &'f FileStation,
+    pub(super) kind: StationKind,
+    /// Device, and what its map says for this kind.
+    pub(super) parts: Vec<(usize, KindMap)>,
+}
+
+/// `None` where the file is too broken to go on; errors may have been recorded even where there is a config.
+pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option<Config> {
+    let problems = &source.problems;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let maps = read_maps(source, &file, folder);
+    bounds(problems, &file);
+    names(problems, &file);
+    let placed = place(problems, &file, &maps);
+    map_checks::all(problems, &file.devices, &placed);
+    times(problems, &file, &placed);
+    let stations = stations(problems, &file, &placed);
+    let tags = station_tags(file.devices.len(), &placed);
+    let registers = registers(problems, &file, &maps);
+    if file.mqtt.is_none() && file.line.is_some() && !source_has_mqtt(source) {
+        problems.add(
+            file.at.warning("has no section [mqtt]: the line works and keeps its journal, and nothing is published"),
+        );
+    }
+    let journal = file.journal?;
+    let pki = journal.parent().unwrap_or(Path::new("")).join("pki");
+    let numbered = file.devices.into_iter().zip(tags).zip(registers).zip(0_u8..);
+    let devices: Option<Vec<link::Settings>> =
+        numbered.map(|(((device, tags), registers), id)| device.build(DeviceId(id), tags, registers, &pki)).collect();
+    Some(Config {
+        file: path.to_owned(),
+        digest: digest_of(source, &maps),
+        line: file.line?.build(folder)?,
+        journal,
+        mqtt: file.mqtt,
+        devices: devices?,
+        stations: stations?,
+        warnings: Vec::new(),
+    })
+}
+
+/// A broken section is reported as such; it is not absent.
+fn source_has_mqtt(source: &Source) -> bool {
+    source.text.lines().any(|line| line.trim_start().starts_with("[mqtt"))
+}
+
+/// A map by the path under which the file names it.
+struct OpenedMap {
+    text: String,
+    map: Option<TagMap>,
+}
+
+fn read_maps(source: &Source, file: &FileConfig, folder: &Path) -> BTreeMap<String, OpenedMap> {
+    let mut maps = BTreeMap::new();
+    for part in file.stations.iter().flat_map(|station| &station.parts) {
+        if maps.contains_key(&part.map.value) {
+            continue;
+        }
+        let path = folder.join(&part.map.value);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let source = Source::new(&path.display().to_string(), text.clone(), &source.problems);
+                let map = map::read(&source);
+                maps.insert(part.map.value.clone(), OpenedMap { text, map });
+            }
+            Err(error) => source.problems.add(line::unreadable(&part.map.at, &error)),
+        }
+    }
+    maps
+}
+
+/// Each part tagged and length-prefixed, so that text cannot move from one file to another under the same digest.
+fn digest_of(source: &Source, maps: &BTreeMap<String, OpenedMap>) -> String {
+    let mut bytes = Vec::new();
+    let texts = maps.iter().map(|(name, map)| (name.as_str(), map.text.as_str()));
+    for (name, text) in std::iter::once(("", source.text.as_str())).chain(texts) {
+        for part in [name, text] {
+            bytes.extend_from_slice(format!("{}:", part.len()).as_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+    }
+    digest::sha256_hex(&bytes)
+}
+
+fn bounds(problems: &Problems, file: &FileConfig) {
+    let counted = [("device", file.devices.len()), ("station", file.stations.len())];
+    for (key, count) in counted.into_iter().filter(|(_, count)| *count > NUMBER_MAX) {
+        let says = format!("has {count} sections [{key}.NAME]");
+        problems.add(file.at.error(says).allowed(format!("at most {NUMBER_MAX}")));
+    }
+}
+
+fn names(problems: &Problems, file: &FileConfig) {
+    for (index, device) in file.devices.iter().enumerate() {
+        let used = |part: &FilePart| part.device.value == device.name;
+        if !file.stations.iter().flat_map(|station| &station.parts).any(used) {
+            problems.add(device.at.warning("is used by no station"));
+        }
+        let twin =
+            file.devices.iter().take(index).find(|other| device.peer().is_some() && other.peer() == device.peer());
+        if let Some(twin) = twin {
+            let says = format!("is the same peer as {}: two sessions to one device", twin.at.key);
+            problems.add(device.at.warning(says));
+        }
+    }
+    one_of_each_kind(problems, file);
+}
+
+/// The rules of this version know one station of each kind.
+fn one_of_each_kind(problems: &Problems, file: &FileConfig) {
+    let mut seen: BTreeMap<&str, &FileStation> = BTreeMap::new();
+    for station in &file.stations {
+        let Some(kind) = &station.kind else { continue };
+        if let Some(first) = seen.insert(kind.value.name(), station) {
+            let says = format!("makes a second {}; {} is one already", kind.value.name(), first.at.key);
+            problems.add(kind.at.error(says).allowed("one station of each kind"));
+        }
+    }
+    let all_known = file.stations.iter().all(|station| station.kind.is_some());
+    if file.stations.is_empty() || !all_known {
+        return;
+    }
+    for (kind, consequence) in [
+        ("printer", "no serial is ever encoded"),
+        ("camera", "no unit is ever verified"),
+        ("rejector", "no unit is ever commissioned"),
+    ] {
+        if !seen.contains_key(kind) {
+            problems.add(file.at.warning(format!("has no station of kind \"{kind}\": {consequence}")));
+        }
+    }
+    if seen.contains_key("palletizer") && !seen.contains_key("packer") {
+        problems.add(file.at.error("has a palletizer and no packer: no case ever reaches the pallet"));
+    }
+}
+
+fn place<'f>(problems: &Problems, file: &'f FileConfig, maps: &BTreeMap<String, OpenedMap>) -> Vec<Placed<'f>> {
+    let mut placed = Vec::new();
+    for station in &file.stations {
+        let parts = station.parts.iter().filter_map(|part| place_part(problems, file, maps, station, part)).collect();
+        if let Some(kind) = &station.kind {
+            placed.push(Placed { file: station, kind: kind.value, parts });
+        }
+    }
+    placed
+}
+
+fn place_part(
+    problems: &Problems,
+    file: &FileConfig,
+    maps: &BTreeMap<String, OpenedMap>,
+    station: &FileStation,
+    part: &FilePart,
+) -> Option<(usize, KindMap)> {
+    let device = file.devices.iter().position(|device| device.name == part.device.value);
+    if device.is_none() {
+        let known: Vec<&str> = file.devices.iter().map(|device| device.name.as_str()).collect();
+        let problem = part.device.at.error("names no device").allowed(known.join(", "));
+        problems.add(problem.meant(&part.device.value, known));
+    }
+    let kind = station.kind.as_ref()?.value;
+    let map = maps.get(&part.map.value)?.map.as_ref()?;
+    match map.kinds.get(kind.name()) {
+        Some(kind_map) => device.map(|device| (device, kind_map.clone())),
+        None => {
+            let has: Vec<&str> = map.kinds.keys().copied().collect();
+            let says = format!("has no section [{}]", kind.name());
+            problems.add(part.map.at.error(says).allowed(format!(
+                "a map with [{}]; this one has: {}",
+                kind.name(),
+                has.join(", ")
+            )));
+            None
+        }
+    }
+}
+
+/// Times that cannot work together. A permit must outlive the request that carries it (DESIGN section 5).
+fn times(problems: &Problems, file: &FileConfig, placed: &[Placed<'_>]) {
+    for station in placed {
+        for (device, _) in &station.parts {
+            let Some(device) = file.devices.get(*device) else { continue };
+            station_times(problems, station, device);
+        }
+    }
+}
+
+fn station_times(problems: &Problems, station: &Placed<'_>, device: &FileDevice) {
+    let (poll, timeout) = (device.poll_ms.value, device.request_timeout_ms.value);
+    let heartbeat = &station.file.heartbeat_timeout_ms;
+    if u64::from(heartbeat.value) <= poll.saturating_mul(2) {
+        let says = format!(
+            "does not outlast two polls of {} ({poll} ms each): the station would be lost at once",
+            device.at.key
+        );
+        let at = super::problem::Place {
+            key: format!("{}.heartbeat_timeout_ms", station.file.at.key),
+            ..heartbeat.at.clone()
+        };
+        problems.add(at.error(says).allowed(format!("more than {}", poll.saturating_mul(2))));
+    }
+    let ttl = &station.file.permit_ttl_ms;
+    let closes = matches!(station.kind, StationKind::Packer | StationKind::Palletizer);
+    if closes && u64::from(ttl.value) < timeout.saturating_mul(2) {
+        let says = format!(
+            "is less than twice request_timeout_ms of {} ({timeout} ms): a permit could run out on its way",
+            device.at.key
+        );
+        let at = super::problem::Place { key: format!("{}.permit_ttl_ms", station.file.at.key), ..ttl.at.clone() };
+        problems.add(at.error(says).allowed(format!("at least {}", timeout.saturating_mul(2))));
+    }
+    if let Some(deadline) = &station.file.verdict_deadline_ms
+        && u64::from(deadline.value) <= poll
+    {
+        let says = format!("is not longer than one poll of {} ({poll} ms): every unit would be late", device.at.key);
+        problems.add(deadline.at.error(says).allowed(format!("more than {poll}; shorten poll_ms first")));
+    }
+}
+
+fn stations(problems: &Problems, file: &FileConfig, placed: &[Placed<'_>]) -> Option<Vec<Station>> {
+    let built: Vec<Option<Station>> =
+        placed.iter().zip(0_u8..).map(|(station, id)| build_station(problems, file, station, StationId(id))).collect();
+    built.into_iter().collect()
+}
+
+fn build_station(problems: &Problems, file: &FileConfig, placed: &Placed<'_>, id: StationId) -> Option<Station> {
+    let rejector = placed.file.rejector.as_ref().and_then(|name| find_rejector(problems, file, name));
+    let role = placed.file.role(rejector)?;
+    let maps = || placed.parts.iter().map(|(_, map)| map);
+    let ends = maps().find_map(|map| map.ends_ring.as_ref()).map(|field| field.value);
+    let mut tags: Vec<Tag> = maps().flat_map(KindMap::carried).map(|(tag, _)| tag).collect();
+    tags.sort();
+    Some(Station {
+        id,
+        name: Name::new(&placed.file.name)?,
+        kind: placed.kind,
+        devices: placed.parts.iter().filter_map(|(device, _)| device_id(*device)).collect(),
+        heartbeat_timeout_ms: placed.file.heartbeat_timeout_ms.value,
+        ring: maps().find_map(|map| map.ring.as_ref()).map(|field| field.value),
+        ends_ring: ends.or_else(|| maps().find_map(map_checks::ends_held)).unwrap_or(64),
+        verdict_depth: maps().find_map(|map| map.verdict_depth.as_ref()).map_or(1, |field| field.value),
+        tags,
+        wraps: maps().flat_map(|map| &map.tags).filter_map(wrap).collect(),
+        role,
+    })
+}
+
+fn wrap(binding: &Field<Binding>) -> Option<(Tag, u64)> {
+    binding.value.wrap.map(|highest| (binding.value.tag, highest))
+}
+
+fn find_rejector(problems: &Problems, file: &FileConfig, name: &Field<String>) -> Option<StationId> {
+    let of_kind =
+        |station: &&FileStation| station.kind.as_ref().is_some_and(|kind| kind.value == StationKind::Rejector);
+    let known: Vec<&str> = file.stations.iter().filter(of_kind).map(|station| station.name.as_str()).collect();
+    let found = file.stations.iter().position(|station| station.name == name.value && of_kind(&station));
+    if found.is_none() {
+        let allowed = if known.is_empty() {
+            "a station of kind \"rejector\"; there is none".to_owned()
+        } else {
+            known.join(", ")
+        };
+        problems.add(name.at.error("names no rejector").allowed(allowed).meant(&name.value, known));
+    }
+    found.and_then(|index| u8::try_from(index).ok()).map(StationId)
+}
+
+fn device_id(index: usize) -> Option<DeviceId> {
+    u8::try_from(index).ok().map(DeviceId)
+}
+
+fn station_tags(devices: usize, placed: &[Placed<'_>]) -> Vec<Vec<StationTags>> {
+    let mut by_device: Vec<Vec<StationTags>> = (0..devices).map(|_| Vec::new()).collect();
+    for (station, id) in placed.iter().zip(0_u8..) {
+        for (device, map) in &station.parts {
+            let bindings = map.tags.iter().map(|binding| binding.value.clone()).collect();
+            if let Some(tags) = by_device.get_mut(*device) {
+                tags.push(StationTags { station: StationId(id), kind: station.kind, bindings });
+            }
+        }
+    }
+    by_device
+}
+
+/// What the maps of each device say about its registers; two maps of one device must say the same.
+fn registers(problems: &Problems, file: &FileConfig, maps: &BTreeMap<String, OpenedMap>) -> Vec<Registers> {
+    let of_device = |device: &FileDevice| {
+        let parts = file.stations.iter().flat_map(|station| &station.parts);
+        let mut used = parts
+            .filter(|part| part.device.value == device.name)
+            .filter_map(|part| maps.get(&part.map.value)?.map.as_ref());
+        let Some(first) = used.next() else { return STANDARD };
+        for other in used {
+            agree(problems, first, other);
+        }
+        Registers {
+            word_order: first.word_order.value,
+            byte_order: first.byte_order.value,
+            gap_max: first.gap_max,
+            block_max: first.block_max,
+        }
+    };
+    file.devices.iter().map(of_device).collect()
+}
+
+const STANDARD: Registers =
+    Registers { word_order: WordOrder::HighFirst, byte_order: ByteOrder::HighFirst, gap_max: 0, block_max: 125 };
+
+fn agree(problems: &Problems, first: &TagMap, other: &TagMap) {
+    let says = format!("differs from {}, a map of the same device", first.at.file);
+    if first.word_order.value != other.word_order.value {
+        problems.add(other.word_order.at.error(says.clone()));
+    }
+    if first.byte_order.value != other.byte_order.value {
+        problems.add(other.byte_order.at.error(says));
+    }
+}

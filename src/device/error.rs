@@ -1,0 +1,46 @@
+//! Why a session ended. Every variant ends it; what concerns one value alone is a quality or a refused write instead.
+
+use std::fmt;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum DeviceError {
+    /// Nobody answers at the address.
+    Unreachable(String),
+    /// The peer and we do not agree on security, or it refuses us. A person has to act.
+    Refused(String),
+    /// No answer in time. A late one must never answer the next request, so the connection goes.
+    TimedOut(&'static str),
+    /// The connection broke.
+    Lost(String),
+    /// The answer does not fit the request.
+    Protocol(String),
+    /// The server answers reads but has stopped to notify.
+    Deaf,
+}
+
+impl fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceError::Unreachable(what) => write!(f, "cannot reach the device: {what}"),
+            DeviceError::Refused(what) => write!(f, "the session was refused: {what}"),
+            DeviceError::TimedOut(what) => write!(f, "no answer in time to {what}"),
+            DeviceError::Lost(what) => write!(f, "the connection was lost: {what}"),
+            DeviceError::Protocol(what) => write!(f, "the device answered wrongly: {what}"),
+            DeviceError::Deaf => {
+                f.write_str("the subscription is dead: values change and nothing is notified; the session is rebuilt")
+            }
+        }
+    }
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The line closed the channel of writes: the daemon stops.
+    Closed,
+    Failed {
+        error: DeviceError,
+        /// Whether `Connected` had been said.
+        connected: bool,
+    },
+}

@@ -1,0 +1,332 @@
+//! What a device task needs to know: who it speaks to and where the tags lie. The configuration builds these types from tag maps;
+//! nothing here is checked again, so what cannot work must have been refused there (`Binding` says what it expects).
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
+
+/// One network peer.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub device: DeviceId,
+    /// As the configuration writes it; only for people.
+    pub name: String,
+    pub link: Link,
+    pub stations: Vec<StationTags>,
+    /// The fast cycle: how often the light tags are read, or how fast a subscription may publish. At least 1 ms.
+    pub poll: Duration,
+    /// Bound on every single request. DESIGN section 5 wants it at most half of a permit's time to live.
+    pub request_timeout: Duration,
+    pub backoff_min: Duration,
+    pub backoff_max: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub enum Link {
+    Opcua(OpcuaLink),
+    Modbus(ModbusLink),
+}
+
+#[derive(Clone, Debug)]
+pub struct OpcuaLink {
+    /// `opc.tcp://host:port/path`. Only this host is ever connected to, whatever the server's endpoint list says.
+    pub url: String,
+    pub mode: ReadMode,
+    pub security: Security,
+    /// Holds `own`, `private`, `trusted` and `rejected`. Untrusted server certificates land in `rejected`.
+    pub pki_dir: PathBuf,
+}
+
+/// How the client learns that something changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// A group read every `Settings::poll`.
+    Poll,
+    /// A subscription on the trigger tags wakes the group read; a slow fallback poll covers a dead subscription.
+    Subscribe,
+}
+
+/// There is no default and no downgrade: the server must offer exactly this.
+#[derive(Clone, Debug)]
+pub struct Security {
+    pub channel: Channel,
+    /// `None` is the anonymous user.
+    pub user: Option<User>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// No security; has to be asked for.
+    None,
+    Secure {
+        policy: Policy,
+        mode: MessageMode,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Basic256Sha256,
+    Aes128Sha256RsaOaep,
+    Aes256Sha256RsaPss,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageMode {
+    Sign,
+    SignAndEncrypt,
+}
+
+#[derive(Clone)]
+pub struct User {
+    pub name: String,
+    pub password: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct ModbusLink {
+    pub host: String,
+    pub port: u16,
+    pub unit: u8,
+    pub word_order: WordOrder,
+    pub byte_order: ByteOrder,
+    /// The most registers that no tag names which one read may run over to join two blocks; 0 where the map forbids it,
+    /// because many devices answer a read over a hole with exception 2.
+    pub gap_max: u16,
+    /// The longest read that the device takes, 1 to 125 registers.
+    pub block_max: u16,
+}
+
+/// Which register of a number that fills several comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WordOrder {
+    HighFirst,
+    LowFirst,
+}
+
+/// Which byte of a register comes first, in numbers and in texts. The standard says high; a binding may differ from its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteOrder {
+    HighFirst,
+    LowFirst,
+}
+
+/// The tags of one station that lie on this device.
+#[derive(Clone, Debug)]
+pub struct StationTags {
+    pub station: StationId,
+    pub kind: StationKind,
+    pub bindings: Vec<Binding>,
+}
+
+/// Where a tag lies and how it is represented there.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The tag, or the first field's tag where `split` names fields.
+    pub tag: Tag,
+    /// Of the same protocol as the link; anything else reads as bad.
+    pub address: Address,
+    pub value: ValueType,
+    /// Thousandths per count of an integer: 100 for a grade in tenths. With it an integer becomes `Milli`.
+    pub scale: Option<i64>,
+    /// The highest value of a counter, after which it wraps. Only carried along, for the station.
+    pub wrap: Option<u64>,
+    pub split: Option<Split>,
+    /// Where this value differs from its link (strings often do).
+    pub byte_order: Option<ByteOrder>,
+}
+
+impl Binding {
+    /// A plain value: no scale, no wrap, not split, in the link's byte order.
+    pub fn new(tag: Tag, address: Address, value: ValueType) -> Self {
+        Self { tag, address, value, scale: None, wrap: None, split: None, byte_order: None }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `nsu=URI;s=name` (or `i=`, `g=`, `b=`), resolved against the server's namespace array at every connect; `ns=2;s=name`
+    /// is taken as it stands.
+    Node(String),
+    /// A holding register, counted from 0.
+    Register(u16),
+}
+
+/// The representation on the wire. OPC UA writes exactly this type, and reads any type of the same family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueType {
+    Bool,
+    Number(Number),
+    /// `length` bytes at most; on Modbus exactly that many, padded.
+    Text {
+        length: u16,
+        pad: Pad,
+    },
+    /// An OPC UA ByteString of at most `length` bytes; on Modbus exactly that many, kept as they are.
+    Bytes {
+        length: u16,
+    },
+    Ints {
+        element: Number,
+        count: u16,
+    },
+    /// Integers (times `scale`) or floats that become thousandths.
+    Millis {
+        element: Number,
+        count: u16,
+    },
+    Texts {
+        length: u16,
+        count: u16,
+        pad: Pad,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
+    U16,
+    I16,
+    U32,
+    I32,
+    U64,
+    I64,
+    F32,
+    F64,
+}
+
+/// What fills a text up to its length. A NUL ends a Modbus text in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pad {
+    Zero,
+    Space,
+}
+
+/// One text that carries several values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// One tag per field, in order; the last one takes the rest, delimiters and all. On `ValueType::Texts` (a ring) each
+    /// element is split, and every tag becomes an array.
+    Fields { delimiter: u8, fields: Vec<Field> },
+    /// The parts become `TagValue::Texts`; an empty text has none.
+    Texts { delimiter: u8 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    pub tag: Tag,
+    pub kind: FieldKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// Decimal digits; a counter. Anything else is bad. Never for identifiers.
+    Int,
+    /// `3.7` becomes `Milli(3700)`; what is no decimal stays `Bytes` (a letter grade).
+    Decimal,
+    Bytes,
+}
+
+impl Field {
+    /// The kind that the tag's nature asks for: texts stay bytes, the grade is a decimal, the rest are counters and codes.
+    pub fn natural(tag: Tag) -> Self {
+        let kind = match tag {
+            Tag::Grade => FieldKind::Decimal,
+            Tag::Code
+            | Tag::Text
+            | Tag::Image
+            | Tag::Identity
+            | Tag::Recipe
+            | Tag::Children
+            | Tag::LabelRead
+            | Tag::Data
+            | Tag::Expected
+            | Tag::Label => FieldKind::Bytes,
+            Tag::Heartbeat
+            | Tag::Epoch
+            | Tag::State
+            | Tag::Fault
+            | Tag::HeartbeatOut
+            | Tag::EpochOut
+            | Tag::PrintedSeq
+            | Tag::AcceptedSeq
+            | Tag::NextSeq
+            | Tag::Remaining
+            | Tag::FlushDone
+            | Tag::DataSeq
+            | Tag::Flush
+            | Tag::Seq
+            | Tag::Track
+            | Tag::Overrun
+            | Tag::Ack
+            | Tag::InCount
+            | Tag::EndSeq
+            | Tag::Ends
+            | Tag::VerdictEcho
+            | Tag::PhantomCount
+            | Tag::BinCount
+            | Tag::BinFull
+            | Tag::Verdict
+            | Tag::VerdictTrack
+            | Tag::VerdictWord
+            | Tag::RunPermit
+            | Tag::Request
+            | Tag::ChildCount
+            | Tag::Container
+            | Tag::PermitAck
+            | Tag::CloseResult
+            | Tag::GateState
+            | Tag::ReplySeq
+            | Tag::Reply
+            | Tag::Token
+            | Tag::TtlMs
+            | Tag::Reason => FieldKind::Int,
+        };
+        Self { tag, kind }
+    }
+}
+
+impl Number {
+    pub fn is_float(self) -> bool {
+        match self {
+            Number::F32 | Number::F64 => true,
+            Number::U16 | Number::I16 | Number::U32 | Number::I32 | Number::U64 | Number::I64 => false,
+        }
+    }
+
+    /// Modbus registers that one number fills.
+    pub fn registers(self) -> u16 {
+        match self {
+            Number::U16 | Number::I16 => 1,
+            Number::U32 | Number::I32 | Number::F32 => 2,
+            Number::U64 | Number::I64 | Number::F64 => 4,
+        }
+    }
+}
+
+impl ValueType {
+    /// Modbus registers that the value fills; saturates, so that an absurd map is refused by its length.
+    pub fn registers(self) -> u16 {
+        match self {
+            ValueType::Bool => 1,
+            ValueType::Number(number) => number.registers(),
+            ValueType::Text { length, .. } | ValueType::Bytes { length } => length.div_ceil(2),
+            ValueType::Ints { element, count } | ValueType::Millis { element, count } => {
+                element.registers().saturating_mul(count)
+            }
+            ValueType::Texts { length, count, .. } => length.div_ceil(2).saturating_mul(count),
+        }
+    }
+
+    pub fn is_array(self) -> bool {
+        match self {
+            ValueType::Bool | ValueType::Number(_) | ValueType::Text { .. } | ValueType::Bytes { .. } => false,
+            ValueType::Ints { .. } | ValueType::Millis { .. } | ValueType::Texts { .. } => true,
+        }
+    }
+}

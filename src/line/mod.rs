@@ -1,0 +1,348 @@
+//! The spine: one thread, one total order. `Line::turn` takes one thing from the inbox, lets the station read it, the engine
+//! decide, the restraints out at once and the facts to the journal; permits wait for their `Durable`, are looked at again, and
+//! leave. The same turn runs in production, in the simulator with virtual time and in replay.
+//!
+//! Synchronous; no clock, no threads, no sockets: time comes as a parameter, devices behind `Plant`, the disk behind `Journal`.
+
+mod cleared;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::domain::tag::{StationId, TagUpdate, TagWrite};
+use crate::domain::text::BatchId;
+use crate::domain::time::Now;
+use crate::engine::fact::{Entry, Fact};
+use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
+use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
+use crate::engine::{Engine, Start};
+use crate::line::cleared::Cleared;
+use crate::station::Station;
+use crate::store::{Durable, Journal, Work};
+use crate::wire::lower::{Lowering, Stamp};
+use crate::wire::record::Record;
+
+/// Where writes go: the channels of the device tasks, or the simulated plant.
+pub trait Plant {
+    /// Takes a write for its device. What cannot be taken is dropped: outputs are levels and stand again at the next join.
+    fn write(&mut self, write: TagWrite);
+}
+
+/// One thing in the inbox, with the instant at which it arrived there.
+#[derive(Debug)]
+pub struct Inbound {
+    pub seen_mono_us: u64,
+    pub what: Arrival,
+}
+
+#[derive(Debug)]
+pub enum Arrival {
+    /// The session to the device of these stations stands; their first readings follow.
+    Connected(Vec<StationId>),
+    Disconnected(Vec<StationId>),
+    Update(TagUpdate),
+    Asked(Ask),
+    Durable(Durable),
+    /// Upkeep of the journal that is no fact: the place of the feed.
+    Work(Work),
+    Tick,
+    /// The daemon is to end: the last fact is written, nothing is permitted any more.
+    Stop,
+}
+
+/// What a turn has for the threads around it.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Answers whose facts are durable.
+    pub answers: Vec<Answer>,
+    /// Verdicts that left, and how long their results had been here: microseconds.
+    pub verdicts_us: Vec<u64>,
+    /// The journal has said that everything up to here is on disk.
+    pub durable: Option<u64>,
+}
+
+/// What the line is built from.
+pub struct Parts<J, P> {
+    pub engine: Engine,
+    pub stations: Vec<Station>,
+    pub lowering: Lowering,
+    pub journal: J,
+    pub plant: P,
+    /// What recovery found on disk.
+    pub durable: Durable,
+    /// Raised at every start of the daemon.
+    pub boot: u32,
+}
+
+pub struct Line<J, P> {
+    parts: Parts<J, P>,
+    sheets: BTreeMap<BatchId, BatchSheet>,
+    /// Facts that wait for the batch in flight to come back.
+    records: Vec<Record>,
+    work: Vec<Work>,
+    in_flight_since_us: Option<u64>,
+    permits: VecDeque<(u64, Permit)>,
+    answers: VecDeque<(u64, Answer)>,
+    /// When the result of a pass arrived, for the latency that is reported.
+    results: BTreeMap<u64, u64>,
+    beat: u32,
+}
+
+/// Facts that may wait for the disk; beyond them the line takes nothing but completions.
+const RECORDS_MAX: usize = 8192;
+/// A commit that takes longer than this lets the heartbeat stop.
+const COMMIT_SLOW_US: u64 = 500_000;
+
+impl<J: Journal, P: Plant> Line<J, P> {
+    pub fn new(parts: Parts<J, P>) -> Self {
+        let sheets = parts.engine.state().batches.iter().map(|batch| (batch.sheet.batch, batch.sheet)).collect();
+        Self {
+            parts,
+            sheets,
+            records: Vec::new(),
+            work: Vec::new(),
+            in_flight_since_us: None,
+            permits: VecDeque::new(),
+            answers: VecDeque::new(),
+            results: BTreeMap::new(),
+            beat: 0,
+        }
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.parts.engine
+    }
+
+    pub fn plant_mut(&mut self) -> &mut P {
+        &mut self.parts.plant
+    }
+
+    pub fn journal_mut(&mut self) -> &mut J {
+        &mut self.parts.journal
+    }
+
+    /// Whether only completions may come in: the disk is behind by more than memory should hold.
+    pub fn is_full(&self) -> bool {
+        self.records.len() >= RECORDS_MAX
+    }
+
+    /// Whether everything decided so far is on disk.
+    pub fn is_settled(&self) -> bool {
+        self.records.is_empty() && self.work.is_empty() && self.in_flight_since_us.is_none()
+    }
+
+    /// The first fact of a run.
+    pub fn start(&mut self, now: Now, start: Start) -> Turn {
+        let mut turn = Turn::default();
+        self.decide(now, Input::Started(start), &mut turn);
+        self.submit(now);
+        turn
+    }
+
+    pub fn turn(&mut self, now: Now, inbound: Inbound) -> Turn {
+        let mut turn = Turn::default();
+        match inbound.what {
+            Arrival::Connected(stations) => self.each(&stations, |station| station.connected(now)),
+            Arrival::Disconnected(stations) => self.disconnect(now, &stations, &mut turn),
+            Arrival::Update(update) => self.update(now, inbound.seen_mono_us, &update, &mut turn),
+            Arrival::Asked(ask) => self.ask(now, ask, &mut turn),
+            Arrival::Durable(durable) => self.complete(now, durable, &mut turn),
+            Arrival::Work(work) => self.work.push(work),
+            Arrival::Tick => self.tick(now, &mut turn),
+            Arrival::Stop => self.decide(now, Input::Stopping, &mut turn),
+        }
+        self.submit(now);
+        turn
+    }
+
+    fn update(&mut self, now: Now, seen_mono_us: u64, update: &TagUpdate, turn: &mut Turn) {
+        let (mut observed, mut writes) = (Vec::new(), Vec::new());
+        if let Some(station) = self.parts.stations.get_mut(usize::from(update.station.0)) {
+            station.observe(now, &update.readings, &mut observed, &mut writes);
+        }
+        self.write(writes);
+        self.observe(now, update.station, seen_mono_us, observed, turn);
+    }
+
+    fn observe(
+        &mut self,
+        now: Now,
+        station: StationId,
+        seen_mono_us: u64,
+        observed: Vec<Observed>,
+        turn: &mut Turn,
+    ) {
+        for what in observed {
+            if let Observed::Result(CameraResult { track: Some(track), .. }) = &what {
+                self.results.insert(*track, seen_mono_us);
+            }
+            self.align(station, &what);
+            self.decide(now, Input::Observed(Observation { station, seen_mono_us, what }), turn);
+        }
+    }
+
+    /// A camera counts the tracks of its rejector: it hears where these stand, so that both unwrap the same number.
+    fn align(&mut self, rejector: StationId, what: &Observed) {
+        let count = match what {
+            Observed::Entered { count } => *count,
+            Observed::Joined { reset: true, .. } => 0,
+            _ => return,
+        };
+        for camera in &mut self.parts.stations {
+            if camera.settings().partner == Some(rejector) {
+                camera.align_tracks(count);
+            }
+        }
+    }
+
+    fn disconnect(&mut self, now: Now, stations: &[StationId], turn: &mut Turn) {
+        for id in stations {
+            let mut observed = Vec::new();
+            self.each(&[*id], |station| station.disconnected(now, &mut observed));
+            self.observe(now, *id, now.mono_us, observed, turn);
+        }
+    }
+
+    fn tick(&mut self, now: Now, turn: &mut Turn) {
+        for index in 0..self.parts.stations.len() {
+            let Ok(id) = u8::try_from(index).map(StationId) else { break };
+            let mut observed = Vec::new();
+            self.each(&[id], |station| station.tick(now, &mut observed));
+            self.observe(now, id, now.mono_us, observed, turn);
+        }
+        self.decide(now, Input::Tick, turn);
+        self.beat(now);
+    }
+
+    /// The heartbeat says that turns happen and that commits come back: a line that cannot record must look dead.
+    fn beat(&mut self, now: Now) {
+        let slow = |since: u64| now.mono_us.saturating_sub(since) > COMMIT_SLOW_US;
+        if self.in_flight_since_us.is_some_and(slow) || self.is_full() {
+            return;
+        }
+        self.beat = self.beat.wrapping_add(1).max(1);
+        let beat = self.beat;
+        let mut writes = Vec::new();
+        for station in &mut self.parts.stations {
+            station.heartbeat(beat, &mut writes);
+        }
+        self.write(writes);
+    }
+
+    fn ask(&mut self, now: Now, ask: Ask, turn: &mut Turn) {
+        let order = match &ask.request {
+            Request::LoadBatch(order) => Some(Arc::clone(order)),
+            Request::StartBatch(_)
+            | Request::StopBatch(_)
+            | Request::CloseBatch(_)
+            | Request::AcknowledgeAlarm(_) => None,
+        };
+        let step = self.parts.engine.step(now, Input::Asked(ask));
+        self.carry_out(now, step, order.as_ref(), turn);
+    }
+
+    fn decide(&mut self, now: Now, input: Input, turn: &mut Turn) {
+        let step = self.parts.engine.step(now, input);
+        self.carry_out(now, step, None, turn);
+    }
+
+    /// Restraints leave now; facts go to the journal; permits and the answer wait for them.
+    fn carry_out(&mut self, now: Now, step: Step, order: Option<&Arc<Order>>, turn: &mut Turn) {
+        let Step { restraints, facts, permits, answer } = step;
+        for restraint in &restraints {
+            self.restrain(restraint);
+        }
+        for entry in &facts {
+            self.record(now, entry, order);
+        }
+        let needs = self.parts.engine.state().seq;
+        self.permits.extend(permits.into_iter().map(|permit| (needs, permit)));
+        self.answers.extend(answer.map(|answer| (needs, answer)));
+        self.release(now, turn);
+    }
+
+    fn record(&mut self, now: Now, entry: &Entry, order: Option<&Arc<Order>>) {
+        if let Fact::BatchLoaded { sheet, .. } = &entry.fact {
+            self.sheets.insert(sheet.batch, *sheet);
+        }
+        let sheet = entry.batch.and_then(|batch| self.sheets.get(&batch));
+        let stamp = Stamp { at_us: now.wall_us, mono_us: now.mono_us, boot: self.parts.boot };
+        self.records.push(self.parts.lowering.record(entry, sheet, order, stamp));
+        if let (Fact::BatchClosed { .. }, Some(batch)) = (&entry.fact, entry.batch) {
+            self.sheets.remove(&batch);
+        }
+    }
+
+    fn restrain(&mut self, restraint: &Restraint) {
+        let station = match restraint {
+            Restraint::Fail(PassKey { rejector, .. }) => *rejector,
+            Restraint::Hold { station } | Restraint::Deny { station, .. } | Restraint::Shut { station } => *station,
+        };
+        let mut writes = Vec::new();
+        self.each(&[station], |station| station.restrain(restraint, &mut writes));
+        self.write(writes);
+    }
+
+    fn complete(&mut self, now: Now, durable: Durable, turn: &mut Turn) {
+        self.in_flight_since_us = None;
+        turn.durable = Some(durable.through());
+        self.parts.durable = durable;
+        self.release(now, turn);
+    }
+
+    /// Lets go what is justified by what is on disk, after a second look.
+    fn release(&mut self, now: Now, turn: &mut Turn) {
+        let durable = self.parts.durable.through();
+        while let Some((_, answer)) = self.answers.pop_front_if(|(needs, _)| *needs <= durable) {
+            turn.answers.push(answer);
+        }
+        while let Some((needs, permit)) = self.permits.pop_front_if(|(needs, _)| *needs <= durable) {
+            match self.parts.engine.recheck(now, &permit) {
+                Recheck::Go => self.permit(now, needs, permit, turn),
+                Recheck::Void => {}
+                Recheck::Late => {
+                    if let Permit::Pass { key, .. } = permit {
+                        self.decide(now, Input::PassExpired(key), turn);
+                    }
+                }
+            }
+        }
+    }
+
+    fn permit(&mut self, now: Now, needs: u64, permit: Permit, turn: &mut Turn) {
+        let Some(cleared) = Cleared::new(permit, needs, &self.parts.durable) else { return };
+        if let Permit::Pass { key, .. } = cleared.permit()
+            && let Some(seen) = self.results.remove(&key.track)
+        {
+            turn.verdicts_us.push(now.mono_us.saturating_sub(seen));
+            self.results = self.results.split_off(&key.track);
+        }
+        let mut writes = Vec::new();
+        self.each(&[cleared.station()], |station| station.permit(cleared.permit(), &mut writes));
+        self.write(writes);
+    }
+
+    /// One batch in flight; what waited meanwhile shares the next.
+    fn submit(&mut self, now: Now) {
+        if self.in_flight_since_us.is_some() || (self.records.is_empty() && self.work.is_empty()) {
+            return;
+        }
+        let (records, work) = (std::mem::take(&mut self.records), std::mem::take(&mut self.work));
+        self.parts.journal.submit(records, work).expect("one batch is in flight at most, and none is now");
+        self.in_flight_since_us = Some(now.mono_us);
+    }
+
+    fn each(&mut self, stations: &[StationId], mut act: impl FnMut(&mut Station)) {
+        for id in stations {
+            if let Some(station) = self.parts.stations.get_mut(usize::from(id.0)) {
+                act(station);
+            }
+        }
+    }
+
+    fn write(&mut self, writes: Vec<TagWrite>) {
+        for write in writes {
+            self.parts.plant.write(write);
+        }
+    }
+}

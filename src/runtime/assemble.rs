@@ -1,0 +1,155 @@
+//! From the config and the journal to the parts of a line: settings of the engine and of the stations, what recovery knows
+//! of them, and the identity under which facts are lowered.
+
+use std::collections::BTreeMap;
+
+use crate::config::{self, Config};
+use crate::domain::pack::PackLevel;
+use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
+use crate::domain::text::Name;
+use crate::engine::fact::{Entry, Fact};
+use crate::engine::reason::AlarmKind;
+use crate::engine::state::{Alarm, State};
+use crate::engine::{Role, Settings, StationSpec};
+use crate::station::{Cursor, Settings as StationSettings, Station, VerdictForm};
+use crate::store::{Store, StoreError};
+use crate::wire::fact::{self, StoredFact};
+use crate::wire::lower::{LineIdentity, Lowering};
+
+/// Records given ahead of the print head: half of this is refilled at a time.
+const PRINT_QUEUE: u16 = 32;
+
+pub(super) fn engine_settings(config: &Config) -> Settings {
+    let spec = |station: &config::Station| StationSpec { name: station.name, role: role(&station.role) };
+    Settings { stations: config.stations.iter().map(spec).collect() }
+}
+
+fn role(role: &config::Role) -> Role {
+    match role {
+        config::Role::Printer => Role::Printer { queue: PRINT_QUEUE },
+        config::Role::Camera { rejector, grade_min_milli, verdict_deadline_ms } => Role::Camera {
+            rejector: *rejector,
+            grade_min_milli: grade_min_milli.unwrap_or(0),
+            verdict_deadline_us: u64::from(*verdict_deadline_ms).saturating_mul(1000),
+        },
+        config::Role::Rejector => Role::Rejector,
+        config::Role::Closer { level, permit_ttl_ms, .. } => Role::Packer { level: *level, ttl_ms: *permit_ttl_ms },
+    }
+}
+
+/// The handshakes, each from where the journal stands.
+pub(super) fn stations(config: &Config, state: &State) -> Vec<Station> {
+    config.stations.iter().map(|station| Station::new(settings(station), cursor(station, state))).collect()
+}
+
+fn settings(station: &config::Station) -> StationSettings {
+    let partner = match &station.role {
+        config::Role::Camera { rejector, .. } => Some(*rejector),
+        config::Role::Printer | config::Role::Rejector | config::Role::Closer { .. } => None,
+    };
+    let has_word = station.tags.contains(&Tag::VerdictWord);
+    StationSettings {
+        partner,
+        heartbeat_timeout_ms: station.heartbeat_timeout_ms,
+        absent: Tag::ALL.iter().copied().filter(|tag| !station.tags.contains(tag)).collect(),
+        wraps: station.wraps.clone(),
+        ring: station.ring.unwrap_or(0),
+        ends_ring: station.ends_ring,
+        verdict_depth: station.verdict_depth,
+        verdict_form: if has_word { VerdictForm::Word } else { VerdictForm::Pair },
+        ..StationSettings::new(station.id, station.name, station.kind)
+    }
+}
+
+fn cursor(station: &config::Station, state: &State) -> Cursor {
+    let known = state.station(&station.name);
+    let on_track = matches!(station.kind, StationKind::Camera | StationKind::Rejector);
+    Cursor {
+        device_epoch: known.device_epoch,
+        last_seq: known.seq,
+        last_track: if on_track { state.transit.last_inspected.max(state.transit.last_ended) } else { 0 },
+        printed: known.printed,
+        last_container: known.request.map_or(0, |request| request.key.container),
+    }
+}
+
+pub(super) fn lowering(config: &Config) -> Lowering {
+    let line = &config.line;
+    let biz_location = line.biz_location.clone().unwrap_or_else(|| line.read_point.clone());
+    let read_points: BTreeMap<Name, String> =
+        config.stations.iter().map(|station| (station.name, line.read_point.clone())).collect();
+    let levels = [PackLevel::Bundle, PackLevel::Case, PackLevel::Pallet];
+    Lowering::new(LineIdentity {
+        line: line.name.as_str().to_owned(),
+        source: format!("urn:sealgate:line:{}", line.path),
+        read_points,
+        container_read_points: levels.into_iter().map(|level| (level, line.read_point.clone())).collect(),
+        biz_location,
+        offset_minutes: line.utc_offset_min,
+    })
+}
+
+/// The stations whose tags lie on a device.
+pub(super) fn stations_of(config: &Config, device: DeviceId) -> Vec<StationId> {
+    let on_it = |station: &&config::Station| station.devices.contains(&device);
+    config.stations.iter().filter(on_it).map(|station| station.id).collect()
+}
+
+#[derive(Debug)]
+pub enum RecoverError {
+    Store(StoreError),
+    /// A fact that this release cannot read.
+    Fact(fact::DecodeError),
+}
+
+impl From<StoreError> for RecoverError {
+    fn from(error: StoreError) -> Self {
+        RecoverError::Store(error)
+    }
+}
+
+/// The fold of the journal (I7).
+pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
+    let recovered = store.recover()?;
+    let mut state = State::default();
+    state.seq = recovered.from_seq.saturating_sub(1);
+    state.last_token = recovered.base.token_max;
+    state.last_alarm = recovered.base.alarm_max;
+    for batch in &recovered.open_batches {
+        let entry = decode(&batch.loaded)?;
+        if let Fact::BatchLoaded { sheet, .. } = &entry.fact {
+            state.insert_order(store.order(sheet)?.as_ref());
+        }
+    }
+    for alarm in recovered.base.alarms {
+        let Some(kind) = AlarmKind::parse(&alarm.kind) else { continue };
+        let station = alarm.station.as_deref().and_then(Name::new);
+        state.alarms.insert(alarm.alarm, Alarm { kind, station, detail: alarm.detail });
+    }
+    let mut was_stopped = true;
+    store.each_fact(recovered.from_seq, |fact| {
+        let entry = decode(&fact)?;
+        was_stopped = entry.fact == Fact::LineStopped;
+        state.apply(&entry);
+        Ok::<(), RecoverError>(())
+    })?;
+    Ok(Recovery { state, was_stopped })
+}
+
+/// The engine's state, and whether the last run ended in order.
+pub struct Recovery {
+    pub state: State,
+    pub was_stopped: bool,
+}
+
+fn decode(stored: &crate::store::StoredFact) -> Result<Entry, RecoverError> {
+    fact::decode(StoredFact {
+        seq: stored.seq,
+        kind: &stored.kind,
+        version: stored.version,
+        batch: stored.batch.as_deref(),
+        actor: &stored.actor,
+        body: &stored.body,
+    })
+    .map_err(RecoverError::Fact)
+}

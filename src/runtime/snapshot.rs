@@ -1,0 +1,109 @@
+//! The line as others may see it between two turns: for `status` and for the retained topics.
+
+use serde_json::{Value, json};
+
+use crate::engine::Engine;
+use crate::engine::reason::BatchState;
+use crate::engine::state::Stage;
+use crate::wire::text;
+use crate::wire::topic::{self, BatchLine, BatchNow, CountsLine, CountsNow, DevicesNow, StationLine};
+
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) seq: u64,
+    pub(super) batch: BatchNow,
+    pub(super) counts: CountsNow,
+    pub(super) devices: DevicesNow,
+    pub(super) alarms: Vec<AlarmNow>,
+    pub(super) may_run: bool,
+    /// Requests of packers that are granted and not answered.
+    pub(super) permits: usize,
+    pub(super) loaded: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct AlarmNow {
+    pub(super) alarm: u32,
+    pub(super) kind: &'static str,
+    pub(super) station: Option<String>,
+    pub(super) detail: String,
+    pub(super) text: String,
+}
+
+impl Snapshot {
+    pub(super) fn of(engine: &Engine) -> Self {
+        let state = engine.state();
+        let current = state.current();
+        let stations = engine.settings().stations.iter().map(|spec| {
+            let known = state.station(&spec.name);
+            StationLine {
+                station: spec.name.as_str().to_owned(),
+                kind: spec.role.kind().name().to_owned(),
+                joined: known.joined,
+                held: !engine.may_run(),
+                epoch: known.epoch,
+                fault: engine.fault(&spec.name),
+            }
+        });
+        let alarms = state.alarms.iter().map(|(alarm, at)| AlarmNow {
+            alarm: *alarm,
+            kind: at.kind.name(),
+            station: at.station.map(|name| name.as_str().to_owned()),
+            detail: at.detail.clone(),
+            text: text::alarm(at.kind).to_owned(),
+        });
+        let granted = |station: &&crate::engine::state::Station| {
+            station.request.is_some_and(|request| matches!(request.stage, Stage::Granted(_)))
+        };
+        let loaded = state.batches.iter().filter(|batch| batch.state == BatchState::Loaded);
+        Self {
+            seq: state.seq,
+            batch: BatchNow { batch: current.map(|batch| BatchLine::new(&batch.sheet, batch.state)) },
+            counts: CountsNow {
+                batch: current.map(|batch| batch.id().as_str().to_owned()),
+                counts: current.map_or_else(CountsLine::default, |batch| CountsLine::from(batch.counts)),
+            },
+            devices: DevicesNow { stations: stations.collect() },
+            alarms: alarms.collect(),
+            may_run: engine.may_run(),
+            permits: state.stations.values().filter(granted).count(),
+            loaded: loaded.map(|batch| batch.id().as_str().to_owned()).collect(),
+        }
+    }
+
+    /// The retained topics below the prefix.
+    pub(super) fn topics(&self) -> Vec<(String, Vec<u8>)> {
+        vec![
+            ("_state/batch".to_owned(), topic::payload(&self.batch)),
+            ("_state/counts".to_owned(), topic::payload(&self.counts)),
+            ("_state/devices".to_owned(), topic::payload(&self.devices)),
+        ]
+    }
+
+    /// The answer to `status`, without what the feed adds.
+    pub(super) fn status(&self) -> Value {
+        let alarms: Vec<Value> = self.alarms.iter().map(AlarmNow::to_json).collect();
+        json!({
+            "seq": self.seq,
+            "running": self.may_run,
+            "batch": self.batch.batch,
+            "counts": self.counts.counts,
+            "stations": self.devices.stations,
+            "alarms": alarms,
+            "permits_open": self.permits,
+            "batches_loaded": self.loaded,
+        })
+    }
+}
+
+impl AlarmNow {
+    fn to_json(&self) -> Value {
+        json!({
+            "alarm": self.alarm,
+            "kind": self.kind,
+            "station": self.station,
+            "detail": self.detail,
+            "text": self.text,
+        })
+    }
+}

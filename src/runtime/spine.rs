@@ -1,0 +1,117 @@
+//! The line thread: takes from the inbox, turns the line, hands out what a turn gave. The only place where answers are
+//! matched with those who wait for them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, select};
+use tokio::sync::{oneshot, watch};
+
+use crate::engine::input::{Actor, Ask, Request};
+use crate::engine::output::Answer;
+use crate::line::{Arrival, Inbound, Line, Plant, Turn};
+use crate::runtime::clock::Clock;
+use crate::runtime::service::Service;
+use crate::runtime::snapshot::Snapshot;
+use crate::store::{Durable, Journal};
+
+/// What other threads put into the inbox.
+pub(super) enum Item {
+    Line(Inbound),
+    Ask(Actor, Request, oneshot::Sender<Answer>),
+}
+
+/// What the spine listens to and speaks into.
+pub(super) struct Spine {
+    pub(super) clock: Clock,
+    pub(super) inbox: Receiver<Item>,
+    pub(super) durable: Receiver<Durable>,
+    /// The newest durable fact, for the publisher.
+    pub(super) head: watch::Sender<u64>,
+    pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
+    pub(super) service: Service,
+}
+
+/// Askers who may wait at once; the control socket serves far fewer.
+const WAITING_MAX: usize = 64;
+
+impl Spine {
+    /// Turns until the line was told to stop and everything is on disk, or until nobody can reach it any more.
+    pub(super) fn run<J: Journal, P: Plant>(mut self, mut line: Line<J, P>, first: Turn) {
+        let mut waiting = Waiting::default();
+        let mut is_stopping = false;
+        self.hand_out(&line, &first, &mut waiting);
+        while !(is_stopping && line.is_settled()) {
+            let Some(item) = self.next(line.is_full()) else { break };
+            let now = self.clock.now();
+            let inbound = match item {
+                Item::Line(inbound) => inbound,
+                Item::Ask(actor, request, answer) => {
+                    let Some(id) = waiting.enter(answer) else { continue };
+                    let what = Arrival::Asked(Ask { id, actor, request });
+                    Inbound { seen_mono_us: now.mono_us, what }
+                }
+            };
+            is_stopping |= matches!(inbound.what, Arrival::Stop);
+            let is_tick = matches!(inbound.what, Arrival::Tick);
+            let turn = line.turn(now, inbound);
+            self.hand_out(&line, &turn, &mut waiting);
+            if is_tick {
+                self.snapshots.send_replace(Arc::new(Snapshot::of(line.engine())));
+            }
+            self.service.turned(now);
+        }
+    }
+
+    /// Completions always come in; other things wait while the disk is behind.
+    fn next(&self, is_full: bool) -> Option<Item> {
+        let completed = |durable| {
+            let what = Arrival::Durable(durable);
+            Item::Line(Inbound { seen_mono_us: self.clock.now().mono_us, what })
+        };
+        if is_full {
+            return self.durable.recv().ok().map(completed);
+        }
+        select! {
+            recv(self.durable) -> durable => durable.ok().map(completed),
+            recv(self.inbox) -> item => item.ok(),
+        }
+    }
+
+    fn hand_out<J: Journal, P: Plant>(&mut self, line: &Line<J, P>, turn: &Turn, waiting: &mut Waiting) {
+        if let Some(durable) = turn.durable {
+            self.head.send_replace(durable);
+        }
+        for answer in &turn.answers {
+            // The snapshot follows at once, so that whoever asked sees what was done.
+            self.snapshots.send_replace(Arc::new(Snapshot::of(line.engine())));
+            waiting.leave(answer);
+        }
+    }
+}
+
+/// Those who wait for an answer, by the number of their request.
+#[derive(Default)]
+struct Waiting {
+    last: u64,
+    senders: BTreeMap<u64, oneshot::Sender<Answer>>,
+}
+
+impl Waiting {
+    /// `None` where too many wait; dropping the sender tells the asker.
+    fn enter(&mut self, answer: oneshot::Sender<Answer>) -> Option<u64> {
+        if self.senders.len() >= WAITING_MAX {
+            return None;
+        }
+        self.last += 1;
+        self.senders.insert(self.last, answer);
+        Some(self.last)
+    }
+
+    fn leave(&mut self, answer: &Answer) {
+        if let Some(sender) = self.senders.remove(&answer.id) {
+            // An asker who went away needs no answer; what was asked is done all the same.
+            let _ = sender.send(answer.clone());
+        }
+    }
+}

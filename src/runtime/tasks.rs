@@ -1,0 +1,39 @@
+//! Every thread and task of the daemon is started here, by name. A task that ends before it should, or a thread that cannot be
+//! started, ends the process: half a daemon is worse than none.
+
+use std::future::Future;
+use std::thread::JoinHandle;
+
+use tokio::task::JoinSet;
+
+/// The daemon's asynchronous tasks; dropping it ends them.
+#[derive(Default)]
+pub struct Tasks {
+    set: JoinSet<&'static str>,
+}
+
+impl Tasks {
+    pub fn add(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.set.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// The first task that ended although none should; for ever where there is none.
+    pub async fn ended(&mut self) -> String {
+        match self.set.join_next().await {
+            Some(Ok(name)) => name.to_owned(),
+            Some(Err(error)) => error.to_string(),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A named thread of the spine.
+pub fn thread<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<JoinHandle<T>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+}

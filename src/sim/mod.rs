@@ -1,0 +1,25 @@
+//! The simulated packaging plant: what stands in for real printers, cameras and machine controllers.
+//!
+//! Physics (`physics` and one file per machine) is a pure step function over a table of tags (`tags`); the protocol
+//! servers (`opcua_server`, `modbus_server`) only move that table to and from the wire; `world` drives both in real time and
+//! keeps the plant's own truth (`truth`). The plant obeys the device contract from the machine's side and knows nothing of
+//! the controller's state: any other plant written from the same contract can stand in its place.
+
+pub mod camera;
+pub mod closer;
+pub mod codes;
+pub mod link;
+pub mod modbus_server;
+pub mod opcua_server;
+pub mod operator;
+pub mod physics;
+pub mod printer;
+pub mod random;
+pub mod rejector;
+pub mod settings;
+pub mod tags;
+pub mod truth;
+pub mod world;
+
+#[cfg(test)]
+mod rehearsal;

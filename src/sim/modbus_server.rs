@@ -1,0 +1,386 @@
+//! Packer and palletizer over Modbus TCP: holding registers over the shared tag memory.
+//!
+//! Addresses count from 0. Each station has a block of registers of the same layout: the packer's begins at 0, the
+//! palletizer's at 4000. Numbers of 32 bits fill two registers, high word first; texts hold two bytes a register, high byte
+//! first, padded with NUL; `children` is a fixed array of 64 such texts. Registers that no tag fills read 0. One request is one
+//! look at the plant, or one change of it: a block written by one request arrives whole. A write to anything that the
+//! contract does not call written is refused with exception 2 and changes nothing; a value out of range, with exception 3.
+//! Any unit identifier is answered; function codes 3, 4, 6 and 16 are known.
+
+use std::future::{Ready, ready};
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_modbus::server::Service;
+use tokio_modbus::server::tcp::Server;
+use tokio_modbus::{ExceptionCode, Request, Response};
+
+use super::tags::{Shape, StationValue, TagImage, Tags, WriteRefusal};
+use crate::domain::tag::{StationKind, Tag, TagValue};
+
+/// Where each tag lies in its station's block. What is polled lies together from 0, what answers a request together from
+/// 83 with `reply_seq` last, so that either is one request.
+pub const LAYOUT: &[(Tag, u16)] = &[
+    (Tag::Heartbeat, 0),
+    (Tag::Epoch, 1),
+    (Tag::State, 3),
+    (Tag::Fault, 4),
+    (Tag::Identity, 5),
+    (Tag::Seq, 24),
+    (Tag::Request, 26),
+    (Tag::Container, 27),
+    (Tag::ChildCount, 29),
+    (Tag::PermitAck, 30),
+    (Tag::CloseResult, 32),
+    (Tag::GateState, 33),
+    (Tag::LabelRead, 34),
+    (Tag::HeartbeatOut, 80),
+    (Tag::EpochOut, 81),
+    (Tag::Ack, 83),
+    (Tag::Token, 85),
+    (Tag::TtlMs, 87),
+    (Tag::Reason, 89),
+    (Tag::Label, 90),
+    (Tag::Reply, 126),
+    (Tag::ReplySeq, 127),
+    (Tag::Children, 200),
+];
+
+/// The stations served and where their blocks begin.
+pub const STATIONS: &[(StationKind, u16)] = &[(StationKind::Packer, 0), (StationKind::Palletizer, 4000)];
+
+/// One past the last register.
+const REGISTERS: u16 = 8000;
+
+/// A Modbus PDU carries at most so many registers.
+const READ_MAX: u16 = 125;
+
+/// Serves until the listener fails; dropping the future closes every connection.
+pub async fn run(listener: TcpListener, image: Arc<TagImage>) -> io::Result<()> {
+    let on_connected = |stream: tokio::net::TcpStream, _| {
+        let image = Arc::clone(&image);
+        async move {
+            stream.set_nodelay(true)?;
+            Ok(Some((RegisterService { image }, stream)))
+        }
+    };
+    // A broken connection is the client's matter; the next one is served as if nothing had been.
+    Server::new(listener).serve(&on_connected, |_| {}).await
+}
+
+struct RegisterService {
+    image: Arc<TagImage>,
+}
+
+impl Service for RegisterService {
+    type Request = Request<'static>;
+    type Response = Response;
+    type Exception = ExceptionCode;
+    type Future = Ready<Result<Response, ExceptionCode>>;
+
+    fn call(&self, request: Self::Request) -> Self::Future {
+        ready(answer(&self.image, request))
+    }
+}
+
+fn answer(image: &TagImage, request: Request<'_>) -> Result<Response, ExceptionCode> {
+    match request {
+        Request::ReadHoldingRegisters(address, count) => {
+            read(image, address, count).map(Response::ReadHoldingRegisters)
+        }
+        Request::ReadInputRegisters(address, count) => read(image, address, count).map(Response::ReadInputRegisters),
+        Request::WriteSingleRegister(address, word) => {
+            write(image, address, &[word])?;
+            Ok(Response::WriteSingleRegister(address, word))
+        }
+        Request::WriteMultipleRegisters(address, words) => {
+            write(image, address, &words)?;
+            let count = u16::try_from(words.len()).map_err(|_| ExceptionCode::IllegalDataValue)?;
+            Ok(Response::WriteMultipleRegisters(address, count))
+        }
+        _ => Err(ExceptionCode::IllegalFunction),
+    }
+}
+
+/// A tag's registers, counted from 0 over all stations.
+struct Span {
+    kind: StationKind,
+    tag: Tag,
+    shape: Shape,
+    start: usize,
+    end: usize,
+}
+
+/// The tags that touch the registers from `start` to before `end`.
+fn spans(tags: &Tags, start: usize, end: usize) -> Vec<Span> {
+    let all = STATIONS.iter().flat_map(|(kind, base)| {
+        LAYOUT.iter().filter_map(move |(tag, offset)| {
+            let shape = tags.shape(*kind, *tag)?;
+            let start = usize::from(*base) + usize::from(*offset);
+            Some(Span { kind: *kind, tag: *tag, shape, start, end: start + registers(shape) })
+        })
+    });
+    all.filter(|span| span.start < end && start < span.end).collect()
+}
+
+fn read(image: &TagImage, address: u16, count: u16) -> Result<Vec<u16>, ExceptionCode> {
+    if count == 0 || count > READ_MAX {
+        return Err(ExceptionCode::IllegalDataValue);
+    }
+    let start = usize::from(address);
+    let end = start + usize::from(count);
+    if end > usize::from(REGISTERS) {
+        return Err(ExceptionCode::IllegalDataAddress);
+    }
+    let mut words = vec![0; usize::from(count)];
+    image.read(|tags| {
+        for span in spans(tags, start, end) {
+            let own = tags.value(span.kind, span.tag).map(|v| encode(span.shape, v));
+            for (word, at) in own.unwrap_or_default().into_iter().zip(span.start..) {
+                let place = at.checked_sub(start).and_then(|at| words.get_mut(at));
+                if let Some(place) = place {
+                    *place = word;
+                }
+            }
+        }
+    });
+    Ok(words)
+}
+
+fn write(image: &TagImage, address: u16, words: &[u16]) -> Result<(), ExceptionCode> {
+    let start = usize::from(address);
+    let end = start + words.len();
+    let values = image.read(|tags| written_values(tags, start, end, words))?;
+    image.write(values).map_err(|refusal| match refusal {
+        WriteRefusal::UnknownTag | WriteRefusal::ReadOnly => ExceptionCode::IllegalDataAddress,
+        WriteRefusal::WrongType => ExceptionCode::IllegalDataValue,
+    })
+}
+
+/// What the registers written make of the tags: a tag written in part keeps its other registers.
+fn written_values(tags: &Tags, start: usize, end: usize, words: &[u16]) -> Result<Vec<StationValue>, ExceptionCode> {
+    let mut values = Vec::new();
+    let mut covered = 0;
+    for span in spans(tags, start, end) {
+        let old = tags.value(span.kind, span.tag);
+        let mut own = old.map(|v| encode(span.shape, v)).unwrap_or_default();
+        for (place, at) in own.iter_mut().zip(span.start..) {
+            let word = at.checked_sub(start).and_then(|at| words.get(at));
+            if let Some(word) = word {
+                *place = *word;
+                covered += 1;
+            }
+        }
+        values.push((span.kind, span.tag, decode(span.shape, &own)));
+    }
+    if covered < words.len() || values.is_empty() {
+        return Err(ExceptionCode::IllegalDataAddress);
+    }
+    Ok(values)
+}
+
+/// Registers that a value of this shape fills.
+pub fn registers(shape: Shape) -> usize {
+    match shape {
+        Shape::Bool | Shape::U16 => 1,
+        Shape::U32 | Shape::Milli => 2,
+        Shape::Text(length) => length.div_ceil(2),
+        Shape::Texts { count, length } => count * length.div_ceil(2),
+        Shape::Ints(count) | Shape::Millis(count) => count * 2,
+    }
+}
+
+fn encode(shape: Shape, value: &TagValue) -> Vec<u16> {
+    let mut words = match value {
+        TagValue::Bool(value) => vec![u16::from(*value)],
+        TagValue::Int(value) if registers(shape) == 1 => vec![low_word(*value)],
+        TagValue::Int(value) | TagValue::Milli(value) => double(*value).to_vec(),
+        TagValue::Ints(values) | TagValue::Millis(values) => values.iter().flat_map(|value| double(*value)).collect(),
+        TagValue::Bytes(bytes) => packed(bytes, registers(shape)),
+        TagValue::Texts(texts) => {
+            let each = registers(shape).checked_div(texts.len()).unwrap_or(0);
+            texts.iter().flat_map(|text| packed(text, each)).collect()
+        }
+    };
+    words.resize(registers(shape), 0);
+    words
+}
+
+fn low_word(value: i64) -> u16 {
+    u16::try_from(value & 0xFFFF).unwrap_or(0)
+}
+
+fn double(value: i64) -> [u16; 2] {
+    [low_word(value >> 16), low_word(value)]
+}
+
+fn packed(bytes: &[u8], count: usize) -> Vec<u16> {
+    let mut words: Vec<u16> = bytes
+        .chunks(2)
+        .map(|pair| {
+            let byte = |at: usize| pair.get(at).copied().unwrap_or(0);
+            u16::from_be_bytes([byte(0), byte(1)])
+        })
+        .collect();
+    words.resize(count, 0);
+    words
+}
+
+fn unpacked(words: &[u16]) -> Vec<u8> {
+    let bytes = words.iter().flat_map(|word| word.to_be_bytes());
+    bytes.take_while(|byte| *byte != 0).collect()
+}
+
+fn number(words: &[u16]) -> i64 {
+    words.iter().fold(0, |value, word| value << 16 | i64::from(*word))
+}
+
+fn decode(shape: Shape, words: &[u16]) -> TagValue {
+    let numbers = |words: &[u16]| words.chunks(2).map(number).collect();
+    match shape {
+        Shape::Bool => TagValue::Bool(number(words) != 0),
+        Shape::U16 | Shape::U32 => TagValue::Int(number(words)),
+        Shape::Milli => TagValue::Milli(number(words)),
+        Shape::Ints(_) => TagValue::Ints(numbers(words)),
+        Shape::Millis(_) => TagValue::Millis(numbers(words)),
+        Shape::Text(_) => TagValue::Bytes(unpacked(words)),
+        Shape::Texts { length, .. } => {
+            let each = length.div_ceil(2).max(1);
+            TagValue::Texts(words.chunks(each).map(unpacked).collect())
+        }
+    }
+}
+
+/// The tag map of this server, as an operator writes it: `case_slots` and `pallet_slots` children are read, at most 64.
+pub fn modbus_map(case_slots: usize, pallet_slots: usize) -> String {
+    let mut map = String::from(MAP_HEAD);
+    let settings = super::settings::PlantSettings::default();
+    let tags = Tags::new(&settings);
+    for (kind, base) in STATIONS {
+        let slots = match kind {
+            StationKind::Palletizer => pallet_slots,
+            StationKind::Packer | StationKind::Printer | StationKind::Camera | StationKind::Rejector => case_slots,
+        };
+        map.push('\n');
+        for (tag, offset) in LAYOUT {
+            let Some(shape) = tags.shape(*kind, *tag) else {
+                continue;
+            };
+            let address = base + offset;
+            let value = map_value(*tag, shape, slots);
+            let kind = kind.name();
+            map.push_str(&format!("[{kind}.{tag}]\naddress = {address}\n{value}\n"));
+        }
+    }
+    map
+}
+
+fn map_value(tag: Tag, shape: Shape, slots: usize) -> String {
+    let is_counter = [Tag::Seq, Tag::Container].contains(&tag);
+    match shape {
+        Shape::Bool => "type = \"bool\"\n".into(),
+        Shape::U16 if tag == Tag::Heartbeat => "type = \"u16\"\nwrap = 65535\n".into(),
+        Shape::U16 => "type = \"u16\"\n".into(),
+        Shape::U32 if is_counter => "type = \"u32\"\nwrap = 4294967295\n".into(),
+        Shape::U32 | Shape::Milli => "type = \"u32\"\n".into(),
+        Shape::Text(length) => format!("type = \"text\"\nlength = {length}\npad = 0\n"),
+        Shape::Texts { length, count } => {
+            let slots = slots.min(count);
+            format!("type = \"texts\"\ncount = {slots}\nlength = {length}\npad = 0\n")
+        }
+        Shape::Ints(count) => format!("type = \"ints\"\ncount = {count}\n"),
+        Shape::Millis(count) => format!("type = \"millis\"\ncount = {count}\n"),
+    }
+}
+
+const MAP_HEAD: &str = "\
+# Case packer and palletizer of the simulated plant, Modbus TCP, holding registers counted from 0.
+# Numbers of 32 bits fill two registers, high word first; texts hold two bytes a register, high byte first, padded with NUL.
+# wrap is the highest value of a counter: it counts 1 to wrap and then 1 again; 0 means none yet.
+# Write registers 83 to 128 (4083 to 4128) in one request, or reply_seq after everything else of a reply.
+# children has 64 slots of 36 registers; count is how many are read: the capacity of the container.
+# Registers between tags may be read (they are 0); none of them may be written.
+addressing = 0
+word_order = \"big\"
+byte_order = \"big\"
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::settings::PlantSettings;
+    use std::time::Duration;
+    use tokio_modbus::prelude::{Reader, Slave, Writer, tcp};
+
+    #[test]
+    fn has_a_layout_without_overlaps_that_ends_in_range() {
+        let tags = Tags::new(&PlantSettings::default());
+        let mut all = spans(&tags, 0, usize::from(REGISTERS));
+        all.sort_by_key(|span| span.start);
+        assert_eq!(all.len(), LAYOUT.len() * STATIONS.len());
+        assert!(all.windows(2).all(|pair| pair[0].end <= pair[1].start));
+        assert!(all.last().is_some_and(|l| l.end <= usize::from(REGISTERS)));
+        let of_packer = |(kind, _, _): &(StationKind, Tag, Shape)| *kind == StationKind::Packer;
+        assert_eq!(tags.list().filter(of_packer).count(), LAYOUT.len());
+    }
+
+    #[test]
+    fn ships_the_map_of_this_layout() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/maps/sim-modbus.toml");
+        let map = modbus_map(10, 10);
+        if std::env::var_os("SEALGATE_WRITE_MAPS").is_some() {
+            std::fs::write(path, &map).expect("the map is written");
+        }
+        let shipped = std::fs::read_to_string(path).expect("the map is there");
+        assert_eq!(shipped, map, "SEALGATE_WRITE_MAPS=1 writes it anew");
+    }
+
+    #[tokio::test]
+    async fn serves_a_real_client_over_loopback() {
+        let image = Arc::new(TagImage::new(&PlantSettings::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let client = async {
+            let mut client = tcp::connect_slave(address, Slave(1)).await.expect("connects");
+            talk(&mut client, &image).await;
+        };
+        tokio::select! {
+            ended = run(listener, Arc::clone(&image)) => panic!("the server ended: {ended:?}"),
+            outcome = tokio::time::timeout(Duration::from_secs(10), client) => outcome.expect("in time"),
+        }
+    }
+
+    async fn talk(client: &mut tokio_modbus::client::Context, image: &TagImage) {
+        image.change(|tags| {
+            tags.set_int(StationKind::Palletizer, Tag::Seq, 0x0001_0002);
+            tags.set(StationKind::Palletizer, Tag::LabelRead, TagValue::Bytes(b"00\x1D".to_vec()));
+        });
+        let words = client.read_holding_registers(4024, 12).await;
+        let words = words.expect("transport").expect("no exception");
+        assert_eq!(words, [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x3030, 0x1D00]);
+
+        let mut reply = vec![0, 7, 0x8000, 1, 0, 500, 3];
+        reply.extend(packed(b"00123456789012345675", 36));
+        reply.extend([3, 0, 7]);
+        let written = client.write_multiple_registers(83, &reply).await;
+        written.expect("transport").expect("no exception");
+        let kind = StationKind::Packer;
+        image.read(|tags| {
+            assert_eq!(tags.int(kind, Tag::Token), 0x8000_0001);
+            assert_eq!(tags.int(kind, Tag::TtlMs), 500);
+            assert_eq!(tags.bytes(kind, Tag::Label), b"00123456789012345675");
+            assert_eq!(tags.int(kind, Tag::Reply), 3);
+            assert_eq!(tags.int(kind, Tag::ReplySeq), 7);
+        });
+        for (address, words) in [(24, vec![0, 9]), (75, vec![1]), (79, vec![1, 2])] {
+            let refused = client.write_multiple_registers(address, &words).await;
+            assert_eq!(refused.expect("transport"), Err(ExceptionCode::IllegalDataAddress));
+        }
+        let single = client.write_single_register(80, 5).await;
+        single.expect("transport").expect("no exception");
+        assert_eq!(image.read(|tags| tags.int(kind, Tag::HeartbeatOut)), 5);
+        let beyond = client.read_holding_registers(7999, 2).await;
+        assert_eq!(beyond.expect("transport"), Err(ExceptionCode::IllegalDataAddress));
+    }
+}

@@ -1,0 +1,215 @@
+//! The plant's own truth, apart from anything that the controller believes: `truth.jsonl`, one JSON object per line, each line
+//! written to the file by itself before the plant goes on.
+//!
+//! Every line has `kind` and `t_us` (the plant's clock, microseconds since it was switched on). Codes are texts in which each
+//! byte is the character of that number (ISO 8859-1), so that any bytes survive; a separator is `\u001d`. `unit` numbers
+//! physical units from 1 for ever; a case is named by the packer's `epoch` and `container`, a pallet by the palletizer's.
+//!
+//! | kind | when | fields |
+//! |---|---|---|
+//! | `plant` | switched on | `seed`, `rate_per_minute`, `units_min`, `case_capacity`, `pallet_capacity` |
+//! | `unit` | a unit entered and was printed | `unit`, printer `epoch`, `data_seq`, `record` (what the printer was given), `printed` (what the unit bears; empty when illegible), `spoil` (`none`, `no_read`, `low_grade`, `wrong_lot`, `duplicate`, `foreign`) |
+//! | `result` | the camera published or dropped | `unit`, camera `epoch`, `seq` (as shown), `track`, `dropped` |
+//! | `end` | a sensor saw the unit, or none did | `unit`, rejector `epoch`, `track`, `end` (1, 2, 3), `end_seq`, `passed` (the verdict at the blade), `lies` (`line`, `bin`, `lost`) |
+//! | `phantom` | something fell into the bin without a command | `epoch`, `phantom_count` |
+//! | `request` | a station raised a request | `station`, `epoch`, `seq`, `gate` (`seal`, `release`), `container` |
+//! | `denied` | the request was denied | the same |
+//! | `gate` | a gate began to open | `station`, `epoch`, `seq`, `gate`, `container`, `token`, `children` (codes as scanned), `inside` (unit or case numbers, in the same order), `label` |
+//! | `closed` | a close ended | `station`, `epoch`, `seq`, `gate`, `container`, `token`, `result` (1, 2, 3) |
+//! | `labelled` | a label was applied and scanned | `station`, `epoch`, `container`, `label`, `label_read` |
+//! | `moved` | a released case went to the palletizer, or a released pallet to the store | `station`, `epoch`, `container`, `label` |
+//! | `taken_out` | a person took something out | `station`, `epoch`, `container` (0 outside of one), `unit` (unit or case number), `code` |
+//! | `burned` | records left the printer's buffer unprinted | `epoch`, `records` |
+//! | `belt` | it started or stopped | `running`, `cause` |
+//! | `reset` | a station restarted | `station`, `epoch` (the new one) |
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// One line of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TruthLine {
+    pub t_us: u64,
+    #[serde(flatten)]
+    pub event: TruthEvent,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TruthEvent {
+    Plant {
+        seed: u64,
+        rate_per_minute: u32,
+        units_min: u64,
+        case_capacity: usize,
+        pallet_capacity: usize,
+    },
+    Unit {
+        unit: u64,
+        epoch: u32,
+        data_seq: u64,
+        record: String,
+        printed: String,
+        spoil: String,
+    },
+    Result {
+        unit: u64,
+        epoch: u32,
+        seq: u64,
+        track: u64,
+        dropped: bool,
+    },
+    End {
+        unit: u64,
+        epoch: u32,
+        track: u64,
+        end: u8,
+        end_seq: u64,
+        passed: bool,
+        lies: String,
+    },
+    Phantom {
+        epoch: u32,
+        phantom_count: u64,
+    },
+    Request(RequestOf),
+    Denied(RequestOf),
+    Gate {
+        #[serde(flatten)]
+        request: RequestOf,
+        token: u32,
+        children: Vec<String>,
+        inside: Vec<u64>,
+        label: String,
+    },
+    Closed {
+        #[serde(flatten)]
+        request: RequestOf,
+        token: u32,
+        result: u8,
+    },
+    Labelled {
+        station: String,
+        epoch: u32,
+        container: u64,
+        label: String,
+        label_read: String,
+    },
+    Moved {
+        station: String,
+        epoch: u32,
+        container: u64,
+        label: String,
+    },
+    TakenOut {
+        station: String,
+        epoch: u32,
+        container: u64,
+        unit: u64,
+        code: String,
+    },
+    Burned {
+        epoch: u32,
+        records: Vec<String>,
+    },
+    Belt {
+        running: bool,
+        cause: String,
+    },
+    Reset {
+        station: String,
+        epoch: u32,
+    },
+}
+
+/// Which request of which station.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestOf {
+    pub station: String,
+    pub epoch: u32,
+    pub seq: u64,
+    /// `seal` or `release`.
+    pub gate: String,
+    pub container: u64,
+}
+
+/// Bytes as the text of the truth file.
+pub fn text_of(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+/// The text of the truth file as bytes; a character beyond ISO 8859-1 is none of ours and becomes `?`.
+pub fn bytes_of(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
+}
+
+/// The lines of one step; physics writes here, the world takes them to the file.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    now_us: u64,
+    lines: Vec<TruthLine>,
+}
+
+impl Truth {
+    pub fn at(&mut self, now_us: u64) {
+        self.now_us = now_us;
+    }
+
+    pub fn note(&mut self, event: TruthEvent) {
+        self.lines.push(TruthLine { t_us: self.now_us, event });
+    }
+
+    pub fn take(&mut self) -> Vec<TruthLine> {
+        std::mem::take(&mut self.lines)
+    }
+}
+
+/// The file itself.
+#[derive(Debug)]
+pub struct TruthFile {
+    file: File,
+}
+
+impl TruthFile {
+    /// A new file; an old one of that name is replaced.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::create(path)? })
+    }
+
+    pub fn write(&mut self, lines: &[TruthLine]) -> io::Result<()> {
+        for line in lines {
+            let mut text = serde_json::to_vec(line)?;
+            text.push(b'\n');
+            self.file.write_all(&text)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_lines_that_read_back_as_they_were() {
+        let request = RequestOf { station: "packer".into(), epoch: 7, seq: 3, gate: "seal".into(), container: 2 };
+        let line = TruthLine {
+            t_us: 5,
+            event: TruthEvent::Gate {
+                request,
+                token: 9,
+                children: vec![text_of(b"01\x1D\xFF")],
+                inside: vec![1],
+                label: String::new(),
+            },
+        };
+        let text = serde_json::to_string(&line).expect("serializes");
+        assert!(text.contains(r#""kind":"gate""#) && text.contains(r#""station":"packer""#));
+        let back: TruthLine = serde_json::from_str(&text).expect("parses");
+        assert_eq!(back, line);
+        assert_eq!(bytes_of(&text_of(b"\x00\x1D\xFF")), b"\x00\x1D\xFF");
+    }
+}

@@ -1,0 +1,153 @@
+//! The tags of one station as last read, with the quality they came with and the guard value they were read under.
+//!
+//! A device sends the large tags (children, rings) only when the guard counter moved, and nothing again that did not change;
+//! the image keeps them, so that a station that joins late still sees what stands at the device. Whoever needs a value to
+//! belong to the present number asks `is_current` first.
+
+use std::collections::BTreeMap;
+
+use crate::domain::tag::{Quality, Reading, Tag, TagValue};
+
+/// Why a station cannot be understood just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// A tag that is needed was not read, is not good or has the wrong type.
+    NotGood,
+    /// A counter fell although the epoch is the same.
+    Fell,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    value: TagValue,
+    is_good: bool,
+    /// The guard counter in the same coherent read.
+    guard: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Image {
+    held: BTreeMap<Tag, Held>,
+    guard: Option<u64>,
+}
+
+impl Image {
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes one coherent read. Values without a good guard beside them belong to no number.
+    pub fn take(&mut self, guard: Tag, readings: &[Reading]) {
+        let guard = match readings.iter().find(|reading| reading.tag == guard) {
+            Some(reading) => {
+                Some(reading).filter(|reading| is_good(reading)).and_then(|reading| unsigned(&reading.value))
+            }
+            // Another device of the same station: its values belong to the number seen last.
+            None => self.guard,
+        };
+        self.guard = guard.or(self.guard);
+        for reading in readings {
+            let is_good = is_good(reading);
+            match self.held.get_mut(&reading.tag) {
+                Some(held) => {
+                    held.is_good = is_good;
+                    held.guard = guard;
+                    if held.value != reading.value {
+                        held.value.clone_from(&reading.value);
+                    }
+                }
+                None => {
+                    let held = Held { value: reading.value.clone(), is_good, guard };
+                    self.held.insert(reading.tag, held);
+                }
+            }
+        }
+    }
+
+    pub fn has(&self, tag: Tag) -> bool {
+        self.held.contains_key(&tag)
+    }
+
+    /// Whether the tag was read under the guard value that stands now.
+    pub fn is_current(&self, tag: Tag) -> bool {
+        self.guard.is_some() && self.held.get(&tag).is_some_and(|held| held.guard == self.guard)
+    }
+
+    /// The value where it is good.
+    pub fn good(&self, tag: Tag) -> Option<&TagValue> {
+        self.held.get(&tag).filter(|held| held.is_good).map(|held| &held.value)
+    }
+
+    /// A good whole number; a flag counts as 0 or 1.
+    pub fn int(&self, tag: Tag) -> Option<i64> {
+        self.good(tag).and_then(signed)
+    }
+
+    /// A good whole number that is not negative.
+    pub fn number(&self, tag: Tag) -> Option<u64> {
+        self.int(tag).and_then(|value| u64::try_from(value).ok())
+    }
+
+    /// A counter without which the station cannot be understood.
+    pub fn counter(&self, tag: Tag) -> Result<u64, Doubt> {
+        self.number(tag).ok_or(Doubt::NotGood)
+    }
+
+    /// Good bytes.
+    pub fn bytes(&self, tag: Tag) -> Option<&[u8]> {
+        match self.good(tag)? {
+            TagValue::Bytes(bytes) => Some(bytes),
+            TagValue::Bool(_)
+            | TagValue::Int(_)
+            | TagValue::Milli(_)
+            | TagValue::Ints(_)
+            | TagValue::Millis(_)
+            | TagValue::Texts(_) => None,
+        }
+    }
+
+    /// A good array of whole numbers.
+    pub fn ints(&self, tag: Tag) -> Option<&[i64]> {
+        match self.good(tag)? {
+            TagValue::Ints(ints) => Some(ints),
+            TagValue::Bool(_)
+            | TagValue::Int(_)
+            | TagValue::Milli(_)
+            | TagValue::Bytes(_)
+            | TagValue::Millis(_)
+            | TagValue::Texts(_) => None,
+        }
+    }
+
+    /// A good array of texts.
+    pub fn texts(&self, tag: Tag) -> Option<&[Vec<u8>]> {
+        match self.good(tag)? {
+            TagValue::Texts(texts) => Some(texts),
+            TagValue::Bool(_)
+            | TagValue::Int(_)
+            | TagValue::Milli(_)
+            | TagValue::Bytes(_)
+            | TagValue::Ints(_)
+            | TagValue::Millis(_) => None,
+        }
+    }
+}
+
+fn is_good(reading: &Reading) -> bool {
+    match reading.quality {
+        Quality::Good => true,
+        Quality::Uncertain(_) | Quality::Bad(_) => false,
+    }
+}
+
+fn signed(value: &TagValue) -> Option<i64> {
+    match value {
+        TagValue::Int(value) => Some(*value),
+        TagValue::Bool(value) => Some(i64::from(*value)),
+        TagValue::Milli(_) | TagValue::Bytes(_) | TagValue::Ints(_) | TagValue::Millis(_) | TagValue::Texts(_) => None,
+    }
+}
+
+fn unsigned(value: &TagValue) -> Option<u64> {
+    signed(value).and_then(|value| u64::try_from(value).ok())
+}

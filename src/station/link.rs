@@ -1,0 +1,322 @@
+//! Supervision that every station shares: is the device there, does its heartbeat move, which epoch does it live in.
+//!
+//! Silence is judged by the device's own heartbeat and on our own clock, since a session that says connected may deliver
+//! nothing. A heartbeat counts once it was seen to change: a value that stands still since the connection proves no life.
+//! An epoch of 0 is a device that is not ready. A device without an epoch gets one from us, raised at every reconnection.
+
+use crate::domain::tag::{Tag, TagWrite};
+use crate::domain::time::Now;
+use crate::engine::input::LostCause;
+use crate::station::image::Image;
+use crate::station::{Cursor, Settings, counter, int};
+
+#[derive(Clone, Debug)]
+pub struct Link {
+    timeout_us: u64,
+    has_heartbeat: bool,
+    has_epoch: bool,
+    /// The highest value that our own heartbeat shows.
+    beat_wrap: u64,
+    is_connected: bool,
+    /// Stands in for the epoch of a device that has none.
+    own_epoch: u32,
+    /// The epoch joined last, before a restart too; 0 where there was none.
+    known_epoch: u32,
+    joined: Option<u32>,
+    beat: Option<i64>,
+    beat_at_us: Option<u64>,
+}
+
+/// 16 bits: what every machine's heartbeat register holds.
+const BEAT_WRAP: u64 = 65_535;
+
+impl Link {
+    pub fn new(settings: &Settings, cursor: &Cursor) -> Self {
+        Self {
+            timeout_us: u64::from(settings.heartbeat_timeout_ms).saturating_mul(1000),
+            has_heartbeat: !settings.is_absent(Tag::Heartbeat),
+            has_epoch: !settings.is_absent(Tag::Epoch),
+            beat_wrap: settings.wrap(Tag::HeartbeatOut).unwrap_or(BEAT_WRAP),
+            is_connected: false,
+            own_epoch: cursor.device_epoch,
+            known_epoch: cursor.device_epoch,
+            joined: None,
+            beat: None,
+            beat_at_us: None,
+        }
+    }
+
+    pub fn connect(&mut self) {
+        self.is_connected = true;
+        self.beat = None;
+        self.beat_at_us = None;
+        self.restart_own_epoch();
+    }
+
+    pub fn disconnect(&mut self) {
+        self.is_connected = false;
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    pub fn has_epoch(&self) -> bool {
+        self.has_epoch
+    }
+
+    /// The epoch in which the station is joined.
+    pub fn joined(&self) -> Option<u32> {
+        self.joined
+    }
+
+    /// Nothing was ever known of this station.
+    pub fn is_first_contact(&self) -> bool {
+        self.known_epoch == 0
+    }
+
+    /// Whether the counters and outputs of `epoch` are not those that we know.
+    pub fn is_reset(&self, epoch: u32) -> bool {
+        self.known_epoch != epoch
+    }
+
+    pub fn join(&mut self, epoch: u32) {
+        self.known_epoch = epoch;
+        self.joined = Some(epoch);
+    }
+
+    /// Whether the station was joined until now.
+    pub fn lose(&mut self) -> bool {
+        self.joined.take().is_some()
+    }
+
+    /// Without an epoch of its own, a device that was away or whose counters fell starts a new one.
+    pub fn restart_own_epoch(&mut self) {
+        if !self.has_epoch {
+            self.own_epoch = self.known_epoch.checked_add(1).unwrap_or(1);
+        }
+    }
+
+    /// Notes whether the device's heartbeat moved.
+    pub fn note(&mut self, now: Now, image: &Image) {
+        let Some(beat) = image.int(Tag::Heartbeat) else {
+            return;
+        };
+        if self.beat.is_some_and(|before| before != beat) {
+            self.beat_at_us = Some(now.mono_us);
+        }
+        self.beat = Some(beat);
+    }
+
+    /// The epoch that the station lives in, or why nothing it shows counts.
+    pub fn assess(&self, now: Now, image: &Image) -> Result<u32, LostCause> {
+        if !self.is_connected {
+            return Err(LostCause::Device);
+        }
+        if self.has_heartbeat {
+            image.int(Tag::Heartbeat).ok_or(LostCause::Quality)?;
+            self.check_beat(now)?;
+        }
+        if image.has(Tag::Fault) {
+            image.int(Tag::Fault).ok_or(LostCause::Quality)?;
+        }
+        if !self.has_epoch {
+            return Ok(self.own_epoch);
+        }
+        let epoch = image.number(Tag::Epoch).ok_or(LostCause::Quality)?;
+        u32::try_from(epoch).ok().filter(|epoch| *epoch != 0).ok_or(LostCause::Quality)
+    }
+
+    fn check_beat(&self, now: Now) -> Result<(), LostCause> {
+        match self.beat_at_us {
+            Some(at_us) if now.mono_us.saturating_sub(at_us) <= self.timeout_us => Ok(()),
+            Some(_) | None => Err(LostCause::Heartbeat),
+        }
+    }
+
+    /// Our own sign of life. The heartbeat is written to whoever is connected, the epoch only where it is known to be answered.
+    pub fn beat(&self, settings: &Settings, beat: u32, writes: &mut Vec<TagWrite>) {
+        if !self.is_connected {
+            return;
+        }
+        let mut values = Vec::new();
+        if let Some(epoch) = self.joined.filter(|_| self.has_epoch) {
+            values.push((Tag::EpochOut, int(epoch)));
+        }
+        let shown = counter::shown(Some(self.beat_wrap), u64::from(beat).saturating_add(1));
+        values.push((Tag::HeartbeatOut, int(shown)));
+        writes.push(TagWrite { station: settings.id, values });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::tag::{StationKind, Tag, TagValue};
+    use crate::engine::input::{LostCause, Observed};
+    use crate::engine::output::{Permit, Restraint};
+    use crate::station::Cursor;
+    use crate::station::script::{STATION, Script, bad, number, settings, uncertain, values};
+
+    const KIND: StationKind = StationKind::Printer;
+
+    fn printer() -> Vec<crate::domain::tag::Reading> {
+        vec![number(Tag::PrintedSeq, 0), number(Tag::AcceptedSeq, 0)]
+    }
+
+    fn lost(cause: LostCause) -> Vec<Observed> {
+        vec![Observed::Lost { cause }]
+    }
+
+    #[test]
+    fn joins_when_the_heartbeat_moved_and_echoes_the_epoch_first() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        let epoch = number(Tag::Epoch, 7);
+        assert_eq!(script.show(&[epoch.clone(), number(Tag::PrintedSeq, 0), number(Tag::AcceptedSeq, 0)]).0, []);
+        let (out, writes) = script.show(&[epoch]);
+        assert_eq!(
+            out,
+            [Observed::Joined { device_epoch: 7, reset: true }, Observed::PrinterCounted { accepted: 0, printed: 0 }]
+        );
+        assert_eq!(writes.first().map(values), Some(vec![(Tag::EpochOut, TagValue::Int(7))]));
+    }
+
+    #[test]
+    fn the_same_epoch_after_a_restart_or_a_reconnection_is_no_reset() {
+        let mut script = Script::new(settings(KIND), Cursor { device_epoch: 7, ..Cursor::default() });
+        let first = |script: &mut Script| {
+            let all = [vec![number(Tag::Epoch, 7)], printer()].concat();
+            script.show(&all);
+            script.said(&all).first().cloned()
+        };
+        assert_eq!(first(&mut script), Some(Observed::Joined { device_epoch: 7, reset: false }));
+        assert_eq!(script.reconnect(), lost(LostCause::Device));
+        assert_eq!(first(&mut script), Some(Observed::Joined { device_epoch: 7, reset: false }));
+    }
+
+    #[test]
+    fn a_new_epoch_is_a_reset_without_a_loss() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.join(7, &printer());
+        let out = script.said(&[number(Tag::Epoch, 8)]);
+        assert_eq!(out.first(), Some(&Observed::Joined { device_epoch: 8, reset: true }));
+        assert_eq!(script.station.joined(), Some(8));
+    }
+
+    #[test]
+    fn epoch_zero_is_not_ready() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.join(7, &printer());
+        assert_eq!(script.said(&[number(Tag::Epoch, 0)]), lost(LostCause::Quality));
+        assert_eq!(script.said(&[number(Tag::Epoch, -1)]), []);
+        assert_eq!(
+            script.said(&[number(Tag::Epoch, 9)]).first(),
+            Some(&Observed::Joined { device_epoch: 9, reset: true })
+        );
+    }
+
+    #[test]
+    fn a_heartbeat_that_stands_still_loses_the_station_once_and_joins_it_when_it_moves() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.join(7, &printer());
+        script.pass_ms(1000);
+        assert_eq!(script.tick(), []);
+        script.pass_ms(1);
+        assert_eq!(script.tick(), lost(LostCause::Heartbeat));
+        assert_eq!(script.tick(), []);
+        assert_eq!(script.read(&printer()).0, []);
+        let out = script.said(&[]);
+        assert_eq!(out.first(), Some(&Observed::Joined { device_epoch: 7, reset: false }));
+    }
+
+    #[test]
+    fn values_that_are_not_good_lose_the_station() {
+        for reading in [
+            bad(number(Tag::Epoch, 7)),
+            uncertain(number(Tag::Epoch, 7)),
+            bad(number(Tag::Heartbeat, 99)),
+            bad(number(Tag::PrintedSeq, 0)),
+            bad(number(Tag::Fault, 0)),
+        ] {
+            let mut script = Script::new(settings(KIND), Cursor::default());
+            script.join(7, &printer());
+            assert_eq!(script.read(std::slice::from_ref(&reading)).0, lost(LostCause::Quality), "{reading:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_without_an_epoch_starts_one_of_ours_at_every_reconnection() {
+        let mut bare = settings(KIND);
+        bare.absent = vec![Tag::Epoch, Tag::EpochOut, Tag::Heartbeat];
+        let mut script = Script::new(bare, Cursor { device_epoch: 4, ..Cursor::default() });
+        let first = script.read(&printer()).0.first().cloned();
+        assert_eq!(first, Some(Observed::Joined { device_epoch: 5, reset: true }));
+        script.reconnect();
+        let (out, writes) = script.read(&printer());
+        assert_eq!(out.first(), Some(&Observed::Joined { device_epoch: 6, reset: true }));
+        assert_eq!(writes, []);
+    }
+
+    #[test]
+    fn a_counter_that_falls_is_a_doubt_until_the_epoch_changes_or_it_recovers() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.join(7, &[number(Tag::PrintedSeq, 5), number(Tag::AcceptedSeq, 5)]);
+        assert_eq!(script.said(&[number(Tag::PrintedSeq, 4)]), lost(LostCause::Quality));
+        assert_eq!(script.said(&[number(Tag::PrintedSeq, 4)]), []);
+        assert_eq!(
+            script.said(&[number(Tag::PrintedSeq, 6), number(Tag::AcceptedSeq, 6)]),
+            [Observed::Joined { device_epoch: 7, reset: false }, Observed::PrinterCounted { accepted: 6, printed: 6 }]
+        );
+        assert_eq!(
+            script.said(&[number(Tag::Epoch, 8), number(Tag::PrintedSeq, 0), number(Tag::AcceptedSeq, 0)]),
+            [Observed::Joined { device_epoch: 8, reset: true }, Observed::PrinterCounted { accepted: 0, printed: 0 }]
+        );
+    }
+
+    #[test]
+    fn our_heartbeat_changes_every_time_and_fits_sixteen_bits() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        let beat = |value| vec![(Tag::HeartbeatOut, TagValue::Int(value))];
+        assert_eq!(script.beat(0).iter().map(values).collect::<Vec<_>>(), [beat(1)]);
+        script.join(7, &printer());
+        let joined = |value| vec![(Tag::EpochOut, TagValue::Int(7)), (Tag::HeartbeatOut, TagValue::Int(value))];
+        assert_eq!(script.beat(65_534).iter().map(values).collect::<Vec<_>>(), [joined(65_535)]);
+        assert_eq!(script.beat(65_535).iter().map(values).collect::<Vec<_>>(), [joined(1)]);
+        script.station.disconnected(script.now, &mut Vec::new());
+        assert_eq!(script.beat(65_536), []);
+    }
+
+    #[test]
+    fn the_fault_word_is_told_after_every_join_and_on_change() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        let out = script.join(7, &[printer(), vec![number(Tag::Fault, 0)]].concat());
+        assert!(out.contains(&Observed::Faulted { code: 0 }));
+        assert_eq!(script.said(&[number(Tag::Fault, 2)]), [Observed::Faulted { code: 2 }]);
+        assert_eq!(script.said(&[number(Tag::Fault, 2)]), []);
+        assert_eq!(script.said(&[number(Tag::Fault, 0)]), [Observed::Faulted { code: 0 }]);
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_device_that_is_away_or_in_another_epoch() {
+        let print = |device_epoch| Permit::Print { station: STATION, device_epoch, seq: 1, data: b"x".to_vec() };
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        assert_eq!(script.permit(print(7)), []);
+        script.join(7, &printer());
+        assert_eq!(script.permit(print(6)), []);
+        assert_eq!(script.permit(print(7)).len(), 1);
+        let mut gate = Script::new(settings(StationKind::Rejector), Cursor::default());
+        let hold = Restraint::Hold { station: STATION };
+        assert_eq!(gate.restrain(hold.clone()).len(), 1, "the safe direction needs no joined station");
+        assert_eq!(gate.permit(Permit::Run { station: STATION }), []);
+        gate.station.disconnected(gate.now, &mut Vec::new());
+        assert_eq!(gate.restrain(hold), []);
+    }
+
+    #[test]
+    fn readings_that_outlive_their_session_are_left() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.join(7, &printer());
+        script.station.disconnected(script.now, &mut Vec::new());
+        assert_eq!(script.said(&printer()), []);
+        assert_eq!(script.said(&printer()), []);
+    }
+}

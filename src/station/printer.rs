@@ -1,0 +1,240 @@
+//! The printer's handshake: `data`, then `data_seq`, one record at a time and the next only when `accepted_seq` says that the
+//! last was taken; `printed_seq` says what lies on a product.
+//!
+//! A coder's buffer is not idempotent, its numbers are: within one session nothing is written twice. After a new session the
+//! device's own `accepted_seq` decides whether the last record arrived; if not, the same bytes go out under the same number.
+//! Where the device has no `accepted_seq`, a record counts as taken once it is printed.
+
+use std::collections::BTreeMap;
+
+use crate::domain::tag::{Tag, TagValue};
+use crate::engine::input::Observed;
+use crate::engine::output::Permit;
+use crate::station::counter::Counter;
+use crate::station::image::Doubt;
+use crate::station::{Base, Cursor, Level, Output, Scan, Settings, int, observe_fault};
+
+/// Records that wait for the printer to take them; more are dropped, and come again as standing outputs.
+const QUEUE_MAX: usize = 1024;
+
+#[derive(Clone, Debug)]
+pub(in crate::station) struct Printer {
+    accepted: Counter,
+    printed: Counter,
+    flush: Counter,
+    data_seq: Counter,
+    queue: BTreeMap<u64, Vec<u8>>,
+    /// The record written last in this session.
+    written: Option<u64>,
+    counted: Level<(u64, u64)>,
+    flushed: Level<u64>,
+    fault: Level<i64>,
+}
+
+impl Printer {
+    pub(in crate::station) fn new(settings: &Settings, cursor: &Cursor) -> Self {
+        Self {
+            // What the printer took is at or above what it printed, by no more than its buffer holds.
+            accepted: Counter::new(settings.wrap(Tag::AcceptedSeq), Some(cursor.printed)),
+            printed: Counter::new(settings.wrap(Tag::PrintedSeq), Some(cursor.printed)),
+            flush: Counter::new(settings.wrap(Tag::FlushDone), None),
+            data_seq: Counter::new(settings.wrap(Tag::DataSeq).or(settings.wrap(Tag::AcceptedSeq)), None),
+            queue: BTreeMap::new(),
+            written: None,
+            counted: Level::default(),
+            flushed: Level::default(),
+            fault: Level::default(),
+        }
+    }
+
+    pub(in crate::station) fn reset(&mut self, base: Base) {
+        self.accepted.restart(base.last());
+        self.printed.restart(base.last());
+        self.flush.restart(base.last());
+        self.forget_outputs();
+    }
+
+    pub(in crate::station) fn forget_levels(&mut self) {
+        self.counted = Level::default();
+        self.flushed = Level::default();
+        self.fault = Level::default();
+    }
+
+    pub(in crate::station) fn forget_outputs(&mut self) {
+        self.queue.clear();
+        self.written = None;
+    }
+
+    pub(in crate::station) fn scan(&mut self, mut scan: Scan<'_>) -> Result<(), Doubt> {
+        let printed = self.printed.read(scan.image.counter(Tag::PrintedSeq)?).ok_or(Doubt::Fell)?;
+        let accepted = if scan.settings.is_absent(Tag::AcceptedSeq) {
+            printed
+        } else {
+            self.accepted.read(scan.image.counter(Tag::AcceptedSeq)?).ok_or(Doubt::Fell)?
+        };
+        self.printed.accept(printed);
+        self.accepted.accept(accepted);
+        observe_fault(&mut self.fault, &mut scan);
+        if let Some((accepted, printed)) = self.counted.change(Some((accepted, printed))) {
+            scan.out.push(Observed::PrinterCounted { accepted, printed });
+        }
+        self.observe_flush(&mut scan);
+        let Scan { settings, now, writes, .. } = scan;
+        self.pump(&mut Output { settings, epoch: None, now, writes });
+        Ok(())
+    }
+
+    fn observe_flush(&mut self, scan: &mut Scan<'_>) {
+        let done = scan.image.number(Tag::FlushDone).and_then(|raw| self.flush.read(raw));
+        if let Some(flush) = self.flushed.change(done.filter(|flush| *flush > 0)) {
+            self.flush.accept(flush);
+            // A record that was on its way is burned or taken by now; either way the next one may follow.
+            self.written = None;
+            scan.out.push(Observed::Flushed { flush });
+        }
+    }
+
+    pub(in crate::station) fn permit(&mut self, permit: &Permit, mut output: Output<'_>) {
+        match permit {
+            Permit::Print { seq, data, .. } => {
+                let is_taken = self.accepted.last().is_some_and(|accepted| *seq <= accepted);
+                if !is_taken && self.written != Some(*seq) && self.queue.len() < QUEUE_MAX {
+                    self.queue.insert(*seq, data.clone());
+                    self.pump(&mut output);
+                }
+            }
+            Permit::Flush { flush, .. } => {
+                // What was not taken yet burns with what was: its numbers are never written any more.
+                self.queue.clear();
+                output.write(vec![(Tag::Flush, int(self.flush.shown(*flush)))]);
+            }
+            Permit::Pass { .. }
+            | Permit::Run { .. }
+            | Permit::AckResult { .. }
+            | Permit::AckRequest { .. }
+            | Permit::Close(_)
+            | Permit::Settle { .. } => {}
+        }
+    }
+
+    /// Writes the next record where the printer took the last one.
+    fn pump(&mut self, output: &mut Output<'_>) {
+        let Some(accepted) = self.accepted.last() else {
+            return;
+        };
+        self.queue.retain(|seq, _| *seq > accepted);
+        if self.written.is_some_and(|written| written > accepted) {
+            return;
+        }
+        if let Some((seq, data)) = self.queue.pop_first() {
+            let shown = int(self.data_seq.shown(seq));
+            output.write(vec![(Tag::Data, TagValue::Bytes(data)), (Tag::DataSeq, shown)]);
+            self.written = Some(seq);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tag::{Reading, StationKind, TagWrite};
+    use crate::station::script::{STATION, Script, number, settings, values};
+
+    fn counts(accepted: i64, printed: i64) -> [Reading; 2] {
+        [number(Tag::PrintedSeq, printed), number(Tag::AcceptedSeq, accepted)]
+    }
+
+    fn joined() -> Script {
+        let mut script = Script::new(settings(StationKind::Printer), Cursor::default());
+        script.join(7, &counts(0, 0));
+        script
+    }
+
+    fn print(seq: u64) -> Permit {
+        let data = format!("record {seq}").into_bytes();
+        Permit::Print { station: STATION, device_epoch: 7, seq, data }
+    }
+
+    fn record(writes: &[TagWrite]) -> Vec<(Tag, TagValue)> {
+        assert!(writes.len() <= 1, "one record at a time: {writes:?}");
+        writes.first().map(values).unwrap_or_default()
+    }
+
+    fn expected(seq: i64) -> Vec<(Tag, TagValue)> {
+        let data = format!("record {seq}").into_bytes();
+        vec![(Tag::Data, TagValue::Bytes(data)), (Tag::DataSeq, TagValue::Int(seq))]
+    }
+
+    #[test]
+    fn writes_the_next_record_when_the_last_was_taken() {
+        let mut script = joined();
+        assert_eq!(record(&script.permit(print(1))), expected(1));
+        assert_eq!(script.permit(print(2)), []);
+        assert_eq!(script.permit(print(3)), []);
+        assert_eq!(script.show(&counts(0, 0)).1, []);
+        let (out, writes) = script.show(&counts(1, 0));
+        assert_eq!(out, [Observed::PrinterCounted { accepted: 1, printed: 0 }]);
+        assert_eq!(record(&writes), expected(2));
+        assert_eq!(script.show(&counts(1, 1)).1, []);
+        assert_eq!(record(&script.show(&counts(2, 1)).1), expected(3));
+    }
+
+    #[test]
+    fn never_writes_a_record_twice_in_one_session() {
+        let mut script = joined();
+        assert_eq!(record(&script.permit(print(1))), expected(1));
+        assert_eq!(script.permit(print(1)), []);
+        script.show(&counts(1, 0));
+        assert_eq!(script.permit(print(1)), []);
+    }
+
+    #[test]
+    fn a_new_session_asks_the_device_whether_the_record_arrived() {
+        let mut script = joined();
+        script.permit(print(1));
+        script.reconnect();
+        assert_eq!(script.permit(print(1)), [], "nothing before the device was read again");
+        script.join(7, &counts(1, 0));
+        assert_eq!(script.permit(print(1)), []);
+        assert_eq!(record(&script.permit(print(2))), expected(2));
+        script.reconnect();
+        script.join(7, &counts(1, 0));
+        assert_eq!(record(&script.permit(print(2))), expected(2), "the same bytes under the same number");
+    }
+
+    #[test]
+    fn a_new_epoch_voids_what_was_queued() {
+        let mut script = joined();
+        script.permit(print(1));
+        script.permit(print(2));
+        let all = [&counts(0, 0)[..], &[number(Tag::Epoch, 8)]].concat();
+        let (_, writes) = script.show(&all);
+        assert_eq!(writes.len(), 1, "the epoch alone: {writes:?}");
+        assert_eq!(script.permit(print(2)), [], "it names the old epoch");
+    }
+
+    #[test]
+    fn a_flush_burns_what_was_not_taken_and_is_told_when_done() {
+        let mut script = joined();
+        script.permit(print(1));
+        script.permit(print(2));
+        let flush = Permit::Flush { station: STATION, device_epoch: 7, flush: 1 };
+        assert_eq!(record(&script.permit(flush)), [(Tag::Flush, TagValue::Int(1))]);
+        let (out, writes) = script.show(&[number(Tag::FlushDone, 1)]);
+        assert_eq!(out, [Observed::Flushed { flush: 1 }]);
+        assert_eq!(writes, []);
+        assert_eq!(record(&script.permit(print(3))), expected(3));
+    }
+
+    #[test]
+    fn counts_go_on_across_a_wrap() {
+        let mut wrapping = settings(StationKind::Printer);
+        wrapping.wraps = vec![(Tag::PrintedSeq, 100), (Tag::AcceptedSeq, 100), (Tag::DataSeq, 100)];
+        let mut script = Script::new(wrapping, Cursor { device_epoch: 7, printed: 299, ..Cursor::default() });
+        assert_eq!(script.join(7, &counts(1, 100)), [Observed::PrinterCounted { accepted: 301, printed: 300 }]);
+        assert_eq!(
+            script.permit(print(302)).first().map(values).and_then(|values| values.last().cloned()),
+            Some((Tag::DataSeq, TagValue::Int(2)))
+        );
+    }
+}

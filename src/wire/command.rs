@@ -1,0 +1,376 @@
+//! Requests and answers, one JSON object per line on the local socket, and the same objects as MQTT commands.
+//!
+//! ```json
+//! {"id":1,"actor":"local","do":"batch_start","batch":"B7"}
+//! {"id":1,"ok":true,"changed":true}
+//! {"id":2,"ok":false,"reasons":[{"code":"unknown_batch","text":"…"}]}
+//! ```
+//! | `do` | beside it |
+//! |---|---|
+//! | `batch_load` | `order`, an order as an object; see `order` |
+//! | `batch_start`, `batch_stop`, `batch_close` | `batch` |
+//! | `alarm_ack` | `alarm` |
+//! | `status` | |
+//! | `feed_status` | |
+//! | `feed_replay` | `from`, and `stream` (`fact` where absent) |
+//!
+//! On MQTT the topic says what to do (`_cmd/feed/replay`) and the payload has no `do`. Every request is answered, a malformed
+//! one with what is wrong; an `id` that could not be read is answered as 0.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::text::BatchId;
+use crate::engine::input::{Actor, Request};
+use crate::engine::output::{Answer, Done, Refused};
+use crate::engine::reason::{Difference, RequestRefusal};
+use crate::wire::order::{ORDER_BYTES_MAX, OrderDraft, Problem};
+use crate::wire::suggest::nearest;
+use crate::wire::{text, topic};
+
+/// The longest line: an order, and room for what stands around it.
+pub const REQUEST_BYTES_MAX: usize = ORDER_BYTES_MAX + 4096;
+
+/// One request, well-formed.
+#[derive(Debug)]
+pub struct ClientRequest {
+    pub id: u64,
+    pub actor: Actor,
+    pub command: Command,
+}
+
+#[derive(Debug)]
+pub enum Command {
+    /// The order is still to be finished, with its file where it names one; then it is `Request::LoadBatch`.
+    Load(Box<OrderDraft>),
+    /// For the engine as it stands.
+    Ask(Request),
+    Status,
+    FeedStatus,
+    FeedReplay {
+        stream: &'static str,
+        from: u64,
+    },
+}
+
+/// The answer to one request. `id` is the request's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClientAnswer {
+    pub id: u64,
+    pub ok: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<bool>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Reason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+/// Why not: a stable word, and a text for people. The place, the value and what is allowed stand where an order or a request is at fault.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub code: String,
+    pub text: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub value: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub allowed: String,
+}
+
+const WORDS: &[&str] =
+    &["batch_load", "batch_start", "batch_stop", "batch_close", "alarm_ack", "status", "feed_status", "feed_replay"];
+
+/// Who asks where nobody says so.
+const LOCAL: &str = "local";
+const UPSTREAM: &str = "mqtt";
+
+impl ClientRequest {
+    /// One line of the local socket, with or without its line feed.
+    pub fn parse(line: &[u8]) -> Result<Self, ClientAnswer> {
+        let mut draft = draft(line)?;
+        let id = draft.id().map_err(|reason| ClientAnswer::refusal(0, vec![reason]))?;
+        let word = draft.text("do", "one of the commands").and_then(|word| known_word(&word, WORDS));
+        word.and_then(|word| draft.finish(id, word, LOCAL)).map_err(|reason| ClientAnswer::refusal(id, vec![reason]))
+    }
+
+    /// A message under `_cmd/`; `below` is its topic below the prefix. Only what this release takes from upstream.
+    pub fn parse_mqtt(below: &str, payload: &[u8]) -> Result<Self, ClientAnswer> {
+        let mut draft = draft(payload)?;
+        let id = draft.id().map_err(|reason| ClientAnswer::refusal(0, vec![reason]))?;
+        let word = match below {
+            topic::CMD_FEED_REPLAY => Ok("feed_replay"),
+            other => Err(fault("topic", other, "no command of this release", topic::CMD_FEED_REPLAY)),
+        };
+        word.and_then(|word| draft.finish(id, word, UPSTREAM)).map_err(|reason| ClientAnswer::refusal(id, vec![reason]))
+    }
+}
+
+/// A line for the socket. `parts` are fields beside `id`, `actor` and `do`, each with its value as JSON text.
+pub fn request_line(id: u64, actor: &str, word: &str, parts: &[(&str, &str)]) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let mut line = format!("{{\"id\":{id},\"actor\":{},\"do\":{}", quoted(actor), quoted(word));
+    for (key, value) in parts {
+        line.extend([",", &quoted(key), ":", &without_line_feeds(value)]);
+    }
+    line.push_str("}\n");
+    line
+}
+
+/// In JSON a raw line feed is white space between tokens, never part of a text; here it would end the request.
+fn without_line_feeds(json: &str) -> String {
+    json.replace(['\n', '\r'], " ")
+}
+
+fn draft(line: &[u8]) -> Result<Draft, ClientAnswer> {
+    let refusal = |reason| ClientAnswer::refusal(0, vec![reason]);
+    if line.len() > REQUEST_BYTES_MAX {
+        let shown = format!("{} bytes", line.len());
+        return Err(refusal(fault("$", &shown, "the request is too long", "16 MiB; put serial numbers into a file")));
+    }
+    serde_json::from_slice(line).map_err(|error| {
+        let allowed = "one JSON object per line, as {\"id\":1,\"do\":\"status\"}";
+        refusal(fault("$", "", &format!("not a request: {error}"), allowed))
+    })
+}
+
+/// A request as JSON, its order apart.
+#[derive(Default)]
+struct Draft {
+    fields: BTreeMap<String, Value>,
+    order: Option<OrderDraft>,
+    twice: Option<String>,
+}
+
+impl Draft {
+    /// Takes what the command needs and refuses what is left over.
+    fn finish(mut self, id: u64, word: &'static str, default_actor: &str) -> Result<ClientRequest, Reason> {
+        if let Some(key) = self.twice.take() {
+            return Err(fault(&format!("$.{key}"), "", "the field stands twice", "each field once"));
+        }
+        let actor = self.actor(default_actor)?;
+        let command = match word {
+            "batch_load" => Command::Load(Box::new(self.order()?)),
+            "batch_start" => Command::Ask(Request::StartBatch(self.batch()?)),
+            "batch_stop" => Command::Ask(Request::StopBatch(self.batch()?)),
+            "batch_close" => Command::Ask(Request::CloseBatch(self.batch()?)),
+            "alarm_ack" => Command::Ask(Request::AcknowledgeAlarm(self.whole("alarm", 1)?)),
+            "status" => Command::Status,
+            "feed_status" => Command::FeedStatus,
+            _ => Command::FeedReplay { stream: self.stream()?, from: self.whole("from", 1)? },
+        };
+        let left_over = self.fields.keys().next().cloned();
+        match left_over.or(self.order.map(|_| "order".to_owned())) {
+            Some(key) => {
+                Err(fault(&format!("$.{key}"), "", &format!("no field of {word}"), "id, actor, do and its own"))
+            }
+            None => Ok(ClientRequest { id, actor, command }),
+        }
+    }
+
+    fn id(&mut self) -> Result<u64, Reason> {
+        self.whole("id", 0)
+    }
+
+    fn actor(&mut self, default: &str) -> Result<Actor, Reason> {
+        const ALLOWED: &str = "1 to 32 bytes";
+        let given = match self.fields.contains_key("actor") {
+            true => self.text("actor", ALLOWED)?,
+            false => default.to_owned(),
+        };
+        let actor = Actor::new(&given).filter(|actor| !actor.is_empty());
+        actor.ok_or_else(|| fault("$.actor", &given, "no name of who asks", ALLOWED))
+    }
+
+    fn order(&mut self) -> Result<OrderDraft, Reason> {
+        self.order.take().ok_or_else(|| fault("$.order", "", "is missing", "the order, as an object"))
+    }
+
+    fn batch(&mut self) -> Result<BatchId, Reason> {
+        const ALLOWED: &str = "the identifier of a batch, 1 to 32 bytes";
+        let given = self.text("batch", ALLOWED)?;
+        let batch = BatchId::new(&given).filter(|batch| !batch.is_empty());
+        batch.ok_or_else(|| fault("$.batch", &given, "no identifier of a batch", ALLOWED))
+    }
+
+    fn stream(&mut self) -> Result<&'static str, Reason> {
+        if !self.fields.contains_key("stream") {
+            return Ok(topic::STREAM_FACT);
+        }
+        let allowed = topic::STREAMS.join(", ");
+        let given = self.text("stream", &allowed)?;
+        let stream = topic::STREAMS.iter().find(|stream| **stream == given);
+        stream.copied().ok_or_else(|| fault("$.stream", &given, "no stream of the feed", &allowed))
+    }
+
+    fn text(&mut self, key: &str, allowed: &str) -> Result<String, Reason> {
+        let path = format!("$.{key}");
+        match self.fields.remove(key) {
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(fault(&path, &other.to_string(), "not a text", allowed)),
+            None => Err(fault(&path, "", "is missing", allowed)),
+        }
+    }
+
+    fn whole<T: TryFrom<u64>>(&mut self, key: &str, least: u64) -> Result<T, Reason> {
+        let path = format!("$.{key}");
+        let allowed = format!("a whole number from {least} on");
+        let Some(value) = self.fields.remove(key) else {
+            return Err(fault(&path, "", "is missing", &allowed));
+        };
+        let number = value.as_u64().filter(|number| *number >= least);
+        let fitting = number.and_then(|number| T::try_from(number).ok());
+        fitting.ok_or_else(|| fault(&path, &value.to_string(), "not in range", &allowed))
+    }
+}
+
+fn known_word(given: &str, words: &[&'static str]) -> Result<&'static str, Reason> {
+    let known = words.iter().find(|word| **word == given);
+    known.copied().ok_or_else(|| {
+        let what = match nearest(given, words) {
+            Some(meant) => format!("no command; did you mean {meant}?"),
+            None => "no command".to_owned(),
+        };
+        fault("$.do", given, &what, &words.join(", "))
+    })
+}
+
+/// A request at fault: what, where and what is allowed.
+fn fault(path: &str, value: &str, what: &str, allowed: &str) -> Reason {
+    Reason {
+        code: "bad_request".to_owned(),
+        text: what.to_owned(),
+        path: path.chars().take(80).collect(),
+        value: value.chars().take(60).collect(),
+        allowed: allowed.to_owned(),
+    }
+}
+
+impl ClientAnswer {
+    pub fn done(id: u64, done: Done) -> Self {
+        Self { changed: Some(done == Done::Changed), ..Self::empty(id, true) }
+    }
+
+    /// The answer to a question.
+    pub fn data(id: u64, data: Value) -> Self {
+        Self { data: Some(data), ..Self::empty(id, true) }
+    }
+
+    pub fn refused(id: u64, refused: &Refused) -> Self {
+        Self {
+            reasons: refused.reasons.iter().map(Reason::from).collect(),
+            differences: refused.differences.iter().map(Reason::from).collect(),
+            ..Self::empty(id, false)
+        }
+    }
+
+    /// What is wrong with an order.
+    pub fn problems(id: u64, problems: &[Problem]) -> Self {
+        Self::refusal(id, problems.iter().map(Reason::from).collect())
+    }
+
+    pub fn refusal(id: u64, reasons: Vec<Reason>) -> Self {
+        Self { reasons, ..Self::empty(id, false) }
+    }
+
+    /// The engine's answer under the request's own `id`; the engine counts its own.
+    pub fn of(id: u64, answer: &Answer) -> Self {
+        match &answer.outcome {
+            Ok(done) => Self::done(id, *done),
+            Err(refused) => Self::refused(id, refused),
+        }
+    }
+
+    /// One line with its line feed.
+    pub fn to_line(&self) -> String {
+        let mut line = serde_json::to_string(self).expect("an answer always has a JSON form");
+        line.push('\n');
+        line
+    }
+
+    fn empty(id: u64, ok: bool) -> Self {
+        Self { id, ok, changed: None, reasons: Vec::new(), differences: Vec::new(), data: None }
+    }
+}
+
+impl Reason {
+    pub fn new(code: &str, text: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), text: text.into(), ..Self::default() }
+    }
+}
+
+impl From<&RequestRefusal> for Reason {
+    fn from(refusal: &RequestRefusal) -> Self {
+        Self::new(text::refusal_code(refusal), text::refusal(refusal))
+    }
+}
+
+impl From<&Difference> for Reason {
+    fn from(difference: &Difference) -> Self {
+        Self::new(text::difference_code(difference), text::difference(difference))
+    }
+}
+
+impl From<&Problem> for Reason {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            path: problem.path.clone(),
+            value: problem.value.clone(),
+            allowed: problem.allowed.clone(),
+            ..Self::new("bad_order", problem.what.clone())
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.text)?;
+        if !self.value.is_empty() {
+            write!(f, " (given: {})", self.value)?;
+        }
+        if !self.allowed.is_empty() {
+            write!(f, "; allowed: {}", self.allowed)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Draft {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DraftVisitor)
+    }
+}
+
+struct DraftVisitor;
+
+impl<'de> Visitor<'de> for DraftVisitor {
+    type Value = Draft;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a request, which is a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Draft, A::Error> {
+        let mut draft = Draft::default();
+        while let Some(key) = map.next_key::<String>()? {
+            let twice = match key.as_str() {
+                "order" => draft.order.replace(map.next_value()?).is_some(),
+                _ => draft.fields.insert(key.clone(), map.next_value()?).is_some(),
+            };
+            if twice {
+                draft.twice = Some(key);
+            }
+        }
+        Ok(draft)
+    }
+}

@@ -1,0 +1,197 @@
+//! What a fact changes in the state tables. They are the fold of the facts: nothing else changes them.
+
+use crate::domain::epc;
+use crate::domain::gs1::{SerialNumber, Sscc};
+use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
+use crate::engine::fact::{Child, Fact, RequestKey, ResultKey, TrackKey};
+use crate::engine::reason::{BatchState, FailReason};
+use crate::wire::lower::{Scene, own_serial, owned};
+use crate::wire::record::{Change, InspectionRow, PermitRow};
+
+pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
+    match &scene.entry.fact {
+        Fact::LineStarted { .. }
+        | Fact::LineStopped
+        | Fact::StationLost { .. }
+        | Fact::StationFaulted { .. }
+        | Fact::BatchCloseRefused { .. }
+        | Fact::PhantomReject { .. }
+        | Fact::EndsMissed { .. }
+        | Fact::CloseRefused { .. }
+        | Fact::GateForced { .. } => Vec::new(),
+        Fact::StationJoined { station, device_epoch, epoch, .. } => {
+            vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]
+        }
+        Fact::AlarmRaised { alarm, kind, station, detail } => vec![Change::AlarmInserted {
+            alarm: *alarm,
+            kind: kind.name(),
+            station: station.as_ref().map(owned),
+            detail: detail.clone(),
+        }],
+        Fact::AlarmAcknowledged { alarm } => vec![Change::AlarmAcknowledged { alarm: *alarm }],
+        Fact::BatchLoaded { .. } => scene.batch_inserted(),
+        Fact::BatchStarted { .. } => vec![scene.batch_state(BatchState::Running)],
+        Fact::BatchStopped { .. } => vec![scene.batch_state(BatchState::Stopped)],
+        Fact::BatchClosed { .. } => vec![scene.batch_state(BatchState::Closed)],
+        Fact::SerialsAllocated { first_index, serials, .. } => {
+            vec![scene.serial_range(*first_index, serials, SerialState::Allocated)]
+        }
+        Fact::SerialsEncoded { first_index, serials, .. } => {
+            vec![scene.serial_range(*first_index, serials, SerialState::Encoded)]
+        }
+        Fact::SerialsInvalidated { first_index, serials, .. } => {
+            vec![scene.serial_range(*first_index, serials, SerialState::SnInvalid)]
+        }
+        Fact::Verified { result, serial, .. } => scene.verified(result, *serial),
+        Fact::Failed { result, serial, reasons, .. } => {
+            scene.not_passed(result, fail_verdict(reasons), own_serial(serial.as_ref(), reasons))
+        }
+        Fact::Missed { result } => scene.not_passed(result, "missed", None),
+        Fact::PassExpired { track, .. } => pass_expired(track),
+        Fact::Commissioned { serial, .. } => vec![scene.serial_state(*serial, SerialState::Commissioned)],
+        Fact::RejectConfirmed { track, serial } => scene.reject_confirmed(track, *serial),
+        Fact::RejectInferred { serial, .. } => vec![scene.serial_state(*serial, SerialState::LabelScrapped)],
+        Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => reject_alarmed(track),
+        Fact::Packed { level, container, children, .. } => scene.packed(*level, *container, children),
+        Fact::CloseGranted { request, gate, container, token, .. } => granted(request, *gate, *container, *token),
+        Fact::PermitAcked { token, .. } => vec![permit_state(*token, "acked")],
+        Fact::Closed { container, token, .. } => settled(*container, ContainerState::Closed, *token, "acked"),
+        Fact::Released { container, token, .. } => settled(*container, ContainerState::Released, *token, "acked"),
+        Fact::CloseFailed { gate, container, token, .. } => close_failed(*gate, *container, *token),
+        Fact::CloseUnresolved { container, token, .. } => {
+            settled(*container, ContainerState::Held, *token, "unresolved")
+        }
+    }
+}
+
+impl Scene<'_> {
+    /// Nothing without the order, whose serials are not in the fact: loading is the one moment when it is at hand.
+    fn batch_inserted(&self) -> Vec<Change> {
+        let inserted = self.order.map(|order| Change::BatchInserted {
+            order: order.clone(),
+            epc_prefix: epc::sgtin_prefix(order.sheet.gtin, order.sheet.gcp_length),
+        });
+        inserted.into_iter().collect()
+    }
+
+    fn batch_state(&self, state: BatchState) -> Change {
+        Change::BatchState { batch: self.batch.clone(), state: state.name() }
+    }
+
+    fn serial_range(&self, first_index: u32, serials: &[SerialNumber], state: SerialState) -> Change {
+        Change::SerialRange {
+            batch: self.batch.clone(),
+            first_index,
+            count: u32::try_from(serials.len()).unwrap_or(u32::MAX),
+            state: state.name(),
+        }
+    }
+
+    fn serial_state(&self, serial: SerialNumber, state: SerialState) -> Change {
+        Change::SerialState { batch: self.batch.clone(), serial: serial.as_str().to_owned(), state: state.name() }
+    }
+
+    fn verified(&self, result: &ResultKey, serial: SerialNumber) -> Vec<Change> {
+        vec![
+            self.inspection(result, "pass", Some(&serial)),
+            Change::SerialVerified { batch: self.batch.clone(), serial: serial.as_str().to_owned() },
+        ]
+    }
+
+    fn not_passed(&self, result: &ResultKey, verdict: &'static str, serial: Option<&SerialNumber>) -> Vec<Change> {
+        vec![self.inspection(result, verdict, serial), Change::RejectCommanded { inspection: self.entry.seq }]
+    }
+
+    fn inspection(&self, result: &ResultKey, verdict: &'static str, serial: Option<&SerialNumber>) -> Change {
+        Change::Inspection(InspectionRow {
+            batch: self.entry.batch.as_ref().map(owned),
+            station: owned(&result.station),
+            epoch: result.epoch,
+            result_seq: result.seq,
+            track: result.track,
+            verdict,
+            serial: serial.map(|serial| serial.as_str().to_owned()),
+        })
+    }
+
+    fn reject_confirmed(&self, track: &TrackKey, serial: Option<SerialNumber>) -> Vec<Change> {
+        let confirmed = track.inspection.map(|inspection| Change::RejectConfirmed { inspection });
+        let scrapped = serial.map(|serial| self.serial_state(serial, SerialState::LabelScrapped));
+        confirmed.into_iter().chain(scrapped).collect()
+    }
+
+    fn packed(&self, level: PackLevel, container: Sscc, children: &[Child]) -> Vec<Change> {
+        let (mut units, mut containers) = (Vec::new(), Vec::new());
+        for child in children {
+            match child {
+                Child::Unit(serial) => units.push(serial.as_str().to_owned()),
+                Child::Container(sscc) => containers.push(sscc.as_str().to_owned()),
+            }
+        }
+        let capacity = self.sheet.map_or(0, |sheet| sheet.pack.capacity(level));
+        let parent = container.as_str().to_owned();
+        vec![
+            Change::ContainerInserted {
+                container: parent.clone(),
+                level: level.name(),
+                batch: self.batch.clone(),
+                capacity: u32::from(capacity),
+            },
+            Change::MembersAdded { parent, batch: self.batch.clone(), units, containers },
+        ]
+    }
+}
+
+fn fail_verdict(reasons: &[FailReason]) -> &'static str {
+    match reasons.contains(&FailReason::NoRead) {
+        true => "no_read",
+        false => "fail",
+    }
+}
+
+fn pass_expired(track: &TrackKey) -> Vec<Change> {
+    let turned = |inspection| [Change::InspectionFailed { inspection }, Change::RejectCommanded { inspection }];
+    track.inspection.into_iter().flat_map(turned).collect()
+}
+
+fn reject_alarmed(track: &TrackKey) -> Vec<Change> {
+    let alarmed = track.inspection.map(|inspection| Change::RejectAlarmed { inspection });
+    alarmed.into_iter().collect()
+}
+
+fn granted(request: &RequestKey, gate: Gate, container: Sscc, token: u32) -> Vec<Change> {
+    let permit = PermitRow {
+        token,
+        container: container.as_str().to_owned(),
+        gate: gate.name(),
+        station: owned(&request.station),
+        epoch: request.epoch,
+        request_seq: request.seq,
+    };
+    vec![Change::PermitInserted(permit), container_state(container, ContainerState::Granted)]
+}
+
+/// The container is as it was before the grant: open and empty before the seal, closed before the release.
+fn close_failed(gate: Gate, container: Sscc, token: u32) -> Vec<Change> {
+    let permit = permit_state(token, "expired");
+    match gate {
+        Gate::Seal => vec![
+            Change::MembersRemoved { parent: container.as_str().to_owned() },
+            container_state(container, ContainerState::Open),
+            permit,
+        ],
+        Gate::Release => vec![container_state(container, ContainerState::Closed), permit],
+    }
+}
+
+fn settled(container: Sscc, state: ContainerState, token: u32, permit: &'static str) -> Vec<Change> {
+    vec![container_state(container, state), permit_state(token, permit)]
+}
+
+fn container_state(container: Sscc, state: ContainerState) -> Change {
+    Change::ContainerState { container: container.as_str().to_owned(), state: state.name() }
+}
+
+fn permit_state(token: u32, state: &'static str) -> Change {
+    Change::PermitState { token, state }
+}

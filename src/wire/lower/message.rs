@@ -1,0 +1,125 @@
+//! What a fact tells the world beside itself: EPCIS events and the summary of a closed batch.
+//!
+//! Order matters to those who receive: a unit is commissioned when it passed the gate, so before any case names it; a container
+//! is commissioned when its label was read back, and packed right after. A unit that was never commissioned has no event.
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::gs1::{SerialNumber, Sscc};
+use crate::domain::pack::PackLevel;
+use crate::engine::fact::{Child, Counts, Fact, TrackKey};
+use crate::wire::epcis::{self, Event, EventClock, EventPlace, Ilmd};
+use crate::wire::lower::{Lowering, Scene};
+use crate::wire::record::Message;
+use crate::wire::topic::{self, BatchClosed};
+
+pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Vec<Message> {
+    match &scene.entry.fact {
+        Fact::Commissioned { track, serial } => commissioned(lowering, scene, track, *serial),
+        Fact::Released { level, container, children, .. } => released(lowering, scene, (*level, *container), children),
+        Fact::BatchClosed { opened_seq, counts } => batch_closed(scene, *opened_seq, **counts, body),
+        Fact::LineStarted { .. }
+        | Fact::LineStopped
+        | Fact::StationJoined { .. }
+        | Fact::StationLost { .. }
+        | Fact::StationFaulted { .. }
+        | Fact::AlarmRaised { .. }
+        | Fact::AlarmAcknowledged { .. }
+        | Fact::BatchLoaded { .. }
+        | Fact::BatchStarted { .. }
+        | Fact::BatchStopped { .. }
+        | Fact::BatchCloseRefused { .. }
+        | Fact::SerialsAllocated { .. }
+        | Fact::SerialsEncoded { .. }
+        | Fact::SerialsInvalidated { .. }
+        | Fact::Verified { .. }
+        | Fact::Failed { .. }
+        | Fact::Missed { .. }
+        | Fact::PassExpired { .. }
+        | Fact::RejectConfirmed { .. }
+        | Fact::RejectInferred { .. }
+        | Fact::RejectMissing { .. }
+        | Fact::UnexpectedPass { .. }
+        | Fact::PhantomReject { .. }
+        | Fact::EndsMissed { .. }
+        | Fact::Packed { .. }
+        | Fact::CloseGranted { .. }
+        | Fact::CloseRefused { .. }
+        | Fact::PermitAcked { .. }
+        | Fact::Closed { .. }
+        | Fact::CloseFailed { .. }
+        | Fact::CloseUnresolved { .. }
+        | Fact::GateForced { .. } => Vec::new(),
+    }
+}
+
+fn commissioned(lowering: &Lowering, scene: &Scene<'_>, track: &TrackKey, serial: SerialNumber) -> Vec<Message> {
+    let (Some(sheet), Some(unit)) = (scene.sheet, scene.unit(serial)) else {
+        return Vec::new();
+    };
+    let expiry = sheet.expiry.to_iso_date();
+    let ilmd = Ilmd { lot: sheet.lot.as_str(), expiry: expiry.as_str() };
+    let place = lowering.place_of_station(&track.station);
+    let clock = clock(lowering, scene);
+    let event = epcis::commissioning(clock, &place, std::slice::from_ref(&unit), Some(ilmd));
+    vec![epcis_message(event, &unit)]
+}
+
+fn released(
+    lowering: &Lowering,
+    scene: &Scene<'_>,
+    (level, container): (PackLevel, Sscc),
+    children: &[Child],
+) -> Vec<Message> {
+    let parent = scene.container(container);
+    let place: EventPlace = lowering.place_of_level(level);
+    let clock = clock(lowering, scene);
+    let label = epcis::commissioning(clock, &place, std::slice::from_ref(&parent), None);
+    let mut messages = vec![epcis_message(label, &parent)];
+    let children: Vec<String> = children.iter().filter_map(|child| scene.child(child)).collect();
+    if !children.is_empty() {
+        let packed = epcis::packing(clock, &place, &parent, &children);
+        messages.push(epcis_message(packed, &parent));
+    }
+    messages
+}
+
+fn batch_closed(scene: &Scene<'_>, first_seq: u64, counts: Counts, body: &str) -> Vec<Message> {
+    let Some(sheet) = scene.sheet else {
+        return Vec::new();
+    };
+    let summary = BatchClosed {
+        batch: scene.batch.clone(),
+        gtin: sheet.gtin.as_str().to_owned(),
+        lot: sheet.lot.as_str().to_owned(),
+        expiry: sheet.expiry.to_iso_date().as_str().to_owned(),
+        first_seq,
+        last_seq: scene.entry.seq,
+        counts: counts.into(),
+        digest: format!("{:x}", Sha256::digest(body)),
+    };
+    vec![Message {
+        stream: topic::STREAM_BATCH,
+        topic: topic::BATCH_CLOSED.to_owned(),
+        kind: "sealgate.batch.closed",
+        subject: scene.batch.clone(),
+        body: topic::payload(&summary),
+    }]
+}
+
+fn clock(lowering: &Lowering, scene: &Scene<'_>) -> EventClock {
+    EventClock { at_us: scene.stamp.at_us, offset_minutes: lowering.line.offset_minutes }
+}
+
+fn epcis_message(event: Event, subject: &str) -> Message {
+    Message {
+        stream: topic::STREAM_EPCIS,
+        topic: topic::epcis(event.biz_step),
+        kind: match event.biz_step {
+            "packing" => "sealgate.epcis.packing",
+            _ => "sealgate.epcis.commissioning",
+        },
+        subject: subject.to_owned(),
+        body: event.body,
+    }
+}

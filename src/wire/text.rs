@@ -1,0 +1,228 @@
+//! What people read: for every reason, refusal and alarm what happened, where, and what to do. The code beside it is the
+//! stable word; a text may be reworded in any release.
+
+use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason, RequestRefusal};
+
+/// The differences that have one count.
+pub(crate) const DIFFERENCES_WITH_COUNT: &[&str] =
+    &["in_buffer", "unaccounted", "loose", "in_transit", "open_containers", "unresolved_rejects", "partial_containers"];
+
+/// The stable word, lower snake case.
+pub fn difference_code(difference: &Difference) -> &'static str {
+    match difference {
+        Difference::InBuffer(_) => "in_buffer",
+        Difference::Unaccounted(_) => "unaccounted",
+        Difference::Loose(_) => "loose",
+        Difference::InTransit(_) => "in_transit",
+        Difference::OpenContainers(_) => "open_containers",
+        Difference::UnresolvedRejects(_) => "unresolved_rejects",
+        Difference::BinDiffers { .. } => "bin_differs",
+        Difference::PartialContainers(_) => "partial_containers",
+    }
+}
+
+pub fn difference(difference: &Difference) -> String {
+    match difference {
+        Difference::InBuffer(count) => {
+            format!(
+                "{count} records were given to the printer and are neither printed nor burned; let it empty its buffer"
+            )
+        }
+        Difference::Unaccounted(count) => format!(
+            "{count} printed serials are neither commissioned nor rejected; find these units or labels. The batch stays stopped until somebody signs for them"
+        ),
+        Difference::Loose(count) => {
+            format!("{count} commissioned units are in no case; pack them, or reject them with a reason")
+        }
+        Difference::InTransit(count) => {
+            format!("{count} units are between camera and reject gate; run the belt until it is empty")
+        }
+        Difference::OpenContainers(count) => {
+            format!("{count} containers are not released; finish their close at the packer or palletizer")
+        }
+        Difference::UnresolvedRejects(count) => {
+            format!("{count} rejects were commanded and not confirmed; find these units, then acknowledge their alarms")
+        }
+        Difference::BinDiffers { counted, confirmed } => format!(
+            "the reject bin counted {counted} pieces, {confirmed} rejects were confirmed; count the bin by hand and find the difference"
+        ),
+        Difference::PartialContainers(count) => {
+            format!("{count} containers are not full; fill them. A partial close is not possible in this release")
+        }
+    }
+}
+
+/// The stable word, lower snake case.
+pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
+    match refusal {
+        RequestRefusal::UnknownBatch(_) => "unknown_batch",
+        RequestRefusal::BatchExists(_) => "batch_exists",
+        RequestRefusal::LineOccupied(_) => "line_occupied",
+        RequestRefusal::WrongState { .. } => "wrong_state",
+        RequestRefusal::SerialUsed(_) => "serial_used",
+        RequestRefusal::SsccUsed(_) => "sscc_used",
+        RequestRefusal::StationAway(_) => "station_away",
+        RequestRefusal::AlarmsOpen(_) => "alarms_open",
+        RequestRefusal::ExpiryPast => "expiry_past",
+        RequestRefusal::UnknownAlarm(_) => "unknown_alarm",
+        RequestRefusal::NotBalanced => "not_balanced",
+        RequestRefusal::Busy => "busy",
+    }
+}
+
+pub fn refusal(refusal: &RequestRefusal) -> String {
+    match refusal {
+        RequestRefusal::UnknownBatch(batch) => {
+            format!("batch {batch} was never loaded on this line; see `sealgate batch list`")
+        }
+        RequestRefusal::BatchExists(batch) => {
+            format!("batch {batch} was loaded before with another content; give the new order another identifier")
+        }
+        RequestRefusal::LineOccupied(batch) => {
+            format!("batch {batch} is on the line; stop and close it first")
+        }
+        RequestRefusal::WrongState { batch, state } => {
+            let state = state.name();
+            format!("batch {batch} is {state}, which does not allow this; see `sealgate batch show {batch}`")
+        }
+        RequestRefusal::SerialUsed(serial) => format!(
+            "serial number {serial} was used for this GTIN before; a serial number is used once, ever: ask for new ones"
+        ),
+        RequestRefusal::SsccUsed(sscc) => {
+            format!("SSCC {sscc} was used before; an SSCC is used once, ever: ask for another range")
+        }
+        RequestRefusal::StationAway(station) => {
+            format!("station {station} does not answer; see `sealgate status`, then check its power, cable and address")
+        }
+        RequestRefusal::AlarmsOpen(count) => {
+            format!("{count} alarms wait for acknowledgement; see `sealgate alarm list`")
+        }
+        RequestRefusal::ExpiryPast => {
+            "the expiry date of the order has passed; correct the order, or the clock of this computer".to_owned()
+        }
+        RequestRefusal::UnknownAlarm(alarm) => {
+            format!("alarm {alarm} is not on this line; see `sealgate alarm list`")
+        }
+        RequestRefusal::NotBalanced => {
+            "the counts of the batch do not balance; the differences say what is missing".to_owned()
+        }
+        RequestRefusal::Busy => {
+            "the line is at its bound of waiting requests, or still answers the last one; try again in a second"
+                .to_owned()
+        }
+    }
+}
+
+pub fn refuse_reason(reason: &RefuseReason) -> String {
+    match reason {
+        RefuseReason::NoBatch => "no batch is running; start one".to_owned(),
+        RefuseReason::NotGood => {
+            "a value of the request was not readable (quality not good); check the station, ask again".to_owned()
+        }
+        RefuseReason::LevelAbsent => {
+            "the order has no container of this level; check the station's place in the config and the order".to_owned()
+        }
+        RefuseReason::Short { have, want } => format!("{have} of {want} children; fill the container"),
+        RefuseReason::Over { have, want } => format!("{have} children where {want} belong; take the surplus out"),
+        RefuseReason::CountDiffers { counted, listed } => {
+            format!("the station counted {counted} children and read {listed}; read the layer again")
+        }
+        RefuseReason::MissingChild { slot } => format!("slot {slot} was not read; turn or replace this unit"),
+        RefuseReason::MalformedChild { slot } => format!("slot {slot} holds no unit or container code; replace it"),
+        RefuseReason::ForeignChild { slot } => format!("slot {slot} is of another product, lot or batch; take it out"),
+        RefuseReason::UnknownChild { slot } => format!("slot {slot} is not of this order; take it out"),
+        RefuseReason::RepeatedChild { slot } => format!("slot {slot} repeats another slot; look for a copied code"),
+        RefuseReason::UnfitChild { slot } => {
+            format!("slot {slot} is not commissioned, or not released; take it out: a reject may have escaped")
+        }
+        RefuseReason::PackedChild { slot, parent } => format!("slot {slot} is already in {parent}; take it out"),
+        RefuseReason::NoSscc => {
+            "the SSCC range of the order is used up; stop the batch and ask for another range".to_owned()
+        }
+        RefuseReason::NotSealed => "the contents were not sealed; seal this container first".to_owned(),
+        RefuseReason::LabelMissing => "the label was not read; check labeller and scanner, then ask again".to_owned(),
+        RefuseReason::LabelDiffers => {
+            "the label is not the one given for this container; remove it and relabel".to_owned()
+        }
+        RefuseReason::OnHold => "the container waits for a person; see `sealgate alarm list`".to_owned(),
+    }
+}
+
+pub fn fail_reason(reason: FailReason) -> &'static str {
+    match reason {
+        FailReason::NoRead => "nothing was read; check print, position and camera",
+        FailReason::NotGood => "the camera's value was not good; check the camera and its link",
+        FailReason::Changed => "the camera showed other bytes under the same number; check its handshake",
+        FailReason::NoTrack => "the result has no encoder track, so its unit is unknown; check encoder and trigger",
+        FailReason::SecondRead => "this track has a result already; check trigger and spacing of units",
+        FailReason::NotGs1 => "the symbol is no GS1 DataMatrix (FNC1 is missing); check the print template",
+        FailReason::Malformed => {
+            "no well-formed GS1 element string; check the print template and the camera's separator"
+        }
+        FailReason::CheckDigit => "a check digit is wrong; check the print template",
+        FailReason::BadDate => "the date does not exist; check the print template",
+        FailReason::BadCharacter => "a character is not allowed in its field; check the print template",
+        FailReason::MissingAi => "a field that the order asks for is missing; check the print template",
+        FailReason::ExtraAi => "a field that the order does not know; check the print template",
+        FailReason::RepeatedAi => "a field stands twice; check the print template",
+        FailReason::WrongGtin => "another product: the GTIN is not the order's; clear the line",
+        FailReason::WrongLot => "the lot is not the order's; look for units of another batch",
+        FailReason::WrongExpiry => "the expiry date is not the order's; look for units of another batch",
+        FailReason::UnknownSerial => "the serial number is not of this order; clear the line",
+        FailReason::NotEncoded => "the serial number was never reported as printed; check the printer's counter",
+        FailReason::Duplicate => "the serial number was read before; look for a copied label",
+        FailReason::LowGrade => "the print grade is below the limit; clean or adjust the print head",
+        FailReason::NoGrade => "the camera gave no print grade; switch its grading on",
+        FailReason::NoBatch => "no batch is running; clear the line",
+        FailReason::Late => "the answer was too late for the blade; see the latency in `sealgate status`",
+    }
+}
+
+pub fn alarm(kind: AlarmKind) -> &'static str {
+    match kind {
+        AlarmKind::WrongGtin => "Wrong product was read. Clear the line, find where it came from, then acknowledge.",
+        AlarmKind::UnknownSerial => {
+            "A serial number that is not of this order was read. Find the unit, clear the line, then acknowledge."
+        }
+        AlarmKind::DuplicateSerial => {
+            "A serial number was read twice. Find both units, look for copied labels, then acknowledge."
+        }
+        AlarmKind::ResultsMissed => {
+            "Camera results were lost before they were read. These units are rejects: check that they lie in the bin, then acknowledge."
+        }
+        AlarmKind::RejectMissing => {
+            "A commanded reject was not confirmed. Take the unit off by hand, then acknowledge."
+        }
+        AlarmKind::PhantomReject => {
+            "The reject sensor saw a piece that nobody rejected. Check bin and sensor, then acknowledge."
+        }
+        AlarmKind::UnexpectedPass => {
+            "A unit went past the reject gate without a pass. Take it off by hand, then acknowledge."
+        }
+        AlarmKind::BinFull => "The reject bin is full. Count and empty it, then acknowledge.",
+        AlarmKind::StationReset => {
+            "A station restarted while units were in transit. Clear the belt at this station, then acknowledge."
+        }
+        AlarmKind::CloseUnresolved => {
+            "A permit ran out without an answer. Look whether the container is closed, then acknowledge."
+        }
+        AlarmKind::GateForced => {
+            "A gate opened without a permit. Open the container and check its contents, then acknowledge."
+        }
+        AlarmKind::LabelDiffers => {
+            "A label that was read back is not the one given. Take both containers aside, relabel, then acknowledge."
+        }
+        AlarmKind::ChildEscaped => {
+            "A container held a unit that should not be there. Take it out, find the way it came, then acknowledge."
+        }
+        AlarmKind::SerialsExhausted => {
+            "The serial numbers of the order are used up. Stop the batch, or load another order, then acknowledge."
+        }
+        AlarmKind::SsccExhausted => {
+            "The SSCC range of the order is used up. Stop the batch and ask for another range, then acknowledge."
+        }
+        AlarmKind::JournalDoubt => {
+            "The journal was repaired, or the last stop is in doubt. Run `sealgate audit verify`, compare the line with the record, then acknowledge."
+        }
+    }
+}
