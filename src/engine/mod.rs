@@ -76,6 +76,28 @@ impl Role {
     }
 }
 
+impl Role {
+    /// Whether a station of this role can see such a thing at all.
+    fn shows(self, what: &Observed) -> bool {
+        match what {
+            Observed::Joined { .. } | Observed::Lost { .. } | Observed::Faulted { .. } => true,
+            Observed::PrinterCounted { .. } | Observed::Flushed { .. } => matches!(self, Role::Printer { .. }),
+            Observed::Result(_) | Observed::ResultsMissed { .. } => matches!(self, Role::Camera { .. }),
+            Observed::Entered { .. }
+            | Observed::Ended { .. }
+            | Observed::EndsMissed { .. }
+            | Observed::Echoed { .. }
+            | Observed::PhantomCounted { .. }
+            | Observed::BinCounted { .. }
+            | Observed::BinFull { .. } => matches!(self, Role::Rejector),
+            Observed::CloseRequested(_)
+            | Observed::PermitAcked { .. }
+            | Observed::CloseEnded { .. }
+            | Observed::GateMoved { .. } => matches!(self, Role::Packer { .. }),
+        }
+    }
+}
+
 /// The engine of one line.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -165,6 +187,9 @@ impl Engine {
     fn observe(&mut self, now: Now, step: &mut Step, observation: Observation) {
         let Observation { station, seen_mono_us, what } = observation;
         let Some(spec) = self.spec(station) else { return };
+        if !spec.role.shows(&what) {
+            return;
+        }
         if !self.known(station).joined && !matches!(what, Observed::Joined { .. }) {
             // Nothing that a station shows counts until it joins; it shows it again then.
             return;

@@ -79,9 +79,9 @@ impl Engine {
         let Some(spec) = self.spec(station) else { return };
         let Role::Printer { queue } = spec.role else { return };
         let known = self.known(station);
-        // Records that were burned or printed wait no longer, whether or not the device counted them as taken over.
-        let taken = self.live(station).map_or(0, |live| live.accepted).max(known.printed);
-        let waiting = known.allocated.saturating_sub(taken);
+        // Whatever the device's own buffer takes over, a power cycle burns no more than this many.
+        let printed = self.live(station).map_or(0, |live| live.printed).max(known.printed);
+        let waiting = known.allocated.saturating_sub(printed);
         let Some(batch) = self.state.current().filter(|batch| batch.state == BatchState::Running) else { return };
         let resumed = self.live(station).is_some_and(|live| live.resumed);
         if !known.joined || !resumed || waiting > u64::from(queue / 2) {
