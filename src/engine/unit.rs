@@ -234,8 +234,7 @@ impl Engine {
 
     /// Decides ends in the order of the gate; the first waits until its inspection is there or cannot come any more.
     pub(super) fn settle_ends(&mut self, now: Now, step: &mut Step, station: StationId) {
-        loop {
-            let Some(first) = self.live(station).and_then(|live| live.ends.front().copied()) else { break };
+        while let Some(first) = self.live(station).and_then(|live| live.ends.front().copied()) {
             let waited = now.mono_us.saturating_sub(first.since_us) >= INSPECTION_WAIT_US;
             let overtaken = self.state.transit.last_inspected > first.track;
             if !self.settle_first_end(step, station, waited || overtaken) {

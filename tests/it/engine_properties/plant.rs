@@ -591,12 +591,9 @@ impl Plant {
             return Ok(());
         }
         self.flush_done()?;
-        // What is on its way leaves the line; what was granted is done.
-        while let Some(track) = self.tracks.pop_front() {
-            let end = if self.judge.may_pass(track) { TrackEnd::Passed } else { TrackEnd::RejectConfirmed };
-            self.say_end(track, end)?;
-        }
-        (0..40).try_for_each(|_| self.tick(100_000))?;
+        self.drain()?;
+        // What a printer lost count of is no conforming unit any more.
+        self.belt.clear();
         for station in [PACKER, PALLETIZER] {
             if let Some(request) = self.device(station).request.clone().filter(|_| self.is_granted(station)) {
                 self.observe(station, Observed::CloseEnded { seq: request.seq, result: CloseEnd::Done })?;
@@ -612,6 +609,15 @@ impl Plant {
         }
         self.work()?;
         self.fold().map(drop)
+    }
+
+    /// What is on its way leaves the line.
+    fn drain(&mut self) -> Played {
+        while let Some(track) = self.tracks.pop_front() {
+            let end = if self.judge.may_pass(track) { TrackEnd::Passed } else { TrackEnd::RejectConfirmed };
+            self.say_end(track, end)?;
+        }
+        (0..40).try_for_each(|_| self.tick(100_000))
     }
 
     fn work(&mut self) -> Played {
@@ -639,14 +645,15 @@ impl Plant {
 impl Plant {
     /// The calm end of a calm batch: everything is packed, the printer emptied, the batch closed with balanced counts.
     pub fn finish(&mut self) -> Played {
-        self.heal(false)?;
-        for _ in 0..400 {
+        self.drain()?;
+        self.acknowledge(usize::MAX)?;
+        for _ in 0..600 {
             self.pack_up()?;
             let is_empty = self.judge.loose_units().is_empty() && self.judge.loose_cases().is_empty();
             if is_empty && self.belt.is_empty() {
                 break;
             }
-            self.print(1)?;
+            self.print(u8::from(self.belt.is_empty()))?;
             self.tick(600_000)?;
             self.read(255, 0)?;
             self.end(255)?;
