@@ -81,7 +81,7 @@ impl Engine {
             let Some(spec) = self.spec(id).filter(|_| !self.known(id).joined) else { continue };
             reasons.push(RequestRefusal::StationAway(spec.name));
         }
-        if batch.state == BatchState::Stopped && self.flush_owed() {
+        if self.flush_owed() {
             reasons.push(RequestRefusal::Busy);
         }
         if !self.state.alarms.is_empty() {
@@ -131,6 +131,9 @@ impl Engine {
             return Err(Refused { reasons: vec![RequestRefusal::NotBalanced], differences });
         }
         let opened_seq = batch.opened_seq;
+        if self.flush_owed() {
+            return refuse(RequestRefusal::Busy);
+        }
         self.emit_for(step, *id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
         Ok(Done::Changed)
     }
@@ -191,9 +194,9 @@ impl Engine {
         out
     }
 
-    /// Whether a printer still has records of a stop in its buffer: which of them it drops is known only when it says so.
+    /// Whether a printer has not emptied its buffer after a stop: it would drop what a new start gave it.
     fn flush_owed(&self) -> bool {
-        self.printers().into_iter().map(|id| self.known(id)).any(|known| known.allocated > known.printed)
+        self.printers().into_iter().any(|id| self.known(id).flush_owed)
     }
 
     fn printers(&self) -> Vec<StationId> {

@@ -35,10 +35,15 @@ impl State {
             Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
             Fact::BatchLoaded { .. } => self.with_batch(batch, |batch| batch.opened_seq = entry.seq),
             Fact::BatchStarted { bin, track } => self.start_batch(batch, *bin, *track),
-            Fact::BatchStopped { bin } => self.with_batch(batch, |batch| {
-                batch.state = BatchState::Stopped;
-                batch.bin_stop = *bin;
-            }),
+            Fact::BatchStopped { bin } => {
+                for station in self.stations.values_mut().filter(|station| station.allocated > station.printed) {
+                    station.flush_owed = true;
+                }
+                self.with_batch(batch, |batch| {
+                    batch.state = BatchState::Stopped;
+                    batch.bin_stop = *bin;
+                });
+            }
             Fact::BatchClosed { .. } => self.batches.retain(|open| Some(open.id()) != batch),
             Fact::SerialsAllocated { station, from_seq, first_index, serials, .. } => {
                 self.station_mut(station).allocated = last_of(*from_seq, serials);
@@ -173,7 +178,10 @@ impl State {
     fn invalidate(&mut self, station: &Name, cause: InvalidCause) {
         let at = self.station_mut(station);
         at.printed = at.allocated;
-        at.flushes = at.flushes.saturating_add(u64::from(cause == InvalidCause::BatchStopped));
+        if cause == InvalidCause::BatchStopped {
+            at.flushes = at.flushes.saturating_add(1);
+            at.flush_owed = false;
+        }
     }
 
     fn verify(&mut self, batch: Option<BatchId>, result: &ResultKey, serial: SerialNumber) {

@@ -4,6 +4,17 @@
 //! state. Besides the state there is `Live`: what devices show at this moment and nobody journals (counters on their way,
 //! gate positions). It is empty after a restart and is read again from the devices.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::float_arithmetic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::wildcard_enum_match_arm
+    )
+)]
+
 mod batch;
 pub mod fact;
 mod fold;
@@ -72,6 +83,28 @@ impl Role {
             Role::Rejector => StationKind::Rejector,
             Role::Packer { level: PackLevel::Pallet, .. } => StationKind::Palletizer,
             Role::Packer { level: PackLevel::Unit | PackLevel::Bundle | PackLevel::Case, .. } => StationKind::Packer,
+        }
+    }
+}
+
+impl Role {
+    /// Whether a station of this role can see such a thing at all.
+    fn shows(self, what: &Observed) -> bool {
+        match what {
+            Observed::Joined { .. } | Observed::Lost { .. } | Observed::Faulted { .. } => true,
+            Observed::PrinterCounted { .. } | Observed::Flushed { .. } => matches!(self, Role::Printer { .. }),
+            Observed::Result(_) | Observed::ResultsMissed { .. } => matches!(self, Role::Camera { .. }),
+            Observed::Entered { .. }
+            | Observed::Ended { .. }
+            | Observed::EndsMissed { .. }
+            | Observed::Echoed { .. }
+            | Observed::PhantomCounted { .. }
+            | Observed::BinCounted { .. }
+            | Observed::BinFull { .. } => matches!(self, Role::Rejector),
+            Observed::CloseRequested(_)
+            | Observed::PermitAcked { .. }
+            | Observed::CloseEnded { .. }
+            | Observed::GateMoved { .. } => matches!(self, Role::Packer { .. }),
         }
     }
 }
@@ -165,6 +198,10 @@ impl Engine {
 
     fn observe(&mut self, now: Now, step: &mut Step, observation: Observation) {
         let Observation { station, seen_mono_us, what } = observation;
+        let Some(spec) = self.spec(station) else { return };
+        if !spec.role.shows(&what) {
+            return;
+        }
         if !self.known(station).joined && !matches!(what, Observed::Joined { .. }) {
             // Nothing that a station shows counts until it joins; it shows it again then.
             return;

@@ -51,6 +51,8 @@ pub struct Station {
     pub allocated: u64,
     pub printed: u64,
     pub flushes: u64,
+    /// Printer: told to empty its buffer and has not said yet that it did.
+    pub flush_owed: bool,
     /// Packer, palletizer.
     pub request: Option<Request>,
 }

@@ -79,9 +79,9 @@ impl Engine {
         let Some(spec) = self.spec(station) else { return };
         let Role::Printer { queue } = spec.role else { return };
         let known = self.known(station);
-        // Records that were burned or printed wait no longer, whether or not the device counted them as taken over.
-        let taken = self.live(station).map_or(0, |live| live.accepted).max(known.printed);
-        let waiting = known.allocated.saturating_sub(taken);
+        // Whatever the device's own buffer takes over, a power cycle burns no more than this many.
+        let printed = self.live(station).map_or(0, |live| live.printed).max(known.printed);
+        let waiting = known.allocated.saturating_sub(printed);
         let Some(batch) = self.state.current().filter(|batch| batch.state == BatchState::Running) else { return };
         let resumed = self.live(station).is_some_and(|live| live.resumed);
         if !known.joined || !resumed || waiting > u64::from(queue / 2) {
@@ -113,9 +113,7 @@ impl Engine {
     /// A stopped batch takes its records back: the buffer is emptied, and what lay in it is burned.
     pub(super) fn flush(&self, step: &mut Step, station: StationId) {
         let known = self.known(station);
-        let stopped = self.state.current().is_some_and(|batch| batch.state == BatchState::Stopped);
-        let owing = known.allocated > known.printed;
-        if stopped && owing && known.joined {
+        if known.flush_owed && known.joined {
             let flush = known.flushes.saturating_add(1);
             step.permits.push(Permit::Flush { station, device_epoch: known.device_epoch, flush });
         }
@@ -123,8 +121,7 @@ impl Engine {
 
     pub(super) fn flushed(&mut self, step: &mut Step, station: StationId, flush: u64) {
         let known = self.known(station);
-        let stopped = self.state.current().is_some_and(|batch| batch.state == BatchState::Stopped);
-        if stopped && flush == known.flushes.saturating_add(1) {
+        if known.flush_owed && flush == known.flushes.saturating_add(1) {
             self.encode(step, station);
             self.burn(step, station, InvalidCause::BatchStopped);
         }

@@ -42,6 +42,10 @@ impl Engine {
         let Role::Camera { rejector, grade_min_milli, verdict_deadline_us } = spec.role else { return };
         let camera = self.known(station);
         let ack = Permit::AckResult { station, device_epoch: camera.device_epoch, seq: result.seq };
+        if result.seq == 0 {
+            // 0 means that there is no result yet.
+            return;
+        }
         if result.seq <= camera.seq {
             if let Some(pass) = self.pass_key(rejector, &result).filter(|_| result.read == Read::Changed) {
                 // Which of the two contents was this unit's is not known: its pass is void.
