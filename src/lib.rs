@@ -40,7 +40,7 @@
 //! | [`station`] | handshakes: tags to observations, outputs to tags | domain, engine |
 //! | [`wire`] | every byte format: journal rows, EPCIS, topics, commands | domain, engine |
 //! | [`store`] | SQLite: commit, recover, read, verify | domain, wire |
-//! | [`line`] | the spine: the turn | domain, engine, station, wire, store |
+//! | [`line`](mod@line) | the spine: the turn | domain, engine, station, wire, store |
 //! | [`device`] | one task per device: OPC UA, Modbus TCP | domain |
 //! | [`publish`] | the feed: from the journal to the broker | domain, wire, store |
 //! | [`sim`] | the simulated plant, its servers, the embedded broker | all but cli, runtime |
@@ -64,6 +64,9 @@ pub mod domain;
     warn(clippy::float_arithmetic, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)
 )]
 pub mod engine;
+pub mod line;
+#[allow(clippy::wildcard_enum_match_arm, reason = "the protocol libraries' enums are foreign and open for additions")]
+pub mod publish;
 pub mod report;
 pub mod runtime;
 #[cfg(feature = "demo")]

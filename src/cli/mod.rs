@@ -10,10 +10,13 @@ mod check;
 mod demo;
 mod feed;
 mod live;
+mod log;
 mod outcome;
 mod print;
 mod run;
 mod schema;
+#[cfg(feature = "demo")]
+mod screen;
 mod source;
 mod status;
 mod trace;

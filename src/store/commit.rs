@@ -255,6 +255,18 @@ impl Store {
                 )?;
                 note.execute((id, integer(*seq)?))?;
             }
+            Work::FeedAckedThrough { through } => {
+                let fact = self.words.id(&self.conn, "fact")?;
+                let end = integer(*through)?.saturating_add(1).saturating_mul(256);
+                let mut note = self.conn.prepare_cached(
+                    "INSERT INTO work_feed (stream, acked_seq) \
+                     SELECT stream, max(seq) FROM message WHERE id < ?3 AND id >= 256 * \
+                       COALESCE((SELECT acked_seq FROM work_feed WHERE stream = ?1), 0) GROUP BY stream \
+                     UNION ALL SELECT ?1, ?2 \
+                     ON CONFLICT (stream) DO UPDATE SET acked_seq = max(acked_seq, excluded.acked_seq)",
+                )?;
+                note.execute((fact, integer(*through)?, end))?;
+            }
             Work::FeedExcepted { stream, seq, cause } => {
                 let id = self.words.id(&self.conn, stream)?;
                 let mut note = self.conn.prepare_cached(

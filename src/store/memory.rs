@@ -148,6 +148,15 @@ impl Kept {
                 let acked = self.acked.entry(stream).or_default();
                 *acked = (*acked).max(*seq);
             }
+            Work::FeedAckedThrough { through } => {
+                let taken = self.messages.iter().filter(|(_, fact, _)| fact <= through);
+                for (number, _, message) in taken {
+                    let acked = self.acked.entry(message.stream).or_default();
+                    *acked = (*acked).max(*number);
+                }
+                let acked = self.acked.entry("fact").or_default();
+                *acked = (*acked).max(*through);
+            }
             Work::FeedExcepted { stream, seq, cause: _ } => {
                 self.excepted.insert((stream, *seq));
             }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use crate::store::batches::Batches;
 use crate::store::error::StoreError;
 use crate::store::facts;
+use crate::store::journal::Durable;
 use crate::store::lock::{self, Lock};
 use crate::store::schema;
 use crate::store::verify;
@@ -109,6 +110,11 @@ impl Store {
     /// The number of this start; written with the first commit.
     pub fn boot(&self) -> u32 {
         self.identity.boot.saturating_add(1)
+    }
+
+    /// What was found on disk, as proof for the line that starts from it.
+    pub fn durable(&self) -> Durable {
+        Durable::new(self.head.0, BTreeMap::new(), 0)
     }
 
     /// The newest fact and its hash; 0 and the genesis before the first.

@@ -11,8 +11,8 @@ use crate::wire::record::{
     BatchSheet, Change, FactRow, InspectionRow, Message, Order, PackSpec, PermitRow, Record, SsccRange,
 };
 
-pub(super) const GTIN: &str = "09506000134352";
-pub(super) const CASE: &str = "095060001343520000";
+pub(crate) const GTIN: &str = "09506000134352";
+pub(crate) const CASE: &str = "095060001343520000";
 
 pub(super) fn order(batch: &str, serials: &[&str]) -> Arc<Order> {
     let sheet = BatchSheet {
@@ -131,7 +131,7 @@ pub(super) fn granted(seq: u64, container: &str, token: u32) -> Record {
 }
 
 /// One case from the load to the release, over every table.
-pub(super) fn story() -> Vec<Record> {
+pub(crate) fn story() -> Vec<Record> {
     let odd = "a+b/c%\"&<>?";
     let cursor = Change::StationCursor { station: "camera".into(), device_epoch: 7, epoch: 1 };
     let range = |state| Change::SerialRange { batch: "B1".into(), first_index: 0, count: 3, state };
@@ -180,6 +180,6 @@ pub(super) fn story() -> Vec<Record> {
     ]
 }
 
-pub(super) fn job(records: Vec<Record>) -> Job {
+pub(crate) fn job(records: Vec<Record>) -> Job {
     Job { records, work: Vec::new() }
 }

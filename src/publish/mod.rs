@@ -1,0 +1,302 @@
+//! The feed: what the store holds, brought to an MQTT 5 broker; and the commands that come back.
+//!
+//! Contract: every fact and every message that it caused is published at least once, in order within a connection, under one
+//! id and with identical bytes on every try. The store is the authority: messages are read from it, and the place of the feed
+//! is reported to it (through the inbox, by whoever gave the [`AckSink`]) only after the broker's acknowledgement. What the
+//! client library believes about sessions and retransmission is never relied on: each TCP connection is a fresh client.
+//!
+//! An acknowledgement is not delivery. A consumer that lost something asks for a replay (`_cmd/feed/replay`), which sends the
+//! same ids and bytes again with the property `replay` = `true`.
+//!
+//! Not here: the bytes of payloads (`wire`), the cursor's table (`store`), the decision what a command does (the sink's owner).
+
+mod command;
+mod lane;
+mod link;
+mod pump;
+mod sending;
+mod senses;
+pub mod subscriber;
+#[cfg(test)]
+pub(crate) mod tests;
+mod window;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use link::Link;
+
+/// Facts, at most, that are read from the store at once, each with all of its messages.
+pub const PAGE_FACTS: usize = 256;
+
+/// Where the broker is, who we are there, and how much may be unacknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub host: String,
+    pub port: u16,
+    /// The feed's client id; the command session appends `-cmd`.
+    pub client_id: String,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    /// At least 5; a dead link is noticed within twice this time.
+    pub keep_alive_s: u16,
+    /// The ISA-95 path of the line, without a slash at the end.
+    pub prefix: String,
+    /// Unacknowledged messages at most; a smaller Receive Maximum of the broker wins. 20 unless there is a reason.
+    pub window: u16,
+}
+
+impl Settings {
+    fn link(&self, suffix: &str) -> Link {
+        Link {
+            host: self.host.clone(),
+            port: self.port,
+            client_id: format!("{}{suffix}", self.client_id),
+            username: self.username.clone(),
+            password: self.password.clone(),
+            keep_alive_s: self.keep_alive_s,
+        }
+    }
+}
+
+/// One message of the feed as the store holds it. The property `replay` is set here,
+/// whatever `properties` say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// `fact`, `epcis` or `batch`.
+    pub stream: &'static str,
+    /// Dense within the stream.
+    pub seq: u64,
+    /// The fact that caused it; its own sequence number for the stream `fact`.
+    pub fact_seq: u64,
+    /// Below the prefix, for example `_epcis/commissioning`.
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub properties: Vec<(String, String)>,
+}
+
+/// Reads what follows fact `after`: at most `limit` facts in order, each whole, its own message first and then those that it
+/// caused. Runs on a blocking thread. An error is told as a [`Problem`] and tried again after a second.
+pub type ReadFeed = Box<dyn FnMut(u64, usize) -> Result<Vec<Outgoing>, String> + Send>;
+
+/// The feed's progress, at most every 50 ms or 100 messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedAck {
+    /// All messages of all facts up to this one are acknowledged.
+    pub through_fact_seq: u64,
+    /// Messages acknowledged since the last report that was taken, replays not counted.
+    pub messages: u64,
+}
+
+/// Takes progress to the store; `false` when there is no room now, and it is offered again.
+pub type AckSink = Arc<dyn Fn(FeedAck) -> bool + Send + Sync>;
+
+/// What a person must know of; told once per occurrence, while the pump goes on trying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The broker refused the same message three times. It stays first in line.
+    MessageRefused { topic: String, fact_seq: u64, reason: String },
+    /// The same message was first in line when three connections in a row broke.
+    MessageStuck { fact_seq: u64, cause: String },
+    /// The broker does not let us in.
+    LinkRefused { reason: String },
+    /// Another client connects under our id.
+    TakenOver,
+    /// The store could not be read.
+    Unreadable { cause: String },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MessageRefused { topic, fact_seq, reason } => {
+                write!(f, "the broker refuses {topic} of fact {fact_seq} ({reason}): check its rights and limits")
+            }
+            Self::MessageStuck { fact_seq, cause } => {
+                write!(f, "the feed does not get past fact {fact_seq} ({cause}): check the broker's packet limits")
+            }
+            Self::LinkRefused { reason } => {
+                write!(f, "the broker refuses the connection ({reason}): check user and rights")
+            }
+            Self::TakenOver => f.write_str("another client uses our MQTT client id: give each line its own"),
+            Self::Unreadable { cause } => write!(f, "the feed cannot be read from the store: {cause}"),
+        }
+    }
+}
+
+pub type ProblemSink = Arc<dyn Fn(Problem) + Send + Sync>;
+
+/// Retained current values: topic below the prefix (`_state/batch`) and payload.
+pub type StateTopics = Arc<Vec<(String, Vec<u8>)>>;
+
+/// Makes the payload of `_status` while connected.
+pub type BirthBody = Box<dyn Fn(&FeedStatus) -> Vec<u8> + Send>;
+
+/// What arrived below `_cmd/`, checked for size, retain flag and shape of its topics, and no further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// What follows `_cmd/`, for example `batch/load`.
+    pub name: String,
+    pub payload: Vec<u8>,
+    pub response_topic: Option<String>,
+    pub correlation: Option<Vec<u8>>,
+}
+
+/// Takes a command; `false` when there is no room, which the sender is told.
+pub type CommandSink = Arc<dyn Fn(Command) -> bool + Send + Sync>;
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub response_topic: String,
+    pub correlation: Option<Vec<u8>>,
+    pub payload: Vec<u8>,
+}
+
+/// Where the feed stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeedStatus {
+    pub is_connected: bool,
+    /// The newest durable fact.
+    pub head: u64,
+    /// Every message up to this fact is acknowledged.
+    pub acked_fact_seq: u64,
+    /// Acknowledged since the start of the process, replays not counted.
+    pub messages_acked: u64,
+    pub messages_replayed: u64,
+    /// Highest sequence number acknowledged since the start of the process; 0 when none.
+    pub last_epcis_seq: u64,
+    pub last_batch_seq: u64,
+    /// The replay that runs: next fact and last fact.
+    pub replay: Option<(u64, u64)>,
+    /// Why the last connection ended; empty while there was no such end.
+    pub last_end: String,
+}
+
+impl FeedStatus {
+    /// Facts that are durable and not yet acknowledged.
+    pub fn backlog(&self) -> u64 {
+        self.head.saturating_sub(self.acked_fact_seq)
+    }
+}
+
+/// Why a replay was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayRefusal {
+    Running,
+    OutOfRange { head: u64 },
+    Stopped,
+}
+
+impl fmt::Display for ReplayRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running => f.write_str("another replay is running: ask again when it has ended"),
+            Self::OutOfRange { head } => {
+                write!(f, "\"from\" must lie between 1 and {}: the newest fact is {head}", head.saturating_add(1))
+            }
+            Self::Stopped => f.write_str("the publisher is stopping or does not respond: ask again"),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ReplayRequest {
+    from: u64,
+    reply: oneshot::Sender<Result<u64, ReplayRefusal>>,
+}
+
+/// Speaks to the publisher that runs.
+#[derive(Clone, Debug)]
+pub struct PublishHandle {
+    replays: mpsc::Sender<ReplayRequest>,
+    answers: mpsc::Sender<subscriber::Post>,
+    status: watch::Receiver<FeedStatus>,
+}
+
+impl PublishHandle {
+    /// Sends facts `from` .. with their messages again. Returns the last fact of the replay.
+    pub async fn replay(&self, from: u64) -> Result<u64, ReplayRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.replays.try_send(ReplayRequest { from, reply }).map_err(|_| ReplayRefusal::Stopped)?;
+        match tokio::time::timeout(Duration::from_secs(5), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(ReplayRefusal::Stopped),
+        }
+    }
+
+    /// `false` when too many answers wait; the sender of the command asks again under the same id.
+    pub fn answer(&self, answer: Answer) -> bool {
+        self.answers.try_send(command::post_of(answer)).is_ok()
+    }
+
+    pub fn status(&self) -> FeedStatus {
+        self.status.borrow().clone()
+    }
+
+    pub fn watch(&self) -> watch::Receiver<FeedStatus> {
+        self.status.clone()
+    }
+}
+
+/// All that the publisher takes from outside.
+pub struct Inputs {
+    /// The newest durable fact.
+    pub head: watch::Receiver<u64>,
+    pub state: watch::Receiver<StateTopics>,
+    /// `true` ends the publisher: what is left is sent for at most two seconds, then `_status` says offline.
+    pub stop: watch::Receiver<bool>,
+    /// The feed's place in the store at the start.
+    pub acked_fact_seq: u64,
+    pub read: ReadFeed,
+    pub ack: AckSink,
+    pub problem: ProblemSink,
+    pub birth: BirthBody,
+    /// The payload of `_status` as will and at a clean stop.
+    pub offline: Vec<u8>,
+    pub command: CommandSink,
+}
+
+/// The pump and the command session, not yet running.
+pub struct Publisher {
+    pump: pump::Pump,
+    commands: command::Session,
+    stop: watch::Receiver<bool>,
+}
+
+/// Sets up both sessions; nothing happens until [`Publisher::run`].
+pub fn open(settings: Settings, inputs: Inputs) -> (PublishHandle, Publisher) {
+    let (replays, replay_requests) = mpsc::channel(4);
+    let (answers, posts) = mpsc::channel(64);
+    let first = FeedStatus { acked_fact_seq: inputs.acked_fact_seq, ..FeedStatus::default() };
+    let (status_sender, status) = watch::channel(first);
+    let handle = PublishHandle { replays, answers, status };
+    let commands = command::Session::new(&settings, handle.clone(), Arc::clone(&inputs.command), posts);
+    let stop = inputs.stop.clone();
+    let pump = pump::Pump::new(settings, inputs, replay_requests, status_sender);
+    (handle, Publisher { pump, commands, stop })
+}
+
+impl Publisher {
+    /// Runs until `stop` is true and the last messages are out or two seconds have passed.
+    pub async fn run(self) {
+        let Self { pump, commands, mut stop } = self;
+        let commands = async {
+            tokio::select! {
+                () = commands.run() => {}
+                () = stopped(&mut stop) => {}
+            }
+        };
+        tokio::join!(pump.run(), commands);
+    }
+}
+
+/// Ends when the flag is true; a sender that is gone never asks us to stop.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,78 @@
+//! What the pump hears beside the network: the head of the journal, new state, requests for replays, pages, the end.
+//!
+//! Pages are read on a blocking thread, one at a time: SQLite must not hold up the tasks that share a thread with the pump.
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Outgoing, PAGE_FACTS, ReadFeed, ReplayRequest, StateTopics};
+
+/// What wakes the pump beside the network.
+pub(super) enum Wake {
+    Head,
+    State,
+    Stop,
+    Replay(ReplayRequest),
+    Page { after: u64, is_replay: bool, page: Result<Vec<Outgoing>, String> },
+    Tick,
+}
+
+type PageRead = (ReadFeed, u64, bool, Result<Vec<Outgoing>, String>);
+
+/// The reader is here, or on a blocking thread with one page.
+pub(super) enum Reader {
+    Idle(ReadFeed),
+    Busy(tokio::task::JoinHandle<PageRead>),
+    /// It panicked; only tests live to see this.
+    Gone,
+}
+
+impl Reader {
+    pub(super) fn start(&mut self, after: u64, is_replay: bool) {
+        *self = match std::mem::replace(self, Self::Gone) {
+            Self::Idle(mut read) => Self::Busy(tokio::task::spawn_blocking(move || {
+                let page = read(after, PAGE_FACTS);
+                (read, after, is_replay, page)
+            })),
+            busy_or_gone => busy_or_gone,
+        };
+    }
+
+    /// The page that is being read; never, where none is. Safe to cancel.
+    async fn page(&mut self) -> Wake {
+        let Self::Busy(reading) = self else { return std::future::pending().await };
+        match reading.await {
+            Ok((read, after, is_replay, page)) => {
+                *self = Self::Idle(read);
+                Wake::Page { after, is_replay, page }
+            }
+            Err(panic) => {
+                *self = Self::Gone;
+                Wake::Page { after: 0, is_replay: false, page: Err(panic.to_string()) }
+            }
+        }
+    }
+}
+
+pub(super) struct Senses {
+    pub(super) head: watch::Receiver<u64>,
+    pub(super) state: watch::Receiver<StateTopics>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) replays: mpsc::Receiver<ReplayRequest>,
+    pub(super) reader: Reader,
+}
+
+impl Senses {
+    /// The next thing that happens, or the tick. A sender that is gone stays silent. Safe to cancel.
+    pub(super) async fn wake(&mut self, tick: Instant) -> Wake {
+        let is_stopping = *self.stop.borrow();
+        tokio::select! {
+            Ok(()) = self.head.changed() => Wake::Head,
+            Ok(()) = self.state.changed() => Wake::State,
+            Ok(_) = self.stop.wait_for(|stop| *stop), if !is_stopping => Wake::Stop,
+            Some(request) = self.replays.recv() => Wake::Replay(request),
+            page = self.reader.page() => page,
+            () = sleep_until(tick) => Wake::Tick,
+        }
+    }
+}
