@@ -1,7 +1,7 @@
 //! The desk at the local socket: takes requests, lets the store say what it knows against them, puts them to the line, and
 //! answers. Questions are answered from the journal and the newest snapshot.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
