@@ -25,6 +25,4 @@ pub mod truth;
 pub mod world;
 
 #[cfg(test)]
-mod dry_run;
-#[cfg(test)]
-mod rehearsal;
+mod tests;
