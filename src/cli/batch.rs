@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::outcome::{Exit, Failure, Outcome};
-use super::{Journals, Shared, source};
+use super::{Journals, Shared, print, source};
 use crate::report::Question;
+use crate::wire::command::ClientAnswer;
+use crate::wire::order::{ORDER_BYTES_MAX, OrderDraft, Problem};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,14 +20,12 @@ Examples:
   sealgate batch list --json              every batch of this line
   sealgate batch show B-2026-117 --db line3.db
 
-An order is one JSON file:
-  {\"batch\": \"B-2026-117\", \"gtin\": \"09506000134352\", \"lot\": \"L7\", \"expiry\": \"2027-03-31\",
-   \"gcp_length\": 7, \"case_capacity\": 10, \"pallet_capacity\": 4,
+An order is one JSON file (`sealgate schema _order`):
+  {\"batch\": \"B-2026-117\", \"gtin\": \"09506000134352\", \"lot\": \"L7\", \"expiry\": \"2027-03-31\", \"gcp_length\": 7,
+   \"pack\": {\"case\": 10, \"pallet\": 4},
    \"sscc\": {\"extension\": 0, \"prefix\": \"9506000\", \"first\": 1, \"last\": 999},
-   \"serials\": [\"A1\", \"A2\"]}         or \"serials_file\": \"serials.txt\", one serial a line, beside the order";
-
-/// An order larger than this is no order.
-const ORDER_BYTES_MAX: u64 = 32 << 20;
+   \"serials_file\": \"serials.txt\"}
+with one serial a line in serials.txt beside it, or \"serials\": [\"A1\", \"A2\"] in its place.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -58,83 +58,103 @@ enum Action {
 }
 
 pub(super) fn run(args: BatchArgs, shared: &Shared) -> Outcome {
-    let named = |name: &str, batch: &str| source::command(shared, name, json!({ "batch": batch }));
+    let named = |word: &str, batch: &str| source::command(shared, word, &[("batch", &Value::from(batch).to_string())]);
     match args.action {
-        Action::Load { file } => source::command(shared, "batch/load", order(&file)?),
-        Action::Start { batch } => named("batch/start", &batch),
-        Action::Stop { batch } => named("batch/stop", &batch),
-        Action::Close { batch } => named("batch/close", &batch),
+        Action::Load { file } => load(&file, shared),
+        Action::Start { batch } => named("batch_start", &batch),
+        Action::Stop { batch } => named("batch_stop", &batch),
+        Action::Close { batch } => named("batch_close", &batch),
         Action::List { journals } => source::answer(&journals, shared, &Question::Batches),
         Action::Show { batch, journals } => source::answer(&journals, shared, &Question::Batch(batch)),
     }
 }
 
-/// The order as the daemon takes it: a file of serials is put in its place, since the daemon cannot read this person's files.
-fn order(file: &Path) -> Result<Value, Failure> {
-    let text = read(file)?;
-    let mut order: Value = serde_json::from_str(&text).map_err(|error| {
-        Exit::No.failure(format!("{}:{}:{}: is no JSON: {error}", file.display(), error.line(), error.column()))
-    })?;
-    let Some(fields) = order.as_object_mut() else {
-        return Err(Exit::No.failure(format!(
-            "{}: is no order: one JSON object is expected (see `sealgate batch --help`)",
-            file.display()
-        )));
-    };
-    if let Some(named) = fields.get("serials_file").and_then(Value::as_str) {
-        if fields.contains_key("serials") {
-            return Err(Exit::No.failure(format!(
-                "{}: has both `serials` and `serials_file`; one of them is allowed",
-                file.display()
-            )));
+/// An order is checked here first, so that its problems are shown without a daemon, and there again.
+fn load(file: &Path, shared: &Shared) -> Outcome {
+    match order(file)? {
+        Ok(order) => source::command(shared, "batch_load", &[("order", &order)]),
+        Err(problems) => {
+            let answer = ClientAnswer::problems(0, &problems);
+            if shared.json {
+                print::out(&answer.to_line());
+                return Ok(Exit::No);
+            }
+            let lines: Vec<String> =
+                answer.reasons.iter().map(|reason| format!("\n  {}", source::sentence(reason))).collect();
+            Err(Exit::No.failure(format!("{}: nothing was loaded{}", file.display(), lines.concat())))
         }
-        let path = file.parent().unwrap_or(Path::new("")).join(named);
-        let serials: Vec<Value> = read(&path)?.lines().map(Value::from).collect();
-        fields.remove("serials_file");
-        fields.insert("serials".to_owned(), Value::Array(serials));
     }
-    Ok(order)
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
-    let failed = |error: std::io::Error| Exit::Io.failure(format!("{}: cannot be read: {error}", file.display()));
-    let length = std::fs::metadata(file).map_err(failed)?.len();
-    if length > ORDER_BYTES_MAX {
-        let text =
-            format!("{}: is {length} bytes long; at most {ORDER_BYTES_MAX} are taken: split the order", file.display());
-        return Err(Exit::No.failure(text));
+/// The order as the daemon takes it: its serials inside, since the daemon may not read this person's files; a file that is too
+/// large for that is named by its full path.
+fn order(file: &Path) -> Result<Result<String, Vec<Problem>>, Failure> {
+    let text = read(file)?;
+    let draft = match OrderDraft::parse(&text) {
+        Ok(draft) => draft,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let beside = draft.serials_file().map(|named| file.parent().unwrap_or(Path::new("")).join(named));
+    let content = beside.as_deref().map(read).transpose()?;
+    let order = match draft.finish(content.as_deref()) {
+        Ok(order) => order,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let mut fields: Map<String, Value> =
+        serde_json::from_slice(&text).map_err(|error| Exit::Io.failure(format!("{}: {error}", file.display())))?;
+    if let Some(path) = beside {
+        let serials: Vec<Value> = order.serials.iter().map(|serial| Value::from(serial.as_str())).collect();
+        let inside = content.map_or(0, |content| content.len()) + serials.len() * QUOTES + text.len() < ORDER_BYTES_MAX;
+        fields.remove("serials_file");
+        if inside {
+            fields.insert("serials".to_owned(), Value::Array(serials));
+        } else {
+            let full = std::path::absolute(&path).unwrap_or(path);
+            fields.insert("serials_file".to_owned(), Value::from(full.display().to_string()));
+        }
     }
-    std::fs::read_to_string(file).map_err(failed)
+    Ok(Ok(Value::Object(fields).to_string()))
+}
+
+/// What JSON adds to a serial at most: quotes, a comma, an escape.
+const QUOTES: usize = 4;
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Exit::Io.failure(format!("{}: cannot be read: {error}", file.display())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ORDER: &str = r#"{"batch":"B7","gtin":"09506000134352","lot":"L7","expiry":"2027-03-31","gcp_length":7,
+        "pack":{"case":2,"pallet":2},"sscc":{"extension":0,"prefix":"9506000","first":1,"last":9},"serials_file":"s.txt"}"#;
+
     #[test]
     fn a_file_of_serials_takes_its_place_in_the_order() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("s.txt"), "'OR'1'='1'--\n../../etc/passwd\n007\n").expect("ours");
+        std::fs::write(folder.path().join("s.txt"), "'OR'1'='1'--\na+b/c\n007\n").expect("ours");
         let file = folder.path().join("order.json");
-        std::fs::write(&file, r#"{"batch":"B1","serials_file":"s.txt"}"#).expect("ours");
-        let order = order(&file).expect("a good order");
-        assert_eq!(order, json!({ "batch": "B1", "serials": ["'OR'1'='1'--", "../../etc/passwd", "007"] }));
+        std::fs::write(&file, ORDER).expect("ours");
+        let text = order(&file).expect("readable").expect("a good order");
+        let order: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(order["serials"], serde_json::json!(["'OR'1'='1'--", "a+b/c", "007"]));
+        assert_eq!(order.get("serials_file"), None);
+        let again =
+            OrderDraft::parse(text.as_bytes()).and_then(|draft| draft.finish(None)).expect("the daemon takes it");
+        assert_eq!(again.serials.len(), 3);
     }
 
     #[test]
-    fn a_malformed_order_says_where() {
+    fn every_problem_of_an_order_is_found_before_anything_is_sent() {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("s.txt"), "A1\nA1\n").expect("ours");
         let file = folder.path().join("order.json");
-        for (text, says) in [
-            ("{\n\"batch\": }", ":2:10: is no JSON"),
-            ("[]", "is no order"),
-            (r#"{"serials":[],"serials_file":"x"}"#, "has both"),
-        ] {
-            std::fs::write(&file, text).expect("ours");
-            let failure = order(&file).expect_err("it is malformed");
-            assert_eq!(failure.exit, Exit::No);
-            assert!(failure.text.contains(says), "{}", failure.text);
-        }
+        std::fs::write(&file, ORDER.replace("134352", "134353").replace("2027-03-31", "soon")).expect("ours");
+        let problems = order(&file).expect("readable").expect_err("it is bad");
+        assert!(problems.len() >= 3, "{problems:?}");
+        std::fs::write(&file, "{").expect("ours");
+        assert!(order(&file).expect("readable").is_err());
         assert_eq!(order(&folder.path().join("away")).expect_err("it is away").exit, Exit::Io);
     }
 }

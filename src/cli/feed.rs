@@ -1,7 +1,7 @@
 //! `sealgate feed`: what was published, what waits, and sending it again.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::Value;
 
 use super::outcome::Outcome;
 use super::{Journals, Shared, source};
@@ -40,9 +40,10 @@ enum Action {
 
 pub(super) fn run(args: FeedArgs, shared: &Shared) -> Outcome {
     match args.action {
-        Action::Status { journals } => source::answer(&journals, shared, &Question::Feed),
+        Action::Status { journals } => source::answer_live(&journals, shared, &Question::Feed, "feed_status"),
         Action::Replay { from, stream } => {
-            source::command(shared, "feed/replay", json!({ "stream": stream, "from": from }))
+            let stream = Value::from(stream).to_string();
+            source::command(shared, "feed_replay", &[("stream", &stream), ("from", &from.to_string())])
         }
     }
 }

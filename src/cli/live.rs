@@ -1,26 +1,28 @@
-//! Speaking to the running daemon: one line of JSON out, one line of JSON back.
-//!
-//! `{"id": TEXT, "name": "batch/start", "body": {..}}` is answered by `{"id": TEXT, "ok": true, "data": ..}` or
-//! `{"ok": false, "error": WORD, "text": TEXT, ..}`. A request may be repeated under the same id.
+//! Speaking to the running daemon: one request line out, one answer line back (`wire::command`).
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::outcome::{Exit, Failure};
+use crate::wire::command::{self, ClientAnswer};
 
 /// The daemon itself answers within two minutes, or says that it cannot.
 const ANSWER_MAX: Duration = Duration::from_secs(150);
 
-pub(super) fn ask(socket: &Path, name: &str, body: Value) -> Result<Value, Failure> {
-    let id = uuid::Uuid::new_v4().to_string();
-    let line = json!({ "id": id, "name": name, "body": body }).to_string();
+/// Who asks, as long as there is no log-in.
+const ACTOR: &str = "local";
+
+/// `word` and `parts` as `command::request_line` takes them.
+pub(super) fn ask(socket: &Path, word: &str, parts: &[(&str, &str)]) -> Result<ClientAnswer, Failure> {
+    let line = command::request_line(1, ACTOR, word, parts);
     let reply = exchange(socket, &line).map_err(|error| away(socket, &error))?;
-    serde_json::from_str(&reply)
-        .map_err(|error| Exit::Io.failure(format!("{}: the daemon's answer is no JSON ({error})", socket.display())))
+    serde_json::from_str(&reply).map_err(|error| {
+        let text =
+            format!("{}: the daemon's answer cannot be read ({error}); is it another release?", socket.display());
+        Exit::Io.failure(text)
+    })
 }
 
 fn exchange(socket: &Path, line: &str) -> io::Result<String> {
@@ -28,7 +30,6 @@ fn exchange(socket: &Path, line: &str) -> io::Result<String> {
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     stream.set_write_timeout(Some(ANSWER_MAX))?;
     stream.write_all(line.as_bytes())?;
-    stream.write_all(b"\n")?;
     let mut reply = String::new();
     if BufReader::new(stream).read_line(&mut reply)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -60,6 +61,8 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::engine::input::Request;
+    use crate::wire::command::{ClientRequest, Command};
 
     #[test]
     fn one_line_goes_out_and_one_comes_back() {
@@ -70,18 +73,18 @@ mod tests {
             let (mut stream, _) = listener.accept().expect("the command line comes");
             let mut line = String::new();
             BufReader::new(&stream).read_line(&mut line).expect("a line");
-            stream.write_all(b"{\"ok\":true,\"data\":7}\n").expect("it listens");
+            stream.write_all(ClientAnswer::data(1, 7.into()).to_line().as_bytes()).expect("it listens");
             line
         });
-        let answer = ask(&path, "status", json!({})).expect("an answer");
-        assert_eq!(answer["data"], 7);
-        let request: Value = serde_json::from_str(&daemon.join().expect("no panic")).expect("JSON");
-        assert_eq!((&request["name"], &request["body"]), (&json!("status"), &json!({})));
+        let answer = ask(&path, "batch_start", &[("batch", "\"B7\"")]).expect("an answer");
+        assert_eq!(answer.data, Some(7.into()));
+        let request = ClientRequest::parse(daemon.join().expect("no panic").as_bytes()).expect("well-formed");
+        assert!(matches!(request.command, Command::Ask(Request::StartBatch(batch)) if batch.as_str() == "B7"));
     }
 
     #[test]
     fn a_daemon_that_is_away_is_unreachable_and_the_text_says_what_to_do() {
-        let failure = ask(Path::new("nowhere/line.sock"), "status", json!({})).expect_err("nobody is there");
+        let failure = ask(Path::new("nowhere/line.sock"), "status", &[]).expect_err("nobody is there");
         assert_eq!(failure.exit, Exit::Unreachable);
         assert!(failure.text.contains("--db FILE"), "{}", failure.text);
     }

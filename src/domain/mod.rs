@@ -1,5 +1,10 @@
 //! The words: GS1 identifiers, element strings, EPC, pack levels, tags, time. Pure; imports nobody.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::float_arithmetic, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)
+)]
+
 pub mod ai;
 mod ai_table;
 pub mod charset;

@@ -1,6 +1,7 @@
 //! Whether the line may run: alarms that wait for a person, stations that are away, the state of the batch.
 
 use crate::domain::tag::StationId;
+use crate::domain::text::Name;
 use crate::engine::Engine;
 use crate::engine::fact::Fact;
 use crate::engine::output::{Permit, Restraint, Step};
@@ -15,6 +16,12 @@ impl Engine {
             let alarm = self.state.last_alarm.saturating_add(1);
             self.emit(step, Fact::AlarmRaised { alarm, kind, station, detail });
         }
+    }
+
+    /// The latched fault word that a station shows now; 0 for none.
+    pub fn fault(&self, station: &Name) -> i64 {
+        let shown = self.ids().find(|id| self.spec(*id).is_some_and(|spec| spec.name == *station));
+        shown.and_then(|id| self.live(id)).and_then(|live| live.fault).unwrap_or(0)
     }
 
     /// A running batch, every station there, nothing that waits for a person.

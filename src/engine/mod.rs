@@ -4,6 +4,11 @@
 //! state. Besides the state there is `Live`: what devices show at this moment and nobody journals (counters on their way,
 //! gate positions). It is empty after a restart and is read again from the devices.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::float_arithmetic, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)
+)]
+
 mod batch;
 pub mod fact;
 mod fold;
@@ -77,7 +82,7 @@ impl Role {
 }
 
 /// The engine of one line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     settings: Settings,
     state: State,
@@ -102,6 +107,9 @@ struct Live {
     /// Packer: a request that waits for units still on their way through the gate.
     waiting: Option<(CloseRequest, u64)>,
     gate: Option<GateState>,
+    fault: Option<i64>,
+    /// The gate has moved under the last grant: it moves once for each.
+    is_gate_used: bool,
     /// When an unanswered permit is void on our side.
     permit_until_us: Option<u64>,
 }
@@ -111,6 +119,17 @@ struct PendingEnd {
     track: u64,
     end: TrackEnd,
     since_us: u64,
+}
+
+impl Live {
+    /// Levels are shown again after a join. What was said once and is still undecided stays, unless the device forgot it:
+    /// the station never says an end twice.
+    fn rejoin(&mut self, reset: bool) {
+        let before = std::mem::take(self);
+        if !reset {
+            (self.ends, self.waiting) = (before.ends, before.waiting);
+        }
+    }
 }
 
 /// Ends that may wait for their inspections; one more is decided as missed.
@@ -152,10 +171,14 @@ impl Engine {
     fn observe(&mut self, now: Now, step: &mut Step, observation: Observation) {
         let Observation { station, seen_mono_us, what } = observation;
         let Some(spec) = self.spec(station) else { return };
+        if !self.known(station).joined && !matches!(what, Observed::Joined { .. }) {
+            // Nothing that a station shows counts until it joins; it shows it again then.
+            return;
+        }
         match what {
             Observed::Joined { device_epoch, reset } => self.join(now, step, station, device_epoch, reset),
             Observed::Lost { cause } => self.lose(step, station, cause),
-            Observed::Faulted { code } => self.emit(step, Fact::StationFaulted { station: spec.name, code }),
+            Observed::Faulted { code } => self.faulted(step, station, code),
             Observed::PrinterCounted { accepted, printed } => {
                 self.count_printed(now, step, station, accepted, printed);
             }
@@ -195,13 +218,15 @@ impl Engine {
         if reset {
             self.leave_epoch(step, station);
         }
-        if let Some(live) = self.live_mut(station) {
-            *live = Live::default();
-        }
+        self.with_live(station, |live| live.rejoin(reset));
         let epoch = known.epoch.saturating_add(u32::from(reset));
         let kind = spec.role.kind();
         self.emit(step, Fact::StationJoined { station: spec.name, kind, device_epoch, epoch, reset });
         self.standing(now, station, step);
+        if kind == StationKind::Rejector {
+            // `standing` has said it.
+            self.run_said = Some(self.may_run());
+        }
     }
 
     /// What an epoch leaves behind when it ends: burned records, units in doubt, permits without an answer.
@@ -222,9 +247,19 @@ impl Engine {
         }
     }
 
+    /// A fault word is a fact when it changes, and not when a device that joins says that it has none.
+    fn faulted(&mut self, step: &mut Step, station: StationId, code: i64) {
+        let Some(spec) = self.spec(station) else { return };
+        let before = self.live(station).and_then(|live| live.fault);
+        self.with_live(station, |live| live.fault = Some(code));
+        if before.unwrap_or(0) != code {
+            self.emit(step, Fact::StationFaulted { station: spec.name, code });
+        }
+    }
+
     /// Folds a fact of the line itself and adds it to the step.
     fn emit(&mut self, step: &mut Step, fact: Fact) {
-        self.emit_as(step, Text::new("line").unwrap_or_default(), fact);
+        self.emit_as(step, line(), fact);
     }
 
     /// The same for a fact that somebody asked for. Facts belong to the batch on the line unless they say another.
@@ -279,6 +314,11 @@ pub struct Start {
     pub config_sha256: Text<64>,
     /// The last run ended with `LineStopped`.
     pub clean: bool,
+}
+
+/// The actor of what the line decides by itself.
+fn line() -> Actor {
+    Text::new("line").unwrap_or_default()
 }
 
 /// Whether a date lies before the day of `now` (UTC): a batch whose product expired is not started.

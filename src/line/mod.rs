@@ -164,14 +164,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
         self.observe(now, update.station, seen_mono_us, observed, turn);
     }
 
-    fn observe(
-        &mut self,
-        now: Now,
-        station: StationId,
-        seen_mono_us: u64,
-        observed: Vec<Observed>,
-        turn: &mut Turn,
-    ) {
+    fn observe(&mut self, now: Now, station: StationId, seen_mono_us: u64, observed: Vec<Observed>, turn: &mut Turn) {
         for what in observed {
             if let Observed::Result(CameraResult { track: Some(track), .. }) = &what {
                 self.results.insert(*track, seen_mono_us);
@@ -232,10 +225,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
     fn ask(&mut self, now: Now, ask: Ask, turn: &mut Turn) {
         let order = match &ask.request {
             Request::LoadBatch(order) => Some(Arc::clone(order)),
-            Request::StartBatch(_)
-            | Request::StopBatch(_)
-            | Request::CloseBatch(_)
-            | Request::AcknowledgeAlarm(_) => None,
+            Request::StartBatch(_) | Request::StopBatch(_) | Request::CloseBatch(_) | Request::AcknowledgeAlarm(_) => {
+                None
+            }
         };
         let step = self.parts.engine.step(now, Input::Asked(ask));
         self.carry_out(now, step, order.as_ref(), turn);

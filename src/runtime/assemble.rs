@@ -96,7 +96,7 @@ pub(super) fn stations_of(config: &Config, device: DeviceId) -> Vec<StationId> {
 }
 
 #[derive(Debug)]
-pub enum RecoverError {
+pub(super) enum RecoverError {
     Store(StoreError),
     /// A fact that this release cannot read.
     Fact(fact::DecodeError),
@@ -109,7 +109,7 @@ impl From<StoreError> for RecoverError {
 }
 
 /// The fold of the journal (I7).
-pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
+pub(super) fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
     let recovered = store.recover()?;
     let mut state = State::default();
     state.seq = recovered.from_seq.saturating_sub(1);
@@ -137,9 +137,9 @@ pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
 }
 
 /// The engine's state, and whether the last run ended in order.
-pub struct Recovery {
-    pub state: State,
-    pub was_stopped: bool,
+pub(super) struct Recovery {
+    pub(super) state: State,
+    pub(super) was_stopped: bool,
 }
 
 fn decode(stored: &crate::store::StoredFact) -> Result<Entry, RecoverError> {

@@ -23,8 +23,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
-/// Room for an order with a million serials of twenty characters.
-pub const LINE_BYTES_MAX: usize = 32 << 20;
+use crate::wire::command::{ClientAnswer, REQUEST_BYTES_MAX, Reason};
+
+/// What one command may hold.
+pub const LINE_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 /// People and scripts at one line PC.
 pub const CLIENTS_MAX: usize = 8;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -37,7 +39,7 @@ pub struct ClientRequest {
     pub line: String,
     /// The user who asks, as the kernel says.
     pub uid: Option<u32>,
-    /// Takes one line of JSON.
+    /// Takes one line of JSON, with or without its line feed.
     pub answer: oneshot::Sender<String>,
 }
 
@@ -156,13 +158,13 @@ async fn next_line(lines: &mut FramedRead<OwnedReadHalf, LinesCodec>, write: &mu
 }
 
 async fn say(write: &mut OwnedWriteHalf, reply: &str) -> io::Result<()> {
-    let line = format!("{reply}\n");
+    let line = format!("{}\n", reply.trim_end());
     timeout(SILENCE_MAX, write.write_all(line.as_bytes())).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// An answer that the line itself could not give.
-fn refusal(error: &str, text: &str) -> String {
-    serde_json::json!({ "ok": false, "error": error, "text": text }).to_string()
+/// An answer that the line itself could not give. The request was not read, so that its number is unknown.
+fn refusal(code: &str, text: &str) -> String {
+    ClientAnswer::refusal(0, vec![Reason::new(code, text)]).to_line()
 }
 
 impl std::fmt::Display for ControlError {

@@ -1,5 +1,15 @@
 //! The composition root: what is started, in which order, and how it ends.
 
+mod assemble;
 pub mod clock;
 pub mod control;
+mod daemon;
+mod desk;
+mod feed;
+mod plant;
 pub mod service;
+mod snapshot;
+mod spine;
+mod tasks;
+
+pub use daemon::{RunError, VERSION, run};

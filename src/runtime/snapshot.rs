@@ -8,7 +8,7 @@ use crate::engine::state::Stage;
 use crate::wire::text;
 use crate::wire::topic::{self, BatchLine, BatchNow, CountsLine, CountsNow, DevicesNow, StationLine};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) seq: u64,
     pub(super) batch: BatchNow,

@@ -30,6 +30,8 @@ pub(super) struct Spine {
     pub(super) head: watch::Sender<u64>,
     pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
     pub(super) service: Service,
+    /// What systemd is told once the line turns.
+    pub(super) ready: String,
 }
 
 /// Askers who may wait at once; the control socket serves far fewer.
@@ -41,6 +43,8 @@ impl Spine {
         let mut waiting = Waiting::default();
         let mut is_stopping = false;
         self.hand_out(&line, &first, &mut waiting);
+        self.snapshots.send_replace(Arc::new(Snapshot::of(line.engine())));
+        self.service.ready(&self.ready);
         while !(is_stopping && line.is_settled()) {
             let Some(item) = self.next(line.is_full()) else { break };
             let now = self.clock.now();

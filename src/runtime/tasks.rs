@@ -8,12 +8,12 @@ use tokio::task::JoinSet;
 
 /// The daemon's asynchronous tasks; dropping it ends them.
 #[derive(Default)]
-pub struct Tasks {
+pub(super) struct Tasks {
     set: JoinSet<&'static str>,
 }
 
 impl Tasks {
-    pub fn add(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn add(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.set.spawn(async move {
             task.await;
             name
@@ -21,7 +21,7 @@ impl Tasks {
     }
 
     /// The first task that ended although none should; for ever where there is none.
-    pub async fn ended(&mut self) -> String {
+    pub(super) async fn ended(&mut self) -> String {
         match self.set.join_next().await {
             Some(Ok(name)) => name.to_owned(),
             Some(Err(error)) => error.to_string(),
@@ -31,7 +31,7 @@ impl Tasks {
 }
 
 /// A named thread of the spine.
-pub fn thread<T: Send + 'static>(
+pub(super) fn thread<T: Send + 'static>(
     name: &str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<T>> {

@@ -15,6 +15,8 @@ pub trait Journal {
 pub enum Work {
     /// The broker took all of the stream up to `seq`. Never falls.
     FeedAcked { stream: &'static str, seq: u64 },
+    /// The broker took everything that the facts up to `through` brought: their bodies and their messages.
+    FeedAckedThrough { through: u64 },
     /// The message can never be delivered, or a person skipped it; the feed goes on without it.
     FeedExcepted { stream: &'static str, seq: u64, cause: String },
     /// Acknowledged messages of the facts up to `through_fact` may go.

@@ -40,3 +40,6 @@ pub use facts::StoredFact;
 pub use journal::{Busy, Durable, Journal, Work};
 pub use open::{Settings, Store, open};
 pub use reader::Reader;
+//! The journal: one SQLite file.
+
+pub mod views;

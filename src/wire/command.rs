@@ -17,6 +17,9 @@
 //! On MQTT the topic says what to do (`_cmd/feed/replay`) and the payload has no `do`. Every request is answered, a malformed
 //! one with what is wrong; an `id` that could not be read is answered as 0.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -32,8 +35,8 @@ use crate::wire::order::{ORDER_BYTES_MAX, OrderDraft, Problem};
 use crate::wire::suggest::nearest;
 use crate::wire::{text, topic};
 
-/// The longest line: an order, and room for what stands around it.
-pub const REQUEST_BYTES_MAX: usize = ORDER_BYTES_MAX + 4096;
+/// The longest line.
+pub const REQUEST_BYTES_MAX: usize = ORDER_BYTES_MAX;
 
 /// One request, well-formed.
 #[derive(Debug)]
@@ -133,7 +136,7 @@ fn draft(line: &[u8]) -> Result<Draft, ClientAnswer> {
     let refusal = |reason| ClientAnswer::refusal(0, vec![reason]);
     if line.len() > REQUEST_BYTES_MAX {
         let shown = format!("{} bytes", line.len());
-        return Err(refusal(fault("$", &shown, "the request is too long", "16 MiB; put serial numbers into a file")));
+        return Err(refusal(fault("$", &shown, "the request is too long", "32 MiB; put serial numbers into a file")));
     }
     serde_json::from_slice(line).map_err(|error| {
         let allowed = "one JSON object per line, as {\"id\":1,\"do\":\"status\"}";

@@ -10,6 +10,12 @@
 mod device_text;
 mod field;
 mod json;
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+pub(crate) mod strategy;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

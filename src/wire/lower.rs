@@ -5,6 +5,8 @@
 
 mod change;
 mod message;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Every byte format that leaves or enters: pure functions between facts, texts and bytes; no I/O, no clock.
 
+pub mod chain;
 pub mod command;
 pub mod digest;
-pub mod chain;
 pub mod epcis;
 pub mod event_hash;
 pub mod fact;

@@ -176,7 +176,7 @@ pub struct LastSeq {
 }
 
 /// `_state/batch`, retained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchNow {
     /// The batch on the line, or none.
     pub batch: Option<BatchLine>,
@@ -194,14 +194,14 @@ pub struct BatchLine {
 }
 
 /// `_state/counts`, retained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountsNow {
     pub batch: Option<String>,
     pub counts: CountsLine,
 }
 
 /// `_state/devices`, retained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DevicesNow {
     pub stations: Vec<StationLine>,
 }

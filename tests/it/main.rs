@@ -1,5 +1,12 @@
 //! The integration tests: one binary, so that the library is linked once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests fail where they stand, and say aloud what they skip"
+)]
+
 mod ai_table;
 mod config;
 mod epcis;
@@ -7,5 +14,7 @@ mod event_hash;
 mod gs1_vectors;
 mod layers;
 mod source;
+mod scenario;
 mod standards;
 mod style;
+mod wire_schema;

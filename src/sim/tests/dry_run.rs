@@ -73,16 +73,16 @@ impl Controller {
     }
 
     fn write(&self, kind: StationKind, values: Vec<(Tag, TagValue)>) {
-        let station = self.config.stations.iter().find(|s| s.kind == kind).expect("every kind is there");
+        let station = self.config.stations.iter().find(|s| s.settings.kind == kind).expect("every kind is there");
         for device in &station.devices {
-            let write = TagWrite { station: station.id, values: values.clone() };
+            let write = TagWrite { station: station.settings.id, values: values.clone() };
             // A full queue is a write lost, and outputs are written again.
             let _ = self.writers[device].try_send(write);
         }
     }
 
     fn take(&mut self, update: TagUpdate) {
-        let kind = self.config.stations[usize::from(update.station.0)].kind;
+        let kind = self.config.stations[usize::from(update.station.0)].settings.kind;
         for reading in update.readings {
             assert_eq!(reading.quality, Quality::Good, "{kind:?}.{}: {:?}", reading.tag, reading.value);
             self.seen.insert((kind as u8, reading.tag), reading.value);

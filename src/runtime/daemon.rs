@@ -1,0 +1,275 @@
+//! `sealgate run`: opens the journal, folds it, starts threads and tasks, says READY, and ends in order on SIGTERM.
+//!
+//! Order of the start: the lock and the journal first, then the local socket, then devices and broker, which may be away for as
+//! long as they like. Order of the end: the line holds and records its stop, the feed gets two seconds, then all tasks go.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::Config;
+use crate::device::{self, DeviceEvent, EventSink};
+use crate::domain::tag::{StationId, TagWrite};
+use crate::domain::text::Text;
+use crate::engine::{Engine, Start};
+use crate::line::{Arrival, Inbound, Line, Parts};
+use crate::publish::StateTopics;
+use crate::runtime::assemble::{self, RecoverError, Recovery};
+use crate::runtime::clock::Clock;
+use crate::runtime::control::{Control, ControlError};
+use crate::runtime::desk::Desk;
+use crate::runtime::feed;
+use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
+use crate::runtime::service::Service;
+use crate::runtime::snapshot::Snapshot;
+use crate::runtime::spine::{Item, Spine};
+use crate::runtime::tasks::{self, Tasks};
+use crate::store::{self, Durable, Store, StoreError};
+
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Things that may wait for the line; telemetry that finds no room is offered again by its device.
+const INBOX_MAX: usize = 4096;
+/// Requests of people that may wait for the desk.
+const REQUESTS_MAX: usize = 16;
+const TICK: Duration = Duration::from_millis(50);
+/// The last facts must be on disk by then, or the end is no clean one.
+const STOP_MAX: Duration = Duration::from_secs(10);
+const FEED_STOP_MAX: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+pub enum RunError {
+    Store(StoreError),
+    /// A fact in the journal cannot be read by this release.
+    Recover(String),
+    Control(ControlError),
+    Io(std::io::Error),
+    /// A part of the daemon ended although it never should.
+    Ended(String),
+}
+
+impl RunError {
+    /// DESIGN section 8.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            RunError::Store(error) => error.exit_code(),
+            RunError::Control(ControlError::Taken { .. }) => 75,
+            RunError::Recover(_) | RunError::Control(_) | RunError::Io(_) | RunError::Ended(_) => 74,
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Store(error) => error.fmt(f),
+            RunError::Recover(what) => {
+                write!(f, "the journal cannot be folded: {what}; keep the file and ask for help")
+            }
+            RunError::Control(error) => error.fmt(f),
+            RunError::Io(error) => write!(f, "the daemon cannot start: {error}"),
+            RunError::Ended(what) => write!(f, "{what} ended, and the daemon with it; it is to be started again"),
+        }
+    }
+}
+
+impl From<StoreError> for RunError {
+    fn from(error: StoreError) -> Self {
+        RunError::Store(error)
+    }
+}
+
+impl From<std::io::Error> for RunError {
+    fn from(error: std::io::Error) -> Self {
+        RunError::Io(error)
+    }
+}
+
+impl From<RecoverError> for RunError {
+    fn from(error: RecoverError) -> Self {
+        match error {
+            RecoverError::Store(error) => RunError::Store(error),
+            RecoverError::Fact(error) => RunError::Recover(error.to_string()),
+        }
+    }
+}
+
+/// Runs the line until it is told to stop.
+pub fn run(config: Config) -> Result<(), RunError> {
+    let clock = Clock::start();
+    let mut store = store::open(&store::Settings::new(&config.journal, config.line.path.clone()))?;
+    let recovery = assemble::recover(&mut store)?;
+    tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(serve(Arc::new(config), clock, store, recovery));
+    // A blocking read of the journal may still run; it holds nothing that must be finished.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recovery) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let control = Control::bind(&config.line.socket, config.line.socket_for_group).await.map_err(RunError::Control)?;
+    let (inbox, items) = bounded(INBOX_MAX);
+    let (head, heads) = watch::channel(recovery.state.seq);
+    let (snapshots, seen) = watch::channel(Arc::new(Snapshot::default()));
+    let (stop, stopping) = watch::channel(false);
+
+    let mut tasks = Tasks::default();
+    let by_station = start_devices(&config, clock, &inbox, &mut tasks);
+    let (states, said) = watch::channel(StateTopics::default());
+    tasks.add("the retained state", feed::tell_states(seen.clone(), states));
+    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping };
+    let (handle, publisher) = feed::open(&config, doors)?.unzip();
+    let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle };
+    let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
+    tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
+    tasks.add("the desk", desk.run(waiting));
+    tasks.add("the clock", tick(inbox.clone(), clock));
+
+    let facts = recovery.state.seq;
+    let ready = format!("line {}, {facts} facts recovered", config.line.name);
+    let (durables, durable) = bounded(2);
+    let spine = Spine { clock, inbox: items, durable, head, snapshots, service: Service::from_environment(), ready };
+    let parts = Foundation { clock, store, recovery, durables };
+    let mut line_ended = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
+
+    let publisher = async {
+        match publisher {
+            Some(publisher) => publisher.run().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(publisher);
+    let stopped_early = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        name = tasks.ended() => Some(name),
+        () = &mut publisher => Some("the publisher".to_owned()),
+        _ = &mut line_ended => Some("the line thread".to_owned()),
+    };
+    if let Some(part) = stopped_early {
+        return Err(RunError::Ended(part));
+    }
+    tracing::info!("stopping");
+    let stop_line = Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what: Arrival::Stop });
+    inbox.send_timeout(stop_line, Duration::from_secs(5)).map_err(|_| RunError::Ended("the line thread".to_owned()))?;
+    let line = tokio::time::timeout(STOP_MAX, line_ended).await;
+    stop.send_replace(true);
+    // The feed has two seconds of its own; what is left then goes out after the next start.
+    let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
+    line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
+}
+
+/// What the line is built on.
+struct Foundation {
+    clock: Clock,
+    store: Store,
+    recovery: Recovery,
+    durables: Sender<Durable>,
+}
+
+/// The commit thread, the thread that keeps the log of the database short, and the line thread. The receiver ends with the line.
+fn start_line(
+    config: &Config,
+    foundation: Foundation,
+    spine: Spine,
+    plant: DeviceWrites,
+) -> Result<oneshot::Receiver<()>, RunError> {
+    let Foundation { clock, store, recovery, durables } = foundation;
+    let Recovery { state, was_stopped } = recovery;
+    let (journal, jobs) = store::commit::channel();
+    let (boot, durable) = (store.boot(), store.durable());
+    let (keep_log, log_stop) = bounded(1);
+    let path = config.journal.clone();
+    tasks::thread("sealgate-log", move || {
+        // Long logs are slow, not wrong; the commit thread is the one whose failure counts.
+        if let Err(error) = store::wal::run(&path, &log_stop) {
+            tracing::warn!(%error, "journal_log_grows");
+        }
+    })?;
+    tasks::thread("sealgate-commit", move || {
+        let _keep_log = keep_log;
+        let done = |durable| drop(durables.send(durable));
+        if let Err(error) = store::commit::run(store, &jobs, || clock.now().mono_us, done) {
+            // Whether it is on disk is unknown until the file is read again: nothing may go on from here.
+            tracing::error!(%error, "commit_failed");
+            std::process::exit(i32::from(error.exit_code()));
+        }
+    })?;
+    let stations = assemble::stations(config, &state);
+    let engine = Engine::new(assemble::engine_settings(config), state);
+    let lowering = assemble::lowering(config);
+    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
+    let start = Start {
+        version: Text::new(VERSION).unwrap_or_default(),
+        config_sha256: Text::new(&config.digest).unwrap_or_default(),
+        clean: was_stopped,
+    };
+    let (ended, line_ended) = oneshot::channel();
+    tasks::thread("sealgate-line", move || {
+        let first = line.start(clock.now(), start);
+        spine.run(line, first);
+        drop(ended);
+    })?;
+    Ok(line_ended)
+}
+
+/// One task per device, and the channels of its writes by station.
+fn start_devices(
+    config: &Config,
+    clock: Clock,
+    inbox: &Sender<Item>,
+    tasks: &mut Tasks,
+) -> Vec<Vec<mpsc::Sender<TagWrite>>> {
+    let mut by_station = vec![Vec::new(); config.stations.len()];
+    for settings in &config.devices {
+        let (writes, waiting) = mpsc::channel(WRITES_MAX);
+        let stations = assemble::stations_of(config, settings.device);
+        for station in &stations {
+            if let Some(senders) = by_station.get_mut(usize::from(station.0)) {
+                senders.push(writes.clone());
+            }
+        }
+        let sink = event_sink(settings.name.clone(), inbox.clone(), clock, stations);
+        tasks.add("a device task", device::run(settings.clone(), sink, waiting));
+    }
+    by_station
+}
+
+/// Stamps what a device says and puts it into the inbox; what is for people alone goes to the log.
+fn event_sink(device: String, inbox: Sender<Item>, clock: Clock, stations: Vec<StationId>) -> EventSink {
+    Arc::new(move |event| {
+        let what = match event {
+            DeviceEvent::Connected { .. } => {
+                tracing::info!(device, "device_connected");
+                Arrival::Connected(stations.clone())
+            }
+            DeviceEvent::Disconnected { reason, .. } => {
+                tracing::warn!(device, reason, "device_away");
+                Arrival::Disconnected(stations.clone())
+            }
+            DeviceEvent::Update(update) => Arrival::Update(update),
+            DeviceEvent::WriteRefused { tag, status, .. } => {
+                tracing::warn!(device, %tag, status, "device_refuses_write");
+                return true;
+            }
+        };
+        inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok()
+    })
+}
+
+/// Turns happen even when nothing does. A tick that finds no room is no loss: the inbox is full of turns.
+async fn tick(inbox: Sender<Item>, clock: Clock) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let _ = inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what: Arrival::Tick }));
+    }
+}

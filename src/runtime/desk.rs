@@ -1,0 +1,160 @@
+//! The desk at the local socket: takes requests, lets the store say what it knows against them, puts them to the line, and
+//! answers. Questions are answered from the journal and the newest snapshot.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::Config;
+use crate::engine::input::{Actor, Order, Request};
+use crate::engine::output::{Answer, Refused};
+use crate::engine::reason::RequestRefusal;
+use crate::publish::PublishHandle;
+use crate::runtime::control::ClientRequest as Line;
+use crate::runtime::snapshot::Snapshot;
+use crate::runtime::spine::Item;
+use crate::store::{Reader, StoreError};
+use crate::wire::command::{ClientAnswer, ClientRequest, Command, Reason};
+use crate::wire::order::OrderDraft;
+
+/// An order with a million serials is on disk by then, or the asker hears that it is not known yet.
+const ANSWER_MAX: Duration = Duration::from_secs(110);
+
+pub(super) struct Desk {
+    pub(super) config: Arc<Config>,
+    pub(super) inbox: Sender<Item>,
+    pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(super) feed: Option<PublishHandle>,
+}
+
+impl Desk {
+    /// One request after the other: what the store said of an order still holds when the line decides on it.
+    pub(super) async fn run(self, mut requests: mpsc::Receiver<Line>) {
+        while let Some(request) = requests.recv().await {
+            let answer = self.answer(request.line.as_bytes()).await;
+            // Who left before the answer came needs none.
+            let _ = request.answer.send(answer.to_line());
+        }
+    }
+
+    async fn answer(&self, line: &[u8]) -> ClientAnswer {
+        let request = match ClientRequest::parse(line) {
+            Ok(request) => request,
+            Err(refusal) => return refusal,
+        };
+        let ClientRequest { id, actor, command } = request;
+        match command {
+            Command::Load(draft) => self.load(id, actor, *draft).await,
+            Command::Ask(request) => self.ask(id, actor, request).await,
+            Command::Status => ClientAnswer::data(id, self.status()),
+            Command::FeedStatus => ClientAnswer::data(id, self.feed_status()),
+            Command::FeedReplay { from, .. } => self.replay(id, from).await,
+        }
+    }
+
+    async fn load(&self, id: u64, actor: Actor, draft: OrderDraft) -> ClientAnswer {
+        let path = self.config.journal.clone();
+        let checked = tokio::task::spawn_blocking(move || check(&path, draft)).await;
+        match checked {
+            Ok(Ok(order)) => self.ask(id, actor, Request::LoadBatch(Arc::new(order))).await,
+            Ok(Err(Unfit::Order(problems))) => ClientAnswer::problems(id, &problems),
+            Ok(Err(Unfit::Used(reasons))) => ClientAnswer::refused(id, &Refused { reasons, differences: Vec::new() }),
+            Ok(Err(Unfit::File(what))) => refusal(id, "serials_file", what),
+            Ok(Err(Unfit::Store(error))) => refusal(id, "journal", error.to_string()),
+            Err(error) => refusal(id, "internal", error.to_string()),
+        }
+    }
+
+    async fn ask(&self, id: u64, actor: Actor, request: Request) -> ClientAnswer {
+        let (sender, answer) = oneshot::channel::<Answer>();
+        if self.inbox.try_send(Item::Ask(actor, request, sender)).is_err() {
+            return refusal(id, "busy", "the line is busy; ask again".to_owned());
+        }
+        match tokio::time::timeout(ANSWER_MAX, answer).await {
+            Ok(Ok(answer)) => ClientAnswer::of(id, &answer),
+            Ok(Err(_)) => refusal(id, "stopping", "the daemon is stopping; ask again when it is back".to_owned()),
+            Err(_) => refusal(id, "slow", "the disk has not taken it yet; see `sealgate status`".to_owned()),
+        }
+    }
+
+    fn status(&self) -> Value {
+        let mut status = self.snapshots.borrow().status();
+        if let Some(fields) = status.as_object_mut() {
+            fields.insert("line".to_owned(), json!(self.config.line.name.as_str()));
+            fields.insert("version".to_owned(), json!(crate::runtime::VERSION));
+            fields.insert("feed".to_owned(), self.feed_status());
+        }
+        status
+    }
+
+    fn feed_status(&self) -> Value {
+        let Some(feed) = &self.feed else { return Value::Null };
+        let feed = feed.status();
+        json!({
+            "connected": feed.is_connected,
+            "head": feed.head,
+            "acked": feed.acked_fact_seq,
+            "backlog": feed.backlog(),
+            "messages_acked": feed.messages_acked,
+            "replay": feed.replay.map(|(next, last)| json!({ "next": next, "last": last })),
+            "last_end": feed.last_end,
+        })
+    }
+
+    async fn replay(&self, id: u64, from: u64) -> ClientAnswer {
+        let Some(feed) = &self.feed else {
+            return refusal(id, "no_feed", "the config has no section [mqtt]".to_owned());
+        };
+        match feed.replay(from).await {
+            Ok(last) => ClientAnswer::data(id, json!({ "from": from, "to": last })),
+            Err(why) => refusal(id, "replay", why.to_string()),
+        }
+    }
+}
+
+fn refusal(id: u64, code: &str, text: String) -> ClientAnswer {
+    ClientAnswer::refusal(id, vec![Reason::new(code, text)])
+}
+
+/// Why an order cannot be put to the line.
+enum Unfit {
+    Order(Vec<crate::wire::order::Problem>),
+    /// The file of serials cannot be read.
+    File(String),
+    Used(Vec<RequestRefusal>),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unfit {
+    fn from(error: StoreError) -> Self {
+        Unfit::Store(error)
+    }
+}
+
+/// The whole order with its file of serials, and what older batches have used of it.
+fn check(journal: &PathBuf, draft: OrderDraft) -> Result<Order, Unfit> {
+    let file = match draft.serials_file() {
+        Some(path) => Some(std::fs::read(path).map_err(|error| Unfit::File(format!("{path}: {error}")))?),
+        None => None,
+    };
+    let order = draft.finish(file.as_deref()).map_err(Unfit::Order)?;
+    let mut reader = Reader::open(journal)?;
+    let known = reader.batch(order.sheet.batch.as_str())?;
+    // The line itself tells a repeat of a loaded order from another one under the same name.
+    if let Some(known) = known {
+        let closed = known.closed_seq.is_some();
+        return if closed { Err(Unfit::Used(vec![RequestRefusal::BatchExists(order.sheet.batch)])) } else { Ok(order) };
+    }
+    let mut used: Vec<RequestRefusal> =
+        reader.used_serials(order.sheet.gtin, &order.serials)?.into_iter().map(RequestRefusal::SerialUsed).collect();
+    if reader.sscc_range_used(&order.sheet.sscc)?.is_some() {
+        let range = order.sheet.sscc;
+        let first = crate::domain::gs1::Sscc::build(range.extension, range.prefix.as_str(), range.first);
+        used.extend(first.ok().map(RequestRefusal::SsccUsed));
+    }
+    if used.is_empty() { Ok(order) } else { Err(Unfit::Used(used)) }
+}

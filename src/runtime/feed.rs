@@ -1,0 +1,153 @@
+//! Between the journal and the publisher: pages of facts with their messages as MQTT messages, and the place of the feed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::line::{Arrival, Inbound};
+use crate::publish::{self, Command, FeedAck, FeedStatus, Inputs, Outgoing, PublishHandle, Publisher, StateTopics};
+use crate::runtime::assemble;
+use crate::runtime::clock::Clock;
+use crate::runtime::daemon::VERSION;
+use crate::runtime::snapshot::Snapshot;
+use crate::runtime::spine::Item;
+use crate::store::feed::FeedItem;
+use crate::store::{Reader, StoreError, Work};
+use crate::wire::topic::{self, Birth, Envelope, LastSeq, Status};
+
+/// Reads the feed; the connection is opened when it is first needed, and anew after an error.
+pub(super) struct FeedReader {
+    path: PathBuf,
+    line: String,
+    source: String,
+    reader: Option<Reader>,
+}
+
+impl FeedReader {
+    pub(super) fn new(path: &Path, line: &str, source: &str) -> Self {
+        Self { path: path.to_owned(), line: line.to_owned(), source: source.to_owned(), reader: None }
+    }
+
+    /// What follows fact `after`: at most `limit` facts, each with what it caused.
+    pub(super) fn page(&mut self, after: u64, limit: usize) -> Result<Vec<Outgoing>, StoreError> {
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::open(&self.path)?,
+        };
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let items = reader.feed_from(after.saturating_add(1), limit)?;
+        let epoch = reader.identity().epoch;
+        self.reader = Some(reader);
+        Ok(items.into_iter().flat_map(|item| self.messages(item, epoch)).collect())
+    }
+
+    fn messages(&self, item: FeedItem, epoch: u32) -> Vec<Outgoing> {
+        let FeedItem { fact, messages } = item;
+        let at_us = fact.at_us;
+        let envelope = |stream, seq, kind: &str, subject: &str| {
+            let (line, source) = (self.line.as_str(), self.source.as_str());
+            let envelope = Envelope { line, epoch, stream, seq, source, kind, subject, at_us, replay: false };
+            // The publisher says itself whether it sends something again.
+            let properties = envelope.properties().into_iter().filter(|(key, _)| *key != "replay");
+            properties.map(|(key, value)| (key.to_owned(), value)).collect()
+        };
+        let own = Outgoing {
+            stream: topic::STREAM_FACT,
+            seq: fact.seq,
+            fact_seq: fact.seq,
+            topic: topic::fact(&fact.kind),
+            properties: envelope(topic::STREAM_FACT, fact.seq, &topic::fact_type(&fact.kind), &fact.subject),
+            payload: fact.body.into_bytes(),
+        };
+        let caused = messages.into_iter().filter_map(|message| {
+            let stream = topic::STREAMS.iter().find(|stream| **stream == &*message.stream)?;
+            Some(Outgoing {
+                stream,
+                seq: message.seq,
+                fact_seq: message.fact_seq,
+                topic: message.topic.to_string(),
+                properties: envelope(stream, message.seq, &message.kind, &message.subject),
+                payload: message.body,
+            })
+        });
+        std::iter::once(own).chain(caused).collect()
+    }
+}
+
+/// What the feed needs of the daemon.
+pub(super) struct Doors {
+    pub(super) inbox: Sender<Item>,
+    pub(super) clock: Clock,
+    pub(super) heads: watch::Receiver<u64>,
+    pub(super) states: watch::Receiver<StateTopics>,
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// The publisher of this line; `None` where the config names no broker.
+pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandle, Publisher)>, StoreError> {
+    let Some(mqtt) = &config.mqtt else { return Ok(None) };
+    let mut reader = Reader::open(&config.journal)?;
+    let acked_fact_seq = reader.feed_cursor(topic::STREAM_FACT)?;
+    let identity = assemble::lowering(config).line;
+    let settings = publish::Settings {
+        host: mqtt.host.clone(),
+        port: mqtt.port,
+        client_id: mqtt.client_id.clone(),
+        username: mqtt.username.clone(),
+        password: mqtt.password.clone(),
+        keep_alive_s: u16::try_from(mqtt.keep_alive.as_secs()).unwrap_or(u16::MAX),
+        prefix: config.line.path.clone(),
+        window: mqtt.window,
+    };
+    let Doors { inbox, clock, heads, states, stopping } = doors;
+    let mut pages = FeedReader::new(&config.journal, &identity.line, &identity.source);
+    let offline = topic::payload(&Status::Offline { line: identity.line.clone() });
+    let inputs = Inputs {
+        head: heads,
+        state: states,
+        stop: stopping,
+        acked_fact_seq,
+        read: Box::new(move |after, limit| pages.page(after, limit).map_err(|error| error.to_string())),
+        ack: Arc::new(move |ack: FeedAck| {
+            let what = Arrival::Work(Work::FeedAckedThrough { through: ack.through_fact_seq });
+            inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok()
+        }),
+        problem: Arc::new(|problem| tracing::warn!(%problem, "feed_problem")),
+        birth: birth(config, clock, reader.identity().epoch, identity.line),
+        offline,
+        command: Arc::new(|_: Command| false),
+    };
+    Ok(Some(publish::open(settings, inputs)))
+}
+
+fn birth(config: &Config, clock: Clock, epoch: u32, line: String) -> publish::BirthBody {
+    let config_sha256 = config.digest.clone();
+    Box::new(move |feed: &FeedStatus| {
+        topic::payload(&Status::Online(Birth {
+            line: line.clone(),
+            version: VERSION.to_owned(),
+            config_sha256: config_sha256.clone(),
+            epoch,
+            last_seq: LastSeq { fact: feed.head, epcis: feed.last_epcis_seq, batch: feed.last_batch_seq },
+            backlog: feed.backlog(),
+            time: topic::time_text(clock.now().wall_us),
+        }))
+    })
+}
+
+/// The retained topics of a snapshot, where they differ from those said before.
+pub(super) async fn tell_states(mut snapshots: watch::Receiver<Arc<Snapshot>>, states: watch::Sender<StateTopics>) {
+    while snapshots.changed().await.is_ok() {
+        let topics = snapshots.borrow_and_update().topics();
+        states.send_if_modified(|said| {
+            let differs = **said != topics;
+            if differs {
+                *said = Arc::new(topics);
+            }
+            differs
+        });
+    }
+}
