@@ -1,8 +1,8 @@
 //! `sealgate alarm`: what the line waits for, and its acknowledgement.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
+use super::live::Ask;
 use super::outcome::Outcome;
 use super::{Journals, Shared, source};
 use crate::report::Question;
@@ -34,6 +34,6 @@ enum Action {
 pub(super) fn run(args: AlarmArgs, shared: &Shared) -> Outcome {
     match args.action {
         Action::List { journals } => source::answer(&journals, shared, &Question::Alarms),
-        Action::Ack { alarm } => source::command(shared, "alarm/ack", json!({ "alarm": alarm })),
+        Action::Ack { alarm } => source::command(shared, &Ask::new("alarm_ack").with("alarm", alarm)),
     }
 }

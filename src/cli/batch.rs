@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::live::Ask;
 use super::outcome::{Exit, Failure, Outcome};
 use super::{Journals, Shared, source};
 use crate::report::Question;
+use crate::wire::order::ORDER_BYTES_MAX;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,12 +22,10 @@ Examples:
 
 An order is one JSON file:
   {\"batch\": \"B-2026-117\", \"gtin\": \"09506000134352\", \"lot\": \"L7\", \"expiry\": \"2027-03-31\",
-   \"gcp_length\": 7, \"case_capacity\": 10, \"pallet_capacity\": 4,
+   \"gcp_length\": 7, \"pack\": {\"case\": 10, \"pallet\": 4},
    \"sscc\": {\"extension\": 0, \"prefix\": \"9506000\", \"first\": 1, \"last\": 999},
-   \"serials\": [\"A1\", \"A2\"]}         or \"serials_file\": \"serials.txt\", one serial a line, beside the order";
-
-/// An order larger than this is no order.
-const ORDER_BYTES_MAX: u64 = 32 << 20;
+   \"serials\": [\"A1\", \"A2\"]}         or \"serials_file\": \"serials.txt\", one serial a line, beside the order;
+                                   the daemon reads it";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -58,50 +58,61 @@ enum Action {
 }
 
 pub(super) fn run(args: BatchArgs, shared: &Shared) -> Outcome {
-    let named = |name: &str, batch: &str| source::command(shared, name, json!({ "batch": batch }));
+    let named = |word, batch: String| source::command(shared, &Ask::new(word).with("batch", batch));
     match args.action {
-        Action::Load { file } => source::command(shared, "batch/load", order(&file)?),
-        Action::Start { batch } => named("batch/start", &batch),
-        Action::Stop { batch } => named("batch/stop", &batch),
-        Action::Close { batch } => named("batch/close", &batch),
+        Action::Load { file } => {
+            source::command(shared, &Ask { word: "batch_load", parts: vec![("order", order(&file)?)] })
+        }
+        Action::Start { batch } => named("batch_start", batch),
+        Action::Stop { batch } => named("batch_stop", batch),
+        Action::Close { batch } => named("batch_close", batch),
         Action::List { journals } => source::answer(&journals, shared, &Question::Batches),
         Action::Show { batch, journals } => source::answer(&journals, shared, &Question::Batch(batch)),
     }
 }
 
-/// The order as the daemon takes it: a file of serials is put in its place, since the daemon cannot read this person's files.
-fn order(file: &Path) -> Result<Value, Failure> {
+/// The order as it is written, so that the daemon sees its every fault. Only a relative `serials_file` is made absolute: it lies
+/// beside the order, and the daemon, which reads it, stands elsewhere.
+fn order(file: &Path) -> Result<String, Failure> {
     let text = read(file)?;
-    let mut order: Value = serde_json::from_str(&text).map_err(|error| {
+    let order: Value = serde_json::from_str(&text).map_err(|error| {
         Exit::No.failure(format!("{}:{}:{}: is no JSON: {error}", file.display(), error.line(), error.column()))
     })?;
-    let Some(fields) = order.as_object_mut() else {
-        return Err(Exit::No.failure(format!(
-            "{}: is no order: one JSON object is expected (see `sealgate batch --help`)",
-            file.display()
-        )));
-    };
-    if let Some(named) = fields.get("serials_file").and_then(Value::as_str) {
-        if fields.contains_key("serials") {
-            return Err(Exit::No.failure(format!(
-                "{}: has both `serials` and `serials_file`; one of them is allowed",
-                file.display()
-            )));
-        }
-        let path = file.parent().unwrap_or(Path::new("")).join(named);
-        let serials: Vec<Value> = read(&path)?.lines().map(Value::from).collect();
-        fields.remove("serials_file");
-        fields.insert("serials".to_owned(), Value::Array(serials));
+    if !order.is_object() {
+        let text = format!("{}: is no order: one JSON object is expected (see `sealgate batch --help`)", file.display());
+        return Err(Exit::No.failure(text));
     }
-    Ok(order)
+    let named = order.get("serials_file").and_then(Value::as_str);
+    match named.filter(|named| Path::new(named).is_relative()) {
+        Some(named) => with_absolute(file, &text, named),
+        None => Ok(text),
+    }
+}
+
+/// Replaces the text itself: an order that was parsed and written again would have lost a field that stands twice.
+fn with_absolute(file: &Path, text: &str, named: &str) -> Result<String, Failure> {
+    let beside = file.parent().unwrap_or(Path::new("")).join(named);
+    let failed = |what: &str| {
+        let shown = beside.display();
+        Exit::No.failure(format!("{}: serials_file {shown}: {what}; write its whole path", file.display()))
+    };
+    let absolute = std::path::absolute(&beside).map_err(|error| failed(&error.to_string()))?;
+    let absolute = absolute.to_str().ok_or_else(|| failed("its path is no UTF-8"))?;
+    let (old, new) = (Value::from(named).to_string(), Value::from(absolute).to_string());
+    if text.matches(&old).count() != 1 {
+        return Err(failed("the name stands in the order more than once, or with escapes"));
+    }
+    Ok(text.replace(&old, &new))
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
     let failed = |error: std::io::Error| Exit::Io.failure(format!("{}: cannot be read: {error}", file.display()));
     let length = std::fs::metadata(file).map_err(failed)?.len();
-    if length > ORDER_BYTES_MAX {
-        let text =
-            format!("{}: is {length} bytes long; at most {ORDER_BYTES_MAX} are taken: split the order", file.display());
+    if usize::try_from(length).is_ok_and(|length| length > ORDER_BYTES_MAX) {
+        let text = format!(
+            "{}: is {length} bytes long; at most {ORDER_BYTES_MAX} are taken: put the serials into a file (`serials_file`)",
+            file.display()
+        );
         return Err(Exit::No.failure(text));
     }
     std::fs::read_to_string(file).map_err(failed)
@@ -111,30 +122,33 @@ fn read(file: &Path) -> Result<String, Failure> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_file_of_serials_takes_its_place_in_the_order() {
+    fn order_of(text: &str) -> Result<String, Failure> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("s.txt"), "'OR'1'='1'--\n../../etc/passwd\n007\n").expect("ours");
         let file = folder.path().join("order.json");
-        std::fs::write(&file, r#"{"batch":"B1","serials_file":"s.txt"}"#).expect("ours");
-        let order = order(&file).expect("a good order");
-        assert_eq!(order, json!({ "batch": "B1", "serials": ["'OR'1'='1'--", "../../etc/passwd", "007"] }));
+        std::fs::write(&file, text).expect("the folder is ours");
+        order(&file).map(|order| order.replace(folder.path().to_str().expect("UTF-8"), "/FOLDER"))
+    }
+
+    #[test]
+    fn a_file_of_serials_beside_the_order_is_named_in_full_and_the_rest_is_left_alone() {
+        let text = "{\"batch\":\"B1\",\n \"batch\":\"B2\", \"serials_file\": \"s.txt\"}";
+        let said = order_of(text).expect("a good order");
+        assert_eq!(said, text.replace("s.txt", "/FOLDER/s.txt"));
+        let whole = r#"{"serials_file":"/var/s.txt"}"#;
+        assert_eq!(order_of(whole).expect("a good order"), whole);
     }
 
     #[test]
     fn a_malformed_order_says_where() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("order.json");
         for (text, says) in [
             ("{\n\"batch\": }", ":2:10: is no JSON"),
             ("[]", "is no order"),
-            (r#"{"serials":[],"serials_file":"x"}"#, "has both"),
+            (r#"{"batch":"x","serials_file":"x"}"#, "more than once"),
         ] {
-            std::fs::write(&file, text).expect("ours");
-            let failure = order(&file).expect_err("it is malformed");
+            let failure = order_of(text).expect_err("it is malformed");
             assert_eq!(failure.exit, Exit::No);
             assert!(failure.text.contains(says), "{}", failure.text);
         }
-        assert_eq!(order(&folder.path().join("away")).expect_err("it is away").exit, Exit::Io);
+        assert_eq!(order(Path::new("nowhere/order.json")).expect_err("it is away").exit, Exit::Io);
     }
 }

@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod feed;
 mod live;
+mod log;
 mod outcome;
 mod print;
 mod run;

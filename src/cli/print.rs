@@ -16,7 +16,7 @@ const CELL_MAX: usize = 60;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     pub(super) json: bool,
-    pub offset_min: i16,
+    pub(super) offset_min: i16,
     pub(super) colour: bool,
 }
 

@@ -5,14 +5,15 @@ use std::os::unix::net::UnixStream;
 use clap::Args;
 
 use super::outcome::{Exit, Outcome};
-use super::{Shared, print, source};
+use super::{Shared, log, print, source};
 use crate::config::Config;
+use crate::runtime::{self, RunError};
 
 const EXAMPLES: &str = "\
 Examples:
   sealgate run                                        as systemd does it
   sealgate run --config line.toml                     in this terminal; Ctrl-C stops it cleanly
-  SEALGATE_LOG=debug sealgate run --config line.toml  with protocol details
+  SEALGATE_LOG=sealgate=debug sealgate run --config line.toml   with protocol details
 
 A device or a broker that is away never blocks the start.";
 
@@ -34,8 +35,12 @@ pub(super) fn run(_args: RunArgs, shared: &Shared) -> Outcome {
 
 /// Runs the line until it is told to stop.
 fn start_daemon(config: Config) -> Outcome {
-    let _ = config;
-    Err(Exit::Unreachable.failure("this build has no daemon yet"))
+    log::start();
+    runtime::run(config).map(|()| Exit::Done).map_err(|error| exit_of(&error).failure(error.to_string()))
+}
+
+fn exit_of(error: &RunError) -> Exit {
+    [Exit::Taken, Exit::Config].into_iter().find(|exit| exit.code() == error.exit_code()).unwrap_or(Exit::Io)
 }
 
 #[cfg(test)]

@@ -2,13 +2,18 @@
 
 use clap::Args;
 
+use serde_json::Value;
+
 use super::Shared;
 use super::outcome::{Exit, Outcome};
+use super::print::{self, Style};
+use crate::wire::{schema, topic};
 
 const EXAMPLES: &str = "\
 Examples:
   sealgate schema                         every schema by name
-  sealgate schema fact/commissioned       one of them";
+  sealgate schema _fact/commissioned      one of them
+  sealgate schema _order                  what `batch load` takes";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -18,6 +23,23 @@ pub(super) struct SchemaArgs {
 }
 
 pub(super) fn run(args: &SchemaArgs, _shared: &Shared) -> Outcome {
-    let _ = &args.name;
-    Err(Exit::Unreachable.failure("this build has no schemas yet"))
+    let all = schema::all();
+    let Some(name) = &args.name else {
+        print::value(JSON, &Value::Object(all.into_iter().collect()));
+        return Ok(Exit::Done);
+    };
+    let is_meant = |known: &str| known == name || known.strip_prefix('_') == Some(name) || known == topic::fact(name);
+    match all.iter().find(|(known, _)| is_meant(known)) {
+        Some((_, schema)) => {
+            print::value(JSON, schema);
+            Ok(Exit::Done)
+        }
+        None => {
+            let known: Vec<&str> = all.iter().map(|(known, _)| known.as_str()).collect();
+            Err(Exit::Usage.failure(format!("no schema is named {name}; there are: {}", known.join(", "))))
+        }
+    }
 }
+
+/// A schema is JSON for people too.
+const JSON: Style = Style { json: true, offset_min: 0, colour: false };

@@ -4,30 +4,52 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::live;
+use super::live::{self, Ask};
 use super::outcome::{Exit, Failure, Outcome};
 use super::print::{self, Style};
 use super::{Journals, Shared};
 use crate::config::{self, Config};
-use crate::report::{self, Question};
+use crate::report::{self, Question, ReportError};
+use crate::wire::command::ClientAnswer;
 
 /// Asks the journals where there are any, else the daemon, and prints the answer.
 pub(super) fn answer(journals: &Journals, shared: &Shared, question: &Question) -> Outcome {
     let config = config::load(&shared.config).ok();
     let style = style(shared, config.as_ref());
     if journals.db.is_empty() {
-        let answer = live::ask(&socket(shared, config.as_ref()), question.name(), question.body())?;
-        return Ok(told(style, &answer));
+        let answer = live::ask(&socket(shared, config.as_ref()), &ask(question))?;
+        let found = answer.data.as_ref().is_some_and(|document| !is_nothing(document));
+        let exit = told(style, &answer);
+        return Ok(if exit == Exit::Done && !found && !question.may_be_empty() { Exit::No } else { exit });
     }
     let mut documents = Vec::new();
     for file in &journals.db {
-        let document =
-            report::answer(file, question).map_err(|error| Exit::Io.failure(format!("{}: {error}", file.display())))?;
+        let document = report::answer(file, question).map_err(failure)?;
         documents.push((file, document));
     }
     let found = documents.iter().any(|(_, document)| !is_nothing(document));
     print::value(style, &together(documents));
     Ok(if found || question.may_be_empty() { Exit::Done } else { Exit::No })
+}
+
+/// The question in the daemon's words.
+fn ask(question: &Question) -> Ask {
+    match question {
+        Question::Status => Ask::new("status"),
+        Question::Batches => Ask::new("batch_list"),
+        Question::Batch(batch) => Ask::new("batch_show").with("batch", batch.as_str()),
+        Question::Trace(code) => Ask::new("trace").with("code", code.as_str()),
+        Question::Alarms => Ask::new("alarm_list"),
+        Question::Feed => Ask::new("feed_status"),
+    }
+}
+
+/// A code that says nothing is answered with no, as the daemon does; the rest is about the file.
+fn failure(error: ReportError) -> Failure {
+    match error {
+        ReportError::Code(error) => Exit::No.failure(error.to_string()),
+        ReportError::Store(error) => Exit::Io.failure(error.to_string()),
+    }
 }
 
 /// One journal: its document. Several: the rows of all, each with its file; or one entry per file.
@@ -61,20 +83,27 @@ fn is_nothing(document: &Value) -> bool {
 }
 
 /// Sends one command to the daemon and prints what it says.
-pub(super) fn command(shared: &Shared, name: &str, body: Value) -> Outcome {
+pub(super) fn command(shared: &Shared, ask: &Ask) -> Outcome {
     let config = config::load(&shared.config).ok();
-    let answer = live::ask(&socket(shared, config.as_ref()), name, body)?;
+    let answer = live::ask(&socket(shared, config.as_ref()), ask)?;
     Ok(told(style(shared, config.as_ref()), &answer))
 }
 
 /// Prints the answer of a daemon: its data, or the whole of a refusal. `ok` false is a no.
-fn told(style: Style, answer: &Value) -> Exit {
-    if answer.get("ok") == Some(&Value::Bool(false)) {
-        print::value(style, answer);
-        return Exit::No;
+fn told(style: Style, answer: &ClientAnswer) -> Exit {
+    match &answer.data {
+        Some(data) => print::value(style, data),
+        None if style.json => print::out(&answer.to_line()),
+        None if answer.ok => print::out(if answer.changed == Some(false) { "nothing to change\n" } else { "done\n" }),
+        None => print::problem(&refusal(answer)),
     }
-    print::value(style, answer.get("data").unwrap_or(answer));
-    Exit::Done
+    if answer.ok { Exit::Done } else { Exit::No }
+}
+
+/// Every reason and every difference, one a line.
+fn refusal(answer: &ClientAnswer) -> String {
+    let lines = answer.reasons.iter().chain(&answer.differences).map(|reason| format!("\n  {reason}"));
+    format!("refused, and nothing was changed:{}", lines.collect::<String>())
 }
 
 /// The configuration, or what is wrong with it.

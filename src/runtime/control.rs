@@ -23,6 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
+use crate::wire::command::{ClientAnswer, Reason};
+
 /// Room for an order with a million serials of twenty characters.
 pub const LINE_BYTES_MAX: usize = 32 << 20;
 /// People and scripts at one line PC.
@@ -156,13 +158,13 @@ async fn next_line(lines: &mut FramedRead<OwnedReadHalf, LinesCodec>, write: &mu
 }
 
 async fn say(write: &mut OwnedWriteHalf, reply: &str) -> io::Result<()> {
-    let line = format!("{reply}\n");
+    let line = format!("{}\n", reply.trim_end());
     timeout(SILENCE_MAX, write.write_all(line.as_bytes())).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// An answer that the line itself could not give.
 fn refusal(error: &str, text: &str) -> String {
-    serde_json::json!({ "ok": false, "error": error, "text": text }).to_string()
+    ClientAnswer::refusal(0, vec![Reason::new(error, text)]).to_line()
 }
 
 impl std::fmt::Display for ControlError {
