@@ -38,8 +38,10 @@ pub(super) fn run(args: &AuditArgs, shared: &Shared) -> Outcome {
     let journals = if db.is_empty() { vec![source::config(shared)?.journal] } else { db.clone() };
     let mut reports = Vec::new();
     for journal in journals {
-        let report = verify::run(&journal)
-            .map_err(|error| Failure { exit: Exit::Io, text: format!("{}: cannot be verified: {error}", journal.display()) })?;
+        let report = verify::run(&journal).map_err(|error| Failure {
+            exit: Exit::Io,
+            text: format!("{}: cannot be verified: {error}", journal.display()),
+        })?;
         reports.push((journal, report));
     }
     if shared.json {
@@ -76,7 +78,10 @@ fn sentence(journal: &Path, report: &VerifyReport) -> String {
         None => format!("{journal}: whole: {facts} facts of line {}, head {}; {OUTSIDE}\n", report.line, head(report)),
         Some(flaw) => {
             let place = flaw.seq.map_or_else(|| "outside the facts".to_owned(), |seq| format!("first bad fact {seq}"));
-            format!("{journal}: broken: {place}: {}; keep the file, and compare it with the feed and with backups\n", flaw.what)
+            format!(
+                "{journal}: broken: {place}: {}; keep the file, and compare it with the feed and with backups\n",
+                flaw.what
+            )
         }
     }
 }

@@ -79,7 +79,8 @@ fn order(file: &Path) -> Result<String, Failure> {
         Exit::No.failure(format!("{}:{}:{}: is no JSON: {error}", file.display(), error.line(), error.column()))
     })?;
     if !order.is_object() {
-        let text = format!("{}: is no order: one JSON object is expected (see `sealgate batch --help`)", file.display());
+        let text =
+            format!("{}: is no order: one JSON object is expected (see `sealgate batch --help`)", file.display());
         return Err(Exit::No.failure(text));
     }
     let named = order.get("serials_file").and_then(Value::as_str);

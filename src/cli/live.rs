@@ -38,8 +38,10 @@ pub(super) fn ask(socket: &Path, ask: &Ask) -> Result<ClientAnswer, Failure> {
     let parts: Vec<(&str, &str)> = ask.parts.iter().map(|(key, value)| (*key, value.as_str())).collect();
     let line = request_line(ID, "local", ask.word, &parts);
     if line.len() > REQUEST_BYTES_MAX {
-        let text =
-            format!("the order has {} bytes; 16 MiB are taken: put the serials into a file (`serials_file`)", line.len());
+        let text = format!(
+            "the order has {} bytes; 16 MiB are taken: put the serials into a file (`serials_file`)",
+            line.len()
+        );
         return Err(Exit::No.failure(text));
     }
     let reply = exchange(socket, &line).map_err(|error| away(socket, &error))?;

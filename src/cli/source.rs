@@ -18,18 +18,34 @@ pub(super) fn answer(journals: &Journals, shared: &Shared, question: &Question) 
     let style = style(shared, config.as_ref());
     if journals.db.is_empty() {
         let answer = live::ask(&socket(shared, config.as_ref()), &ask(question))?;
-        let found = answer.data.as_ref().is_some_and(|document| !is_nothing(document));
-        let exit = told(style, &answer);
-        return Ok(if exit == Exit::Done && !found && !question.may_be_empty() { Exit::No } else { exit });
+        if !answer.ok {
+            return Ok(told(style, &answer));
+        }
+        // Nothing is null, which an answer carries as no data.
+        return Ok(found(style, question, &answer.data.unwrap_or_default()));
     }
     let mut documents = Vec::new();
     for file in &journals.db {
         let document = report::answer(file, question).map_err(failure)?;
         documents.push((file, document));
     }
-    let found = documents.iter().any(|(_, document)| !is_nothing(document));
-    print::value(style, &together(documents));
-    Ok(if found || question.may_be_empty() { Exit::Done } else { Exit::No })
+    // A journal that does not know what was asked for has no part in the answer.
+    if documents.len() > 1 {
+        documents.retain(|(_, document)| !is_nothing(document));
+    }
+    let document = if documents.is_empty() { Value::Null } else { together(documents) };
+    Ok(found(style, question, &document))
+}
+
+/// Prints what was found. Nothing is a no where something was asked for by name.
+fn found(style: Style, question: &Question, document: &Value) -> Exit {
+    let is_no = is_nothing(document) && !question.may_be_empty();
+    if is_no && !style.json {
+        print::problem("not found");
+    } else {
+        print::value(style, document);
+    }
+    if is_no { Exit::No } else { Exit::Done }
 }
 
 /// The question in the daemon's words.
@@ -102,7 +118,11 @@ fn told(style: Style, answer: &ClientAnswer) -> Exit {
 
 /// Every reason and every difference, one a line.
 fn refusal(answer: &ClientAnswer) -> String {
-    let lines = answer.reasons.iter().chain(&answer.differences).map(|reason| format!("\n  {reason}"));
+    let lines = answer
+        .reasons
+        .iter()
+        .chain(&answer.differences)
+        .map(|reason| format!("\n  {}", print::shown(&reason.to_string())));
     format!("refused, and nothing was changed:{}", lines.collect::<String>())
 }
 

@@ -181,9 +181,7 @@ fn feed(reader: &mut Reader) -> Result<Value, ReportError> {
     for stream in topic::STREAMS {
         let last = if *stream == topic::STREAM_FACT { head } else { reader.stream_head(stream)? };
         let acked = reader.feed_cursor(stream)?;
-        streams.push(
-            json!({ "stream": stream, "head": last, "acked": acked, "backlog": last.saturating_sub(acked) }),
-        );
+        streams.push(json!({ "stream": stream, "head": last, "acked": acked, "backlog": last.saturating_sub(acked) }));
     }
     let exceptions = reader.feed_exceptions()?.into_iter();
     let exceptions: Vec<Value> = exceptions

@@ -112,7 +112,10 @@ impl Desk {
     async fn feed(&self, id: u64) -> ClientAnswer {
         let mut answer = self.look(id, Question::Feed).await;
         if let (Some(Value::Object(said)), Value::Object(live)) = (&mut answer.data, self.feed_status()) {
-            said.extend(live);
+            // Heads and cursors are the journal's own; the publisher hears of them a moment later.
+            for (key, value) in live {
+                said.entry(key).or_insert(value);
+            }
         }
         answer
     }
@@ -189,7 +192,9 @@ impl From<StoreError> for Unfit {
 /// The whole order with its file of serials, and what older batches have used of it.
 fn check(journal: &PathBuf, draft: OrderDraft) -> Result<Order, Unfit> {
     let file = match draft.serials_file() {
-        Some(path) => Some(std::fs::read(path).map_err(|error| Unfit::File(format!("the daemon cannot read {path}: {error}")))?),
+        Some(path) => {
+            Some(std::fs::read(path).map_err(|error| Unfit::File(format!("the daemon cannot read {path}: {error}")))?)
+        }
         None => None,
     };
     let order = draft.finish(file.as_deref()).map_err(Unfit::Order)?;

@@ -2,6 +2,7 @@
 
 mod ai_table;
 mod config;
+mod daemon;
 mod epcis;
 mod event_hash;
 mod gs1_vectors;
