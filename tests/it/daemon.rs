@@ -246,6 +246,10 @@ fn one_changed_byte_breaks_the_proof_and_the_fact_is_named() {
     let daemon = site.start();
     assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0);
     assert_eq!(daemon.terminate().code(), Some(0));
+    // What the daemon left in the log moves into the file, where a byte can be changed.
+    let journal = rusqlite::Connection::open(site.file("line3.db")).expect("the journal");
+    journal.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("nobody holds it");
+    journal.close().expect("nothing is open");
     let mut bytes = fs::read(site.file("line3.db")).expect("the journal");
     let word = br#""serial_count":5"#;
     let at = bytes.windows(word.len()).position(|window| window == word).expect("the body of the order's fact");
@@ -265,7 +269,7 @@ fn exit_codes_say_how_it_went() {
     let site = Site::new();
     let exits = |line: &[&str]| {
         let said = site.run(line);
-        assert!(said.code == 0 || !said.err.is_empty(), "{line:?} fails without a word");
+        assert!(said.code == 0 || !(said.err.is_empty() && said.out.is_empty()), "{line:?} fails without a word");
         said.code
     };
     assert_eq!(exits(&["statsu"]), 64);
