@@ -40,7 +40,7 @@
 //! | [`station`] | handshakes: tags to observations, outputs to tags | domain, engine |
 //! | [`wire`] | every byte format: journal rows, EPCIS, topics, commands | domain, engine |
 //! | [`store`] | SQLite: commit, recover, read, verify | domain, wire |
-//! | [`line`] | the spine: the turn | domain, engine, station, wire, store |
+//! | [`line`](mod@line) | the spine: the turn | domain, engine, station, wire, store |
 //! | [`device`] | one task per device: OPC UA, Modbus TCP | domain |
 //! | [`publish`] | the feed: from the journal to the broker | domain, wire, store |
 //! | [`sim`] | the simulated plant, its servers, the embedded broker | all but cli, runtime |

@@ -2,7 +2,6 @@
 
 use clap::{Args, Subcommand};
 
-use super::live::Ask;
 use super::outcome::Outcome;
 use super::{Journals, Shared, source};
 use crate::report::Question;
@@ -34,6 +33,6 @@ enum Action {
 pub(super) fn run(args: AlarmArgs, shared: &Shared) -> Outcome {
     match args.action {
         Action::List { journals } => source::answer(&journals, shared, &Question::Alarms),
-        Action::Ack { alarm } => source::command(shared, &Ask::new("alarm_ack").with("alarm", alarm)),
+        Action::Ack { alarm } => source::command(shared, "alarm_ack", &[("alarm", &alarm.to_string())]),
     }
 }

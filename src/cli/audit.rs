@@ -1,14 +1,12 @@
 //! `sealgate audit verify`: recomputes the hash chain of a journal, offline.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-
 use serde_json::{Value, json};
 
-use super::outcome::{Exit, Failure, Outcome};
-use super::print::{self, Style};
-use super::{Shared, source};
+use super::outcome::{Exit, Outcome};
+use super::{Shared, print, source};
 use crate::store::verify::{self, VerifyReport};
 
 const EXAMPLES: &str = "\
@@ -25,7 +23,7 @@ pub(super) struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Recompute the chain of every fact, from the first to the head
+    /// Recompute the chain of every fact and compare the state tables with it
     Verify {
         /// The journal; may be given more than once. Without it: the journal of the configuration
         #[arg(long, value_name = "FILE")]
@@ -35,57 +33,34 @@ enum Action {
 
 pub(super) fn run(args: &AuditArgs, shared: &Shared) -> Outcome {
     let Action::Verify { db } = &args.action;
-    let journals = if db.is_empty() { vec![source::config(shared)?.journal] } else { db.clone() };
-    let mut reports = Vec::new();
-    for journal in journals {
-        let report = verify::run(&journal).map_err(|error| Failure {
-            exit: Exit::Io,
-            text: format!("{}: cannot be verified: {error}", journal.display()),
-        })?;
-        reports.push((journal, report));
+    let files = if db.is_empty() { vec![source::config(shared)?.journal] } else { db.clone() };
+    let mut documents = Vec::new();
+    let mut whole = true;
+    for file in &files {
+        let report = verify::run(file)
+            .map_err(|error| Exit::of_store(&error).failure(format!("{}: {error}", file.display())))?;
+        whole &= report.first_bad.is_none();
+        documents.push(document(&file.display().to_string(), &report));
     }
-    if shared.json {
-        let mut documents: Vec<Value> = reports.iter().map(|(journal, report)| document(journal, report)).collect();
-        let one = if documents.len() == 1 { documents.pop() } else { None };
-        print::value(Style::new(true, 0), &one.unwrap_or(Value::Array(documents)));
+    if shared.json && documents.len() > 1 {
+        print::value(source::style(shared, None), &Value::Array(documents));
     } else {
-        reports.iter().for_each(|(journal, report)| print::out(&sentence(journal, report)));
+        documents.iter().for_each(|document| print::value(source::style(shared, None), document));
     }
-    let is_whole = reports.iter().all(|(_, report)| report.first_bad.is_none());
-    Ok(if is_whole { Exit::Done } else { Exit::No })
+    Ok(if whole { Exit::Done } else { Exit::No })
 }
 
-fn document(journal: &Path, report: &VerifyReport) -> Value {
-    let bad = report.first_bad.as_ref();
+fn document(file: &str, report: &VerifyReport) -> Value {
+    let head: String = report.head.iter().map(|byte| format!("{byte:02x}")).collect();
+    let flaw = report.first_bad.as_ref();
     json!({
-        "db": journal.display().to_string(),
+        "db": file,
         "line": report.line,
         "store_uuid": report.store_uuid,
-        "ok": bad.is_none(),
+        "outcome": if flaw.is_none() { "whole" } else { "broken" },
         "facts": report.facts,
-        "head_hash": head(report),
-        "first_bad": bad.map(|flaw| json!({ "seq": flaw.seq, "what": flaw.what })),
-        "outside": OUTSIDE,
+        "head_hash": head,
+        "broken_seq": flaw.and_then(|flaw| flaw.seq),
+        "text": flaw.map_or("every fact is as it was written; tables named work_* are outside the proof", |flaw| &flaw.what),
     })
-}
-
-/// The state of the feed may be changed without a trace.
-const OUTSIDE: &str = "tables work_* (the place of the feed) are outside the proof";
-
-fn sentence(journal: &Path, report: &VerifyReport) -> String {
-    let (journal, facts) = (journal.display(), report.facts);
-    match &report.first_bad {
-        None => format!("{journal}: whole: {facts} facts of line {}, head {}; {OUTSIDE}\n", report.line, head(report)),
-        Some(flaw) => {
-            let place = flaw.seq.map_or_else(|| "outside the facts".to_owned(), |seq| format!("first bad fact {seq}"));
-            format!(
-                "{journal}: broken: {place}: {}; keep the file, and compare it with the feed and with backups\n",
-                flaw.what
-            )
-        }
-    }
-}
-
-fn head(report: &VerifyReport) -> String {
-    report.head.iter().map(|byte| format!("{byte:02x}")).collect()
 }

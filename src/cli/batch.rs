@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::live::Ask;
 use super::outcome::{Exit, Failure, Outcome};
-use super::{Journals, Shared, source};
+use super::{Journals, Shared, print, source};
 use crate::report::Question;
-use crate::wire::order::ORDER_BYTES_MAX;
+use crate::wire::command::ClientAnswer;
+use crate::wire::order::{ORDER_BYTES_MAX, OrderDraft, Problem};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,12 +20,12 @@ Examples:
   sealgate batch list --json              every batch of this line
   sealgate batch show B-2026-117 --db line3.db
 
-An order is one JSON file:
-  {\"batch\": \"B-2026-117\", \"gtin\": \"09506000134352\", \"lot\": \"L7\", \"expiry\": \"2027-03-31\",
-   \"gcp_length\": 7, \"pack\": {\"case\": 10, \"pallet\": 4},
+An order is one JSON file (`sealgate schema _order`):
+  {\"batch\": \"B-2026-117\", \"gtin\": \"09506000134352\", \"lot\": \"L7\", \"expiry\": \"2027-03-31\", \"gcp_length\": 7,
+   \"pack\": {\"case\": 10, \"pallet\": 4},
    \"sscc\": {\"extension\": 0, \"prefix\": \"9506000\", \"first\": 1, \"last\": 999},
-   \"serials\": [\"A1\", \"A2\"]}         or \"serials_file\": \"serials.txt\", one serial a line, beside the order;
-                                   the daemon reads it";
+   \"serials_file\": \"serials.txt\"}
+with one serial a line in serials.txt beside it, or \"serials\": [\"A1\", \"A2\"] in its place.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -58,98 +58,102 @@ enum Action {
 }
 
 pub(super) fn run(args: BatchArgs, shared: &Shared) -> Outcome {
-    let named = |word, batch: String| source::command(shared, &Ask::new(word).with("batch", batch));
+    let named = |word: &str, batch: &str| source::command(shared, word, &[("batch", &Value::from(batch).to_string())]);
     match args.action {
-        Action::Load { file } => {
-            source::command(shared, &Ask { word: "batch_load", parts: vec![("order", order(&file)?)] })
-        }
-        Action::Start { batch } => named("batch_start", batch),
-        Action::Stop { batch } => named("batch_stop", batch),
-        Action::Close { batch } => named("batch_close", batch),
+        Action::Load { file } => load(&file, shared),
+        Action::Start { batch } => named("batch_start", &batch),
+        Action::Stop { batch } => named("batch_stop", &batch),
+        Action::Close { batch } => named("batch_close", &batch),
         Action::List { journals } => source::answer(&journals, shared, &Question::Batches),
         Action::Show { batch, journals } => source::answer(&journals, shared, &Question::Batch(batch)),
     }
 }
 
-/// The order as it is written, so that the daemon sees its every fault. Only a relative `serials_file` is made absolute: it lies
-/// beside the order, and the daemon, which reads it, stands elsewhere.
-fn order(file: &Path) -> Result<String, Failure> {
+/// An order is checked here first, so that its problems are shown without a daemon, and there again.
+fn load(file: &Path, shared: &Shared) -> Outcome {
+    match order(file)? {
+        Ok(order) => source::command(shared, "batch_load", &[("order", &order)]),
+        Err(problems) => {
+            let answer = ClientAnswer::problems(0, &problems);
+            if shared.json {
+                print::out(&answer.to_line());
+                return Ok(Exit::No);
+            }
+            let lines: Vec<String> = answer.reasons.iter().map(source::sentence).collect();
+            Err(Exit::No.failure(format!("{}: nothing was loaded{}", file.display(), lines.concat())))
+        }
+    }
+}
+
+/// The order as the daemon takes it: its serials inside, since the daemon may not read this person's files; a file that is too
+/// large for that is named by its full path.
+fn order(file: &Path) -> Result<Result<String, Vec<Problem>>, Failure> {
     let text = read(file)?;
-    let order: Value = serde_json::from_str(&text).map_err(|error| {
-        Exit::No.failure(format!("{}:{}:{}: is no JSON: {error}", file.display(), error.line(), error.column()))
-    })?;
-    if !order.is_object() {
-        let text =
-            format!("{}: is no order: one JSON object is expected (see `sealgate batch --help`)", file.display());
-        return Err(Exit::No.failure(text));
-    }
-    let named = order.get("serials_file").and_then(Value::as_str);
-    match named.filter(|named| Path::new(named).is_relative()) {
-        Some(named) => with_absolute(file, &text, named),
-        None => Ok(text),
-    }
-}
-
-/// Replaces the text itself: an order that was parsed and written again would have lost a field that stands twice.
-fn with_absolute(file: &Path, text: &str, named: &str) -> Result<String, Failure> {
-    let beside = file.parent().unwrap_or(Path::new("")).join(named);
-    let failed = |what: &str| {
-        let shown = beside.display();
-        Exit::No.failure(format!("{}: serials_file {shown}: {what}; write its whole path", file.display()))
+    let draft = match OrderDraft::parse(&text) {
+        Ok(draft) => draft,
+        Err(problems) => return Ok(Err(problems)),
     };
-    let absolute = std::path::absolute(&beside).map_err(|error| failed(&error.to_string()))?;
-    let absolute = absolute.to_str().ok_or_else(|| failed("its path is no UTF-8"))?;
-    let (old, new) = (Value::from(named).to_string(), Value::from(absolute).to_string());
-    if text.matches(&old).count() != 1 {
-        return Err(failed("the name stands in the order more than once, or with escapes"));
+    let beside = draft.serials_file().map(|named| file.parent().unwrap_or(Path::new("")).join(named));
+    let content = beside.as_deref().map(read).transpose()?;
+    let order = match draft.finish(content.as_deref()) {
+        Ok(order) => order,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let mut fields: Map<String, Value> =
+        serde_json::from_slice(&text).map_err(|error| Exit::Io.failure(format!("{}: {error}", file.display())))?;
+    if let Some(path) = beside {
+        let serials: Vec<Value> = order.serials.iter().map(|serial| Value::from(serial.as_str())).collect();
+        let inside = content.map_or(0, |content| content.len()) + serials.len() * QUOTES + text.len() < ORDER_BYTES_MAX;
+        fields.remove("serials_file");
+        if inside {
+            fields.insert("serials".to_owned(), Value::Array(serials));
+        } else {
+            let full = std::path::absolute(&path).unwrap_or(path);
+            fields.insert("serials_file".to_owned(), Value::from(full.display().to_string()));
+        }
     }
-    Ok(text.replace(&old, &new))
+    Ok(Ok(Value::Object(fields).to_string()))
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
-    let failed = |error: std::io::Error| Exit::Io.failure(format!("{}: cannot be read: {error}", file.display()));
-    let length = std::fs::metadata(file).map_err(failed)?.len();
-    if usize::try_from(length).is_ok_and(|length| length > ORDER_BYTES_MAX) {
-        let text = format!(
-            "{}: is {length} bytes long; at most {ORDER_BYTES_MAX} are taken: put the serials into a file (`serials_file`)",
-            file.display()
-        );
-        return Err(Exit::No.failure(text));
-    }
-    std::fs::read_to_string(file).map_err(failed)
+/// What JSON adds to a serial at most: quotes, a comma, an escape.
+const QUOTES: usize = 4;
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Exit::Io.failure(format!("{}: cannot be read: {error}", file.display())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn order_of(text: &str) -> Result<String, Failure> {
+    const ORDER: &str = r#"{"batch":"B7","gtin":"09506000134352","lot":"L7","expiry":"2027-03-31","gcp_length":7,
+        "pack":{"case":2,"pallet":2},"sscc":{"extension":0,"prefix":"9506000","first":1,"last":9},"serials_file":"s.txt"}"#;
+
+    #[test]
+    fn a_file_of_serials_takes_its_place_in_the_order() {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("s.txt"), "'OR'1'='1'--\na+b/c\n007\n").expect("ours");
         let file = folder.path().join("order.json");
-        std::fs::write(&file, text).expect("the folder is ours");
-        order(&file).map(|order| order.replace(folder.path().to_str().expect("UTF-8"), "/FOLDER"))
+        std::fs::write(&file, ORDER).expect("ours");
+        let text = order(&file).expect("readable").expect("a good order");
+        let order: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(order["serials"], serde_json::json!(["'OR'1'='1'--", "a+b/c", "007"]));
+        assert_eq!(order.get("serials_file"), None);
+        let again =
+            OrderDraft::parse(text.as_bytes()).and_then(|draft| draft.finish(None)).expect("the daemon takes it");
+        assert_eq!(again.serials.len(), 3);
     }
 
     #[test]
-    fn a_file_of_serials_beside_the_order_is_named_in_full_and_the_rest_is_left_alone() {
-        let text = "{\"batch\":\"B1\",\n \"batch\":\"B2\", \"serials_file\": \"s.txt\"}";
-        let said = order_of(text).expect("a good order");
-        assert_eq!(said, text.replace("s.txt", "/FOLDER/s.txt"));
-        let whole = r#"{"serials_file":"/var/s.txt"}"#;
-        assert_eq!(order_of(whole).expect("a good order"), whole);
-    }
-
-    #[test]
-    fn a_malformed_order_says_where() {
-        for (text, says) in [
-            ("{\n\"batch\": }", ":2:10: is no JSON"),
-            ("[]", "is no order"),
-            (r#"{"batch":"x","serials_file":"x"}"#, "more than once"),
-        ] {
-            let failure = order_of(text).expect_err("it is malformed");
-            assert_eq!(failure.exit, Exit::No);
-            assert!(failure.text.contains(says), "{}", failure.text);
-        }
-        assert_eq!(order(Path::new("nowhere/order.json")).expect_err("it is away").exit, Exit::Io);
+    fn every_problem_of_an_order_is_found_before_anything_is_sent() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("s.txt"), "A1\nA1\n").expect("ours");
+        let file = folder.path().join("order.json");
+        std::fs::write(&file, ORDER.replace("134352", "134353").replace("2027-03-31", "soon")).expect("ours");
+        let problems = order(&file).expect("readable").expect_err("it is bad");
+        assert!(problems.len() >= 3, "{problems:?}");
+        std::fs::write(&file, "{").expect("ours");
+        assert!(order(&file).expect("readable").is_err());
+        assert_eq!(order(&folder.path().join("away")).expect_err("it is away").exit, Exit::Io);
     }
 }

@@ -47,10 +47,31 @@ pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
     start_demo(args, shared.json)
 }
 
-/// Runs the simulated line and prints the reconciliation as its last line.
+/// Runs the simulated line and prints the comparison of its records as the last line.
+#[cfg(feature = "demo")]
 fn start_demo(args: DemoArgs, json: bool) -> Outcome {
-    let _ = (args, json);
-    Err(Exit::Unreachable.failure("this build has no demo yet"))
+    use crate::runtime::demo::{self, DemoError, DemoSettings};
+    let mut screen = super::screen::Screen::new(args.headless);
+    let settings = DemoSettings {
+        units: args.units,
+        rate_per_minute: args.rate,
+        seed: args.seed,
+        data: args.data,
+        kills: args.kills,
+        broker: args.broker,
+    };
+    let summary = demo::run(settings, &mut |view| screen.show(view)).map_err(|error| match error {
+        DemoError::Folder(_) => Exit::Usage.failure(error.to_string()),
+        DemoError::Io(_) => Exit::Io.failure(error.to_string()),
+        DemoError::Stuck(_) => Exit::No.failure(error.to_string()),
+    })?;
+    super::print::value(super::print::Style::new(json, 0), &summary.to_json());
+    Ok(if summary.is_good() { Exit::Done } else { Exit::No })
+}
+
+#[cfg(not(feature = "demo"))]
+fn start_demo(_args: DemoArgs, _json: bool) -> Outcome {
+    Err(Exit::Usage.failure("this build leaves the demo out; build with `--features demo`"))
 }
 
 fn broker(text: &str) -> Result<(String, u16), String> {

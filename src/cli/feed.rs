@@ -1,8 +1,8 @@
 //! `sealgate feed`: what was published, what waits, and sending it again.
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
-use super::live::Ask;
 use super::outcome::Outcome;
 use super::{Journals, Shared, source};
 use crate::report::Question;
@@ -42,7 +42,8 @@ pub(super) fn run(args: FeedArgs, shared: &Shared) -> Outcome {
     match args.action {
         Action::Status { journals } => source::answer(&journals, shared, &Question::Feed),
         Action::Replay { from, stream } => {
-            source::command(shared, &Ask::new("feed_replay").with("from", from).with("stream", stream))
+            let stream = Value::from(stream).to_string();
+            source::command(shared, "feed_replay", &[("stream", &stream), ("from", &from.to_string())])
         }
     }
 }

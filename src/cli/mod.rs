@@ -16,6 +16,8 @@ mod outcome;
 mod print;
 mod run;
 mod schema;
+#[cfg(feature = "demo")]
+mod screen;
 mod source;
 mod status;
 mod trace;

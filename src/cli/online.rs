@@ -118,7 +118,7 @@ fn flaw(key: (StationId, Tag), seen: &Seen) -> Option<String> {
 }
 
 fn tag_text(config: &Config, (station, tag): (StationId, Tag), what: &str) -> String {
-    let station = config.stations.get(usize::from(station.0)).map_or("?", |found| found.name.as_str());
+    let station = config.stations.get(usize::from(station.0)).map_or("?", |found| found.settings.name.as_str());
     format!("{station}.{}: {what}; check the address in the tag map", tag.name())
 }
 

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::store::StoreError;
+
 /// The exit codes (sysexits where there is one), DESIGN section 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -38,6 +40,12 @@ impl Exit {
             Exit::Taken => 75,
             Exit::Config => 78,
         }
+    }
+
+    /// What a journal that cannot be used means to the one who asked.
+    pub(super) fn of_store(error: &StoreError) -> Exit {
+        let all = [Exit::Taken, Exit::Config, Exit::Io];
+        all.into_iter().find(|exit| exit.code() == error.exit_code()).unwrap_or(Exit::Io)
     }
 
     pub(super) fn failure(self, text: impl Into<String>) -> Failure {

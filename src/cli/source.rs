@@ -4,20 +4,22 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::live::{self, Ask};
+use super::live;
 use super::outcome::{Exit, Failure, Outcome};
 use super::print::{self, Style};
 use super::{Journals, Shared};
 use crate::config::{self, Config};
 use crate::report::{self, Question, ReportError};
-use crate::wire::command::ClientAnswer;
+use crate::wire::command::{ClientAnswer, Reason};
 
 /// Asks the journals where there are any, else the daemon, and prints the answer.
 pub(super) fn answer(journals: &Journals, shared: &Shared, question: &Question) -> Outcome {
     let config = config::load(&shared.config).ok();
     let style = style(shared, config.as_ref());
     if journals.db.is_empty() {
-        let answer = live::ask(&socket(shared, config.as_ref()), &ask(question))?;
+        let (word, parts) = words(question);
+        let parts: Vec<(&str, &str)> = parts.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let answer = live::ask(&socket(shared, config.as_ref()), word, &parts)?;
         if !answer.ok {
             return Ok(told(style, &answer));
         }
@@ -41,22 +43,23 @@ pub(super) fn answer(journals: &Journals, shared: &Shared, question: &Question) 
 fn found(style: Style, question: &Question, document: &Value) -> Exit {
     let is_no = is_nothing(document) && !question.may_be_empty();
     if is_no && !style.json {
-        print::problem("not found");
+        print::problem(&format!("nothing is known of {}", question.subject()));
     } else {
         print::value(style, document);
     }
     if is_no { Exit::No } else { Exit::Done }
 }
 
-/// The question in the daemon's words.
-fn ask(question: &Question) -> Ask {
+/// The question in the daemon's words: one of them, and the field beside it as JSON text.
+fn words(question: &Question) -> (&'static str, Option<(&'static str, String)>) {
+    let field = |key, text: &str| Some((key, Value::from(text).to_string()));
     match question {
-        Question::Status => Ask::new("status"),
-        Question::Batches => Ask::new("batch_list"),
-        Question::Batch(batch) => Ask::new("batch_show").with("batch", batch.as_str()),
-        Question::Trace(code) => Ask::new("trace").with("code", code.as_str()),
-        Question::Alarms => Ask::new("alarm_list"),
-        Question::Feed => Ask::new("feed_status"),
+        Question::Status => ("status", None),
+        Question::Batches => ("batch_list", None),
+        Question::Batch(batch) => ("batch_show", field("batch", batch)),
+        Question::Trace(code) => ("trace", field("code", code)),
+        Question::Alarms => ("alarm_list", None),
+        Question::Feed => ("feed_status", None),
     }
 }
 
@@ -64,7 +67,7 @@ fn ask(question: &Question) -> Ask {
 fn failure(error: ReportError) -> Failure {
     match error {
         ReportError::Code(error) => Exit::No.failure(error.to_string()),
-        ReportError::Store(error) => Exit::Io.failure(error.to_string()),
+        ReportError::Store(error) => Exit::of_store(&error).failure(error.to_string()),
     }
 }
 
@@ -99,9 +102,9 @@ fn is_nothing(document: &Value) -> bool {
 }
 
 /// Sends one command to the daemon and prints what it says.
-pub(super) fn command(shared: &Shared, ask: &Ask) -> Outcome {
+pub(super) fn command(shared: &Shared, word: &str, parts: &[(&str, &str)]) -> Outcome {
     let config = config::load(&shared.config).ok();
-    let answer = live::ask(&socket(shared, config.as_ref()), ask)?;
+    let answer = live::ask(&socket(shared, config.as_ref()), word, parts)?;
     Ok(told(style(shared, config.as_ref()), &answer))
 }
 
@@ -118,12 +121,13 @@ fn told(style: Style, answer: &ClientAnswer) -> Exit {
 
 /// Every reason and every difference, one a line.
 fn refusal(answer: &ClientAnswer) -> String {
-    let lines = answer
-        .reasons
-        .iter()
-        .chain(&answer.differences)
-        .map(|reason| format!("\n  {}", print::shown(&reason.to_string())));
-    format!("refused, and nothing was changed:{}", lines.collect::<String>())
+    let lines: Vec<String> = answer.reasons.iter().chain(&answer.differences).map(sentence).collect();
+    format!("refused, and nothing was changed:{}", lines.concat())
+}
+
+/// One reason on a line of its own, safe for a terminal.
+pub(super) fn sentence(reason: &Reason) -> String {
+    format!("\n  {}", print::shown(&reason.to_string()))
 }
 
 /// The configuration, or what is wrong with it.
@@ -132,7 +136,7 @@ pub(super) fn config(shared: &Shared) -> Result<Config, Failure> {
         .map_err(|error| Exit::Config.failure(format!("the configuration has problems\n{error}")))
 }
 
-fn style(shared: &Shared, config: Option<&Config>) -> Style {
+pub(super) fn style(shared: &Shared, config: Option<&Config>) -> Style {
     Style::new(shared.json, config.map_or(0, |config| config.line.utc_offset_min))
 }
 
@@ -155,5 +159,12 @@ mod tests {
         let all = together(vec![(&a, json!([{ "batch": "1" }])), (&b, json!({ "line": "l" }))]);
         assert_eq!(all, json!([{ "db": "a.db", "batch": "1" }, { "db": "b.db", "line": "l" }]));
         assert_eq!(together(vec![(&a, json!([1]))]), json!([1]));
+    }
+
+    #[test]
+    fn a_refusal_tells_all_its_reasons() {
+        let reasons = vec![Reason::new("unknown_batch", "there is no B8"), Reason::new("not_ready", "\u{1b}[2J")];
+        let text = refusal(&ClientAnswer::refusal(1, reasons));
+        assert_eq!(text, "refused, and nothing was changed:\n  there is no B8\n  \u{fffd}[2J");
     }
 }

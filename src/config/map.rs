@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::device::{Address, Binding, ByteOrder, Field as SplitField, Number, Pad, Split, ValueType, WordOrder};
 use crate::domain::tag::{StationKind, Tag};
+use crate::station::Renumbered;
 
 use super::problem::Place;
 use super::reader::{Field, Section, Source};
@@ -41,6 +42,7 @@ pub(super) struct KindMap {
     pub(super) ends_ring: Option<Field<u16>>,
     pub(super) verdict_depth: Option<Field<u16>>,
     pub(super) tags: Vec<Field<Binding>>,
+    pub(super) renumbered: Vec<Renumbered>,
     /// Tags with a section that could not be understood: reported there, and not missing as well.
     pub(super) broken: Vec<Tag>,
 }
@@ -112,14 +114,19 @@ fn kind_map(mut section: Section<'_>, addressing: Option<i64>) -> KindMap {
         ends_ring: section.number("ends_ring", 64..=COUNT_MAX),
         verdict_depth: section.number("verdict_depth", 1..=256),
         tags: Vec::new(),
+        renumbered: Vec::new(),
         broken: Vec::new(),
     };
     for (name, tag_section) in section.children() {
         match Tag::parse(&name.value) {
-            Some(tag) => match binding(tag, tag_section, addressing) {
-                Some(binding) => map.tags.push(binding),
-                None => map.broken.push(tag),
-            },
+            Some(tag) => {
+                let mut tag_section = tag_section;
+                map.renumbered.extend(renumbered(tag, &mut tag_section));
+                match binding(tag, tag_section, addressing) {
+                    Some(binding) => map.tags.push(binding),
+                    None => map.broken.push(tag),
+                }
+            }
             None => {
                 let known = Tag::ALL.iter().map(|tag| tag.name());
                 let at = Place { value: String::new(), ..name.at };
@@ -164,6 +171,45 @@ fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<i64>) -> Optio
         byte_order: byte_order.map(|field| field.value),
     };
     Some(Field { value: binding, at })
+}
+
+/// The values of the contract by their words, DESIGN section 5; a map may number them in its device's own way.
+fn contract_values(tag: Tag) -> &'static [(&'static str, i64)] {
+    if tag == Tag::Request {
+        &[("seal", 1), ("release", 2)]
+    } else if tag == Tag::Reply {
+        &[("none", 0), ("deny", 1), ("pending", 2), ("permit", 3)]
+    } else if tag == Tag::CloseResult {
+        &[("open", 0), ("done", 1), ("failed", 2), ("expired", 3)]
+    } else if tag == Tag::GateState {
+        &[("shut", 0), ("moving", 1), ("open", 2)]
+    } else if tag == Tag::Ends {
+        &[("passed", 1), ("rejected", 2), ("missing", 3)]
+    } else {
+        &[]
+    }
+}
+
+/// `values = { seal = 10, release = 20 }`. All words are needed: a value that is not listed would not be understood.
+fn renumbered(tag: Tag, section: &mut Section<'_>) -> Vec<Renumbered> {
+    let words = contract_values(tag);
+    if words.is_empty() {
+        return Vec::new();
+    }
+    let Some(mut values) = section.section("values") else { return Vec::new() };
+    let mut renumbered: Vec<Renumbered> = Vec::new();
+    for (word, contract) in words {
+        let Some(field) = values.integer(word, -65_536..=65_536) else {
+            let _: Option<()> = values.missing(word, "the device's number for it: all words are listed, or none");
+            continue;
+        };
+        if renumbered.iter().any(|other| other.device == field.value) {
+            values.problems().add(field.at.error("stands for two words").allowed("a number of its own for each word"));
+        }
+        renumbered.push(Renumbered { tag, device: field.value, contract: *contract });
+    }
+    values.finish();
+    renumbered
 }
 
 fn address(section: &mut Section<'_>, addressing: Option<i64>) -> Option<Address> {

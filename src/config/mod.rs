@@ -23,9 +23,10 @@ use std::path::{Path, PathBuf};
 
 pub use line::{Line, Mqtt};
 pub use problem::{Problem, Severity};
-pub use station::{Role, Station};
+pub use station::Station;
 
 use crate::device as link;
+use crate::engine;
 use problem::{Place, Problems};
 use reader::{Section, Source};
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub mqtt: Option<Mqtt>,
     /// By `DeviceId`.
     pub devices: Vec<link::Settings>,
+    /// Names and roles, by `StationId`.
+    pub engine: engine::Settings,
     /// By `StationId`.
     pub stations: Vec<Station>,
     /// What somebody should look at; never an error.

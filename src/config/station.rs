@@ -2,52 +2,23 @@
 
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
-use crate::domain::text::Name;
+use crate::engine::Role;
+use crate::station;
 
 use super::line;
 use super::problem::Place;
 use super::reader::{Field, Section, one_of};
 
-/// One station, complete. Where its tags lie is in the settings of its devices.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One station, complete. Where its tags lie is in the settings of its devices; its role is in those of the engine.
+#[derive(Clone, Debug)]
 pub struct Station {
-    pub id: StationId,
-    pub name: Name,
-    pub kind: StationKind,
+    pub settings: station::Settings,
+    /// In the order of its parts; most stations have one.
     pub devices: Vec<DeviceId>,
-    /// After so long without a change of the device's heartbeat the station is lost.
-    pub heartbeat_timeout_ms: u32,
-    /// Camera: results held by the device, indexed by `seq % ring`; `None` where each result stands until acknowledged.
-    pub ring: Option<u16>,
-    /// Rejector: ends held by the device.
-    pub ends_ring: u16,
-    /// Rejector: verdicts that may be written before the first is echoed.
-    pub verdict_depth: u16,
     /// The tags that the maps carry, each once.
     pub tags: Vec<Tag>,
-    /// The highest value of a counter, after which it wraps.
-    pub wraps: Vec<(Tag, u64)>,
-    pub role: Role,
-}
-
-/// What only one kind of station is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
-    Printer,
-    Camera {
-        rejector: StationId,
-        /// Thousandths of a grade below which a code fails; `None` where grades do not count.
-        grade_min_milli: Option<i64>,
-        /// From the trigger to the last moment at which the blade takes a pass.
-        verdict_deadline_ms: u32,
-    },
-    Rejector,
-    Closer {
-        level: PackLevel,
-        /// In the order in which this machine asks for them.
-        gates: Vec<Gate>,
-        permit_ttl_ms: u32,
-    },
+    /// Packer, palletizer: the gates in the order in which this machine asks for them.
+    pub gates: Vec<Gate>,
 }
 
 /// As written, each key checked by itself.
@@ -61,7 +32,8 @@ pub(super) struct FileStation {
     grade_min: Option<i64>,
     pub(super) verdict_deadline_ms: Option<Field<u32>>,
     level: Option<Field<PackLevel>>,
-    gates: Vec<Gate>,
+    queue: u16,
+    pub(super) gates: Vec<Gate>,
     pub(super) permit_ttl_ms: Field<u32>,
 }
 
@@ -87,6 +59,7 @@ impl FileStation {
             grade_min: None,
             verdict_deadline_ms: None,
             level: None,
+            queue: 8,
             gates: vec![Gate::Seal, Gate::Release],
             permit_ttl_ms: Field { value: 2000, at: default_at },
         };
@@ -94,7 +67,12 @@ impl FileStation {
             return file;
         };
         match kind.value {
-            StationKind::Printer | StationKind::Rejector => {}
+            StationKind::Printer => {
+                if let Some(queue) = section.number("queue", 1..=1000) {
+                    file.queue = queue.value;
+                }
+            }
+            StationKind::Rejector => {}
             StationKind::Camera => file.read_camera(&mut section),
             StationKind::Packer | StationKind::Palletizer => file.read_closer(&mut section, kind.value),
         }
@@ -134,18 +112,16 @@ impl FileStation {
     pub(super) fn role(&self, rejector: Option<StationId>) -> Option<Role> {
         let kind = self.kind.as_ref()?.value;
         Some(match kind {
-            StationKind::Printer => Role::Printer,
+            StationKind::Printer => Role::Printer { queue: self.queue },
             StationKind::Rejector => Role::Rejector,
             StationKind::Camera => Role::Camera {
                 rejector: rejector?,
-                grade_min_milli: self.grade_min,
-                verdict_deadline_ms: self.verdict_deadline_ms.as_ref()?.value,
+                grade_min_milli: self.grade_min.unwrap_or(0),
+                verdict_deadline_us: u64::from(self.verdict_deadline_ms.as_ref()?.value).saturating_mul(1000),
             },
-            StationKind::Packer | StationKind::Palletizer => Role::Closer {
-                level: natural_level(kind),
-                gates: self.gates.clone(),
-                permit_ttl_ms: self.permit_ttl_ms.value,
-            },
+            StationKind::Packer | StationKind::Palletizer => {
+                Role::Packer { level: natural_level(kind), ttl_ms: self.permit_ttl_ms.value }
+            }
         })
     }
 }

@@ -7,6 +7,8 @@ use super::*;
 use crate::device::{Address, Link, Split, ValueType};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::{StationKind, Tag};
+use crate::engine::Role;
+use crate::station::VerdictForm;
 
 fn good() -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config/good.toml");
@@ -14,7 +16,7 @@ fn good() -> Config {
 }
 
 fn station(config: &Config, kind: StationKind) -> &Station {
-    config.stations.iter().find(|station| station.kind == kind).expect("the file has one of each kind")
+    config.stations.iter().find(|station| station.settings.kind == kind).expect("the file has one of each kind")
 }
 
 #[test]
@@ -39,15 +41,17 @@ fn identifiers_are_indices_in_the_order_of_the_file() {
         assert_eq!(usize::from(device.device.0), index);
     }
     for (index, station) in config.stations.iter().enumerate() {
-        assert_eq!(usize::from(station.id.0), index);
+        assert_eq!(usize::from(station.settings.id.0), index);
     }
-    let rejector = station(&config, StationKind::Rejector).id;
-    let Role::Camera { rejector: named, grade_min_milli, verdict_deadline_ms } =
-        station(&config, StationKind::Camera).role
-    else {
-        panic!("a camera has the role of a camera");
-    };
-    assert_eq!((named, grade_min_milli, verdict_deadline_ms), (rejector, Some(1500), 400));
+    let rejector = station(&config, StationKind::Rejector).settings.id;
+    let camera = station(&config, StationKind::Camera);
+    assert_eq!(camera.settings.partner, Some(rejector));
+    let spec = &config.engine.stations[usize::from(camera.settings.id.0)];
+    assert_eq!(spec.name.as_str(), "camera");
+    assert!(
+        matches!(spec.role, Role::Camera { rejector: r, grade_min_milli: 1500, verdict_deadline_us: 400_000 } if r == rejector),
+        "{spec:?}"
+    );
 }
 
 #[test]
@@ -70,23 +74,49 @@ fn tags_reach_the_device_that_carries_them() {
 fn rings_wraps_and_delimited_values_are_understood() {
     let config = good();
     let camera = station(&config, StationKind::Camera);
-    assert_eq!(camera.ring, Some(8));
-    assert_eq!(camera.wraps, [(Tag::Seq, 65_535)]);
+    assert_eq!(camera.settings.ring, 8);
+    assert_eq!(camera.settings.wraps, [(Tag::Seq, 65_535)]);
+    assert_eq!(camera.settings.absent, []);
     let vision = &config.devices[1].stations[0];
     let code = vision.bindings.iter().find(|binding| binding.tag == Tag::Code).expect("it is mapped");
     let Some(Split::Fields { delimiter: b';', fields }) = &code.split else { panic!("{:?}", code.split) };
     let tags: Vec<Tag> = fields.iter().map(|field| field.tag).collect();
     assert_eq!(tags, [Tag::Code, Tag::Track, Tag::Grade]);
     let rejector = station(&config, StationKind::Rejector);
-    assert_eq!((rejector.ends_ring, rejector.verdict_depth), (64, 4));
+    assert_eq!((rejector.settings.ends_ring, rejector.settings.verdict_depth), (64, 4));
+    assert_eq!(rejector.settings.verdict_form, VerdictForm::Word);
 }
 
 #[test]
 fn a_closer_knows_its_level_its_gates_and_its_time_to_live() {
     let config = good();
-    let role = &station(&config, StationKind::Packer).role;
-    let gates = vec![Gate::Release, Gate::Seal];
-    assert_eq!(*role, Role::Closer { level: PackLevel::Case, gates, permit_ttl_ms: 1500 });
+    let packer = station(&config, StationKind::Packer);
+    assert_eq!(packer.gates, [Gate::Release, Gate::Seal]);
+    let spec = &config.engine.stations[usize::from(packer.settings.id.0)];
+    assert!(matches!(spec.role, Role::Packer { level: PackLevel::Case, ttl_ms: 1500 }), "{spec:?}");
+}
+
+#[test]
+fn a_map_may_number_the_values_of_the_contract_in_its_own_way() {
+    let config = good();
+    let renumbered = &station(&config, StationKind::Palletizer).settings.renumbered;
+    let of = |tag| {
+        renumbered
+            .iter()
+            .filter(|entry| entry.tag == tag)
+            .map(|entry| (entry.device, entry.contract))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(Tag::Request), [(10, 1), (20, 2)]);
+    assert_eq!(of(Tag::Reply), []);
+}
+
+#[test]
+fn the_example_and_the_demo_are_good_configurations() {
+    for name in ["config/line.example.toml", "config/demo.toml"] {
+        let config = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.warnings, [], "{name}");
+    }
 }
 
 #[test]

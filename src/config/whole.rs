@@ -6,6 +6,8 @@ use std::path::Path;
 use crate::device::{self as link, Binding, ByteOrder, StationTags, WordOrder};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
 use crate::domain::text::Name;
+use crate::engine::{self, Role, StationSpec};
+use crate::station::{self, VerdictForm};
 use crate::wire::digest;
 
 use super::device::{FileDevice, Registers};
@@ -24,6 +26,12 @@ pub(super) struct Placed<'f> {
     pub(super) kind: StationKind,
     /// Device, and what its map says for this kind.
     pub(super) parts: Vec<(usize, KindMap)>,
+}
+
+impl Placed<'_> {
+    fn maps(&self) -> impl Iterator<Item = &KindMap> {
+        self.parts.iter().map(|(_, map)| map)
+    }
 }
 
 /// `None` where the file is too broken to go on; errors may have been recorded even where there is a config.
@@ -49,6 +57,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
     let numbered = file.devices.into_iter().zip(tags).zip(registers).zip(0_u8..);
     let devices: Option<Vec<link::Settings>> =
         numbered.map(|(((device, tags), registers), id)| device.build(DeviceId(id), tags, registers, &pki)).collect();
+    let (specs, stations) = stations?.into_iter().unzip();
     Some(Config {
         file: path.to_owned(),
         digest: digest_of(source, &maps),
@@ -56,7 +65,8 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
         journal,
         mqtt: file.mqtt,
         devices: devices?,
-        stations: stations?,
+        engine: engine::Settings { stations: specs },
+        stations,
         warnings: Vec::new(),
     })
 }
@@ -239,32 +249,53 @@ fn station_times(problems: &Problems, station: &Placed<'_>, device: &FileDevice)
     }
 }
 
-fn stations(problems: &Problems, file: &FileConfig, placed: &[Placed<'_>]) -> Option<Vec<Station>> {
-    let built: Vec<Option<Station>> =
-        placed.iter().zip(0_u8..).map(|(station, id)| build_station(problems, file, station, StationId(id))).collect();
+fn stations(problems: &Problems, file: &FileConfig, placed: &[Placed<'_>]) -> Option<Vec<(StationSpec, Station)>> {
+    let build = |(station, id): (&Placed<'_>, u8)| build_station(problems, file, station, StationId(id));
+    // Every station is built, so that every problem is found, before one that failed counts.
+    let built: Vec<Option<(StationSpec, Station)>> = placed.iter().zip(0_u8..).map(build).collect();
     built.into_iter().collect()
 }
 
-fn build_station(problems: &Problems, file: &FileConfig, placed: &Placed<'_>, id: StationId) -> Option<Station> {
-    let rejector = placed.file.rejector.as_ref().and_then(|name| find_rejector(problems, file, name));
-    let role = placed.file.role(rejector)?;
-    let maps = || placed.parts.iter().map(|(_, map)| map);
-    let ends = maps().find_map(|map| map.ends_ring.as_ref()).map(|field| field.value);
-    let mut tags: Vec<Tag> = maps().flat_map(KindMap::carried).map(|(tag, _)| tag).collect();
+fn build_station(
+    problems: &Problems,
+    file: &FileConfig,
+    placed: &Placed<'_>,
+    id: StationId,
+) -> Option<(StationSpec, Station)> {
+    let partner = placed.file.rejector.as_ref().and_then(|name| find_rejector(problems, file, name));
+    let role = placed.file.role(partner)?;
+    let name = Name::new(&placed.file.name)?;
+    let mut tags: Vec<Tag> = placed.maps().flat_map(KindMap::carried).map(|(tag, _)| tag).collect();
     tags.sort();
-    Some(Station {
-        id,
-        name: Name::new(&placed.file.name)?,
-        kind: placed.kind,
+    let station = Station {
+        settings: settings(
+            placed,
+            station::Settings { partner, ..station::Settings::new(id, name, placed.kind) },
+            &tags,
+        ),
         devices: placed.parts.iter().filter_map(|(device, _)| device_id(*device)).collect(),
-        heartbeat_timeout_ms: placed.file.heartbeat_timeout_ms.value,
-        ring: maps().find_map(|map| map.ring.as_ref()).map(|field| field.value),
-        ends_ring: ends.or_else(|| maps().find_map(map_checks::ends_held)).unwrap_or(64),
-        verdict_depth: maps().find_map(|map| map.verdict_depth.as_ref()).map_or(1, |field| field.value),
         tags,
-        wraps: maps().flat_map(|map| &map.tags).filter_map(wrap).collect(),
-        role,
-    })
+        gates: if matches!(role, Role::Packer { .. }) { placed.file.gates.clone() } else { Vec::new() },
+    };
+    Some((StationSpec { name, role }, station))
+}
+
+/// What the maps say about a station; `plain` is what the contract says.
+fn settings(placed: &Placed<'_>, plain: station::Settings, tags: &[Tag]) -> station::Settings {
+    let stated = |field: fn(&KindMap) -> Option<&Field<u16>>| placed.maps().find_map(field).map(|field| field.value);
+    let ends_held = placed.maps().find_map(map_checks::ends_held);
+    let word = tags.contains(&Tag::VerdictWord);
+    station::Settings {
+        heartbeat_timeout_ms: placed.file.heartbeat_timeout_ms.value,
+        absent: Tag::required(placed.kind).iter().copied().filter(|tag| !tags.contains(tag)).collect(),
+        wraps: placed.maps().flat_map(|map| &map.tags).filter_map(wrap).collect(),
+        ring: stated(|map| map.ring.as_ref()).unwrap_or(plain.ring),
+        ends_ring: stated(|map| map.ends_ring.as_ref()).or(ends_held).unwrap_or(plain.ends_ring),
+        verdict_depth: stated(|map| map.verdict_depth.as_ref()).unwrap_or(plain.verdict_depth),
+        verdict_form: if word { VerdictForm::Word } else { VerdictForm::Pair },
+        renumbered: placed.maps().flat_map(|map| map.renumbered.iter().copied()).collect(),
+        ..plain
+    }
 }
 
 fn wrap(binding: &Field<Binding>) -> Option<(Tag, u64)> {

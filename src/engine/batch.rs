@@ -1,10 +1,11 @@
 //! Requests: orders and their life, alarms and their acknowledgement. Refusals are answers, with all their reasons.
 
+use crate::domain::gs1::Sscc;
 use crate::domain::tag::StationId;
 use crate::domain::text::BatchId;
 use crate::domain::time::Now;
 use crate::engine::fact::{Counts, Entry, Fact};
-use crate::engine::input::{Actor, Ask, Order, Request};
+use crate::engine::input::{Actor, Ask, Order, Request, SsccRange};
 use crate::engine::output::{Answer, Done, Refused, Step};
 use crate::engine::reason::{BatchState, Difference, RequestRefusal};
 use crate::engine::state::{Batch, MAX_BATCHES, Run};
@@ -56,16 +57,15 @@ impl Engine {
             {
                 return Some(RequestRefusal::SerialUsed(*used));
             }
-            let (ours, theirs) = (order.sheet.sscc, open.sheet.sscc);
-            let same_numbers = ours.extension == theirs.extension && ours.prefix == theirs.prefix;
-            if same_numbers && ours.first <= theirs.last && theirs.first <= ours.last {
-                return Some(RequestRefusal::BatchExists(open.id()));
+            if let Some(used) = shared_sscc(&order.sheet.sscc, &open.sheet.sscc) {
+                return Some(RequestRefusal::SsccUsed(used));
             }
         }
         None
     }
 
     fn start(&mut self, now: Now, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
+        self.encode_seen(step);
         let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
         if batch.state == BatchState::Running {
             return Ok(Done::Already);
@@ -80,6 +80,9 @@ impl Engine {
         for id in self.ids() {
             let Some(spec) = self.spec(id).filter(|_| !self.known(id).joined) else { continue };
             reasons.push(RequestRefusal::StationAway(spec.name));
+        }
+        if self.flush_owed() {
+            reasons.push(RequestRefusal::Busy);
         }
         if !self.state.alarms.is_empty() {
             reasons.push(RequestRefusal::AlarmsOpen(u32::try_from(self.state.alarms.len()).unwrap_or(u32::MAX)));
@@ -119,8 +122,7 @@ impl Engine {
             return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
         }
         self.encode_seen(step);
-        self.close_run();
-        self.infer_rejects(step);
+        self.infer_rejects(step, self.closed_run());
         let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
         let counts = self.final_counts(batch);
         let differences = self.differences(batch, &counts);
@@ -129,6 +131,9 @@ impl Engine {
             return Err(Refused { reasons: vec![RequestRefusal::NotBalanced], differences });
         }
         let opened_seq = batch.opened_seq;
+        if self.flush_owed() {
+            return refuse(RequestRefusal::Busy);
+        }
         self.emit_for(step, *id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
         Ok(Done::Changed)
     }
@@ -143,14 +148,16 @@ impl Engine {
     }
 
     /// At the end of a batch the last printed unit and the last track close the run of the order of printing.
-    fn close_run(&mut self) {
-        let entered = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.entered);
-        let Some(last_track) = entered else { return };
+    /// The run ends there where both agree with it; else it stays as the facts left it.
+    fn closed_run(&self) -> Option<Run> {
+        let run = self.state.transit.run?;
+        let last_track = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.entered)?;
         let last_place = self.state.current().and_then(|batch| {
             let places = 0..batch.next_place;
             places.rev().find(|place| batch.pool.unit(*place).is_some_and(|unit| unit.is_printed()))
         });
-        self.state.close_run(last_track, last_place);
+        let agrees = last_track >= run.track && last_place.is_some() && run.place_of(last_track) == last_place;
+        Some(if agrees { Run { to: run.to.max(last_track), ..run } } else { run })
     }
 
     fn final_counts(&self, batch: &Batch) -> Counts {
@@ -187,12 +194,17 @@ impl Engine {
         out
     }
 
+    /// Whether a printer has not emptied its buffer after a stop: it would drop what a new start gave it.
+    fn flush_owed(&self) -> bool {
+        self.printers().into_iter().any(|id| self.known(id).flush_owed)
+    }
+
     fn printers(&self) -> Vec<StationId> {
         let is_printer = |id: &StationId| matches!(self.spec(*id).map(|spec| spec.role), Some(Role::Printer { .. }));
         self.ids().filter(is_printer).collect()
     }
 
-    fn emit_for(&mut self, step: &mut Step, batch: BatchId, actor: Actor, fact: Fact) {
+    pub(super) fn emit_for(&mut self, step: &mut Step, batch: BatchId, actor: Actor, fact: Fact) {
         let seq = self.state.seq.saturating_add(1);
         self.record(step, Entry { seq, batch: Some(batch), actor, fact });
     }
@@ -200,6 +212,19 @@ impl Engine {
 
 fn refuse(reason: RequestRefusal) -> Outcome {
     Err(Refused { reasons: vec![reason], differences: Vec::new() })
+}
+
+/// The first SSCC of two ranges' common part. Prefixes of different lengths can meet in the same digits.
+fn shared_sscc(ours: &SsccRange, theirs: &SsccRange) -> Option<Sscc> {
+    let bound = |range: &SsccRange, reference| Sscc::build(range.extension, range.prefix.as_str(), reference).ok();
+    // Without the check digit, the last of 18, the digits stand in the order of the references.
+    let below = |a: &Sscc, b: &Sscc| a.as_str().get(..17) <= b.as_str().get(..17);
+    let (ours, theirs) = (
+        (bound(ours, ours.first)?, bound(ours, ours.last)?),
+        (bound(theirs, theirs.first)?, bound(theirs, theirs.last)?),
+    );
+    let meet = below(&ours.0, &theirs.1) && below(&theirs.0, &ours.1);
+    meet.then_some(if below(&ours.0, &theirs.0) { theirs.0 } else { ours.0 })
 }
 
 fn same_serials(batch: &Batch, order: &Order) -> bool {
@@ -216,15 +241,4 @@ fn unpacked_cases(batch: &Batch) -> u32 {
         container.level == PackLevel::Case && container.parent.is_none() && container.state == ContainerState::Released
     });
     u32::try_from(alone.count()).unwrap_or(u32::MAX)
-}
-
-impl crate::engine::state::State {
-    /// The run ends where both the last track and the last printed place agree with it.
-    fn close_run(&mut self, last_track: u64, last_place: Option<u32>) {
-        if let Some(run) = &mut self.transit.run
-            && run.place_of(last_track) == last_place
-        {
-            *run = Run { to: run.to.max(last_track), ..*run };
-        }
-    }
 }

@@ -9,11 +9,13 @@ use crate::engine::fact::{Child, Entry, Fact, InvalidCause, RequestKey, ResultKe
 use crate::engine::input::CloseEnd;
 use crate::engine::reason::{BatchState, FailReason};
 use crate::engine::state::{
-    Alarm, Batch, Container, Grant, Request, Run, Stage, State, Station, Track, TrackVerdict, Transit, place,
+    Alarm, Batch, Container, Grant, Request, Run, Stage, State, Station, TRANSIT_MAX, Track, TrackVerdict, Transit,
+    place,
 };
 
 impl State {
     /// Folds one fact. The order of a `BatchLoaded` must have been inserted before.
+    #[expect(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     pub fn apply(&mut self, entry: &Entry) {
         self.seq = entry.seq;
         let batch = entry.batch;
@@ -33,30 +35,39 @@ impl State {
             Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
             Fact::BatchLoaded { .. } => self.with_batch(batch, |batch| batch.opened_seq = entry.seq),
             Fact::BatchStarted { bin, track } => self.start_batch(batch, *bin, *track),
-            Fact::BatchStopped { bin } => self.with_batch(batch, |batch| {
-                batch.state = BatchState::Stopped;
-                batch.bin_stop = *bin;
-            }),
+            Fact::BatchStopped { bin } => {
+                for station in self.stations.values_mut().filter(|station| station.allocated > station.printed) {
+                    station.flush_owed = true;
+                }
+                self.with_batch(batch, |batch| {
+                    batch.state = BatchState::Stopped;
+                    batch.bin_stop = *bin;
+                });
+            }
             Fact::BatchClosed { .. } => self.batches.retain(|open| Some(open.id()) != batch),
             Fact::SerialsAllocated { station, from_seq, first_index, serials, .. } => {
                 self.station_mut(station).allocated = last_of(*from_seq, serials);
                 self.with_batch(batch, |batch| {
                     batch.next_place = first_index.saturating_add(count(serials));
-                    batch.set_states(*first_index, count(serials), SerialState::Allocated);
+                    batch.move_range(range(*first_index, serials), SerialState::Unallocated, SerialState::Allocated);
                 });
             }
             Fact::SerialsEncoded { station, from_seq, first_index, serials, .. } => {
                 self.station_mut(station).printed = last_of(*from_seq, serials);
                 self.with_batch(batch, |batch| {
                     batch.counts.printed = batch.counts.printed.saturating_add(count(serials));
-                    batch.set_states(*first_index, count(serials), SerialState::Encoded);
+                    batch.move_range(range(*first_index, serials), SerialState::Allocated, SerialState::Encoded);
                 });
             }
             Fact::SerialsInvalidated { station, cause, first_index, serials } => {
                 self.invalidate(station, *cause);
                 self.with_batch(batch, |batch| {
-                    batch.counts.burned = batch.counts.burned.saturating_add(count(serials));
-                    batch.set_states(*first_index, count(serials), SerialState::SnInvalid);
+                    let range = range(*first_index, serials);
+                    let burned = batch.move_range(range, SerialState::Allocated, SerialState::SnInvalid);
+                    let counts = &mut batch.counts;
+                    counts.burned = counts.burned.saturating_add(burned);
+                    // The others were read by a camera: they left the printer, whatever it says.
+                    counts.printed = counts.printed.saturating_add(count(serials).saturating_sub(burned));
                 });
             }
             Fact::Verified { result, serial, .. } => self.verify(batch, result, *serial),
@@ -148,22 +159,29 @@ impl State {
 
     /// With nothing in transit, the next unit printed is the next track: the first pair of the order of printing.
     fn start_batch(&mut self, id: Option<BatchId>, bin: Option<u64>, track: Option<u64>) {
-        let mut next = 0;
+        let (mut next, mut is_first) = (0, false);
         self.with_batch(id, |batch| {
+            is_first = batch.state == BatchState::Loaded;
             batch.state = BatchState::Running;
             batch.bin_start = batch.bin_start.or(bin);
             next = batch.next_place;
         });
-        if self.transit.tracks.is_empty() {
-            // The place before the first may wrap; distances are taken with wrapping arithmetic too.
-            self.transit.run = track.map(|track| Run { track, place: next.wrapping_sub(1), to: track });
+        if is_first {
+            // What an earlier batch left unnamed is none of this one's serials.
+            self.transit.unknown.clear();
         }
+        // The place before the first may wrap; distances are taken with wrapping arithmetic too.
+        let run = track.map(|track| Run { track, place: next.wrapping_sub(1), to: track });
+        self.transit.run = run.filter(|_| self.transit.tracks.is_empty());
     }
 
     fn invalidate(&mut self, station: &Name, cause: InvalidCause) {
         let at = self.station_mut(station);
         at.printed = at.allocated;
-        at.flushes = at.flushes.saturating_add(u64::from(cause == InvalidCause::BatchStopped));
+        if cause == InvalidCause::BatchStopped {
+            at.flushes = at.flushes.saturating_add(1);
+            at.flush_owed = false;
+        }
     }
 
     fn verify(&mut self, batch: Option<BatchId>, result: &ResultKey, serial: SerialNumber) {
@@ -176,7 +194,8 @@ impl State {
                 (unit.seen, unit.verified) = (true, true);
             }
         });
-        self.inspect(result, TrackVerdict::Pass(serial), place);
+        self.inspect(batch, result, TrackVerdict::Pass(serial));
+        self.extend_run(result, place);
     }
 
     fn fail(
@@ -193,7 +212,6 @@ impl State {
             counts.triggers = counts.triggers.saturating_add(1);
             let kind = if no_read { &mut counts.no_read } else { &mut counts.fail };
             *kind = kind.saturating_add(1);
-            counts.rejects_commanded = counts.rejects_commanded.saturating_add(1);
             let Some(serial) = serial else { return };
             let found = batch.pool.find(&serial);
             if let Some(unit) = batch.pool.unit_of_mut(&serial)
@@ -203,32 +221,55 @@ impl State {
                 own = found.map(|place| (serial, place));
             }
         });
-        self.inspect(result, TrackVerdict::Fail(own.map(|(serial, _)| serial)), own.map(|(_, place)| place));
+        let is_new = self.inspect(batch, result, TrackVerdict::Fail(own.map(|(serial, _)| serial)));
+        if is_new {
+            // A reject is owed for each track once, however often a camera answers for it.
+            self.command_reject(batch);
+        }
+        if !reasons.contains(&FailReason::SecondRead) {
+            self.extend_run(result, own.map(|(_, place)| place));
+        }
+    }
+
+    fn command_reject(&mut self, batch: Option<BatchId>) {
+        self.with_batch(batch, |batch| {
+            batch.counts.rejects_commanded = batch.counts.rejects_commanded.saturating_add(1);
+        });
     }
 
     fn miss(&mut self, batch: Option<BatchId>, result: &ResultKey) {
         self.with_batch(batch, |batch| {
             batch.counts.triggers = batch.counts.triggers.saturating_add(1);
             batch.counts.missed = batch.counts.missed.saturating_add(1);
-            batch.counts.rejects_commanded = batch.counts.rejects_commanded.saturating_add(1);
         });
-        self.inspect(result, TrackVerdict::Fail(None), None);
+        self.inspect(batch, result, TrackVerdict::Fail(None));
+        if result.track.is_some() {
+            // Its end is the next fact. A result that was lost with its number alone commands nothing: no track is known.
+            self.command_reject(batch);
+        }
     }
 
-    /// Takes a decided result into transit; `place` is where its serial stands in the order of printing.
-    fn inspect(&mut self, result: &ResultKey, verdict: TrackVerdict, place: Option<u32>) {
+    /// Takes a decided result into transit; true where it is the first of a track that has not left.
+    fn inspect(&mut self, batch: Option<BatchId>, result: &ResultKey, verdict: TrackVerdict) -> bool {
         if let Some(seq) = result.seq {
             let at = self.station_mut(&result.station);
             at.seq = at.seq.max(seq);
         }
-        let Some(track) = result.track else { return };
+        let Some(track) = result.track else { return false };
         let inspection = self.seq;
         self.transit.last_inspected = self.transit.last_inspected.max(track);
-        if track > self.transit.last_ended {
-            // A second result never replaces the first: that one's pass has expired by a fact of its own.
-            self.transit.tracks.entry(track).or_insert(Track { inspection, verdict });
+        let is_full = self.transit.tracks.len() >= TRANSIT_MAX;
+        // A second result never replaces the first: that one's pass has expired by a fact of its own.
+        if track <= self.transit.last_ended || is_full || self.transit.tracks.contains_key(&track) {
+            return false;
         }
-        if let Some(place) = place {
+        self.transit.tracks.insert(track, Track { inspection, verdict, batch });
+        true
+    }
+
+    /// `place` is where the serial of a result stands in the order of printing.
+    fn extend_run(&mut self, result: &ResultKey, place: Option<u32>) {
+        if let Some((track, place)) = result.track.zip(place) {
             self.transit.extend_run(track, place);
         }
     }
@@ -256,18 +297,31 @@ impl State {
         self.with_batch(batch, |batch| {
             batch.counts.rejects_confirmed = batch.counts.rejects_confirmed.saturating_add(1);
         });
+        for other in self.batches.iter_mut().filter(|other| Some(other.id()) != batch) {
+            // A piece in the bin that was inspected before this batch began is none of its pieces.
+            if other.state == BatchState::Running || other.state == BatchState::Stopped {
+                other.bin_start = other.bin_start.map(|bin| bin.saturating_add(1));
+            }
+        }
         match serial {
             Some(serial) => self.settle_serial(batch, serial, SerialState::LabelScrapped),
-            None => self.transit.note_unknown(key.track, key.inspection.unwrap_or_default()),
+            None if batch.is_some() => self.transit.note_unknown(key.track, key.inspection.unwrap_or_default()),
+            None => {}
         }
     }
 
     fn settle_serial(&mut self, batch: Option<BatchId>, serial: &SerialNumber, state: SerialState) {
         self.with_batch(batch, |batch| {
             let Some(unit) = batch.pool.unit_of_mut(serial) else { return };
+            let was_burned = unit.state == SerialState::SnInvalid;
             unit.state = state;
             unit.seen = true;
             let counts = &mut batch.counts;
+            if was_burned {
+                // It lay in no buffer: a camera read it.
+                counts.burned = counts.burned.saturating_sub(1);
+                counts.printed = counts.printed.saturating_add(1);
+            }
             let commissioned = state == SerialState::Commissioned;
             let kind = if commissioned { &mut counts.commissioned } else { &mut counts.scrapped };
             *kind = kind.saturating_add(1);
@@ -389,6 +443,10 @@ impl Batch {
         let children = std::mem::take(&mut container.children);
         self.set_parent(&children, None);
     }
+}
+
+fn range(first: u32, serials: &[SerialNumber]) -> std::ops::Range<u32> {
+    first..first.saturating_add(count(serials))
 }
 
 fn count(serials: &[SerialNumber]) -> u32 {

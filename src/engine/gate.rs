@@ -4,7 +4,7 @@ use crate::domain::pack::{ContainerState, Gate};
 use crate::domain::tag::StationId;
 use crate::domain::time::Now;
 use crate::engine::Engine;
-use crate::engine::fact::{Child, Fact};
+use crate::engine::fact::{Child, Fact, RequestKey};
 use crate::engine::input::{CloseEnd, GateState};
 use crate::engine::output::{Permit, Restraint, Step};
 use crate::engine::reason::AlarmKind;
@@ -35,9 +35,20 @@ impl Engine {
                 // Nothing stands at the gate any more, whatever the disk is doing.
                 step.permits.push(Permit::Settle { station, device_epoch, seq });
             }
-            Stage::Settled => step.permits.push(Permit::Settle { station, device_epoch, seq }),
+            Stage::Settled => {
+                if self.is_open(&request.key) {
+                    // It had said that the close failed, and says now that it is done.
+                    self.ended_without_request(step, station, result);
+                }
+                step.permits.push(Permit::Settle { station, device_epoch, seq });
+            }
             Stage::Refused { .. } => self.ended_without_request(step, station, result),
         }
+    }
+
+    fn is_open(&self, key: &RequestKey) -> bool {
+        let container = self.state.current().and_then(|batch| batch.container_of(key));
+        container.is_some_and(|container| container.state == ContainerState::Open)
     }
 
     fn settle_close(&mut self, step: &mut Step, grant: Grant, result: CloseEnd) {
@@ -67,9 +78,16 @@ impl Engine {
         let before = self.live(station).and_then(|live| live.gate);
         self.with_live(station, |live| live.gate = Some(state));
         let opens = state != GateState::Shut && matches!(before, Some(GateState::Shut));
+        if !opens {
+            return;
+        }
         let stage = self.known(station).request.map(|request| request.stage);
-        let permitted = matches!(stage, Some(Stage::Granted(_) | Stage::Unresolved(_) | Stage::Settled));
-        if opens && !permitted {
+        let granted = matches!(stage, Some(Stage::Granted(_) | Stage::Unresolved(_) | Stage::Settled));
+        let is_used = self.live(station).is_some_and(|live| live.is_gate_used);
+        // A permit moves the gate once. The result may be seen before the movement, so a settled one still covers it.
+        if granted && !is_used {
+            self.with_live(station, |live| live.is_gate_used = true);
+        } else {
             self.force(step, station);
         }
     }

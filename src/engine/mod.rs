@@ -4,6 +4,17 @@
 //! state. Besides the state there is `Live`: what devices show at this moment and nobody journals (counters on their way,
 //! gate positions). It is empty after a restart and is read again from the devices.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::float_arithmetic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::wildcard_enum_match_arm
+    )
+)]
+
 mod batch;
 pub mod fact;
 mod fold;
@@ -76,8 +87,30 @@ impl Role {
     }
 }
 
+impl Role {
+    /// Whether a station of this role can see such a thing at all.
+    fn shows(self, what: &Observed) -> bool {
+        match what {
+            Observed::Joined { .. } | Observed::Lost { .. } | Observed::Faulted { .. } => true,
+            Observed::PrinterCounted { .. } | Observed::Flushed { .. } => matches!(self, Role::Printer { .. }),
+            Observed::Result(_) | Observed::ResultsMissed { .. } => matches!(self, Role::Camera { .. }),
+            Observed::Entered { .. }
+            | Observed::Ended { .. }
+            | Observed::EndsMissed { .. }
+            | Observed::Echoed { .. }
+            | Observed::PhantomCounted { .. }
+            | Observed::BinCounted { .. }
+            | Observed::BinFull { .. } => matches!(self, Role::Rejector),
+            Observed::CloseRequested(_)
+            | Observed::PermitAcked { .. }
+            | Observed::CloseEnded { .. }
+            | Observed::GateMoved { .. } => matches!(self, Role::Packer { .. }),
+        }
+    }
+}
+
 /// The engine of one line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     settings: Settings,
     state: State,
@@ -103,6 +136,8 @@ struct Live {
     waiting: Option<(CloseRequest, u64)>,
     gate: Option<GateState>,
     fault: Option<i64>,
+    /// The gate has moved under the last grant: it moves once for each.
+    is_gate_used: bool,
     /// When an unanswered permit is void on our side.
     permit_until_us: Option<u64>,
 }
@@ -112,6 +147,17 @@ struct PendingEnd {
     track: u64,
     end: TrackEnd,
     since_us: u64,
+}
+
+impl Live {
+    /// Levels are shown again after a join. What was said once and is still undecided stays, unless the device forgot it:
+    /// the station never says an end twice.
+    fn rejoin(&mut self, reset: bool) {
+        let before = std::mem::take(self);
+        if !reset {
+            (self.ends, self.waiting) = (before.ends, before.waiting);
+        }
+    }
 }
 
 /// Ends that may wait for their inspections; one more is decided as missed.
@@ -152,6 +198,14 @@ impl Engine {
 
     fn observe(&mut self, now: Now, step: &mut Step, observation: Observation) {
         let Observation { station, seen_mono_us, what } = observation;
+        let Some(spec) = self.spec(station) else { return };
+        if !spec.role.shows(&what) {
+            return;
+        }
+        if !self.known(station).joined && !matches!(what, Observed::Joined { .. }) {
+            // Nothing that a station shows counts until it joins; it shows it again then.
+            return;
+        }
         match what {
             Observed::Joined { device_epoch, reset } => self.join(now, step, station, device_epoch, reset),
             Observed::Lost { cause } => self.lose(step, station, cause),
@@ -195,13 +249,15 @@ impl Engine {
         if reset {
             self.leave_epoch(step, station);
         }
-        if let Some(live) = self.live_mut(station) {
-            *live = Live::default();
-        }
+        self.with_live(station, |live| live.rejoin(reset));
         let epoch = known.epoch.saturating_add(u32::from(reset));
         let kind = spec.role.kind();
         self.emit(step, Fact::StationJoined { station: spec.name, kind, device_epoch, epoch, reset });
         self.standing(now, station, step);
+        if kind == StationKind::Rejector {
+            // `standing` has said it.
+            self.run_said = Some(self.may_run());
+        }
     }
 
     /// What an epoch leaves behind when it ends: burned records, units in doubt, permits without an answer.
@@ -234,7 +290,7 @@ impl Engine {
 
     /// Folds a fact of the line itself and adds it to the step.
     fn emit(&mut self, step: &mut Step, fact: Fact) {
-        self.emit_as(step, Text::new("line").unwrap_or_default(), fact);
+        self.emit_as(step, line(), fact);
     }
 
     /// The same for a fact that somebody asked for. Facts belong to the batch on the line unless they say another.
@@ -289,6 +345,11 @@ pub struct Start {
     pub config_sha256: Text<64>,
     /// The last run ended with `LineStopped`.
     pub clean: bool,
+}
+
+/// The actor of what the line decides by itself.
+fn line() -> Actor {
+    Text::new("line").unwrap_or_default()
 }
 
 /// Whether a date lies before the day of `now` (UTC): a batch whose product expired is not started.

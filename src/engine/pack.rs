@@ -36,19 +36,25 @@ impl Engine {
             self.lose_permit(step, station);
         }
         if self.children_in_transit(&request) {
-            let until = now.mono_us.saturating_add(CHILD_WAIT_US);
+            // A repeat of the request does not begin the wait anew.
+            let since = self.live(station).and_then(|live| live.waiting.as_ref());
+            let since = since.filter(|(waiting, _)| waiting.seq == request.seq).map(|(_, until)| *until);
+            let until = since.unwrap_or_else(|| now.mono_us.saturating_add(CHILD_WAIT_US));
             return self.with_live(station, |live| live.waiting = Some((request, until)));
         }
+        self.with_live(station, |live| live.waiting = None);
         self.rule(now, step, station, &request);
     }
 
     /// Requests that waited for units in transit are ruled on as soon as these have passed, or after a while.
     pub(super) fn retry_waiting(&mut self, now: Now, step: &mut Step) {
         for id in self.ids() {
-            let Some((request, until)) = self.live(id).and_then(|live| live.waiting.clone()) else { continue };
-            if now.mono_us >= until || !self.children_in_transit(&request) {
-                self.with_live(id, |live| live.waiting = None);
+            let Some((request, until)) = self.live_mut(id).and_then(|live| live.waiting.take()) else { continue };
+            let is_here = self.known(id).joined;
+            if is_here && (now.mono_us >= until || !self.children_in_transit(&request)) {
                 self.rule(now, step, id, &request);
+            } else {
+                self.with_live(id, |live| live.waiting = Some((request, until)));
             }
         }
     }
@@ -74,7 +80,9 @@ impl Engine {
         let known = self.known(station);
         let key = RequestKey { station: spec.name, epoch: known.epoch, seq: request.seq, container: request.container };
         let (gate, device_epoch, seq) = (request.gate, known.device_epoch, request.seq);
+        let token = self.state.last_token.checked_add(1);
         let ruling = match (self.state.current(), gate) {
+            (_, _) if token.is_none() => Ruling::Refuse { container: None, reasons: vec![RefuseReason::OnHold] },
             (None, _) => Ruling::Refuse { container: None, reasons: vec![RefuseReason::NoBatch] },
             (Some(batch), Gate::Seal) => rule_seal(batch, level, &key, request),
             (Some(batch), Gate::Release) => rule_release(batch, &key, request),
@@ -84,9 +92,9 @@ impl Engine {
                 if gate == Gate::Seal {
                     self.emit(step, Fact::Packed { request: key, level, container, children });
                 }
-                let token = self.state.last_token.saturating_add(1);
+                let token = token.unwrap_or_default();
                 self.emit(step, Fact::CloseGranted { request: key, gate, container, token, ttl_ms });
-                self.with_live(station, |live| live.permit_until_us = None);
+                self.with_live(station, |live| (live.permit_until_us, live.is_gate_used) = (None, false));
                 step.permits.push(Permit::AckRequest { station, device_epoch, seq });
                 if let Stage::Granted(grant) = self.known(station).request.map_or(Stage::Settled, |at| at.stage) {
                     step.permits.extend(self.close_permit(now, station, grant));
@@ -126,8 +134,13 @@ impl Engine {
     }
 }
 
+/// The reasons, each with the slots of the children that it is about, counted from 1 as people count.
 fn words(reasons: &[RefuseReason]) -> String {
-    reasons.iter().map(RefuseReason::name).collect::<Vec<_>>().join(", ")
+    let word = |reason: &RefuseReason| match reason.slot() {
+        Some(slot) => format!("{} in slot {}", reason.name(), slot.saturating_add(1)),
+        None => reason.name().to_owned(),
+    };
+    reasons.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 fn rule_seal(batch: &Batch, level: PackLevel, key: &RequestKey, request: &CloseRequest) -> Ruling {
@@ -139,15 +152,15 @@ fn rule_seal(batch: &Batch, level: PackLevel, key: &RequestKey, request: &CloseR
     if before.is_some_and(|container| container.state != ContainerState::Open) {
         reasons.push(RefuseReason::OnHold);
     }
-    let children = rule_children(batch, level, request, &mut reasons);
-    rule_count(batch.sheet.pack.capacity(level), request, &mut reasons);
-    let container = match before {
-        Some(container) => Some(container.sscc),
-        None => next_sscc(batch),
-    };
-    match container {
+    let slots = filled_slots(request);
+    let own = before.map(|container| container.sscc);
+    let children = rule_children(batch, level, slots, &mut reasons);
+    // Children that lie in this very container have not escaped; its state says what is wrong.
+    reasons.retain(|reason| !matches!(reason, RefuseReason::PackedChild { parent, .. } if Some(*parent) == own));
+    rule_count(batch.sheet.pack.capacity(level), request, slots, &mut reasons);
+    match own.or_else(|| next_sscc(batch)) {
         Some(container) if reasons.is_empty() => Ruling::Grant { container, children },
-        Some(_) => Ruling::Refuse { container: before.map(|container| container.sscc), reasons },
+        Some(_) => Ruling::Refuse { container: own, reasons },
         None => {
             reasons.push(RefuseReason::NoSscc);
             Ruling::Refuse { container: None, reasons }
@@ -155,8 +168,18 @@ fn rule_seal(batch: &Batch, level: PackLevel, key: &RequestKey, request: &CloseR
     }
 }
 
-fn rule_count(capacity: u16, request: &CloseRequest, reasons: &mut Vec<RefuseReason>) {
-    let have = u32::try_from(request.children.iter().filter(|code| !code.is_empty()).count()).unwrap_or(u32::MAX);
+/// The slots that hold a child, read or missing. A missing child is an empty slot that the device counts (DESIGN section 5);
+/// empty slots behind the last child and beyond the device's count are room that is left.
+fn filled_slots(request: &CloseRequest) -> &[Vec<u8>] {
+    let read = request.children.iter().rposition(|code| !code.is_empty()).map_or(0, |last| last.saturating_add(1));
+    let counted = request.child_count.map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    let filled = counted.min(request.children.len()).max(read);
+    request.children.get(..filled).unwrap_or_default()
+}
+
+fn rule_count(capacity: u16, request: &CloseRequest, slots: &[Vec<u8>], reasons: &mut Vec<RefuseReason>) {
+    let have = u32::try_from(slots.iter().filter(|code| !code.is_empty()).count()).unwrap_or(u32::MAX);
+    let listed = u32::try_from(slots.len()).unwrap_or(u32::MAX);
     let want = u32::from(capacity);
     if want == 0 {
         reasons.push(RefuseReason::LevelAbsent);
@@ -167,21 +190,15 @@ fn rule_count(capacity: u16, request: &CloseRequest, reasons: &mut Vec<RefuseRea
     }
     let counted = request.child_count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
     reasons.extend(
-        counted.filter(|counted| *counted != have).map(|counted| RefuseReason::CountDiffers { counted, listed: have }),
+        counted.filter(|counted| *counted != listed).map(|counted| RefuseReason::CountDiffers { counted, listed }),
     );
 }
 
-/// Every child by its slot. Empty slots behind the last child are the room that is left, and no missing children.
-fn rule_children(
-    batch: &Batch,
-    level: PackLevel,
-    request: &CloseRequest,
-    reasons: &mut Vec<RefuseReason>,
-) -> Vec<Child> {
-    let filled = request.children.iter().rposition(|code| !code.is_empty()).map_or(0, |last| last.saturating_add(1));
-    let mut children = Vec::with_capacity(filled);
+/// Every child by its slot.
+fn rule_children(batch: &Batch, level: PackLevel, slots: &[Vec<u8>], reasons: &mut Vec<RefuseReason>) -> Vec<Child> {
+    let mut children = Vec::with_capacity(slots.len());
     let mut seen = BTreeSet::new();
-    for (slot, code) in (0_u32..).zip(request.children.iter().take(filled)) {
+    for (slot, code) in (0_u32..).zip(slots) {
         let read = match level {
             PackLevel::Pallet => read_container(code, batch).map(Child::Container),
             PackLevel::Unit | PackLevel::Bundle | PackLevel::Case => read_unit(code, batch).map(Child::Unit),

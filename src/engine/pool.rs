@@ -47,7 +47,7 @@ impl Pool {
     /// Serials in the order of printing, without repeats (`wire::order` proves that).
     pub fn new(order: Vec<SerialNumber>) -> Self {
         let mut sorted: Vec<u32> = (0..).take(order.len()).collect();
-        sorted.sort_unstable_by(|a, b| serial_at(&order, *a).cmp(&serial_at(&order, *b)));
+        sorted.sort_unstable_by_key(|place| serial_at(&order, *place));
         let unit = Unit { state: SerialState::Unallocated, seen: false, verified: false, parent: None };
         let units = vec![unit; order.len()];
         Self { order, sorted, units }

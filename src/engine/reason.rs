@@ -308,6 +308,30 @@ impl AlarmKind {
 }
 
 impl RefuseReason {
+    /// The slot of the child that it is about, from 0.
+    pub fn slot(&self) -> Option<u32> {
+        match self {
+            RefuseReason::MissingChild { slot }
+            | RefuseReason::MalformedChild { slot }
+            | RefuseReason::ForeignChild { slot }
+            | RefuseReason::UnknownChild { slot }
+            | RefuseReason::RepeatedChild { slot }
+            | RefuseReason::UnfitChild { slot }
+            | RefuseReason::PackedChild { slot, .. } => Some(*slot),
+            RefuseReason::NoBatch
+            | RefuseReason::NotGood
+            | RefuseReason::LevelAbsent
+            | RefuseReason::Short { .. }
+            | RefuseReason::Over { .. }
+            | RefuseReason::CountDiffers { .. }
+            | RefuseReason::NoSscc
+            | RefuseReason::NotSealed
+            | RefuseReason::LabelMissing
+            | RefuseReason::LabelDiffers
+            | RefuseReason::OnHold => None,
+        }
+    }
+
     /// The stable word, lower snake case.
     pub fn name(&self) -> &'static str {
         match self {

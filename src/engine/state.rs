@@ -10,6 +10,8 @@ use crate::engine::input::{BatchSheet, Order};
 use crate::engine::pool::Pool;
 use crate::engine::reason::{AlarmKind, BatchState};
 
+/// Inspected tracks that may be on their way to the gate at once; the unit beyond them is rejected.
+pub const TRANSIT_MAX: usize = 4096;
 /// Orders that may wait on a line at once.
 pub const MAX_BATCHES: usize = 8;
 
@@ -49,6 +51,8 @@ pub struct Station {
     pub allocated: u64,
     pub printed: u64,
     pub flushes: u64,
+    /// Printer: told to empty its buffer and has not said yet that it did.
+    pub flush_owed: bool,
     /// Packer, palletizer.
     pub request: Option<Request>,
 }
@@ -82,6 +86,8 @@ pub struct Track {
     /// The sequence number of the fact that decided it.
     pub inspection: u64,
     pub verdict: TrackVerdict,
+    /// The batch that was on the line; its end is counted there.
+    pub batch: Option<BatchId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,11 +190,22 @@ impl State {
     }
 }
 
+impl TrackVerdict {
+    /// The serial that is known to be on the track.
+    pub fn serial(self) -> Option<SerialNumber> {
+        match self {
+            TrackVerdict::Pass(serial) | TrackVerdict::Expired(serial) => Some(serial),
+            TrackVerdict::Fail(serial) => serial,
+        }
+    }
+}
+
 impl Run {
-    /// The place in the order of printing that belongs to a track by its distance.
+    /// The place in the order of printing that belongs to a track by its distance, on either side.
     pub fn place_of(&self, track: u64) -> Option<u32> {
-        let distance = u32::try_from(track.checked_sub(self.track)?).ok()?;
-        Some(self.place.wrapping_add(distance))
+        let distance = u32::try_from(track.abs_diff(self.track)).ok()?;
+        let is_before = track < self.track;
+        Some(if is_before { self.place.wrapping_sub(distance) } else { self.place.wrapping_add(distance) })
     }
 }
 
@@ -214,12 +231,17 @@ impl Batch {
         self.containers.get_mut(place(at))
     }
 
-    pub(super) fn set_states(&mut self, first: u32, count: u32, state: SerialState) {
-        for at in first..first.saturating_add(count) {
-            if let Some(unit) = self.pool.unit_mut(at) {
-                unit.state = state;
+    /// Moves the units of a range that are in state `from`; says how many there were. A unit that a camera has read before
+    /// its printer reported it has gone further already, and stays where it is.
+    pub(super) fn move_range(&mut self, range: std::ops::Range<u32>, from: SerialState, to: SerialState) -> u32 {
+        let mut moved = 0_u32;
+        for at in range {
+            if let Some(unit) = self.pool.unit_mut(at).filter(|unit| unit.state == from) {
+                unit.state = to;
+                moved = moved.saturating_add(1);
             }
         }
+        moved
     }
 }
 

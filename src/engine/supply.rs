@@ -28,7 +28,7 @@ impl Engine {
         });
         if self.live(station).is_some_and(|live| !live.resumed) {
             self.with_live(station, |live| live.resumed = true);
-            self.print_after(step, station, accepted.min(known.allocated));
+            self.print_after(step, station, accepted.min(known.allocated).max(known.printed));
         }
         if printed.saturating_sub(known.printed) >= ENCODED_WAIT_MAX {
             self.encode(step, station);
@@ -79,7 +79,9 @@ impl Engine {
         let Some(spec) = self.spec(station) else { return };
         let Role::Printer { queue } = spec.role else { return };
         let known = self.known(station);
-        let waiting = known.allocated.saturating_sub(self.live(station).map_or(0, |live| live.accepted));
+        // Whatever the device's own buffer takes over, a power cycle burns no more than this many.
+        let printed = self.live(station).map_or(0, |live| live.printed).max(known.printed);
+        let waiting = known.allocated.saturating_sub(printed);
         let Some(batch) = self.state.current().filter(|batch| batch.state == BatchState::Running) else { return };
         let resumed = self.live(station).is_some_and(|live| live.resumed);
         if !known.joined || !resumed || waiting > u64::from(queue / 2) {
@@ -111,9 +113,7 @@ impl Engine {
     /// A stopped batch takes its records back: the buffer is emptied, and what lay in it is burned.
     pub(super) fn flush(&self, step: &mut Step, station: StationId) {
         let known = self.known(station);
-        let stopped = self.state.current().is_some_and(|batch| batch.state == BatchState::Stopped);
-        let owing = known.allocated > known.printed;
-        if stopped && owing && known.joined {
+        if known.flush_owed && known.joined {
             let flush = known.flushes.saturating_add(1);
             step.permits.push(Permit::Flush { station, device_epoch: known.device_epoch, flush });
         }
@@ -121,8 +121,7 @@ impl Engine {
 
     pub(super) fn flushed(&mut self, step: &mut Step, station: StationId, flush: u64) {
         let known = self.known(station);
-        let stopped = self.state.current().is_some_and(|batch| batch.state == BatchState::Stopped);
-        if stopped && flush > known.flushes {
+        if known.flush_owed && flush == known.flushes.saturating_add(1) {
             self.encode(step, station);
             self.burn(step, station, InvalidCause::BatchStopped);
         }
@@ -137,7 +136,11 @@ impl Engine {
     fn burn(&mut self, step: &mut Step, station: StationId, cause: InvalidCause) {
         let Some(spec) = self.spec(station) else { return };
         let known = self.known(station);
-        let Some((first_index, serials)) = self.records(station, known.printed, known.allocated) else { return };
+        let lost = self.records(station, known.printed, known.allocated);
+        let nothing = || self.state.current().map(|batch| (batch.next_place, Vec::new()));
+        // A flush that found nothing is a fact too: the next one must have another number.
+        let lost = if cause == InvalidCause::BatchStopped { lost.or_else(nothing) } else { lost };
+        let Some((first_index, serials)) = lost else { return };
         self.emit(step, Fact::SerialsInvalidated { station: spec.name, cause, first_index, serials });
     }
 }

@@ -7,17 +7,20 @@ use crate::domain::linter::Finding;
 use crate::domain::pack::SerialState;
 use crate::domain::tag::StationId;
 use crate::domain::time::Now;
-use crate::engine::fact::{Fact, ResultKey, TrackKey};
+use crate::engine::fact::{Entry, Fact, ResultKey, TrackKey};
 use crate::engine::input::{CameraResult, PassKey, Read, TrackEnd};
 use crate::engine::output::{Permit, Restraint, Step};
 use crate::engine::reason::{AlarmKind, FailReason};
-use crate::engine::state::{Batch, Track, TrackVerdict};
-use crate::engine::{Engine, PENDING_ENDS_MAX, PendingEnd, Role};
+use crate::engine::state::{Batch, Run, TRANSIT_MAX, Track, TrackVerdict};
+use crate::engine::{Engine, PENDING_ENDS_MAX, PendingEnd, Role, line};
 
 /// How long the end of a track waits for an inspection that may still come.
 const INSPECTION_WAIT_US: u64 = 2_000_000;
 /// Rows written for one gap of missed results; a wider gap is a doubt of its own and its last number is recorded.
 const MISSED_ROWS_MAX: u64 = 1024;
+
+/// How far a result may lie ahead of the tracks that are known to have entered: the count of the tracks comes its own way.
+const TRACKS_AHEAD_MAX: u64 = 1024;
 
 /// What the verification found.
 struct Finds {
@@ -39,14 +42,21 @@ impl Engine {
         let Role::Camera { rejector, grade_min_milli, verdict_deadline_us } = spec.role else { return };
         let camera = self.known(station);
         let ack = Permit::AckResult { station, device_epoch: camera.device_epoch, seq: result.seq };
+        if result.seq == 0 {
+            // 0 means that there is no result yet.
+            return;
+        }
         if result.seq <= camera.seq {
+            if let Some(pass) = self.pass_key(rejector, &result).filter(|_| result.read == Read::Changed) {
+                // Which of the two contents was this unit's is not known: its pass is void.
+                self.expire_pass(step, pass);
+            }
             return step.permits.push(ack);
         }
         self.encode_seen(step);
         let finds = self.verify(&result, grade_min_milli);
         let key = ResultKey { station: spec.name, epoch: camera.epoch, seq: Some(result.seq), track: result.track };
-        let pass =
-            result.track.map(|track| PassKey { rejector, device_epoch: self.known(rejector).device_epoch, track });
+        let pass = self.pass_key(rejector, &result);
         let grade_milli = result.grade_milli;
         match (finds.serial, pass) {
             (Some(serial), Some(key_of_pass)) if finds.reasons.is_empty() => {
@@ -61,18 +71,41 @@ impl Engine {
                 };
                 let reasons = finds.reasons;
                 if let Some(first) = pass.filter(|_| reasons.contains(&FailReason::SecondRead)) {
-                    self.expire_pass(step, first);
+                    self.withdraw(step, first);
                 }
+                let late = serial.filter(|serial| reasons.contains(&FailReason::Late) && self.is_unread(serial));
                 self.emit(step, Fact::Failed { result: key, serial, reasons: reasons.clone(), code, grade_milli });
                 step.restraints.extend(pass.map(Restraint::Fail));
+                self.name_late(step, result.track, late);
                 self.stop_for(step, station, &reasons, serial);
             }
         }
         step.permits.push(ack);
-        self.infer_rejects(step);
+        self.infer_rejects(step, self.state.transit.run);
         if let Some(rejector) = self.rejector() {
             self.settle_ends(now, step, rejector);
         }
+    }
+
+    fn pass_key(&self, rejector: StationId, result: &CameraResult) -> Option<PassKey> {
+        result.track.map(|track| PassKey { rejector, device_epoch: self.known(rejector).device_epoch, track })
+    }
+
+    /// Whether no camera has decided on a printed unit of this serial yet.
+    fn is_unread(&self, serial: &SerialNumber) -> bool {
+        let unit = self.state.current().and_then(|batch| batch.pool.unit_of(serial));
+        unit.is_some_and(|unit| unit.state == SerialState::Encoded && !unit.seen)
+    }
+
+    /// The result of a unit that is known to lie in the bin already says which serial went with it.
+    fn name_late(&mut self, step: &mut Step, track: Option<u64>, serial: Option<SerialNumber>) {
+        let Some((track, serial)) = track.zip(serial) else { return };
+        let Some(rejector) = self.rejector().and_then(|id| self.spec(id)) else { return };
+        let unknown = &self.state.transit.unknown;
+        let Some((_, inspection)) = unknown.iter().find(|(at, _)| *at == track).copied() else { return };
+        let epoch = self.state.station(&rejector.name).epoch;
+        let track = TrackKey { station: rejector.name, epoch, track, inspection: Some(inspection) };
+        self.emit(step, Fact::RejectInferred { track, serial });
     }
 
     /// A wrong product, a serial nobody ordered or one seen before is no single bad print: the line stops.
@@ -103,15 +136,39 @@ impl Engine {
                 None => finds.reasons.push(FailReason::NoGrade),
             }
         }
-        match result.track {
-            None => finds.reasons.push(FailReason::NoTrack),
-            Some(track) if self.state.transit.tracks.contains_key(&track) => {
-                finds.reasons.push(FailReason::SecondRead);
-            }
-            Some(track) if track <= self.state.transit.last_ended => finds.reasons.push(FailReason::Late),
-            Some(_) => {}
+        finds.reasons.extend(self.track_reason(result.track));
+        let first = result.track.and_then(|track| self.state.transit.tracks.get(&track)).map(|track| track.verdict);
+        if finds.serial.is_some() && finds.serial == first.and_then(TrackVerdict::serial) {
+            // The same unit read twice is no second unit with its serial.
+            finds.reasons.retain(|reason| *reason != FailReason::Duplicate);
         }
         finds
+    }
+
+    /// Whether the end of a track waits for its inspection.
+    fn has_left(&self, track: u64) -> bool {
+        let live = self.rejector().and_then(|id| self.live(id));
+        live.is_some_and(|live| live.ends.iter().any(|end| end.track == track))
+    }
+
+    /// What the track alone says against a result.
+    fn track_reason(&self, track: Option<u64>) -> Option<FailReason> {
+        let Some(track) = track else { return Some(FailReason::NoTrack) };
+        let transit = &self.state.transit;
+        let entered = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.entered);
+        if transit.tracks.contains_key(&track) {
+            Some(FailReason::SecondRead)
+        } else if track <= transit.last_ended || self.has_left(track) {
+            // No pass was given while it could have been: where the unit went through, it did so unasked.
+            Some(FailReason::Late)
+        } else if transit.tracks.len() >= TRANSIT_MAX
+            || entered.is_some_and(|entered| track > entered.saturating_add(TRACKS_AHEAD_MAX))
+        {
+            // No unit that the line knows of: a number of an earlier epoch, or more than fit before the gate.
+            Some(FailReason::NoTrack)
+        } else {
+            None
+        }
     }
 
     pub(super) fn miss_results(&mut self, now: Now, step: &mut Step, station: StationId, from: u64, to: u64) {
@@ -137,17 +194,30 @@ impl Engine {
 
     /// The pass of a verified unit did not leave in time: the unit is a reject.
     pub(super) fn expire_pass(&mut self, step: &mut Step, key: PassKey) {
-        let Some(spec) = self.spec(key.rejector) else { return };
-        let known = self.known(key.rejector);
-        let Some(track) = self.state.transit.tracks.get(&key.track).copied() else { return };
-        let TrackVerdict::Pass(serial) = track.verdict else { return };
-        if known.device_epoch != key.device_epoch {
-            return;
+        if self.withdraw(step, key) {
+            step.restraints.push(Restraint::Fail(key));
         }
-        let track =
-            TrackKey { station: spec.name, epoch: known.epoch, track: key.track, inspection: Some(track.inspection) };
-        self.emit(step, Fact::PassExpired { track, serial });
-        step.restraints.push(Restraint::Fail(key));
+    }
+
+    /// The fact alone; false where no pass stands.
+    fn withdraw(&mut self, step: &mut Step, key: PassKey) -> bool {
+        let Some(spec) = self.spec(key.rejector) else { return false };
+        let known = self.known(key.rejector);
+        let Some(at) = self.state.transit.tracks.get(&key.track).copied() else { return false };
+        let TrackVerdict::Pass(serial) = at.verdict else { return false };
+        if known.device_epoch != key.device_epoch {
+            return false;
+        }
+        let inspection = Some(at.inspection);
+        let track = TrackKey { station: spec.name, epoch: known.epoch, track: key.track, inspection };
+        self.emit_of(step, &at, Fact::PassExpired { track, serial });
+        true
+    }
+
+    /// A fact about a track belongs to the batch under which the track was inspected.
+    fn emit_of(&mut self, step: &mut Step, track: &Track, fact: Fact) {
+        let entry = Entry { seq: self.state.seq.saturating_add(1), batch: track.batch, actor: line(), fact };
+        self.record(step, entry);
     }
 
     pub(super) fn end(&mut self, now: Now, step: &mut Step, station: StationId, track: u64, end: TrackEnd) {
@@ -164,8 +234,7 @@ impl Engine {
 
     /// Decides ends in the order of the gate; the first waits until its inspection is there or cannot come any more.
     pub(super) fn settle_ends(&mut self, now: Now, step: &mut Step, station: StationId) {
-        loop {
-            let Some(first) = self.live(station).and_then(|live| live.ends.front().copied()) else { break };
+        while let Some(first) = self.live(station).and_then(|live| live.ends.front().copied()) {
             let waited = now.mono_us.saturating_sub(first.since_us) >= INSPECTION_WAIT_US;
             let overtaken = self.state.transit.last_inspected > first.track;
             if !self.settle_first_end(step, station, waited || overtaken) {
@@ -191,9 +260,9 @@ impl Engine {
         });
         key.inspection = Some(inspected.inspection);
         match first.end {
-            TrackEnd::Passed => self.passed(step, station, key, inspected.verdict),
-            TrackEnd::RejectConfirmed => self.rejected(step, key, inspected.verdict),
-            TrackEnd::Missing => self.missing(step, station, key, inspected.verdict),
+            TrackEnd::Passed => self.passed(step, station, key, &inspected),
+            TrackEnd::RejectConfirmed => self.rejected(step, key, &inspected),
+            TrackEnd::Missing => self.missing(step, station, key, &inspected),
         }
         true
     }
@@ -206,44 +275,43 @@ impl Engine {
             .unwrap_or((key.station, key.epoch));
         let result = ResultKey { station: name, epoch, seq: None, track: Some(key.track) };
         self.emit(step, Fact::Missed { result });
-        Track { inspection: self.state.seq, verdict: TrackVerdict::Fail(None) }
+        let batch = self.state.current().map(Batch::id);
+        Track { inspection: self.state.seq, verdict: TrackVerdict::Fail(None), batch }
     }
 
-    fn passed(&mut self, step: &mut Step, station: StationId, key: TrackKey, verdict: TrackVerdict) {
-        match verdict {
-            TrackVerdict::Pass(serial) => self.emit(step, Fact::Commissioned { track: key, serial }),
+    fn passed(&mut self, step: &mut Step, station: StationId, key: TrackKey, track: &Track) {
+        match track.verdict {
+            TrackVerdict::Pass(serial) => self.emit_of(step, track, Fact::Commissioned { track: key, serial }),
             TrackVerdict::Expired(_) | TrackVerdict::Fail(_) => {
-                self.emit(step, Fact::UnexpectedPass { track: key });
+                self.emit_of(step, track, Fact::UnexpectedPass { track: key });
                 self.raise(step, AlarmKind::UnexpectedPass, Some(station), format!("track {}", key.track));
             }
         }
     }
 
-    fn rejected(&mut self, step: &mut Step, key: TrackKey, verdict: TrackVerdict) {
-        let serial = match verdict {
-            TrackVerdict::Pass(serial) => {
-                self.emit(step, Fact::PassExpired { track: key, serial });
-                Some(serial)
-            }
-            TrackVerdict::Expired(serial) => Some(serial),
-            TrackVerdict::Fail(serial) => serial,
-        };
-        self.emit(step, Fact::RejectConfirmed { track: key, serial });
-        self.infer_rejects(step);
+    fn rejected(&mut self, step: &mut Step, key: TrackKey, track: &Track) {
+        if let TrackVerdict::Pass(serial) = track.verdict {
+            self.emit_of(step, track, Fact::PassExpired { track: key, serial });
+        }
+        self.emit_of(step, track, Fact::RejectConfirmed { track: key, serial: track.verdict.serial() });
+        self.infer_rejects(step, self.state.transit.run);
     }
 
-    fn missing(&mut self, step: &mut Step, station: StationId, key: TrackKey, verdict: TrackVerdict) {
-        if let TrackVerdict::Pass(serial) = verdict {
-            self.emit(step, Fact::PassExpired { track: key, serial });
+    fn missing(&mut self, step: &mut Step, station: StationId, key: TrackKey, track: &Track) {
+        if let TrackVerdict::Pass(serial) = track.verdict {
+            self.emit_of(step, track, Fact::PassExpired { track: key, serial });
         }
-        self.emit(step, Fact::RejectMissing { track: key });
+        self.emit_of(step, track, Fact::RejectMissing { track: key });
         self.raise(step, AlarmKind::RejectMissing, Some(station), format!("track {}", key.track));
     }
 
     /// Names rejected units that could not be read, where the order of printing leaves only one serial for each.
-    pub(super) fn infer_rejects(&mut self, step: &mut Step) {
+    pub(super) fn infer_rejects(&mut self, step: &mut Step, run: Option<Run>) {
+        if self.state.transit.unknown.is_empty() {
+            return;
+        }
         let Some(rejector) = self.rejector().and_then(|id| self.spec(id)) else { return };
-        let Some(run) = self.state.transit.run else { return };
+        let Some(run) = run else { return };
         let epoch = self.state.station(&rejector.name).epoch;
         let known: Vec<(u64, u64, SerialNumber)> = self
             .state
@@ -255,7 +323,7 @@ impl Engine {
                 let pool = &self.state.current()?.pool;
                 let place = run.place_of(*track)?;
                 let unit = pool.unit(place)?;
-                let free = unit.state == SerialState::Encoded && !unit.seen;
+                let free = unit.state == SerialState::Encoded && !unit.verified;
                 free.then(|| pool.serial(place)).flatten().map(|serial| (*track, *inspection, serial))
             })
             .collect();
@@ -267,7 +335,19 @@ impl Engine {
 
     pub(super) fn miss_ends(&mut self, step: &mut Step, station: StationId, from: u64, to: u64) {
         let Some(spec) = self.spec(station) else { return };
+        while self.settle_first_end(step, station, true) {}
         let epoch = self.known(station).epoch;
+        let lost = to.saturating_sub(from).saturating_add(1);
+        let lost = usize::try_from(lost).unwrap_or(usize::MAX);
+        // Units leave in their order: the ends that nobody read were those of the first tracks in transit.
+        let tracks: Vec<(u64, Track)> =
+            self.state.transit.tracks.iter().take(lost).map(|(at, track)| (*at, *track)).collect();
+        for (at, track) in tracks {
+            let inspection = Some(track.inspection);
+            let device_epoch = self.known(station).device_epoch;
+            step.restraints.push(Restraint::Fail(PassKey { rejector: station, device_epoch, track: at }));
+            self.missing(step, station, TrackKey { station: spec.name, epoch, track: at, inspection }, &track);
+        }
         self.emit(step, Fact::EndsMissed { station: spec.name, epoch, from, to });
         self.raise(step, AlarmKind::StationReset, Some(station), format!("ends {from} to {to} were not read"));
     }
@@ -298,7 +378,7 @@ impl Engine {
         self.raise(step, AlarmKind::StationReset, Some(station), format!("{} units in transit", tracks.len()));
         for (at, track) in tracks {
             let key = TrackKey { station: spec.name, epoch, track: at, inspection: Some(track.inspection) };
-            self.missing(step, station, key, track.verdict);
+            self.missing(step, station, key, &track);
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Session {
 /// A command that passed the gate: ours to do, or another's.
 #[derive(Debug, PartialEq, Eq)]
 enum Admitted {
-    Replay { from: u64, id: String, answer_to: Option<AnswerTo> },
+    Replay { from: u64, id: RequestId, answer_to: Option<AnswerTo> },
     Other(Command),
 }
 
@@ -58,14 +58,25 @@ struct Refused {
 #[serde(deny_unknown_fields)]
 struct ReplayBody {
     from: u64,
-    id: String,
+    id: RequestId,
+    /// `fact`, which is also what is meant without it: a replay follows the facts and brings what they caused.
+    #[serde(default)]
+    stream: Option<String>,
+}
+
+/// As the sender wrote it, and answered so.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged)]
+enum RequestId {
+    Text(String),
+    Number(u64),
 }
 
 /// What a replay request and every refusal is answered with.
 #[derive(Debug, Serialize)]
 struct AnswerBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
+    id: Option<&'a RequestId>,
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<u64>,
@@ -84,7 +95,7 @@ pub(super) fn post_of(answer: Answer) -> Post {
     }
 }
 
-type Waiting = (u64, String, Option<AnswerTo>);
+type Waiting = (u64, RequestId, Option<AnswerTo>);
 
 impl Session {
     pub(super) fn new(
@@ -137,7 +148,7 @@ fn on_command(prefix: &str, sink: &CommandSink, waiting: &mpsc::Sender<Waiting>,
 
 /// Replays, one after the other, each answered; an id that was taken before gets the same answer and no second replay.
 async fn replay_all(handle: PublishHandle, mut replays: mpsc::Receiver<Waiting>) {
-    let mut taken: VecDeque<(String, u64, u64)> = VecDeque::new();
+    let mut taken: VecDeque<(RequestId, u64, u64)> = VecDeque::new();
     while let Some((from, id, answer_to)) = replays.recv().await {
         let known = taken.iter().find(|(known, ..)| *known == id).map(|(_, from, through)| (*from, *through));
         let (from, outcome) = match known {
@@ -159,7 +170,7 @@ async fn replay_all(handle: PublishHandle, mut replays: mpsc::Receiver<Waiting>)
         if let Some(to) = answer_to
             && handle.answers.try_send(post(to, &body)).is_err()
         {
-            tracing::warn!(id, "answer to a replay request dropped: too many wait");
+            tracing::warn!(?id, "answer to a replay request dropped: too many wait");
         }
     }
 }
@@ -203,7 +214,12 @@ fn admit(prefix: &str, received: Received) -> Result<Admitted, Refused> {
     }
     let body: ReplayBody = serde_json::from_slice(&payload)
         .map_err(|error| refuse(format!("{REPLAY} needs {{\"from\": SEQ, \"id\": \"…\"}}: {error}")))?;
-    if body.id.is_empty() || body.id.len() > ID_BYTES_MAX {
+    if body.stream.as_deref().is_some_and(|stream| stream != "fact") {
+        return Err(refuse(format!(
+            "{REPLAY}: \"stream\" is \"fact\" or left out; what the facts caused comes with them"
+        )));
+    }
+    if matches!(&body.id, RequestId::Text(id) if id.is_empty() || id.len() > ID_BYTES_MAX) {
         return Err(refuse(format!("{REPLAY}: \"id\" has 1 to {ID_BYTES_MAX} bytes")));
     }
     Ok(Admitted::Replay { from: body.from, id: body.id, answer_to })
@@ -254,7 +270,12 @@ mod tests {
     #[test]
     fn takes_a_replay_and_passes_other_commands_on() {
         let replay = admit(PREFIX, received("feed/replay", br#"{"from": 7, "id": "r1"}"#)).expect("admitted");
-        assert!(matches!(replay, Admitted::Replay { from: 7, ref id, answer_to: Some(_) } if id == "r1"));
+        assert!(
+            matches!(replay, Admitted::Replay { from: 7, ref id, answer_to: Some(_) } if *id == RequestId::Text("r1".into()))
+        );
+        let numbered =
+            admit(PREFIX, received("feed/replay", br#"{"from": 7, "id": 3, "stream": "fact"}"#)).expect("admitted");
+        assert!(matches!(numbered, Admitted::Replay { id: RequestId::Number(3), .. }));
         let other = admit(PREFIX, received("batch/load", b"{}")).expect("admitted");
         assert!(matches!(other, Admitted::Other(Command { ref name, .. }) if name == "batch/load"));
     }
@@ -288,14 +309,15 @@ mod tests {
             if let Ok(Admitted::Replay { from, id, .. }) = admit(PREFIX, received("feed/replay", &payload)) {
                 let value: serde_json::Value = serde_json::from_slice(&payload).expect("was parsed");
                 prop_assert_eq!(value["from"].as_u64(), Some(from));
-                prop_assert_eq!(value["id"].as_str(), Some(id.as_str()));
+                prop_assert_eq!(&value["id"], &serde_json::to_value(id).expect("serializes"));
             }
         }
 
         #[test]
         fn json_of_any_shape_is_answered_or_admitted(text in r#"\{"from":[ -]?[0-9]{1,22}(\.5)?,"id":"[a-z\\"\u{0}-\u{20}é]{0,70}"(,"id":"b")?\}"#) {
             match admit(PREFIX, received("feed/replay", text.as_bytes())) {
-                Ok(Admitted::Replay { id, .. }) => prop_assert!(!id.is_empty() && id.len() <= ID_BYTES_MAX),
+                Ok(Admitted::Replay { id: RequestId::Text(id), .. }) => prop_assert!(!id.is_empty() && id.len() <= ID_BYTES_MAX),
+                Ok(Admitted::Replay { id: RequestId::Number(_), .. }) => prop_assert!(false),
                 Ok(Admitted::Other(_)) => prop_assert!(false),
                 Err(refused) => prop_assert!(refused.answer_to.is_some() && !refused.why.is_empty()),
             }
@@ -326,7 +348,7 @@ mod tests {
             let (waiting, queue) = mpsc::channel(4);
             let to = Some(AnswerTo { topic: "t".into(), correlation: None });
             for _ in 0..2 {
-                waiting.try_send((3, "same".to_owned(), to.clone())).expect("room");
+                waiting.try_send((3, RequestId::Text("same".into()), to.clone())).expect("room");
             }
             drop(waiting);
             let pump = async {

@@ -62,7 +62,8 @@ impl Settings {
     }
 }
 
-/// One message of the feed as the store holds it. The property `replay` is added here and must not be among `properties`.
+/// One message of the feed as the store holds it. The property `replay` is set here,
+/// whatever `properties` say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// `fact`, `epcis` or `batch`.

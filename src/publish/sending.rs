@@ -63,6 +63,7 @@ impl Pump {
 
     fn send(&self, epoch: &mut Epoch, slot: Slot, message: Outgoing, is_replay: bool) -> Result<(), End> {
         let mut user_properties = message.properties;
+        user_properties.retain(|(name, _)| name != "replay");
         user_properties.push(("replay".into(), is_replay.to_string()));
         let properties = PublishProperties { user_properties, ..PublishProperties::default() };
         let topic = self.topic(&message.topic);

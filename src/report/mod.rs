@@ -4,6 +4,7 @@
 //! the columns of the audit views where they are the same thing. A time stands twice: `*_us`, microseconds since 1970, and the
 //! same key without `_us`, as RFC 3339 in UTC. Each document shows the journal of one moment.
 
+mod code;
 mod trace;
 
 use std::fmt;
@@ -37,6 +38,18 @@ pub enum ReportError {
 }
 
 impl Question {
+    /// What is asked about, for a person who is told that nothing is known of it.
+    pub fn subject(&self) -> String {
+        match self {
+            Question::Status => "the line".to_owned(),
+            Question::Batches => "batches".to_owned(),
+            Question::Batch(batch) => format!("batch {batch:?}; see `sealgate batch list`"),
+            Question::Trace(code) => format!("{code:?}: it is in no batch and on no container of this journal"),
+            Question::Alarms => "alarms".to_owned(),
+            Question::Feed => "the feed".to_owned(),
+        }
+    }
+
     /// Whether nothing is a good answer; else it means "not found".
     pub fn may_be_empty(&self) -> bool {
         match self {
@@ -232,3 +245,103 @@ impl fmt::Display for ReportError {
 }
 
 impl std::error::Error for ReportError {}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::store::{self, samples};
+
+    /// A small line's journal, closed: as a tool finds it when no daemon runs.
+    fn journal() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("line.db");
+        let mut store = store::open(&store::Settings::new(&path, "acme/plant7/line3")).expect("a new journal");
+        store.commit(&samples::job(samples::story()), || 0).expect("the story is committed");
+        (folder, path)
+    }
+
+    fn ask(path: &Path, question: Question) -> Value {
+        answer(path, &question).unwrap_or_else(|error| panic!("{question:?}: {error}"))
+    }
+
+    #[test]
+    fn batches_and_their_counts_are_answered_in_the_words_of_the_views() {
+        let (_folder, path) = journal();
+        let batches = ask(&path, Question::Batches);
+        let name = batches[0]["batch"].as_str().expect("a batch").to_owned();
+        assert_eq!(batches[0]["gtin"], samples::GTIN);
+        let one = ask(&path, Question::Batch(name));
+        assert!(one["units"].as_object().is_some_and(|counts| !counts.is_empty()), "{one}");
+        assert!(one["containers"].is_object());
+        assert_eq!(ask(&path, Question::Batch("B-unknown".into())), Value::Null);
+    }
+
+    #[test]
+    fn a_packed_unit_is_traced_to_its_case_and_back() {
+        let (_folder, path) = journal();
+        let case = ask(&path, Question::Trace(samples::CASE.into()));
+        assert_eq!(case["container"], samples::CASE, "{case}");
+        let child = case["members"][0]["child"].as_str().expect("a child").to_owned();
+        let unit = ask(&path, Question::Trace(child.clone()));
+        assert_eq!((&unit["unit"], &unit["parents"][0]["parent"]), (&json!(child), &json!(samples::CASE)));
+        let seqs: Vec<u64> =
+            unit["facts"].as_array().expect("facts").iter().filter_map(|fact| fact["seq"].as_u64()).collect();
+        assert!(seqs.len() >= 2 && seqs.is_sorted(), "{seqs:?}");
+        let alone = ask(&path, Question::Trace(unit["serial"].as_str().expect("a serial").into()));
+        assert_eq!(alone, unit);
+    }
+
+    #[test]
+    fn where_a_unit_lies_and_what_was_found_of_it_are_told_with_times() {
+        let (_folder, path) = journal();
+        let packed = ask(&path, Question::Trace("Z9".into()));
+        assert_eq!(packed["containers"][0]["container"], samples::CASE, "{packed}");
+        assert_eq!(packed["inspections"][0]["verdict"], "pass", "{packed}");
+        assert!(packed["facts"][0]["at"].as_str().is_some_and(|time| time.ends_with('Z')), "{packed}");
+        let rejected = ask(&path, Question::Trace("A1".into()));
+        let inspection = &rejected["inspections"][0];
+        assert_eq!((&inspection["verdict"], &inspection["confirmed_seq"]), (&json!("fail"), &json!(12)));
+        assert_eq!(rejected["containers"], json!([]));
+        let product = ask(&path, Question::Trace(format!("(01){}(10)L7", samples::GTIN)));
+        assert_eq!(product["batch"], "B1", "a product names its batches");
+    }
+
+    #[test]
+    fn what_is_no_code_is_refused_and_not_looked_for() {
+        let (_folder, path) = journal();
+        for code in ["", "\u{1d}", "]d20109506000134351211"] {
+            let refused = answer(&path, &Question::Trace(code.into()));
+            assert!(matches!(refused, Err(ReportError::Code(_))), "{code:?}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_null_whatever_was_typed() {
+        let (_folder, path) = journal();
+        for code in ["Q0", "'OR'1'='1'--", "../../etc/passwd", "(01)09506000134352(21)Q0", "]d211261231"] {
+            assert_eq!(ask(&path, Question::Trace(code.into())), Value::Null, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn the_state_of_line_and_feed_is_answered_without_a_daemon() {
+        let (_folder, path) = journal();
+        let status = ask(&path, Question::Status);
+        assert_eq!(status["line"], "acme/plant7/line3");
+        assert_eq!(status["seq"], samples::story().len());
+        assert_eq!((&status["batch"]["batch"], &status["batch"]["units"]["commissioned"]), (&json!("B1"), &json!(2)));
+        assert_eq!(status["at"], topic::time_text(status["at_us"].as_i64().expect("microseconds")));
+        let feed = ask(&path, Question::Feed);
+        let names: Vec<&str> =
+            feed["streams"].as_array().expect("streams").iter().filter_map(|s| s["stream"].as_str()).collect();
+        assert_eq!(names, topic::STREAMS);
+        assert!(ask(&path, Question::Alarms).is_array());
+    }
+
+    #[test]
+    fn a_journal_that_is_away_is_an_error_and_not_an_empty_one() {
+        assert!(answer(Path::new("nowhere/line.db"), &Question::Batches).is_err());
+    }
+}

@@ -2,22 +2,24 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ReportError, batch_fields, hex, object, put_time, with_times};
+use super::{ReportError, batch_fields, code, hex, object, put_time, with_times};
 use crate::domain::code::Code;
 use crate::domain::gs1::{Gtin, Lot, SerialNumber, Sscc};
 use crate::store::detail::{Around, InspectionRow, PermitRow};
 use crate::store::trace::Membership;
 use crate::store::{Reader, StoredFact};
 
-/// A unit or a container is one object. A serial alone, or a product, may mean several and is an array. Null: not in this journal.
+/// One object, or an array where a serial alone or a product means several. Null: not in this journal.
 pub(super) fn answer(reader: &mut Reader, code: &str) -> Result<Value, ReportError> {
-    match Code::parse(code.as_bytes())? {
+    let named = code::digital_link(code.trim()).map_or_else(|| Code::parse(code.as_bytes()), Ok)?;
+    match named {
         Code::Sgtin { gtin, serial } => unit(reader, gtin, serial),
-        Code::Sscc(sscc) => match container(reader, sscc)? {
+        Code::Sscc(sscc) => {
+            let found = container(reader, sscc)?;
             // Eighteen digits with a good check digit may be a serial number all the same.
-            Value::Null => SerialNumber::new(code.trim()).map_or(Ok(Value::Null), |serial| units(reader, serial)),
-            found => Ok(found),
-        },
+            let serial = SerialNumber::new(code.trim()).ok().filter(|_| found.is_null());
+            serial.map_or(Ok(found), |serial| units(reader, serial))
+        }
         Code::Product { gtin, lot } => product(reader, gtin, lot),
         Code::Serial(serial) => units(reader, serial),
         Code::Other(_) => Ok(Value::Null),
@@ -54,13 +56,22 @@ fn units(reader: &mut Reader, serial: SerialNumber) -> Result<Value, ReportError
             found.push(unit);
         }
     }
-    Ok(if found.is_empty() { Value::Null } else { Value::Array(found) })
+    Ok(one_or_all(found))
+}
+
+fn one_or_all(mut found: Vec<Value>) -> Value {
+    match found.len() {
+        0 => Value::Null,
+        1 => found.remove(0),
+        _ => Value::Array(found),
+    }
 }
 
 fn container(reader: &mut Reader, sscc: Sscc) -> Result<Value, ReportError> {
     let Some(found) = reader.trace_container(sscc)? else { return Ok(Value::Null) };
     let around = reader.around_container(sscc)?;
-    let permits = reader.permits_of(sscc)?;
+    let tokens: Vec<u32> = found.facts.iter().filter_map(token).collect();
+    let permits = reader.permits(&tokens)?;
     Ok(json!({
         "container": found.container,
         "epc": found.epc,
@@ -86,7 +97,7 @@ fn product(reader: &mut Reader, gtin: Gtin, lot: Option<Lot>) -> Result<Value, R
             found.push(Value::Object(with_times(reader, batch_fields(&row))?));
         }
     }
-    Ok(if found.is_empty() { Value::Null } else { Value::Array(found) })
+    Ok(one_or_all(found))
 }
 
 /// A row of `v_fact` without the previous hash; the body as the object that it is.
@@ -105,6 +116,12 @@ fn fact(fact: &StoredFact) -> Value {
         "hash": hex(&fact.hash),
     })));
     Value::Object(fields)
+}
+
+/// The permit that a fact granted.
+fn token(fact: &StoredFact) -> Option<u32> {
+    let body: Value = serde_json::from_str(&fact.body).ok().filter(|_| &*fact.kind == "close_granted")?;
+    u32::try_from(body.get("token")?.as_u64()?).ok()
 }
 
 fn inspection(row: &InspectionRow) -> Value {

@@ -5,63 +5,26 @@ use std::collections::BTreeMap;
 
 use crate::config::{self, Config};
 use crate::domain::pack::PackLevel;
-use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
+use crate::domain::tag::{DeviceId, StationId, StationKind};
 use crate::domain::text::Name;
 use crate::engine::fact::{Entry, Fact};
 use crate::engine::reason::AlarmKind;
 use crate::engine::state::{Alarm, State};
-use crate::engine::{Role, Settings, StationSpec};
-use crate::station::{Cursor, Settings as StationSettings, Station, VerdictForm};
+use crate::station::{Cursor, Settings, Station};
 use crate::store::{Store, StoreError};
 use crate::wire::fact::{self, StoredFact};
 use crate::wire::lower::{LineIdentity, Lowering};
 
-/// Records given ahead of the print head: half of this is refilled at a time.
-const PRINT_QUEUE: u16 = 32;
-
-pub(super) fn engine_settings(config: &Config) -> Settings {
-    let spec = |station: &config::Station| StationSpec { name: station.name, role: role(&station.role) };
-    Settings { stations: config.stations.iter().map(spec).collect() }
-}
-
-fn role(role: &config::Role) -> Role {
-    match role {
-        config::Role::Printer => Role::Printer { queue: PRINT_QUEUE },
-        config::Role::Camera { rejector, grade_min_milli, verdict_deadline_ms } => Role::Camera {
-            rejector: *rejector,
-            grade_min_milli: grade_min_milli.unwrap_or(0),
-            verdict_deadline_us: u64::from(*verdict_deadline_ms).saturating_mul(1000),
-        },
-        config::Role::Rejector => Role::Rejector,
-        config::Role::Closer { level, permit_ttl_ms, .. } => Role::Packer { level: *level, ttl_ms: *permit_ttl_ms },
-    }
-}
-
 /// The handshakes, each from where the journal stands.
 pub(super) fn stations(config: &Config, state: &State) -> Vec<Station> {
-    config.stations.iter().map(|station| Station::new(settings(station), cursor(station, state))).collect()
+    config
+        .stations
+        .iter()
+        .map(|station| Station::new(station.settings.clone(), cursor(&station.settings, state)))
+        .collect()
 }
 
-fn settings(station: &config::Station) -> StationSettings {
-    let partner = match &station.role {
-        config::Role::Camera { rejector, .. } => Some(*rejector),
-        config::Role::Printer | config::Role::Rejector | config::Role::Closer { .. } => None,
-    };
-    let has_word = station.tags.contains(&Tag::VerdictWord);
-    StationSettings {
-        partner,
-        heartbeat_timeout_ms: station.heartbeat_timeout_ms,
-        absent: Tag::ALL.iter().copied().filter(|tag| !station.tags.contains(tag)).collect(),
-        wraps: station.wraps.clone(),
-        ring: station.ring.unwrap_or(0),
-        ends_ring: station.ends_ring,
-        verdict_depth: station.verdict_depth,
-        verdict_form: if has_word { VerdictForm::Word } else { VerdictForm::Pair },
-        ..StationSettings::new(station.id, station.name, station.kind)
-    }
-}
-
-fn cursor(station: &config::Station, state: &State) -> Cursor {
+fn cursor(station: &Settings, state: &State) -> Cursor {
     let known = state.station(&station.name);
     let on_track = matches!(station.kind, StationKind::Camera | StationKind::Rejector);
     Cursor {
@@ -77,7 +40,7 @@ pub(super) fn lowering(config: &Config) -> Lowering {
     let line = &config.line;
     let biz_location = line.biz_location.clone().unwrap_or_else(|| line.read_point.clone());
     let read_points: BTreeMap<Name, String> =
-        config.stations.iter().map(|station| (station.name, line.read_point.clone())).collect();
+        config.stations.iter().map(|station| (station.settings.name, line.read_point.clone())).collect();
     let levels = [PackLevel::Bundle, PackLevel::Case, PackLevel::Pallet];
     Lowering::new(LineIdentity {
         line: line.name.as_str().to_owned(),
@@ -92,7 +55,7 @@ pub(super) fn lowering(config: &Config) -> Lowering {
 /// The stations whose tags lie on a device.
 pub(super) fn stations_of(config: &Config, device: DeviceId) -> Vec<StationId> {
     let on_it = |station: &&config::Station| station.devices.contains(&device);
-    config.stations.iter().filter(on_it).map(|station| station.id).collect()
+    config.stations.iter().filter(on_it).map(|station| station.settings.id).collect()
 }
 
 #[derive(Debug)]

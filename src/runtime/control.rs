@@ -23,10 +23,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
-use crate::wire::command::{ClientAnswer, Reason};
+use crate::wire::command::{ClientAnswer, REQUEST_BYTES_MAX, Reason};
 
-/// Room for an order with a million serials of twenty characters.
-pub const LINE_BYTES_MAX: usize = 32 << 20;
+/// What one command may hold.
+pub const LINE_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 /// People and scripts at one line PC.
 pub const CLIENTS_MAX: usize = 8;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ pub struct ClientRequest {
     pub line: String,
     /// The user who asks, as the kernel says.
     pub uid: Option<u32>,
-    /// Takes one line of JSON.
+    /// Takes one line of JSON, with or without its line feed.
     pub answer: oneshot::Sender<String>,
 }
 
@@ -162,9 +162,9 @@ async fn say(write: &mut OwnedWriteHalf, reply: &str) -> io::Result<()> {
     timeout(SILENCE_MAX, write.write_all(line.as_bytes())).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// An answer that the line itself could not give.
-fn refusal(error: &str, text: &str) -> String {
-    ClientAnswer::refusal(0, vec![Reason::new(error, text)]).to_line()
+/// An answer that the line itself could not give. The request was not read, so that its number is unknown.
+fn refusal(code: &str, text: &str) -> String {
+    ClientAnswer::refusal(0, vec![Reason::new(code, text)]).to_line()
 }
 
 impl std::fmt::Display for ControlError {

@@ -203,7 +203,7 @@ fn start_line(
         }
     })?;
     let stations = assemble::stations(config, &state);
-    let engine = Engine::new(assemble::engine_settings(config), state);
+    let engine = Engine::new(config.engine.clone(), state);
     let lowering = assemble::lowering(config);
     let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
     let start = Start {

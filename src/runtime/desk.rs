@@ -1,7 +1,7 @@
 //! The desk at the local socket: takes requests, lets the store say what it knows against them, puts them to the line, and
 //! answers. Questions are answered from the journal and the newest snapshot.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Desk {
     async fn answer(&self, line: &[u8]) -> ClientAnswer {
         let request = match ClientRequest::parse(line) {
             Ok(request) => request,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let ClientRequest { id, actor, command } = request;
         match command {
@@ -190,7 +190,7 @@ impl From<StoreError> for Unfit {
 }
 
 /// The whole order with its file of serials, and what older batches have used of it.
-fn check(journal: &PathBuf, draft: OrderDraft) -> Result<Order, Unfit> {
+fn check(journal: &Path, draft: OrderDraft) -> Result<Order, Unfit> {
     let file = match draft.serials_file() {
         Some(path) => {
             Some(std::fs::read(path).map_err(|error| Unfit::File(format!("the daemon cannot read {path}: {error}")))?)

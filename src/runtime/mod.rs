@@ -4,6 +4,8 @@ mod assemble;
 pub mod clock;
 pub mod control;
 mod daemon;
+#[cfg(feature = "demo")]
+pub mod demo;
 mod desk;
 mod feed;
 mod plant;

@@ -2,9 +2,8 @@
 //!
 //! With a ring of N, result number `seq` lies at index `seq % N` and at most N results are unacknowledged; without one, a
 //! result stands until `ack` = `seq`, and a short queue waits behind it. A result that finds no room is dropped: its number is
-//! consumed and `overrun` is set until the next acknowledgement. `seq` never names a dropped result: the gap shows when the
-//! next result is published, and the slots of the dropped numbers then read empty with track 0. `seq` counts 1 to `seq_last`,
-//! a multiple of N, and then 1 again, so that the index stays continuous.
+//! consumed (with a ring `seq` moves on, and its slot still holds what it held) and `overrun` is set until the next
+//! acknowledgement. `seq` counts 1 to `seq_last`, a multiple of N, and then 1 again, so that the index stays continuous.
 
 use std::collections::VecDeque;
 
@@ -109,7 +108,7 @@ impl Camera {
                 dropped,
             });
             match dropped {
-                true => self.overrun = true,
+                true => self.drop_newest(),
                 false if self.ring == 0 => self.waiting.push_back((self.issued, exposure)),
                 false => self.store(exposure),
             }
@@ -124,10 +123,14 @@ impl Camera {
         }
     }
 
-    fn store(&mut self, exposure: Exposure) {
-        for number in self.published + 1..self.issued {
-            self.fill(number, Vec::new(), 0, 0);
+    fn drop_newest(&mut self) {
+        self.overrun = true;
+        if self.ring != 0 {
+            self.published = self.issued;
         }
+    }
+
+    fn store(&mut self, exposure: Exposure) {
         let track = i64::try_from(exposure.track).unwrap_or(0);
         self.fill(self.issued, exposure.code, track, exposure.grade_milli);
         self.published = self.issued;
@@ -235,13 +238,13 @@ mod tests {
     fn drops_the_newest_and_consumes_its_number_when_the_ring_is_full() {
         let mut bench = bench(4, 400);
         (0..6).for_each(|_| bench.see());
-        assert_eq!((bench.seq(), bench.overrun()), (4, 1));
-        assert_eq!(bench.tracks(), [4, 1, 2, 3]);
-        bench.ack(4);
-        assert_eq!((bench.seq(), bench.overrun()), (4, 0));
+        assert_eq!((bench.seq(), bench.overrun()), (6, 1));
+        assert_eq!(bench.tracks(), [4, 1, 2, 3], "5 and 6 were dropped");
+        bench.ack(6);
+        assert_eq!((bench.seq(), bench.overrun()), (6, 0));
         bench.see();
-        assert_eq!(bench.seq(), 7, "5 and 6 were consumed");
-        assert_eq!(bench.tracks(), [4, 0, 0, 7]);
+        assert_eq!(bench.seq(), 7);
+        assert_eq!(bench.tracks(), [4, 1, 2, 7]);
     }
 
     #[test]

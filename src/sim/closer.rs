@@ -197,6 +197,9 @@ impl Closer {
         fresh.arrived = std::mem::take(&mut self.arrived);
         fresh.staged = std::mem::take(&mut self.staged);
         fresh.outgoing = self.outgoing.take();
+        if fresh.outgoing.is_some() {
+            fresh.stage = Stage::Leaving;
+        }
         fresh.closed = self.closed;
         *self = fresh;
         taken

@@ -5,6 +5,11 @@
 //! keeps the plant's own truth (`truth`). The plant obeys the device contract from the machine's side and knows nothing of
 //! the controller's state: any other plant written from the same contract can stand in its place.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the simulated plant is the outside world: it measures and spawns by itself"
+)]
+
 pub mod broker;
 pub mod camera;
 pub mod capture;
@@ -24,5 +29,7 @@ pub mod tags;
 pub mod truth;
 pub mod world;
 
+#[cfg(test)]
+mod dry_run;
 #[cfg(test)]
 mod rehearsal;

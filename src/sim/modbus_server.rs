@@ -84,6 +84,7 @@ impl Service for RegisterService {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "tokio-modbus may learn functions; this server answers these")]
 fn answer(image: &TagImage, request: Request<'_>) -> Result<Response, ExceptionCode> {
     match request {
         Request::ReadHoldingRegisters(address, count) => {
@@ -99,7 +100,15 @@ fn answer(image: &TagImage, request: Request<'_>) -> Result<Response, ExceptionC
             let count = u16::try_from(words.len()).map_err(|_| ExceptionCode::IllegalDataValue)?;
             Ok(Response::WriteMultipleRegisters(address, count))
         }
-        _ => Err(ExceptionCode::IllegalFunction),
+        Request::ReadCoils(..)
+        | Request::ReadDiscreteInputs(..)
+        | Request::WriteSingleCoil(..)
+        | Request::WriteMultipleCoils(..)
+        | Request::ReportServerId
+        | Request::MaskWriteRegister(..)
+        | Request::ReadWriteMultipleRegisters(..)
+        | Request::ReadDeviceIdentification(..)
+        | Request::Custom(..) => Err(ExceptionCode::IllegalFunction),
     }
 }
 
@@ -284,10 +293,10 @@ fn map_value(tag: Tag, shape: Shape, slots: usize) -> String {
         Shape::U16 => "type = \"u16\"\n".into(),
         Shape::U32 if is_counter => "type = \"u32\"\nwrap = 4294967295\n".into(),
         Shape::U32 | Shape::Milli => "type = \"u32\"\n".into(),
-        Shape::Text(length) => format!("type = \"text\"\nlength = {length}\npad = 0\n"),
+        Shape::Text(length) => format!("type = \"text\"\nlength = {length}\npad = \"zero\"\n"),
         Shape::Texts { length, count } => {
             let slots = slots.min(count);
-            format!("type = \"texts\"\ncount = {slots}\nlength = {length}\npad = 0\n")
+            format!("type = \"texts\"\ncount = {slots}\nlength = {length}\npad = \"zero\"\n")
         }
         Shape::Ints(count) => format!("type = \"ints\"\ncount = {count}\n"),
         Shape::Millis(count) => format!("type = \"millis\"\ncount = {count}\n"),
@@ -302,8 +311,9 @@ const MAP_HEAD: &str = "\
 # children has 64 slots of 36 registers; count is how many are read: the capacity of the container.
 # Registers between tags may be read (they are 0); none of them may be written.
 addressing = 0
-word_order = \"big\"
-byte_order = \"big\"
+word_order = \"high_first\"
+byte_order = \"high_first\"
+gap_max = 16
 ";
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ pub async fn run(listener: TcpListener, image: Arc<TagImage>, pki_dir: &Path) ->
     let address = listener.local_addr()?;
     let (server, handle) = build(address, pki_dir).map_err(io::Error::other)?;
     let nodes = Nodes::add(&handle, &image).map_err(io::Error::other)?;
+    // Sessions are tasks of the library; they end with its token.
+    let _ends_with_us = handle.token().clone().drop_guard();
     let served = async { server.run_with(listener).await.map_err(io::Error::other) };
     tokio::select! {
         ended = served => ended,
@@ -281,7 +283,11 @@ fn tag_value(shape: Shape, written: Variant) -> Option<TagValue> {
 pub fn opcua_map(tags: &Tags) -> String {
     let mut map = String::from(MAP_HEAD);
     for kind in STATIONS {
-        map.push('\n');
+        map.push_str(match kind {
+            StationKind::Camera => "\n[camera]\nring = 64\n\n",
+            StationKind::Rejector => "\n[rejector]\nends_ring = 256\nverdict_depth = 16\n\n",
+            StationKind::Printer | StationKind::Packer | StationKind::Palletizer => "\n",
+        });
         for (tag, shape, _) in of_station(tags, *kind) {
             // The plant takes a verdict in one word or in two tags; a map uses one way.
             if [Tag::Verdict, Tag::VerdictTrack].contains(&tag) {
@@ -299,19 +305,21 @@ fn map_value(tag: Tag, shape: Shape) -> String {
         Shape::Bool => "type = \"bool\"\n".to_owned(),
         Shape::U16 => "type = \"u16\"\n".to_owned(),
         Shape::U32 => "type = \"u32\"\n".to_owned(),
-        Shape::Milli => "type = \"millis\"\ncount = 1\n".to_owned(),
-        Shape::Text(length) => format!("type = \"text\"\nlength = {length}\n"),
+        Shape::Milli => "type = \"f64\"\n".to_owned(),
+        Shape::Text(length) => format!("type = \"bytes\"\nlength = {length}\n"),
         Shape::Texts { count, length } => {
             format!("type = \"texts\"\ncount = {count}\nlength = {length}\n")
         }
         Shape::Ints(count) => format!("type = \"ints\"\ncount = {count}\n"),
-        Shape::Millis(count) => format!("type = \"millis\"\ncount = {count}\n"),
+        Shape::Millis(count) => {
+            format!("type = \"millis\"\nelement = \"f64\"\ncount = {count}\n")
+        }
     };
     let wrap = match (tag, shape) {
         (Tag::InCount | Tag::Track, _) => Some(32_767),
         (Tag::Heartbeat, _) => Some(65_535),
         (Tag::EndSeq, _) => Some(4_294_967_040_u64),
-        (Tag::Seq, _) => Some(4_294_967_264),
+        (Tag::Seq, _) => Some(4_294_967_232),
         (Tag::PrintedSeq | Tag::AcceptedSeq | Tag::NextSeq | Tag::DataSeq, _) => Some(u64::from(u32::MAX)),
         (_, _) => None,
     };
@@ -325,13 +333,10 @@ const MAP_HEAD: &str = "\
 # Printer, camera and rejector of the simulated plant, OPC UA.
 # Counters are UInt32, words UInt16, flags Boolean, texts ByteString, the grade Double (2.5 is 2500 thousandths).
 # wrap is the highest value of a counter: it counts 1 to wrap and then 1 again; 0 means none yet.
-# The camera buffers 32 results: code, track and grade are arrays, and result seq lies at index seq % 32; the slot of a
-# result that the camera dropped reads empty with track 0. ends holds 256 pairs of track and end: end end_seq lies at
+# The camera buffers 64 results: code, track and grade are arrays, and result seq lies at index seq % 64; a result that the
+# camera dropped has its number and leaves its slot as it was. ends holds 256 pairs of track and end: end end_seq lies at
 # elements 2 * (end_seq % 256) and the one after it. Both rings wrap at a multiple of their length.
 # Every verdict word written is taken in its order, so that several may be written before the echo of the last.
-addressing = 0
-word_order = \"big\"
-byte_order = \"big\"
 ";
 
 #[cfg(test)]
@@ -402,9 +407,9 @@ mod tests {
     async fn reads(session: &Session, namespace: u16, image: &TagImage) {
         image.change(|tags| {
             let kind = StationKind::Camera;
-            let mut codes = vec![Vec::new(); 32];
+            let mut codes = vec![Vec::new(); 64];
             codes[1] = b"01\x1D\xFF".to_vec();
-            let mut grades = vec![0; 32];
+            let mut grades = vec![0; 64];
             grades[1] = 2500;
             tags.set(kind, Tag::Code, TagValue::Texts(codes));
             tags.set(kind, Tag::Grade, TagValue::Millis(grades));

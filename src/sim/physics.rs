@@ -186,6 +186,8 @@ impl Plant {
         if self.is_moving() {
             self.travel_us += elapsed;
             self.move_belt();
+            // A fault that has just latched stops the belt now, before anybody can clear it.
+            self.watch_permission(tags);
         }
         let camera_epoch = self.epoch(StationKind::Camera);
         self.camera.publish(self.now_us, camera_epoch, &mut self.truth);
@@ -210,6 +212,10 @@ impl Plant {
         self.camera.take_ack(is_addressed, tags);
         if self.link(StationKind::Rejector).obeys(self.now_us, tags) {
             self.rejector.take_verdicts(writes, tags);
+            let epoch = self.epoch(StationKind::Rejector);
+            for (unit, track, pass) in self.rejector.take_decided() {
+                self.truth.note(TruthEvent::Verdict { unit, epoch, track, pass });
+            }
         } else {
             self.rejector.clear_passes();
         }

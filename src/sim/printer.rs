@@ -39,15 +39,17 @@ impl Printer {
             return;
         }
         let flush = count(tags.int(KIND, Tag::Flush));
-        if flush != self.flush_done {
-            self.flush_done = flush;
-            self.burn(epoch, truth);
-        }
+        let is_flushed = flush != self.flush_done;
         let data_seq = count(tags.int(KIND, Tag::DataSeq));
         let is_new = data_seq != 0 && data_seq != self.accepted_seq;
-        if is_new && self.buffer.len() < self.depth {
+        // A record that waits for room is flushed with the others: whoever flushes burns all that was handed over.
+        if is_new && (is_flushed || self.buffer.len() < self.depth) {
             self.accepted_seq = data_seq;
             self.buffer.push_back(Record { data_seq, data: tags.bytes(KIND, Tag::Data).to_vec() });
+        }
+        if is_flushed {
+            self.flush_done = flush;
+            self.burn(epoch, truth);
         }
     }
 

@@ -8,7 +8,7 @@ use super::rejector::BladeMishap;
 use super::settings::{PlantSettings, Weather};
 use super::tags::Tags;
 use super::truth::{TruthEvent, TruthLine};
-use crate::domain::tag::{StationKind, Tag, TagValue};
+use crate::domain::tag::{Access, StationKind, Tag, TagValue};
 
 use StationKind::{Camera, Packer, Palletizer, Printer, Rejector};
 
@@ -277,13 +277,18 @@ fn is_the_same_plant_for_the_same_seed() {
 
 #[test]
 fn rejects_by_default_when_nobody_answers() {
-    let mut rig = rig(quick(Weather::NONE));
+    let mut rig = rig(PlantSettings { units_min: 200, ..quick(Weather::NONE) });
     rig.controller.acks = false;
     rig.start();
     rig.until("ten ends", |rig| rig.ends().len() >= 10);
     assert!(rig.ends().iter().all(|(end, _)| *end == 2));
     assert_eq!(rig.get(Camera, Tag::Overrun), 1, "the ring is full and says so");
-    assert_eq!(rig.get(Camera, Tag::Seq), 32);
+    let tracks = match rig.tags.value(Camera, Tag::Track) {
+        Some(TagValue::Ints(tracks)) => tracks.clone(),
+        other => panic!("a ring: {other:?}"),
+    };
+    let oldest: BTreeSet<i64> = (1..=64).collect();
+    assert_eq!(tracks.into_iter().collect::<BTreeSet<_>>(), oldest);
 }
 
 #[test]
@@ -478,8 +483,8 @@ fn starves_without_records_and_flushes_on_demand() {
     rig.write(Printer, vec![int(Tag::Flush, 1)]);
     rig.step();
     assert_eq!(rig.get(Printer, Tag::FlushDone), 1);
-    assert!(rig.get(Printer, Tag::Remaining) <= 1);
-    let burned = |line: &TruthLine| matches!(&line.event, TruthEvent::Burned { records, .. } if records.len() == 16);
+    assert_eq!(rig.get(Printer, Tag::Remaining), 0);
+    let burned = |line: &TruthLine| matches!(&line.event, TruthEvent::Burned { records, .. } if records.len() == 17);
     assert!(rig.truth.iter().any(burned));
 }
 
@@ -536,4 +541,81 @@ fn holds_the_belt_while_the_packer_is_full() {
     assert_eq!(rig.plant.counters().presented, presented);
     rig.controller.closes = true;
     rig.until("finished", |rig| rig.plant.view().is_finished);
+}
+
+#[test]
+fn goes_on_after_a_restart_of_any_machine() {
+    for kind in StationKind::ALL {
+        let mut rig = rig(PlantSettings { units_min: 400, ..quick(Weather::NONE) });
+        rig.start();
+        rig.until("cases are closed", |rig| rig.plant.counters().cases_closed >= 6);
+        rig.plant.order(Deed::Reset(*kind));
+        rig.now_us += STEP_US;
+        rig.plant.step(rig.now_us, &mut rig.tags);
+        let written = rig.tags.list().filter(|(k, tag, _)| k == kind && tag.access() == Access::Write);
+        for (_, tag, shape) in written {
+            assert_eq!(rig.tags.value(*kind, tag), Some(&shape.zero()), "{kind:?}.{tag}: what was written is void");
+        }
+        match kind {
+            Printer => rig.controller.sent = 0,
+            Camera => rig.controller.seen_seq = 0,
+            Packer | Palletizer => {
+                rig.controller.answered.remove(&(*kind as u8));
+            }
+            Rejector => {}
+        }
+        rig.until("start is allowed or it runs", |rig| rig.plant.view().can_start || rig.plant.view().is_running);
+        rig.plant.order(Deed::PressStart);
+        rig.until("finished", |rig| {
+            assert!(rig.plant.counters().presented < 2000, "{kind:?}: {:?}", rig.plant.counters());
+            rig.plant.view().is_finished
+        });
+        assert!(rig.plant.counters().presented >= 400, "{kind:?}");
+    }
+}
+
+#[test]
+fn keeps_every_result_while_the_controller_is_away_for_two_seconds() {
+    let mut rig = rig(PlantSettings { rate_per_minute: 1800, units_min: 200, ..quick(Weather::NONE) });
+    rig.start();
+    rig.until("units pass", |rig| rig.plant.counters().passed >= 20);
+    rig.controller.beats = false;
+    rig.controller.acks = false;
+    rig.controller.prints = false;
+    rig.controller.closes = false;
+    rig.run_ms(2000);
+    assert!(!rig.plant.view().is_running);
+    assert_eq!(rig.get(Camera, Tag::Overrun), 0);
+    rig.controller.beats = true;
+    rig.controller.acks = true;
+    rig.controller.prints = true;
+    rig.controller.closes = true;
+    rig.start();
+    rig.until("finished", |rig| rig.plant.view().is_finished);
+}
+
+#[test]
+fn takes_a_verdict_in_two_tags_and_answers_with_the_track() {
+    let mut rig = rig(quick(Weather::NONE));
+    rig.controller.acks = false;
+    rig.start();
+    rig.until("two tracks", |rig| rig.get(Rejector, Tag::InCount) >= 2);
+    rig.write(Rejector, vec![(Tag::Verdict, TagValue::Bool(true)), int(Tag::VerdictTrack, 2)]);
+    rig.step();
+    assert_eq!(rig.get(Rejector, Tag::VerdictEcho), 2);
+    let passed = |line: &TruthLine| matches!(line.event, TruthEvent::End { track: 2, end: 1, passed: true, .. });
+    rig.until("it passed", |rig| rig.truth.iter().any(passed));
+}
+
+#[test]
+fn stops_when_the_bin_is_full() {
+    let mut rig = rig(PlantSettings { bin_capacity: 3, ..quick(Weather::NONE) });
+    rig.controller.passes = false;
+    rig.start();
+    rig.until("a full bin", |rig| rig.get(Rejector, Tag::Fault) == 3);
+    assert_eq!((rig.get(Rejector, Tag::BinFull), rig.get(Rejector, Tag::BinCount)), (1, 3));
+    rig.plant.order(Deed::ClearFault);
+    rig.start();
+    assert_eq!(rig.get(Rejector, Tag::BinFull), 0, "emptied");
+    rig.until("more in the bin", |rig| rig.get(Rejector, Tag::BinCount) >= 5);
 }

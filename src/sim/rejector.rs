@@ -1,7 +1,8 @@
 //! The blade with its encoder and sensors: rejects by default, passes only what was told to pass, confirms every track.
 //!
 //! Tracks are numbered at the trigger, 1 to 32767 and then 1 again, so that twice the track and the verdict fit one word.
-//! A verdict is latched when it changes, answered in `verdict_echo`, and applies to the track it names while that track is
+//! A verdict is latched when it changes, answered in `verdict_echo` (by the word, or by the track where verdict and track are
+//! written apart), and applies to the track it names while that track is
 //! before the blade: a pass may be withdrawn until then, a fail is final. A stale heartbeat clears every pass and forgets the
 //! latched word, so that a standing or rewritten word is taken again when the heartbeat is back. End k lies at pair
 //! `k % N` of `ends`; end numbers run 1 to the last multiple of N below 2^32, then 1 again. A missing end, a phantom and a
@@ -85,10 +86,15 @@ pub struct Rejector {
     ends: Vec<i64>,
     latched: i64,
     latched_track: i64,
+    echo: i64,
     bin_count: u64,
+    /// `bin_count` when the bin was emptied last.
+    emptied_at: u64,
     phantom_count: u64,
     fault: u64,
     mishaps: Vec<BladeMishap>,
+    /// Verdicts latched since they were taken: unit, track, pass.
+    decided: Vec<(u64, u64, bool)>,
 }
 
 /// A unit whose way has ended at a sensor.
@@ -113,10 +119,13 @@ impl Rejector {
             ends: vec![0; settings.ends_ring.max(1) * 2],
             latched: 0,
             latched_track: 0,
+            echo: 0,
             bin_count: 0,
+            emptied_at: 0,
             phantom_count: 0,
             fault: 0,
             mishaps: Vec::new(),
+            decided: Vec::new(),
         }
     }
 
@@ -139,7 +148,7 @@ impl Rejector {
     /// A person clears the fault at the machine, after emptying the bin where it was full.
     pub fn clear_fault(&mut self) {
         if self.fault == FAULT_BIN_FULL {
-            self.bin_capacity = self.bin_capacity.saturating_add(self.bin_count);
+            self.emptied_at = self.bin_count;
         }
         self.fault = 0;
     }
@@ -155,6 +164,7 @@ impl Rejector {
         }
         self.latched = 0;
         self.latched_track = 0;
+        self.echo = 0;
     }
 
     /// A restart loses the shift register: what lies between trigger and sensors is taken out by hand, into the bin.
@@ -187,18 +197,20 @@ impl Rejector {
         let track = tags.int(KIND, Tag::VerdictTrack);
         if track != 0 && track != self.latched_track {
             self.latched_track = track;
+            self.echo = track;
             self.decide(track * 2 + tags.int(KIND, Tag::Verdict));
         }
     }
 
     fn latch_word(&mut self, word: i64) {
         if word != 0 && word != self.latched {
+            self.latched = word;
+            self.echo = word;
             self.decide(word);
         }
     }
 
     fn decide(&mut self, word: i64) {
-        self.latched = word;
         let track = u64::try_from(word / 2).unwrap_or(0);
         let Some(tracked) = self.tracked.iter_mut().find(|t| t.track == track) else {
             return;
@@ -209,6 +221,11 @@ impl Rejector {
             tracked.passed = false;
             tracked.failed = true;
         }
+        self.decided.push((tracked.unit.number, track, tracked.passed));
+    }
+
+    pub fn take_decided(&mut self) -> Vec<(u64, u64, bool)> {
+        std::mem::take(&mut self.decided)
     }
 
     /// Moves the belt to `travel`: blade, then sensors. Gives back what reached an end.
@@ -295,14 +312,14 @@ impl Rejector {
     }
 
     fn is_bin_full(&self) -> bool {
-        self.bin_capacity > 0 && self.bin_count >= self.bin_capacity
+        self.bin_capacity > 0 && self.bin_count - self.emptied_at >= self.bin_capacity
     }
 
     pub fn show(&self, tags: &mut Tags) {
         tags.set_int(KIND, Tag::InCount, wrapped(self.in_count, TRACK_LAST));
         tags.set(KIND, Tag::Ends, TagValue::Ints(self.ends.clone()));
         tags.set_int(KIND, Tag::EndSeq, wrapped(self.end_count, self.end_last));
-        tags.set(KIND, Tag::VerdictEcho, TagValue::Int(self.latched));
+        tags.set(KIND, Tag::VerdictEcho, TagValue::Int(self.echo));
         tags.set_int(KIND, Tag::PhantomCount, self.phantom_count);
         tags.set_int(KIND, Tag::BinCount, self.bin_count);
         tags.set(KIND, Tag::BinFull, TagValue::Bool(self.is_bin_full()));

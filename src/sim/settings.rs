@@ -32,7 +32,8 @@ pub struct PlantSettings {
     pub heartbeat_timeout_ms: u64,
     /// Records that the printer's buffer holds.
     pub printer_depth: usize,
-    /// Result slots of the camera; 0 shows one result at a time, which stands until it is acknowledged.
+    /// Result slots of the camera; 0 shows one result at a time, which stands until it is acknowledged. The default holds
+    /// what comes at 30 units/s until a stale heartbeat has stopped the belt.
     pub ring: usize,
     /// The camera's highest `seq`, after which comes 1: a multiple of `ring`.
     pub seq_last: u64,
@@ -64,8 +65,8 @@ impl Default for PlantSettings {
             weather: Weather::MILD,
             heartbeat_timeout_ms: 1000,
             printer_depth: 16,
-            ring: 32,
-            seq_last: 4_294_967_264,
+            ring: 64,
+            seq_last: 4_294_967_232,
             ends_ring: 256,
             camera_us: 10_000,
             camera_jitter_us: 0,

@@ -10,6 +10,7 @@
 //! | `plant` | switched on | `seed`, `rate_per_minute`, `units_min`, `case_capacity`, `pallet_capacity` |
 //! | `unit` | a unit entered and was printed | `unit`, printer `epoch`, `data_seq`, `record` (what the printer was given), `printed` (what the unit bears; empty when illegible), `spoil` (`none`, `no_read`, `low_grade`, `wrong_lot`, `duplicate`, `foreign`) |
 //! | `result` | the camera published or dropped | `unit`, camera `epoch`, `seq` (as shown), `track`, `dropped` |
+//! | `verdict` | a verdict was latched for a unit before the blade | `unit`, rejector `epoch`, `track`, `pass` |
 //! | `end` | a sensor saw the unit, or none did | `unit`, rejector `epoch`, `track`, `end` (1, 2, 3), `end_seq`, `passed` (the verdict at the blade), `lies` (`line`, `bin`, `lost`) |
 //! | `phantom` | something fell into the bin without a command | `epoch`, `phantom_count` |
 //! | `request` | a station raised a request | `station`, `epoch`, `seq`, `gate` (`seal`, `release`), `container` |
@@ -61,6 +62,12 @@ pub enum TruthEvent {
         seq: u64,
         track: u64,
         dropped: bool,
+    },
+    Verdict {
+        unit: u64,
+        epoch: u32,
+        track: u64,
+        pass: bool,
     },
     End {
         unit: u64,

@@ -9,11 +9,13 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::{ErrorCode, OptionalExtension};
 
 use crate::domain::epc;
+use crate::store::batches::Batches;
 use crate::store::change::{Scope, integer};
 use crate::store::error::{Flaw, StoreError};
 use crate::store::facts;
 use crate::store::journal::{Busy, Durable, Journal, Work};
 use crate::store::open::Store;
+use crate::store::words::Words;
 use crate::wire::chain;
 use crate::wire::record::{FactRow, Message, Record};
 
@@ -75,12 +77,19 @@ impl Store {
         if let Err(error) = written {
             // What stood before the job stands again; a roll-back that fails leaves the same to the next start.
             let _ = self.conn.execute_batch("ROLLBACK");
+            self.forget_what_was_not_committed();
             return Err(error);
         }
         self.run_cached("COMMIT", "commit")?;
         self.head = head;
         self.boot_is_written = true;
         Ok(Durable::new(head.0, touched, mono_us().saturating_sub(began)))
+    }
+
+    fn forget_what_was_not_committed(&mut self) {
+        self.words = Words::default();
+        self.batches = Batches::default();
+        self.streams.clear();
     }
 
     /// Waits for the write lock as long as it takes; a tool that holds it is reported once.
@@ -280,5 +289,104 @@ impl Store {
     fn run_cached(&self, sql: &str, doing: &'static str) -> Result<(), StoreError> {
         let run = || self.conn.prepare_cached(sql)?.execute([]);
         run().map(drop).map_err(StoreError::sqlite(doing))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::open::{Settings, open};
+    use crate::store::samples::*;
+    use crate::store::{Reader, wal};
+
+    #[test]
+    fn proves_each_group_in_its_order_and_ends_when_nobody_submits() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        let store = open(&Settings::new(&path, "l1")).expect("opens");
+        let (mut journal, jobs) = channel();
+        let (done, proofs) = bounded(1);
+        let thread = std::thread::spawn(move || run(store, &jobs, || 0, |durable| done.send(durable).expect("heard")));
+        for record in story() {
+            let seq = record.row.seq;
+            journal.submit(vec![record], vec![]).expect("the one before is proven");
+            let durable = proofs.recv_timeout(std::time::Duration::from_secs(20)).expect("a proof");
+            assert_eq!(durable.through(), seq);
+            let head = Reader::open(&path).expect("reads").head().expect("a head").0;
+            assert_eq!(head, seq, "what is proven is there for everybody");
+        }
+        drop(journal);
+        thread.join().expect("ends").expect("without an error");
+    }
+
+    #[test]
+    fn a_failed_commit_ends_the_run_with_its_error() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = open(&Settings::new(directory.path().join("line.db"), "l1")).expect("opens");
+        let (mut journal, jobs) = channel();
+        journal.submit(vec![record(9, "gap", vec![])], vec![]).expect("taken");
+        let error = run(store, &jobs, || 0, |_| panic!("nothing to prove")).expect_err("a gap");
+        assert_eq!(error.exit_code(), 74);
+    }
+
+    #[test]
+    fn waits_for_the_write_lock_instead_of_failing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        let other = rusqlite::Connection::open(&path).expect("another tool");
+        other.execute_batch("BEGIN IMMEDIATE").expect("holds the lock");
+        let (done, proofs) = bounded(1);
+        let thread = std::thread::spawn(move || done.send(store.commit(&job(story()), || 0)));
+        // Longer than one attempt for the lock: it must have been made again.
+        let early = proofs.recv_timeout(std::time::Duration::from_millis(1300));
+        assert!(early.is_err(), "it could not have the lock");
+        other.execute_batch("ROLLBACK").expect("frees the lock");
+        let proof = proofs.recv_timeout(std::time::Duration::from_secs(20)).expect("an outcome");
+        assert_eq!(proof.expect("committed").through(), 21);
+        thread.join().expect("ends").expect("sent");
+    }
+
+    #[test]
+    fn checkpoints_beside_the_commits_cut_an_idle_log() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        store.commit(&job(story()), || 0).expect("committed");
+        let (stop, stopped) = bounded::<()>(1);
+        let of_thread = path.clone();
+        let thread = std::thread::spawn(move || wal::run(&of_thread, &stopped));
+        let log = directory.path().join("line.db-wal");
+        let is_cut = || std::fs::metadata(&log).is_ok_and(|log| log.len() == 0);
+        let cut = (0..400).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(25));
+            is_cut()
+        });
+        drop(stop);
+        thread.join().expect("ends").expect("without an error");
+        assert!(cut, "the log was never cut");
+    }
+
+    /// Not an assertion on time: the figure is for the reader of the test's output.
+    #[test]
+    fn loads_two_hundred_thousand_serials_and_reads_them_back_in_order() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        let serials: Vec<String> =
+            (0..200_000u64).map(|n| format!("{:016X}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+        let texts: Vec<&str> = serials.iter().map(String::as_str).collect();
+        let load = loaded(1, "B1", &texts);
+        let began = std::time::Instant::now();
+        store.commit(&job(vec![load]), || 0).expect("loaded");
+        println!("200,000 serials loaded in {:?}", began.elapsed());
+        drop(store);
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        let began = std::time::Instant::now();
+        let order = store.order(&order("B1", &[]).sheet).expect("an order");
+        println!("200,000 serials read back in {:?}", began.elapsed());
+        assert!(order.serials.iter().map(|serial| serial.as_str()).eq(texts.iter().copied()));
+        let last = texts.last().expect("many");
+        store.commit(&job(vec![verified(2, last)]), || 0).expect("found in memory");
     }
 }

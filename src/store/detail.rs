@@ -100,24 +100,16 @@ impl Reader {
         })
     }
 
-    /// Every permit that was granted for a container.
-    pub fn permits_of(&self, sscc: Sscc) -> Result<Vec<PermitRow>, StoreError> {
-        let Some(id) = self.container_id(sscc)? else { return Ok(Vec::new()) };
-        // The permits of a container are granted by facts about it, and the table is found by its tokens alone.
+    /// The permits with these tokens, those that are not there left out. By token, since nothing else finds one quickly.
+    pub fn permits(&self, tokens: &[u32]) -> Result<Vec<PermitRow>, StoreError> {
         let sql = "SELECT p.token, g.text, t.text, p.epoch, p.request_seq, p.granted_seq, s.text FROM permit p \
                    JOIN word g ON g.word = p.gate JOIN word t ON t.word = p.station JOIN word s ON s.word = p.state \
-                   WHERE p.container = ?1 ORDER BY p.granted_seq";
-        rows(&self.conn, sql, [id], |row| {
-            Ok(PermitRow {
-                token: row.get(0)?,
-                gate: row.get(1)?,
-                station: row.get(2)?,
-                epoch: row.get(3)?,
-                request_seq: unsigned(row, 4)?,
-                granted_seq: unsigned(row, 5)?,
-                state: row.get(6)?,
-            })
-        })
+                   WHERE p.token = ?1";
+        let mut permits = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            permits.extend(rows(&self.conn, sql, [token], permit_row)?);
+        }
+        Ok(permits)
     }
 
     /// Where a unit lies now, the nearest container first.
@@ -141,5 +133,48 @@ impl Reader {
         let sql = "SELECT id FROM container WHERE container = ?1";
         let read = || self.conn.prepare_cached(sql)?.query_row([sscc.as_str()], |row| row.get(0)).optional();
         read().map_err(StoreError::sqlite("looking for a container"))
+    }
+}
+
+fn permit_row(row: &Row<'_>) -> rusqlite::Result<PermitRow> {
+    Ok(PermitRow {
+        token: row.get(0)?,
+        gate: row.get(1)?,
+        station: row.get(2)?,
+        epoch: row.get(3)?,
+        request_seq: unsigned(row, 4)?,
+        granted_seq: unsigned(row, 5)?,
+        state: row.get(6)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::open::{Settings, open};
+    use crate::store::samples;
+
+    #[test]
+    fn range_permits_and_places_are_read_back_as_the_story_tells_them() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        store.commit(&samples::job(samples::story()), || 0).expect("committed");
+        drop(store);
+        let mut reader = Reader::open(&path).expect("reads");
+        reader.hold_still().expect("a snapshot");
+        let range = reader.sscc_range("B1").expect("readable").expect("known");
+        assert_eq!((range.prefix.as_str(), range.first, range.last), ("9506000", 1, 1000));
+        assert_eq!(reader.sscc_range("B9").expect("readable"), None);
+        let permits = reader.permits(&[40, 41]).expect("readable");
+        assert_eq!(
+            permits.iter().map(|permit| (permit.token, permit.state.as_str())).collect::<Vec<_>>(),
+            [(41, "acked")]
+        );
+        let gtin = Gtin::new(samples::GTIN).expect("valid");
+        let around = |serial| reader.around_unit(gtin, SerialNumber::new(serial).expect("valid")).expect("readable");
+        assert_eq!(around("Z9").iter().map(|case| case.container.as_str()).collect::<Vec<_>>(), [samples::CASE]);
+        assert_eq!(around("A1"), []);
+        assert_eq!(reader.around_container(Sscc::new(samples::CASE).expect("valid")).expect("readable"), []);
     }
 }

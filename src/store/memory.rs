@@ -14,14 +14,17 @@ type Unit = (String, String);
 #[derive(Debug, Default)]
 pub struct MemoryJournal {
     kept: Kept,
+    /// Every group that was committed, as it came.
+    log: Vec<(Vec<Record>, Vec<Work>)>,
     head: [u8; 32],
     waiting: VecDeque<Result<Durable, StoreError>>,
 }
 
-/// What a commit changes; copied before each, so that a refused one leaves nothing behind.
-#[derive(Clone, Debug, Default)]
+/// What follows from the groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    pub facts: Vec<FactRow>,
+    /// The newest fact.
+    pub through: u64,
     /// Number in its stream, the fact that caused it, and the message.
     pub messages: Vec<(u64, u64, Message)>,
     pub acked: BTreeMap<&'static str, u64>,
@@ -58,7 +61,7 @@ impl Journal for MemoryJournal {
         if !self.waiting.is_empty() {
             return Err(Busy { records, work });
         }
-        let outcome = self.commit(&records, &work);
+        let outcome = self.commit(records, work);
         self.waiting.push_back(outcome);
         Ok(())
     }
@@ -78,35 +81,55 @@ impl MemoryJournal {
         self.head
     }
 
-    fn commit(&mut self, records: &[Record], work: &[Work]) -> Result<Durable, StoreError> {
-        let mut next = self.kept.clone();
-        let mut head = self.head;
+    /// Every fact, oldest first.
+    pub fn facts(&self) -> impl Iterator<Item = &FactRow> {
+        self.log.iter().flat_map(|(records, _)| records).map(|record| &record.row)
+    }
+
+    fn commit(&mut self, records: Vec<Record>, work: Vec<Work>) -> Result<Durable, StoreError> {
         let mut touched = BTreeMap::new();
-        for record in records {
-            let seq = record.row.seq;
-            next.take(record, &mut touched).map_err(|what| StoreError::Refused { seq, what })?;
-            head = chain::hash(&head, &record.row);
+        if let Err(refused) = self.kept.take_all(&records, &work, &mut touched) {
+            // A refused group leaves nothing behind: what was before is folded again.
+            self.kept = self.folded();
+            return Err(refused);
         }
-        for work in work {
-            next.note(work);
+        self.head = records.iter().fold(self.head, |head, record| chain::hash(&head, &record.row));
+        self.log.push((records, work));
+        Ok(Durable::new(self.kept.through, touched, 0))
+    }
+
+    fn folded(&self) -> Kept {
+        let mut kept = Kept::default();
+        for (records, work) in &self.log {
+            kept.take_all(records, work, &mut BTreeMap::new()).expect("it was taken before");
         }
-        self.kept = next;
-        self.head = head;
-        Ok(Durable::new(self.kept.through(), touched, 0))
+        kept
     }
 }
 
 impl Kept {
-    fn through(&self) -> u64 {
-        self.facts.last().map_or(0, |fact| fact.seq)
+    fn take_all(
+        &mut self,
+        records: &[Record],
+        work: &[Work],
+        touched: &mut BTreeMap<&'static str, u64>,
+    ) -> Result<(), StoreError> {
+        for record in records {
+            let seq = record.row.seq;
+            self.take(record, touched).map_err(|what| StoreError::Refused { seq, what })?;
+        }
+        for work in work {
+            self.note(work);
+        }
+        Ok(())
     }
 
     fn take(&mut self, record: &Record, touched: &mut BTreeMap<&'static str, u64>) -> Outcome {
         let seq = record.row.seq;
-        if seq != self.through() + 1 {
-            return Err(format!("it follows fact {}", self.through()));
+        if seq != self.through + 1 {
+            return Err(format!("it follows fact {}", self.through));
         }
-        self.facts.push(record.row.clone());
+        self.through = seq;
         for change in &record.changes {
             self.apply(seq, change)?;
         }

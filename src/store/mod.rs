@@ -28,13 +28,14 @@ pub mod recover;
 mod schema;
 pub mod trace;
 pub mod verify;
+pub mod views;
 pub mod wal;
 mod words;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub use error::StoreError;
 pub use facts::StoredFact;

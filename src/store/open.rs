@@ -201,3 +201,85 @@ pub(super) fn head(conn: &Connection, words: &mut Words, identity: &Identity) ->
         None => Ok((0, identity.genesis)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples::*;
+
+    fn directory() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a directory")
+    }
+
+    #[test]
+    fn a_second_process_is_refused_and_told_who_holds_it() {
+        let directory = directory();
+        let settings = Settings::new(directory.path().join("line.db"), "l1");
+        let store = open(&settings).expect("opens");
+        let refused = open(&settings).expect_err("held");
+        assert_eq!(refused.exit_code(), 75);
+        assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
+        drop(store);
+        open(&settings).expect("free again");
+    }
+
+    #[test]
+    fn numbers_the_starts_that_left_a_fact() {
+        let directory = directory();
+        let settings = Settings::new(directory.path().join("line.db"), "l1");
+        assert_eq!(open(&settings).expect("opens").boot(), 1);
+        let mut store = open(&settings).expect("opens");
+        assert_eq!(store.boot(), 1, "nothing was committed before");
+        store.commit(&job(story()), || 0).expect("committed");
+        let uuid = store.identity().store_uuid.clone();
+        drop(store);
+        let store = open(&settings).expect("opens");
+        assert_eq!((store.boot(), store.head().0), (2, 21));
+        assert_eq!(store.identity().store_uuid, uuid);
+    }
+
+    #[test]
+    fn refuses_another_line_and_foreign_files() {
+        let directory = directory();
+        let path = directory.path().join("line.db");
+        drop(open(&Settings::new(&path, "l1")).expect("opens"));
+        let refused = open(&Settings::new(&path, "l2")).expect_err("another line");
+        assert!(refused.to_string().contains("belongs to line l1, not l2"), "{refused}");
+        let text = directory.path().join("notes.txt");
+        std::fs::write(
+            &text,
+            "not a database, but longer than the hundred bytes of a header, so that all of it is there to be read",
+        )
+        .expect("written");
+        assert!(matches!(open(&Settings::new(&text, "l1")), Err(StoreError::Foreign { .. })));
+        let other = directory.path().join("other.db");
+        Connection::open(&other).and_then(|conn| conn.execute_batch("CREATE TABLE t (a)")).expect("made");
+        assert!(matches!(open(&Settings::new(&other, "l1")), Err(StoreError::Foreign { .. })));
+    }
+
+    #[test]
+    fn refuses_a_newer_schema_without_touching_the_file() {
+        let directory = directory();
+        let path = directory.path().join("line.db");
+        drop(open(&Settings::new(&path, "l1")).expect("opens"));
+        Connection::open(&path).and_then(|conn| conn.execute_batch("PRAGMA user_version=2")).expect("raised");
+        let before = std::fs::read(&path).expect("read");
+        assert!(matches!(open(&Settings::new(&path, "l1")), Err(StoreError::Newer { found: 2, .. })));
+        assert_eq!(std::fs::read(&path).expect("read"), before);
+    }
+
+    #[test]
+    fn a_changed_tail_stops_the_start_and_names_the_fact() {
+        let directory = directory();
+        let path = directory.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        store.commit(&job(story()), || 0).expect("committed");
+        drop(store);
+        let conn = Connection::open(&path).expect("a tool");
+        conn.execute_batch("DROP TRIGGER fact_is_never_changed; UPDATE fact SET at_us = at_us + 1 WHERE seq = 12")
+            .expect("changed");
+        drop(conn);
+        let refused = open(&Settings::new(&path, "l1")).expect_err("damaged");
+        assert!(refused.to_string().contains("fact 12"), "{refused}");
+    }
+}

@@ -160,3 +160,74 @@ impl Drop for PrivateCopy {
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::open::{Settings, open};
+    use crate::store::samples::*;
+
+    #[test]
+    fn reads_beside_the_writer_what_is_durable_and_no_more() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a b%?#.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        let mut reader = Reader::open(&path).expect("reads");
+        assert_eq!(reader.head().expect("a head").0, 0);
+        let mut records = story();
+        let later = records.split_off(9);
+        store.commit(&job(records), || 0).expect("committed");
+        assert_eq!(reader.head().expect("a head").0, 9);
+        store.conn.execute_batch("BEGIN IMMEDIATE; UPDATE meta SET boot = 99").expect("half a transaction");
+        assert_eq!(reader.facts_from(1, 100).expect("facts").len(), 9, "a writer is never in the way");
+        store.conn.execute_batch("ROLLBACK").expect("undone");
+        store.commit(&job(later), || 0).expect("committed");
+        let facts = reader.facts_from(1, 100).expect("facts");
+        let rows: Vec<_> = story().into_iter().map(|record| record.row).collect();
+        assert_eq!(facts.len(), rows.len());
+        for (fact, row) in facts.iter().zip(&rows) {
+            assert_eq!(
+                (&*fact.kind, fact.batch.as_deref(), &fact.subject, &fact.body),
+                (row.kind, row.batch.as_deref(), &row.subject, &row.body)
+            );
+        }
+        assert!(reader.conn.execute_batch("DELETE FROM work_feed").is_err(), "a reader writes nothing");
+    }
+
+    #[test]
+    fn reads_a_crashed_journal_with_its_log_and_leaves_it_as_it_lies() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        store.commit(&job(story()), || 0).expect("committed");
+        // What a kill leaves: the file and its log, and nobody who holds them.
+        let crashed = directory.path().join("crashed");
+        std::fs::create_dir(&crashed).expect("made");
+        let left = crashed.join("line.db");
+        std::fs::copy(&path, &left).expect("copied");
+        std::fs::copy(beside(&path, "-wal"), beside(&left, "-wal")).expect("copied");
+        let mut reader = Reader::open(&left).expect("reads");
+        assert_eq!(reader.head().expect("a head").0, 21);
+        drop(reader);
+        let mut names: Vec<_> =
+            std::fs::read_dir(&crashed).expect("listed").map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["line.db", "line.db-wal"]);
+    }
+
+    #[test]
+    fn reads_a_journal_at_rest_without_leaving_anything_beside_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        store.commit(&job(story()), || 0).expect("committed");
+        drop(store);
+        let alone = directory.path().join("copy");
+        std::fs::create_dir(&alone).expect("made");
+        std::fs::copy(&path, alone.join("line.db")).expect("copied");
+        assert_eq!(Reader::open(&alone.join("line.db")).expect("reads").head().expect("a head").0, 21);
+        assert_eq!(std::fs::read_dir(&alone).expect("listed").count(), 1);
+        assert!(matches!(Reader::open(&alone.join("none.db")), Err(StoreError::Io { .. })));
+        assert_eq!(std::fs::read_dir(&alone).expect("listed").count(), 1, "a reader makes no file");
+    }
+}

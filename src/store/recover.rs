@@ -183,3 +183,75 @@ fn stations(conn: &Connection, words: &mut Words) -> Result<Vec<StationRow>, Sto
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::open::{Settings, open};
+    use crate::store::samples::*;
+    use crate::wire::record::Change;
+
+    fn store(directory: &tempfile::TempDir) -> Store {
+        open(&Settings::new(directory.path().join("line.db"), "l1")).expect("opens")
+    }
+
+    #[test]
+    fn an_empty_journal_begins_with_the_first_fact() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let recovered = store(&directory).recover().expect("recovers");
+        assert_eq!((recovered.from_seq, recovered.base.next_seq, recovered.base.boot), (1, 1, 1));
+        assert_eq!((recovered.base.token_max, recovered.base.alarm_max), (0, 0));
+    }
+
+    #[test]
+    fn begins_where_the_oldest_open_batch_and_every_station_begin() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut line = store(&directory);
+        line.commit(&job(story()), || 0).expect("committed");
+        drop(line);
+        let mut line = store(&directory);
+        let recovered = line.recover().expect("recovers");
+        assert_eq!((recovered.from_seq, recovered.base.next_seq, recovered.base.boot), (2, 22, 2));
+        assert_eq!((recovered.base.token_max, recovered.base.alarm_max), (41, 1));
+        assert_eq!(recovered.base.alarms, [], "the alarm was raised later and is met on the way");
+        let loads: Vec<_> = recovered.open_batches.iter().map(|batch| (&*batch.batch, batch.loaded.seq)).collect();
+        assert_eq!(loads, [("B1", 3)]);
+        let mut kinds = Vec::new();
+        line.each_fact(recovered.from_seq, |fact| -> Result<(), StoreError> {
+            kinds.push(fact.kind.to_string());
+            Ok(())
+        })
+        .expect("facts");
+        assert_eq!((kinds.len(), kinds.first().map(String::as_str)), (20, Some("station_joined")));
+    }
+
+    #[test]
+    fn what_lies_before_is_given_as_it_stood_then() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut line = store(&directory);
+        let mut records = story();
+        records.truncate(20);
+        line.commit(&job(records), || 0).expect("committed");
+        let joined = |seq, epoch| {
+            record(
+                seq,
+                "station_joined",
+                vec![Change::StationCursor { station: "camera".into(), device_epoch: 8, epoch }],
+            )
+        };
+        let later = vec![
+            record(21, "batch_closed", vec![Change::BatchState { batch: "B1".into(), state: "closed" }]),
+            joined(22, 2),
+            joined(23, 2),
+            record(24, "alarm_acknowledged", vec![Change::AlarmAcknowledged { alarm: 1 }]),
+        ];
+        line.commit(&job(later), || 0).expect("committed");
+        let recovered = line.recover().expect("recovers");
+        assert_eq!(recovered.from_seq, 22, "a join of the same epoch does not begin it anew");
+        assert_eq!(recovered.base.alarms.len(), 1, "it was open when fact 22 came");
+        let closed: Vec<_> =
+            recovered.base.closed_batches.iter().map(|batch| (&*batch.batch, batch.closed_seq)).collect();
+        assert_eq!(closed, [("B1", Some(21))]);
+        assert_eq!(recovered.base.stations.iter().map(|station| station.epoch).collect::<Vec<_>>(), [2]);
+    }
+}

@@ -167,3 +167,127 @@ fn children(conn: &Connection, parent: i64) -> Result<Vec<Membership>, StoreErro
 fn membership(row: &rusqlite::Row<'_>) -> rusqlite::Result<Membership> {
     Ok(Membership { other: row.get(0)?, from_seq: unsigned(row, 1)?, to_seq: unsigned_or_null(row, 2)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::open::{Settings, open};
+    use crate::store::query::Alarms;
+    use crate::store::samples::*;
+
+    fn written() -> (tempfile::TempDir, Reader) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        open(&Settings::new(&path, "l1")).expect("opens").commit(&job(story()), || 0).expect("committed");
+        let reader = Reader::open(&path).expect("reads");
+        (directory, reader)
+    }
+
+    fn seqs(facts: &[StoredFact]) -> Vec<u64> {
+        facts.iter().map(|fact| fact.seq).collect()
+    }
+
+    #[test]
+    fn a_unit_is_followed_from_its_load_to_its_case() {
+        let (_directory, mut reader) = written();
+        let gtin = Gtin::new(GTIN).expect("valid");
+        let trace = |reader: &mut Reader, serial: &str| {
+            reader.trace_unit(gtin, SerialNumber::new(serial).expect("valid")).expect("readable")
+        };
+        let unit = trace(&mut reader, "a+b/c%\"&<>?").expect("known");
+        assert_eq!(seqs(&unit.facts), [3, 5, 6, 7, 8, 16]);
+        assert_eq!(unit.unit, format!("{}a+b%2Fc%25%22%26%3C%3E%3F", prefix()));
+        assert_eq!((unit.state.as_str(), unit.verified), ("commissioned", true));
+        assert_eq!(unit.parents, [Membership { other: CASE.into(), from_seq: 16, to_seq: None }]);
+        let rejected = trace(&mut reader, "A1").expect("known");
+        assert_eq!(seqs(&rejected.facts), [3, 5, 6, 11, 12]);
+        assert_eq!(trace(&mut reader, "M5").map(|unit| seqs(&unit.facts)), Some(vec![3]));
+        assert_eq!(trace(&mut reader, "OTHER"), None);
+    }
+
+    #[test]
+    fn a_container_shows_its_children_and_its_facts() {
+        let (_directory, mut reader) = written();
+        let case = reader.trace_container(Sscc::new(CASE).expect("valid")).expect("readable").expect("known");
+        assert_eq!((case.state.as_str(), case.closed_seq, case.children.len()), ("released", Some(19), 2));
+        assert_eq!(case.epc, "urn:epc:id:sscc:9506000.0134352000");
+        assert_eq!(seqs(&case.facts), [15]);
+    }
+
+    #[test]
+    fn says_what_was_used_and_what_is_open() {
+        let (_directory, mut reader) = written();
+        let serial = |text| SerialNumber::new(text).expect("valid");
+        let gtin = Gtin::new(GTIN).expect("valid");
+        let used = reader.used_serials(gtin, &[serial("NEW"), serial("A1"), serial("M5")]).expect("readable");
+        assert_eq!(used, [serial("A1"), serial("M5")]);
+        let mut range = order("B2", &[]).sheet.sscc;
+        assert_eq!(reader.sscc_range_used(&range).expect("readable").as_deref(), Some("B1"));
+        (range.first, range.last) = (1001, 2000);
+        assert_eq!(reader.sscc_range_used(&range).expect("readable"), None);
+        assert_eq!(reader.alarms(Alarms::Open).expect("readable").len(), 0);
+        assert_eq!(reader.alarms(Alarms::All).expect("readable").len(), 1);
+        let batch = reader.batch("B1").expect("readable").expect("known");
+        assert_eq!((batch.expiry.as_str(), batch.state.as_str(), batch.opened_seq), ("2027-03-31", "running", 3));
+        let counts = reader.unit_counts("B1").expect("readable");
+        assert_eq!(
+            counts.into_iter().collect::<Vec<_>>(),
+            [("commissioned".to_owned(), 2), ("label_scrapped".to_owned(), 1), ("unallocated".to_owned(), 1)]
+        );
+        assert_eq!(reader.verdict_counts("B1").expect("readable").get("pass"), Some(&2));
+        assert_eq!(reader.container_counts("B1").expect("readable").get("case.released"), Some(&1));
+    }
+
+    #[test]
+    fn the_feed_gives_each_fact_with_its_messages() {
+        let (_directory, mut reader) = written();
+        let items = reader.feed_from(8, 3).expect("readable");
+        let shape: Vec<_> = items.iter().map(|item| (item.fact.seq, item.messages.len())).collect();
+        assert_eq!(shape, [(8, 1), (9, 0), (10, 1)]);
+        assert_eq!(reader.stream_head("epcis").expect("readable"), 3);
+        assert_eq!(
+            reader.messages_from("epcis", 2, 10).expect("readable").first().map(|message| message.fact_seq),
+            Some(10)
+        );
+        assert_eq!(reader.feed_from(22, 3).expect("readable"), []);
+    }
+
+    /// The views are the contract with the outside: their columns in the order of the design, what came later at the end.
+    #[test]
+    fn the_audit_views_have_the_columns_that_were_promised() {
+        let (_directory, reader) = written();
+        let promised = [
+            ("v_meta", "line schema_version store_uuid epoch"),
+            ("v_batch", "batch gtin lot expiry state case_capacity pallet_capacity opened_seq closed_seq"),
+            ("v_unit", "unit batch gtin serial state verified final_seq"),
+            ("v_inspection", "inspection batch purpose station epoch result_seq track verdict unit fact_seq"),
+            ("v_container", "container level batch state capacity closed_seq partial_signature"),
+            ("v_member", "child parent from_seq to_seq"),
+            ("v_permit", "token container gate station epoch request_seq granted_seq state"),
+            ("v_reject", "inspection commanded_seq confirmed_seq alarm_seq"),
+            ("v_message", "stream seq id topic body_sha256 acked"),
+            ("v_fact", "seq at_us mono_us boot kind version batch actor subject body prev_hash hash"),
+            ("v_checkpoint", "seq head_hash store_uuid key_id signature"),
+            ("v_signature", "signature user full_name meaning at_us subject subject_hash challenge fact_seq"),
+        ];
+        for (view, columns) in promised {
+            let statement = reader.conn.prepare(&format!("SELECT * FROM {view}")).expect("a view");
+            let found = statement.column_names().collect::<Vec<_>>().join(" ");
+            assert!(found.starts_with(columns), "{view}: {found}");
+        }
+        let one = |sql: &str| reader.conn.query_row(sql, [], |row| row.get::<_, String>(0)).expect(sql);
+        assert_eq!(one("SELECT id FROM v_message WHERE seq = 3"), "l1/1/epcis/3");
+        assert_eq!(
+            one("SELECT count(*) || '' FROM v_fact f JOIN v_fact n ON n.seq = f.seq + 1 WHERE n.prev_hash = f.hash"),
+            "20"
+        );
+        assert_eq!(one("SELECT subject FROM v_fact WHERE seq = 21"), "~tilde");
+        assert_eq!(
+            one("SELECT group_concat(child) FROM (SELECT m.child FROM v_member m JOIN v_unit u ON u.unit = m.child)")
+                .split(',')
+                .count(),
+            2
+        );
+        assert_eq!(one("SELECT unit FROM v_inspection WHERE inspection = 11"), format!("{}A1", prefix()));
+    }
+}

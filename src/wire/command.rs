@@ -18,6 +18,9 @@
 //! On MQTT the topic says what to do (`_cmd/feed/replay`) and the payload has no `do`. Every request is answered, a malformed
 //! one with what is wrong; an `id` that could not be read is answered as 0.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -33,8 +36,8 @@ use crate::wire::order::{ORDER_BYTES_MAX, OrderDraft, Problem};
 use crate::wire::suggest::nearest;
 use crate::wire::{text, topic};
 
-/// The longest line: an order, and room for what stands around it.
-pub const REQUEST_BYTES_MAX: usize = ORDER_BYTES_MAX + 4096;
+/// The longest line.
+pub const REQUEST_BYTES_MAX: usize = ORDER_BYTES_MAX;
 
 /// One request, well-formed.
 #[derive(Debug)]
@@ -122,22 +125,22 @@ const UPSTREAM: &str = "mqtt";
 
 impl ClientRequest {
     /// One line of the local socket, with or without its line feed.
-    pub fn parse(line: &[u8]) -> Result<Self, ClientAnswer> {
+    pub fn parse(line: &[u8]) -> Result<Self, Box<ClientAnswer>> {
         let mut draft = draft(line)?;
-        let id = draft.id().map_err(|reason| ClientAnswer::refusal(0, vec![reason]))?;
+        let id = draft.id().map_err(|reason| refusal(0, reason))?;
         let word = draft.text("do", "one of the commands").and_then(|word| known_word(&word, WORDS));
-        word.and_then(|word| draft.finish(id, word, LOCAL)).map_err(|reason| ClientAnswer::refusal(id, vec![reason]))
+        word.and_then(|word| draft.finish(id, word, LOCAL)).map_err(|reason| refusal(id, reason))
     }
 
     /// A message under `_cmd/`; `below` is its topic below the prefix. Only what this release takes from upstream.
-    pub fn parse_mqtt(below: &str, payload: &[u8]) -> Result<Self, ClientAnswer> {
+    pub fn parse_mqtt(below: &str, payload: &[u8]) -> Result<Self, Box<ClientAnswer>> {
         let mut draft = draft(payload)?;
-        let id = draft.id().map_err(|reason| ClientAnswer::refusal(0, vec![reason]))?;
+        let id = draft.id().map_err(|reason| refusal(0, reason))?;
         let word = match below {
             topic::CMD_FEED_REPLAY => Ok("feed_replay"),
             other => Err(fault("topic", other, "no command of this release", topic::CMD_FEED_REPLAY)),
         };
-        word.and_then(|word| draft.finish(id, word, UPSTREAM)).map_err(|reason| ClientAnswer::refusal(id, vec![reason]))
+        word.and_then(|word| draft.finish(id, word, UPSTREAM)).map_err(|reason| refusal(id, reason))
     }
 }
 
@@ -157,16 +160,22 @@ fn without_line_feeds(json: &str) -> String {
     json.replace(['\n', '\r'], " ")
 }
 
-fn draft(line: &[u8]) -> Result<Draft, ClientAnswer> {
-    let refusal = |reason| ClientAnswer::refusal(0, vec![reason]);
+fn draft(line: &[u8]) -> Result<Draft, Box<ClientAnswer>> {
     if line.len() > REQUEST_BYTES_MAX {
         let shown = format!("{} bytes", line.len());
-        return Err(refusal(fault("$", &shown, "the request is too long", "16 MiB; put serial numbers into a file")));
+        return Err(refusal(
+            0,
+            fault("$", &shown, "the request is too long", "32 MiB; put serial numbers into a file"),
+        ));
     }
     serde_json::from_slice(line).map_err(|error| {
         let allowed = "one JSON object per line, as {\"id\":1,\"do\":\"status\"}";
-        refusal(fault("$", "", &format!("not a request: {error}"), allowed))
+        refusal(0, fault("$", "", &format!("not a request: {error}"), allowed))
     })
+}
+
+fn refusal(id: u64, reason: Reason) -> Box<ClientAnswer> {
+    Box::new(ClientAnswer::refusal(id, vec![reason]))
 }
 
 /// A request as JSON, its order apart.

@@ -10,6 +10,12 @@
 mod device_text;
 mod field;
 mod json;
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+pub(crate) mod strategy;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -82,7 +88,7 @@ macro_rules! fact_kinds {
         /// `None` for a kind that this release does not know.
         fn read_fields(kind: &str, body: &mut ObjectReader<'_>) -> Option<Result<Fact, Flaw>> {
             match kind {
-                $($kind => Some((|| Ok(Fact::$variant { $($field: Field::read(body, $key)?),* }))()),)+
+                $($kind => Some(read_with(body, |_body| Ok(Fact::$variant { $($field: Field::read(_body, $key)?),* }))),)+
                 _ => None,
             }
         }
@@ -90,7 +96,7 @@ macro_rules! fact_kinds {
         fn describe_fields(kind: &str, shape: &mut Shape) {
             match kind {
                 $($kind => { $(describe_part(
-                    |fact| match fact { Fact::$variant { $field, .. } => Some($field), _ => None },
+                    |fact| if let Fact::$variant { $field, .. } = fact { Some($field) } else { None },
                     shape, $key,
                 );)* })+
                 _ => {}
@@ -147,6 +153,13 @@ fact_kinds! {
     CloseFailed "close_failed" { gate "gate", container "container", token "token", result "result" }
     CloseUnresolved "close_unresolved" { gate "gate", container "container", token "token" }
     GateForced "gate_forced" { station "station", epoch "epoch", container "container" }
+}
+
+fn read_with(
+    body: &mut ObjectReader<'_>,
+    read: impl FnOnce(&mut ObjectReader<'_>) -> Result<Fact, Flaw>,
+) -> Result<Fact, Flaw> {
+    read(body)
 }
 
 /// The version in which every kind is written by this release.

@@ -5,6 +5,8 @@
 
 mod change;
 mod message;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,10 +73,7 @@ impl Lowering {
         order: Option<&Arc<Order>>,
         stamp: Stamp,
     ) -> Record {
-        let own_sheet = match &entry.fact {
-            Fact::BatchLoaded { sheet, .. } => Some(sheet),
-            _ => None,
-        };
+        let own_sheet = if let Fact::BatchLoaded { sheet, .. } = &entry.fact { Some(sheet) } else { None };
         let scene = Scene {
             entry,
             sheet: sheet.or(own_sheet),

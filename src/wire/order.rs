@@ -10,6 +10,8 @@
 //! used before, an expiry date gone) is for the engine and the store.
 
 mod serials;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,8 +28,8 @@ use crate::wire::suggest::nearest;
 
 use serials::{Intake, SerialList};
 
-/// An order with its serials inside must not be longer; more serials go into a file.
-pub const ORDER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Room for a million serials of twenty characters inside the order; more go into a file.
+pub const ORDER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Children of one container.
 pub const CAPACITY_MAX: u16 = 5_000;
 /// Serials of one order.
@@ -61,7 +63,7 @@ impl OrderDraft {
     pub fn parse(json: &[u8]) -> Result<Self, Vec<Problem>> {
         if json.len() > ORDER_BYTES_MAX {
             let what = format!("the order has {} bytes", json.len());
-            return Err(vec![problem("$", "", &what, "16 MiB; put the serial numbers into a file: serials_file")]);
+            return Err(vec![problem("$", "", &what, "32 MiB; put the serial numbers into a file: serials_file")]);
         }
         serde_json::from_slice(json).map_err(|error| vec![problem("$", "", &error.to_string(), "one JSON object")])
     }

@@ -86,6 +86,7 @@ pub enum Change {
     RejectAlarmed {
         inspection: u64,
     },
+    /// A container in state `open`. One whose seal failed is open already and is packed anew under its own identifier.
     ContainerInserted {
         container: String,
         level: &'static str,

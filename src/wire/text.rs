@@ -231,3 +231,25 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_and_alarm_says_something_of_its_own() {
+        let fails: BTreeSet<&str> = FailReason::ALL.iter().map(|reason| fail_reason(*reason)).collect();
+        assert_eq!(fails.len(), FailReason::ALL.len());
+        let alarms: BTreeSet<&str> = AlarmKind::ALL.iter().map(|kind| alarm(*kind)).collect();
+        assert_eq!(alarms.len(), AlarmKind::ALL.len());
+        assert!(alarms.iter().all(|text| text.ends_with("then acknowledge.")));
+    }
+
+    #[test]
+    fn a_count_stands_in_its_text() {
+        assert!(difference(&Difference::Loose(37)).contains("37 commissioned units"));
+        assert!(refuse_reason(&RefuseReason::Short { have: 9, want: 10 }).starts_with("9 of 10"));
+    }
+}

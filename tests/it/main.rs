@@ -1,12 +1,22 @@
 //! The integration tests: one binary, so that the library is linked once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests fail where they stand, and say aloud what they skip"
+)]
+
 mod ai_table;
 mod config;
 mod daemon;
+mod engine_properties;
 mod epcis;
 mod event_hash;
 mod gs1_vectors;
 mod layers;
+mod scenario;
 mod source;
 mod standards;
 mod style;
+mod wire_schema;

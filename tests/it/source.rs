@@ -85,7 +85,11 @@ pub(crate) fn files(folder: &str, extensions: &[&str]) -> Vec<PathBuf> {
 pub(crate) fn all() -> Vec<SourceFile> {
     let folders = ["src", "tests", "benches"];
     let paths = folders.iter().flat_map(|folder| files(folder, &["rs"]));
-    let all: Vec<SourceFile> = paths.map(|path| SourceFile::new(&name(&path), &read(&path))).collect();
+    let mut all: Vec<SourceFile> = paths.map(|path| SourceFile::new(&name(&path), &read(&path))).collect();
+    let test_files: Vec<String> = all.iter().flat_map(test_modules).collect();
+    for file in all.iter_mut().filter(|file| test_files.contains(&file.path)) {
+        file.is_test.fill(true);
+    }
     assert!(all.len() > 10, "the source is not where the test looks for it");
     all
 }
@@ -184,6 +188,24 @@ fn raw_text_end(chars: &[char], start: usize, mut at: usize) -> usize {
     find(chars, at + 1, closes) + 1 + hashes
 }
 
+/// The files of modules that are declared `#[cfg(test)] mod name;`, also under a longer condition that holds `test`.
+fn test_modules(file: &SourceFile) -> Vec<String> {
+    let folder = file.path.trim_end_matches(".rs").trim_end_matches("/mod");
+    let mut files = Vec::new();
+    for pair in file.code.lines().collect::<Vec<_>>().windows(2) {
+        let declared = pair[1].trim().split_once("mod ").and_then(|(_, name)| name.strip_suffix(';'));
+        if let Some(name) = declared.filter(|_| is_test_condition(pair[0])) {
+            files.extend([format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")]);
+        }
+    }
+    files
+}
+
+fn is_test_condition(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("#[cfg(test)]") || line.starts_with("#[cfg(all(test")
+}
+
 /// Whole files of tests, and every item under `#[cfg(test)]`.
 fn test_lines(path: &str, code: &str) -> Vec<bool> {
     let lines: Vec<&str> = code.lines().collect();
@@ -193,7 +215,7 @@ fn test_lines(path: &str, code: &str) -> Vec<bool> {
     let mut is_test = vec![false; lines.len()];
     let mut at = 0;
     while at < lines.len() {
-        if !lines[at].trim_start().starts_with("#[cfg(test)]") {
+        if !is_test_condition(lines[at]) {
             at += 1;
             continue;
         }
@@ -233,6 +255,18 @@ fn literals_and_comments_are_blanked_and_code_is_not() {
     }
     assert!(code.contains("h("));
     assert_eq!(code.lines().count(), 2);
+}
+
+#[test]
+fn a_module_that_is_declared_for_tests_is_a_test() {
+    let file = SourceFile::new(
+        "src/device/mod.rs",
+        "mod a;\n#[cfg(test)]\nmod testing;\n#[cfg(all(test, feature = \"x\"))]\npub(crate) mod peer;\n",
+    );
+    let found = test_modules(&file);
+    assert_eq!(found[0], "src/device/testing.rs");
+    assert_eq!(found[3], "src/device/peer/mod.rs");
+    assert_eq!(found.len(), 4);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 /// The text of one file below the standards folder; `None` where the folder is absent and may be.
-pub fn read(file: &str) -> Option<String> {
+pub(crate) fn read(file: &str) -> Option<String> {
     let folder = std::env::var_os("SEALGATE_STANDARDS")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/standards")), PathBuf::from);
     if folder.is_dir() {

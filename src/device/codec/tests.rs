@@ -1,3 +1,5 @@
+//! The codec against tables of bytes, and there and back.
+
 use proptest::prelude::*;
 
 use super::*;

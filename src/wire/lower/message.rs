@@ -3,11 +3,10 @@
 //! Order matters to those who receive: a unit is commissioned when it passed the gate, so before any case names it; a container
 //! is commissioned when its label was read back, and packed right after. A unit that was never commissioned has no event.
 
-use sha2::{Digest, Sha256};
-
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::PackLevel;
 use crate::engine::fact::{Child, Counts, Fact, TrackKey};
+use crate::wire::digest;
 use crate::wire::epcis::{self, Event, EventClock, EventPlace, Ilmd};
 use crate::wire::lower::{Lowering, Scene};
 use crate::wire::record::Message;
@@ -96,7 +95,7 @@ fn batch_closed(scene: &Scene<'_>, first_seq: u64, counts: Counts, body: &str) -
         first_seq,
         last_seq: scene.entry.seq,
         counts: counts.into(),
-        digest: format!("{:x}", Sha256::digest(body)),
+        digest: digest::sha256_hex(body.as_bytes()),
     };
     vec![Message {
         stream: topic::STREAM_BATCH,

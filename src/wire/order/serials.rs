@@ -76,14 +76,12 @@ impl Intake {
     }
 
     fn value(&mut self, value: &Value) {
-        match value {
-            Value::String(text) => self.text(text),
-            other => {
-                let what = format!("{}, not a text", shape_of(other));
-                let allowed = "a text in quotes: a serial number is no number";
-                self.refuse(|path| problem(&path, &other.to_string(), &what, allowed));
-            }
-        }
+        let Some(text) = value.as_str() else {
+            let what = format!("{}, not a text", shape_of(value));
+            let allowed = "a text in quotes: a serial number is no number";
+            return self.refuse(|path| problem(&path, &value.to_string(), &what, allowed));
+        };
+        self.text(text);
     }
 
     fn text(&mut self, text: &str) {

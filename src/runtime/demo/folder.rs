@@ -1,0 +1,100 @@
+//! The folder of a run and the files that the demo writes for the daemon.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::runtime::demo::DemoError;
+
+/// Says that a folder belongs to a former run, which the next one may replace.
+const MARK: &str = "demo.mark";
+const FILES: &[&str] = &[
+    "line.toml",
+    "order.json",
+    "line.db",
+    "line.db-wal",
+    "line.db-shm",
+    "line.db.lock",
+    "truth.jsonl",
+    "feed.jsonl",
+    "daemon.log",
+    "daemon.pid",
+];
+const CONFIG: &str = include_str!("../../../config/demo.toml");
+const OPCUA_MAP: &str = include_str!("../../../config/maps/sim-opcua.toml");
+const MODBUS_MAP: &str = include_str!("../../../config/maps/sim-modbus.toml");
+
+pub(super) struct Folder {
+    root: PathBuf,
+    /// Sockets have short paths, whatever the folder's is.
+    sockets: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder, or empties one of a former run; anything else in it is left alone.
+    pub(super) fn prepare(data: Option<&Path>) -> Result<Self, DemoError> {
+        let sockets = std::env::temp_dir().join(format!("sealgate-{}", std::process::id()));
+        let root = data.map_or_else(|| sockets.join("data"), Path::to_owned);
+        fs::create_dir_all(&root)?;
+        fs::create_dir_all(&sockets)?;
+        let is_former = root.join(MARK).exists();
+        if root.join("line.db").exists() && !is_former {
+            let what =
+                format!("{} holds a line.db that is not of a demo; name an empty folder with --data", root.display());
+            return Err(DemoError::Folder(what));
+        }
+        for file in FILES {
+            remove(&root.join(file))?;
+        }
+        fs::write(root.join(MARK), "the files of a run of `sealgate demo`; the next run replaces them\n")?;
+        Ok(Self { root: root.canonicalize()?, sockets })
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn path(&self, file: &str) -> PathBuf {
+        self.root.join(file)
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        self.sockets.join("line.sock")
+    }
+
+    pub(super) fn notify_socket(&self) -> PathBuf {
+        self.sockets.join("notify.sock")
+    }
+
+    /// The template of the demo with the ports of this run.
+    pub(super) fn write_config(&self, ports: (u16, u16), broker: (&str, u16)) -> io::Result<()> {
+        let (opcua, modbus) = ports;
+        let (host, port) = broker;
+        let config = CONFIG
+            .replace("opc.tcp://127.0.0.1:4840", &format!("opc.tcp://127.0.0.1:{opcua}"))
+            .replace("port = 1502", &format!("port = {modbus}"))
+            .replace("host = \"127.0.0.1\"\nport = 1883", &format!("host = {host:?}\nport = {port}"))
+            .replace("socket = \"line.sock\"", &format!("socket = {:?}", self.socket().display().to_string()));
+        let maps = self.root.join("maps");
+        fs::create_dir_all(&maps)?;
+        fs::write(maps.join("sim-opcua.toml"), OPCUA_MAP)?;
+        fs::write(maps.join("sim-modbus.toml"), MODBUS_MAP)?;
+        fs::write(self.path("line.toml"), config)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Left-over sockets in the temporary folder would only be litter.
+        let _ = fs::remove_file(self.socket());
+        let _ = fs::remove_file(self.notify_socket());
+        let _ = fs::remove_dir(&self.sockets);
+    }
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

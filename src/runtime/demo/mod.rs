@@ -1,0 +1,230 @@
+//! `sealgate demo`: a simulated line in this process (plant, protocol servers, broker, a subscriber, a person), and beside it, as
+//! a process of its own, the daemon. Nothing between the two is pretended: OPC UA, Modbus TCP, MQTT and the local socket.
+//!
+//! The folder of a run holds `line.toml` and `maps/` (the daemon's config), `order.json`, `line.db` (the journal), `truth.jsonl`
+//! (what the plant did), `feed.jsonl` (what a subscriber saw) and `daemon.log`. At the end the three records are compared.
+
+mod child;
+mod folder;
+mod person;
+mod summary;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::publish::Link;
+use crate::runtime::demo::child::Daemon;
+use crate::runtime::demo::folder::Folder;
+use crate::runtime::demo::person::Person;
+use crate::sim::broker::{self, DemoBroker};
+use crate::sim::capture::{self, CaptureHandle, Marks};
+use crate::sim::opcua_server;
+use crate::sim::settings::PlantSettings;
+use crate::sim::world::{self, Doors, World};
+
+pub use summary::Summary;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct DemoSettings {
+    /// `None`: until Ctrl-C.
+    pub units: Option<u64>,
+    pub rate_per_minute: u32,
+    pub seed: u64,
+    pub data: Option<PathBuf>,
+    pub kills: u32,
+    pub broker: Option<(String, u16)>,
+}
+
+/// What is shown while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct DemoView {
+    pub status: Value,
+    pub presented: u64,
+    pub rejected: u64,
+    pub cases: u64,
+    pub pallets: u64,
+    pub is_running: bool,
+    pub captured: u64,
+    pub kills: u32,
+    pub folder: PathBuf,
+}
+
+#[derive(Debug)]
+pub enum DemoError {
+    /// The folder holds something that is not a former run.
+    Folder(String),
+    Io(io::Error),
+    /// A part did not do what it must; the log of the daemon says more.
+    Stuck(String),
+}
+
+impl fmt::Display for DemoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DemoError::Folder(what) => f.write_str(what),
+            DemoError::Io(error) => write!(f, "the demo cannot run: {error}"),
+            DemoError::Stuck(what) => write!(f, "the demo does not go on: {what}"),
+        }
+    }
+}
+
+impl From<io::Error> for DemoError {
+    fn from(error: io::Error) -> Self {
+        DemoError::Io(error)
+    }
+}
+
+/// Prefix of all topics of the demo's line.
+const PREFIX: &str = "acme/demo/line1";
+/// How long the line may stand without anything happening before the demo gives up.
+const STUCK: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Runs a whole demo; `show` is called some forty times a second.
+pub fn run(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Summary, DemoError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(play(settings, show));
+    runtime.shutdown_background();
+    ended
+}
+
+/// The simulated surroundings of the daemon.
+struct Stage {
+    folder: Folder,
+    world: World,
+    capture: CaptureHandle,
+    /// Kept alive; `None` where a broker was named.
+    _broker: Option<DemoBroker>,
+}
+
+async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Summary, DemoError> {
+    let folder = Folder::prepare(settings.data.as_deref())?;
+    let world = World::new(plant_settings(&settings));
+    let any = ([127, 0, 0, 1], 0).into();
+    let doors = Doors {
+        opcua: opcua_server::listen(any)?,
+        modbus: TcpListener::bind(any).await?,
+        pki_dir: folder.path("plant-pki"),
+        truth: folder.path("truth.jsonl"),
+    };
+    let ports = (doors.opcua.local_addr()?.port(), doors.modbus.local_addr()?.port());
+    let (host, port, broker) = match &settings.broker {
+        Some((host, port)) => (host.clone(), *port, None),
+        None => {
+            let broker = broker::start(0)?;
+            ("127.0.0.1".to_owned(), broker.port(), Some(broker))
+        }
+    };
+    folder.write_config(ports, (&host, port))?;
+    let link = Link {
+        host,
+        port,
+        client_id: format!("demo-subscriber-{}", std::process::id()),
+        username: None,
+        password: None,
+        keep_alive_s: 10,
+    };
+    let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
+    let plant = world::run(world.clone(), doors);
+    let stage = Stage { folder, world, capture, _broker: broker };
+    tokio::select! {
+        ended = plant => Err(DemoError::Stuck(format!("the simulated plant ended: {ended:?}"))),
+        ended = capturing.run() => Err(DemoError::Stuck(format!("the subscriber ended: {ended:?}"))),
+        summary = stage.act(&settings, show) => summary,
+    }
+}
+
+fn plant_settings(settings: &DemoSettings) -> PlantSettings {
+    PlantSettings {
+        seed: settings.seed,
+        rate_per_minute: settings.rate_per_minute,
+        units_min: settings.units.unwrap_or(u64::MAX),
+        ..PlantSettings::default()
+    }
+}
+
+impl Stage {
+    async fn act(self, settings: &DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Summary, DemoError> {
+        if !self.capture.subscribed(Duration::from_secs(10)).await {
+            return Err(DemoError::Stuck("the broker takes no subscription".to_owned()));
+        }
+        let mut daemon = Daemon::start(&self.folder, settings.kills, settings.seed).await?;
+        let mut person = Person::new(self.folder.socket());
+        person.load_and_start(&self.folder, settings, &self.world).await?;
+        self.produce(&mut daemon, &mut person, show).await?;
+        daemon.stop_killing();
+        let reconciled = person.finish(&self.world).await?;
+        self.drain(&person).await?;
+        daemon.stop().await?;
+        Summary::of(&self.folder, reconciled, &daemon)
+    }
+
+    /// Until the plant has finished, or Ctrl-C.
+    async fn produce(
+        &self,
+        daemon: &mut Daemon,
+        person: &mut Person,
+        show: &mut dyn FnMut(&DemoView),
+    ) -> Result<(), DemoError> {
+        let mut last = (0, 0, 0);
+        let mut quiet = tokio::time::Instant::now();
+        let interrupted = tokio::signal::ctrl_c();
+        tokio::pin!(interrupted);
+        while !(self.world.is_finished() && daemon.has_killed_enough()) {
+            daemon.look_after().await?;
+            let status = person.look(&self.world).await;
+            let counters = self.world.counters();
+            let seen = (counters.presented, counters.passed, counters.pallets_closed);
+            if seen != last || self.world.is_finished() {
+                (last, quiet) = (seen, tokio::time::Instant::now());
+            }
+            if quiet.elapsed() > STUCK {
+                return Err(DemoError::Stuck(format!("nothing happened for {STUCK:?}: {counters:?}, {status}")));
+            }
+            show(&self.view(status, daemon));
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = &mut interrupted => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn view(&self, status: Value, daemon: &Daemon) -> DemoView {
+        let counters = self.world.counters();
+        DemoView {
+            status,
+            presented: counters.presented,
+            rejected: counters.rejected,
+            cases: counters.cases_closed,
+            pallets: counters.pallets_closed,
+            is_running: self.world.view().is_running,
+            captured: self.capture.progress().messages,
+            kills: daemon.kills(),
+            folder: self.folder.root().to_owned(),
+        }
+    }
+
+    /// Everything that is durable has reached the subscriber.
+    async fn drain(&self, person: &Person) -> Result<(), DemoError> {
+        let status = person.status().await?;
+        let head = status.get("seq").and_then(Value::as_u64).unwrap_or(0);
+        let marks = Marks { fact: head, epcis: 0, batch: 0 };
+        if self.capture.wait_for(marks, DRAIN).await {
+            Ok(())
+        } else {
+            let progress = self.capture.progress();
+            Err(DemoError::Stuck(format!(
+                "the subscriber has {:?} of {head} facts; {}",
+                progress.marks, status["feed"]
+            )))
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The end of a demo: three records compared, and the figures of the run in one object.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::runtime::demo::DemoError;
+use crate::runtime::demo::child::Daemon;
+use crate::runtime::demo::folder::Folder;
+use crate::sim::reconcile::{self, Report};
+use crate::sim::truth::{TruthEvent, TruthLine};
+use crate::store::{Reader, StoreError, views};
+use crate::wire::topic;
+
+/// How a demo ended.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    pub report: Report,
+    pub batch_closed: bool,
+    /// From the published result to the latched verdict, by the plant's clock: 50, 99 and 99.9 of 100.
+    pub verdict_us: [u64; 3],
+    /// Messages that a subscriber had at least once.
+    pub acked: u64,
+    pub kills: u32,
+    pub starts: u32,
+    pub folder: String,
+}
+
+impl Summary {
+    pub(super) fn of(folder: &Folder, batch_closed: bool, daemon: &Daemon) -> Result<Self, DemoError> {
+        let truth = fs::read_to_string(folder.path("truth.jsonl"))?;
+        let feed = fs::read_to_string(folder.path("feed.jsonl"))?;
+        let views = views::load(&folder.path("line.db")).map_err(|error| DemoError::Stuck(error.to_string()))?;
+        let report = reconcile::reconcile(&truth, &views, &feed);
+        Ok(Self {
+            acked: acked(folder)?,
+            batch_closed,
+            verdict_us: percentiles(verdict_times(&truth)),
+            kills: daemon.kills(),
+            starts: daemon.starts(),
+            folder: folder.root().display().to_string(),
+            report,
+        })
+    }
+
+    /// The promise of a calm run: nothing wrong in a closed case, and three records that agree.
+    pub fn is_good(&self) -> bool {
+        self.report.is_reconciled() && self.report.wrong_in_closed_case == 0
+    }
+
+    pub fn to_json(&self) -> Value {
+        let report = &self.report;
+        let [p50, p99, p999] = self.verdict_us;
+        json!({
+            "presented": report.presented,
+            "printed": report.printed,
+            "commissioned": report.commissioned,
+            "rejected": report.rejected,
+            "missed": report.missed,
+            "unaccounted": report.unaccounted,
+            "false_rejects": report.false_rejects,
+            "cases_closed": report.cases_closed,
+            "pallets_closed": report.pallets_closed,
+            "closes_refused": report.closes_refused,
+            "facts": report.facts,
+            "messages": report.messages,
+            "acked": self.acked,
+            "verdict_us": { "p50": p50, "p99": p99, "p999": p999 },
+            "wrong_in_closed_case": report.wrong_in_closed_case,
+            "batch_closed": self.batch_closed,
+            "reconciled": report.is_reconciled(),
+            "differences": report.differences,
+            "differences_unlisted": report.unlisted,
+            "kills": self.kills,
+            "starts": self.starts,
+            "data": self.folder,
+        })
+    }
+}
+
+/// Messages of all streams that the broker acknowledged; each stream is dense from 1.
+fn acked(folder: &Folder) -> Result<u64, DemoError> {
+    let stuck = |error: StoreError| DemoError::Stuck(error.to_string());
+    let mut reader = Reader::open(&folder.path("line.db")).map_err(stuck)?;
+    topic::STREAMS.iter().map(|stream| reader.feed_cursor(stream).map_err(stuck)).sum()
+}
+
+fn verdict_times(truth: &str) -> Vec<u64> {
+    let mut published = BTreeMap::new();
+    let mut times = Vec::new();
+    for line in truth.lines().filter_map(|line| serde_json::from_str::<TruthLine>(line).ok()) {
+        match line.event {
+            TruthEvent::Result { unit, dropped: false, .. } => drop(published.insert(unit, line.t_us)),
+            TruthEvent::Verdict { unit, .. } => {
+                // Only the first verdict of a unit answers its result; later ones withdraw or repeat.
+                times.extend(published.remove(&unit).map(|at| line.t_us.saturating_sub(at)));
+            }
+            _ => {}
+        }
+    }
+    times
+}
+
+/// 50, 99 and 99.9 of 100; zeros where there is nothing.
+fn percentiles(mut times: Vec<u64>) -> [u64; 3] {
+    times.sort_unstable();
+    [500, 990, 999].map(|per_mille| {
+        let at = times.len().saturating_sub(1) * per_mille / 1000;
+        times.get(at).copied().unwrap_or(0)
+    })
+}

@@ -1,0 +1,135 @@
+//! The physical world at the end of a run, put together from the lines of the truth.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Report;
+use super::truth::{self, Line, Request, bytes_of};
+use crate::domain::element::ElementString;
+
+/// A physical unit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unit {
+    /// GTIN and serial of what the printer was given; empty where that is no element string.
+    pub(super) record: Vec<(String, String)>,
+    /// GTIN and serial that it bears, where legible.
+    pub(super) printed: Option<(String, String)>,
+    pub(super) is_conforming: bool,
+    pub(super) end: Option<u8>,
+    /// A person took it off the line.
+    pub(super) is_taken_out: bool,
+}
+
+/// A gate that began to open.
+#[derive(Clone, Debug)]
+pub(super) struct Opening {
+    pub(super) request: Request,
+    pub(super) token: u64,
+    /// The SSCC on the label; `None` where it bears none.
+    pub(super) sscc: Option<String>,
+    pub(super) inside: Vec<u64>,
+    /// For pallets: the SSCCs on the cases inside, in the same order.
+    pub(super) cases: Vec<Option<String>>,
+}
+
+/// A container that was physically sealed.
+#[derive(Clone, Debug)]
+pub(super) struct Sealed {
+    pub(super) station: String,
+    pub(super) sscc: Option<String>,
+    pub(super) inside: Vec<u64>,
+    pub(super) cases: Vec<Option<String>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) units: BTreeMap<u64, Unit>,
+    pub(super) openings: Vec<Opening>,
+    pub(super) sealed: Vec<Sealed>,
+    /// SSCCs of containers whose release stroke was done.
+    pub(super) released: BTreeSet<String>,
+    pub(super) moved: Vec<(String, Option<String>)>,
+    pub(super) results: BTreeSet<u64>,
+    pub(super) denied: u64,
+    pub(super) phantoms: u64,
+    pub(super) resets: u64,
+    /// The label of each released case by the packer's number, the newest of that number.
+    cases: BTreeMap<u64, Option<String>>,
+}
+
+impl World {
+    pub(super) fn read(text: &str, report: &mut Report) -> Self {
+        let mut world = Self::default();
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            match serde_json::from_str(line) {
+                Ok(line) => world.take(line),
+                Err(error) => report.differ(format!("truth line {}: {error}", index.saturating_add(1))),
+            }
+        }
+        world
+    }
+
+    fn take(&mut self, line: Line) {
+        match line {
+            Line::Unit { unit, record, printed, spoil } => {
+                let unit = self.units.entry(unit).or_default();
+                unit.record = identity_of(&record).into_iter().collect();
+                unit.printed = identity_of(&printed);
+                unit.is_conforming = spoil == "none";
+            }
+            Line::Result { unit } => {
+                self.results.insert(unit);
+            }
+            Line::End { unit, end } => self.units.entry(unit).or_default().end = Some(end),
+            Line::Phantom {} => self.phantoms = self.phantoms.saturating_add(1),
+            Line::Denied {} => self.denied = self.denied.saturating_add(1),
+            Line::Reset {} => self.resets = self.resets.saturating_add(1),
+            Line::Gate { request, token, inside, label } => self.take_opening(request, token, inside, &label),
+            Line::Closed { request, token, result } => self.take_close(&request, token, result),
+            Line::Moved { station, container, label } => {
+                let sscc = sscc_of(&label);
+                if station == truth::PACKER {
+                    self.cases.insert(container, sscc.clone());
+                }
+                self.moved.push((station, sscc));
+            }
+            // The palletizer numbers cases, everything before it numbers units.
+            Line::TakenOut { station, unit } if station != truth::PALLETIZER => {
+                self.units.entry(unit).or_default().is_taken_out = true;
+            }
+            Line::TakenOut { .. } | Line::Other => {}
+        }
+    }
+
+    fn take_opening(&mut self, request: Request, token: u64, inside: Vec<u64>, label: &str) {
+        let is_pallet = request.station == truth::PALLETIZER;
+        let label_of = |case: &u64| self.cases.get(case).cloned().flatten();
+        let cases = if is_pallet { inside.iter().map(label_of).collect() } else { Vec::new() };
+        self.openings.push(Opening { request, token, sscc: sscc_of(label), inside, cases });
+    }
+
+    fn take_close(&mut self, request: &Request, token: u64, result: u8) {
+        let opening = self.openings.iter().rev().find(|opening| opening.request == *request && opening.token == token);
+        let Some(opening) = opening.filter(|_| result == truth::DONE) else { return };
+        if request.gate == "release" {
+            self.released.extend(opening.sscc.clone());
+        } else {
+            self.sealed.push(Sealed {
+                station: request.station.clone(),
+                sscc: opening.sscc.clone(),
+                inside: opening.inside.clone(),
+                cases: opening.cases.clone(),
+            });
+        }
+    }
+}
+
+/// GTIN and serial of an element string.
+fn identity_of(text: &str) -> Option<(String, String)> {
+    let parsed = ElementString::parse(&bytes_of(text)).ok()?;
+    Some((parsed.get("01")?.to_owned(), parsed.get("21")?.to_owned()))
+}
+
+fn sscc_of(label: &str) -> Option<String> {
+    let parsed = ElementString::parse(&bytes_of(label)).ok()?;
+    parsed.get("00").map(ToOwned::to_owned)
+}

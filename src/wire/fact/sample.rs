@@ -1,0 +1,154 @@
+//! One fact of each kind, the source of the golden corpus. The order is that of the table of kinds.
+
+use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
+use crate::domain::pack::{Gate, PackLevel};
+use crate::domain::tag::StationKind;
+use crate::domain::text::{BatchId, Name, Text};
+use crate::engine::fact::{Child, Counts, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
+use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
+use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
+
+pub(crate) fn name(text: &str) -> Name {
+    Text::new(text).expect("a short name")
+}
+
+pub(crate) fn serial(text: &str) -> SerialNumber {
+    SerialNumber::new(text).expect("a good serial number")
+}
+
+pub(crate) fn sscc(reference: u64) -> Sscc {
+    Sscc::build(0, "030001", reference).expect("a good SSCC")
+}
+
+pub(crate) fn sheet() -> BatchSheet {
+    BatchSheet {
+        batch: BatchId::new("PO-2026-0417").expect("a short batch"),
+        gtin: Gtin::new("00300010123455").expect("a good GTIN"),
+        lot: Lot::new("L7").expect("a good lot"),
+        expiry: Expiry::parse_iso("2027-03-00").expect("a good date"),
+        gcp_length: GcpLength::new(6).expect("6 to 12"),
+        pack: PackSpec { case_capacity: 10, pallet_capacity: 20 },
+        sscc: SsccRange { extension: 0, prefix: Text::new("030001").expect("short"), first: 1, last: 1000 },
+    }
+}
+
+pub(crate) fn counts() -> Counts {
+    Counts {
+        received: 1,
+        unused: 2,
+        burned: 3,
+        printed: 4,
+        commissioned: 5,
+        scrapped: 6,
+        unaccounted: 7,
+        packed: 8,
+        loose: 9,
+        triggers: 10,
+        pass: 11,
+        fail: 12,
+        no_read: 13,
+        missed: 14,
+        rejects_commanded: 15,
+        rejects_confirmed: 16,
+        rejects_resolved: 17,
+        bin: 18,
+        phantom: 19,
+        cases_released: 20,
+        pallets_released: 21,
+    }
+}
+
+pub(crate) fn result() -> ResultKey {
+    ResultKey { station: name("camera"), epoch: 3, seq: Some(123_456), track: Some(123_460) }
+}
+
+pub(crate) fn track() -> TrackKey {
+    TrackKey { station: name("rejector"), epoch: 2, track: 123_460, inspection: Some(1_234_567) }
+}
+
+pub(crate) fn request() -> RequestKey {
+    RequestKey { station: name("packer"), epoch: 1, seq: 77, container: 40 }
+}
+
+pub(crate) fn facts() -> Vec<Fact> {
+    let mut facts = line_facts();
+    facts.extend(batch_facts());
+    facts.extend(unit_facts());
+    facts.extend(container_facts());
+    facts
+}
+
+fn line_facts() -> Vec<Fact> {
+    let station = name("camera");
+    let hash = Text::new(&"5a".repeat(32)).expect("64 characters");
+    let detail = "track 17: \"A1\"\\\n\u{e9}".to_owned();
+    vec![
+        Fact::LineStarted { version: Text::new("0.1.0").expect("short"), config_sha256: hash, clean: true },
+        Fact::LineStopped,
+        Fact::StationJoined { station, kind: StationKind::Camera, device_epoch: 9, epoch: 3, reset: false },
+        Fact::StationLost { station, cause: LostCause::Heartbeat },
+        Fact::StationFaulted { station, code: -2 },
+        Fact::AlarmRaised { alarm: 4, kind: AlarmKind::DuplicateSerial, station: Some(station), detail },
+        Fact::AlarmAcknowledged { alarm: 4 },
+    ]
+}
+
+fn batch_facts() -> Vec<Fact> {
+    let printer = name("printer");
+    let serials = vec![serial("A1"), serial("'OR'1'='1'--")];
+    let serials_sha256 = Text::new(&"c0".repeat(32)).expect("64 characters");
+    let differences = vec![Difference::Unaccounted(3), Difference::BinDiffers { counted: 5, confirmed: 4 }];
+    vec![
+        Fact::BatchLoaded { sheet: sheet(), serial_count: 2000, serials_sha256 },
+        Fact::BatchStarted { bin: Some(7), track: Some(123_000) },
+        Fact::BatchStopped { bin: None },
+        Fact::BatchCloseRefused { differences },
+        Fact::BatchClosed { opened_seq: 17, counts: Box::new(counts()) },
+        Fact::SerialsAllocated { station: printer, epoch: 1, from_seq: 5, first_index: 4, serials: serials.clone() },
+        Fact::SerialsEncoded { station: printer, epoch: 1, from_seq: 5, first_index: 4, serials: serials.clone() },
+        Fact::SerialsInvalidated { station: printer, cause: InvalidCause::BufferLost, first_index: 4, serials },
+    ]
+}
+
+fn unit_facts() -> Vec<Fact> {
+    let unit = serial("0123456789ABCD");
+    let (station, epoch) = (name("rejector"), 2);
+    let code = b"]d20100300010123455\x1d21\xffB%".to_vec();
+    let reasons = vec![FailReason::Malformed, FailReason::LowGrade];
+    vec![
+        Fact::Verified { result: result(), serial: unit, grade_milli: Some(3500) },
+        Fact::Failed { result: result(), serial: Some(unit), reasons, code, grade_milli: Some(900) },
+        Fact::Missed { result: ResultKey { seq: None, ..result() } },
+        Fact::PassExpired { track: track(), serial: unit },
+        Fact::Commissioned { track: track(), serial: unit },
+        Fact::RejectConfirmed { track: track(), serial: None },
+        Fact::RejectInferred { track: track(), serial: unit },
+        Fact::RejectMissing { track: track() },
+        Fact::UnexpectedPass { track: TrackKey { inspection: None, ..track() } },
+        Fact::PhantomReject { station, epoch, count: 2 },
+        Fact::EndsMissed { station, epoch, from: 100, to: 120 },
+    ]
+}
+
+fn container_facts() -> Vec<Fact> {
+    let (container, token, gate) = (sscc(41), 900, Gate::Seal);
+    let children = vec![Child::Unit(serial("A1")), Child::Unit(serial("a+b/c"))];
+    let cases = vec![Child::Container(sscc(1)), Child::Container(sscc(2))];
+    let (case, pallet) = (PackLevel::Case, PackLevel::Pallet);
+    let reasons = vec![
+        RefuseReason::Short { have: 9, want: 10 },
+        RefuseReason::PackedChild { slot: 3, parent: container },
+        RefuseReason::NoSscc,
+    ];
+    vec![
+        Fact::Packed { request: request(), level: case, container, children: children.clone() },
+        Fact::CloseGranted { request: request(), gate, container, token, ttl_ms: 3000 },
+        Fact::CloseRefused { request: request(), gate, level: case, container: None, reasons },
+        Fact::PermitAcked { container, token },
+        Fact::Closed { level: case, container, token, children },
+        Fact::Released { level: pallet, container, token, children: cases },
+        Fact::CloseFailed { gate, container, token, result: CloseEnd::MachineFailure },
+        Fact::CloseUnresolved { gate: Gate::Release, container, token },
+        Fact::GateForced { station: name("packer"), epoch: 1, container: Some(container) },
+    ]
+}

@@ -1,0 +1,248 @@
+//! Any fact, for property tests.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
+use crate::domain::pack::{Gate, PackLevel};
+use crate::domain::tag::StationKind;
+use crate::domain::text::{Name, Text};
+use crate::engine::fact::{Child, Counts, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
+use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
+use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
+
+/// CSET 82 whole, with the characters that hurt most in JSON, SQL, URIs and paths.
+const CSET_82: &str = "[!\"%-?A-Z_a-z]{1,20}";
+
+pub(crate) fn fact() -> BoxedStrategy<Fact> {
+    prop_oneof![line_fact(), batch_fact(), serials_fact(), unit_fact(), track_fact(), container_fact()].boxed()
+}
+
+pub(crate) fn text<const N: usize>() -> impl Strategy<Value = Text<N>> {
+    any::<String>().prop_map(|long| {
+        let short: String = long
+            .chars()
+            .scan(0, |bytes, found| Some((found, add(bytes, found))))
+            .take_while(|(_, bytes)| *bytes <= N)
+            .map(|(found, _)| found)
+            .collect();
+        Text::new(&short).expect("cut to N bytes")
+    })
+}
+
+fn add(bytes: &mut usize, found: char) -> usize {
+    *bytes += found.len_utf8();
+    *bytes
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    prop_oneof![Just("camera"), Just("p"), Just("Rejector-2")].prop_map(|text| Text::new(text).expect("short"))
+}
+
+pub(crate) fn serial() -> impl Strategy<Value = SerialNumber> {
+    CSET_82.prop_map(|text| SerialNumber::new(&text).expect("of CSET 82"))
+}
+
+pub(crate) fn sscc() -> impl Strategy<Value = Sscc> {
+    (0_u8..10, 0_u64..10_000_000_000)
+        .prop_map(|(extension, reference)| Sscc::build(extension, "030001", reference).expect("10 digits of reference"))
+}
+
+fn serials() -> impl Strategy<Value = Vec<SerialNumber>> {
+    vec(serial(), 0..6)
+}
+
+fn sheet() -> impl Strategy<Value = BatchSheet> {
+    let expiry = (1900_u16..=9999, 1_u8..=12, 0_u8..=28);
+    let range = (0_u8..10, any::<u64>(), any::<u64>());
+    let gtin = prop_oneof![Just("00300010123455"), Just("10300010123452"), Just("09521234543213")];
+    (text(), gtin, CSET_82, expiry, 6_u8..=12, any::<(u16, u16)>(), range).prop_map(|parts| {
+        let (batch, gtin, lot, (year, month, day), length, pack, (extension, first, last)) = parts;
+        BatchSheet {
+            batch,
+            gtin: Gtin::new(gtin).expect("a good GTIN"),
+            lot: Lot::new(&lot).expect("of CSET 82"),
+            expiry: Expiry::new(year, month, day).expect("a day of every month"),
+            gcp_length: GcpLength::new(length).expect("6 to 12"),
+            pack: PackSpec { case_capacity: pack.0, pallet_capacity: pack.1 },
+            sscc: SsccRange { extension, prefix: Text::new("030001").expect("short"), first, last },
+        }
+    })
+}
+
+fn result() -> impl Strategy<Value = ResultKey> {
+    (name(), any::<u32>(), any::<Option<u64>>(), any::<Option<u64>>())
+        .prop_map(|(station, epoch, seq, track)| ResultKey { station, epoch, seq, track })
+}
+
+fn track() -> impl Strategy<Value = TrackKey> {
+    (name(), any::<u32>(), any::<u64>(), any::<Option<u64>>())
+        .prop_map(|(station, epoch, track, inspection)| TrackKey { station, epoch, track, inspection })
+}
+
+fn request() -> impl Strategy<Value = RequestKey> {
+    (name(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(|(station, epoch, seq, container)| RequestKey {
+        station,
+        epoch,
+        seq,
+        container,
+    })
+}
+
+fn one_of<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
+    proptest::sample::select(all)
+}
+
+fn difference() -> impl Strategy<Value = Difference> {
+    (0..8, any::<u32>(), any::<u32>()).prop_map(|(which, count, confirmed)| match which {
+        0 => Difference::Unaccounted(count),
+        1 => Difference::Loose(count),
+        2 => Difference::InTransit(count),
+        3 => Difference::InBuffer(count),
+        4 => Difference::OpenContainers(count),
+        5 => Difference::UnresolvedRejects(count),
+        6 => Difference::PartialContainers(count),
+        _ => Difference::BinDiffers { counted: count, confirmed },
+    })
+}
+
+fn refuse_reason() -> impl Strategy<Value = RefuseReason> {
+    (0..18, any::<u32>(), any::<u32>(), sscc()).prop_map(|(which, slot, want, parent)| match which {
+        0 => RefuseReason::NoBatch,
+        1 => RefuseReason::NotGood,
+        2 => RefuseReason::LevelAbsent,
+        3 => RefuseReason::Short { have: slot, want },
+        4 => RefuseReason::Over { have: slot, want },
+        5 => RefuseReason::CountDiffers { counted: slot, listed: want },
+        6 => RefuseReason::MissingChild { slot },
+        7 => RefuseReason::MalformedChild { slot },
+        8 => RefuseReason::ForeignChild { slot },
+        9 => RefuseReason::UnknownChild { slot },
+        10 => RefuseReason::RepeatedChild { slot },
+        11 => RefuseReason::UnfitChild { slot },
+        12 => RefuseReason::PackedChild { slot, parent },
+        13 => RefuseReason::NoSscc,
+        14 => RefuseReason::NotSealed,
+        15 => RefuseReason::LabelMissing,
+        16 => RefuseReason::LabelDiffers,
+        _ => RefuseReason::OnHold,
+    })
+}
+
+fn children() -> impl Strategy<Value = Vec<Child>> {
+    vec(prop_oneof![serial().prop_map(Child::Unit), sscc().prop_map(Child::Container)], 0..6)
+}
+
+fn line_fact() -> impl Strategy<Value = Fact> {
+    let cause = one_of(&[LostCause::Device, LostCause::Heartbeat, LostCause::Quality]);
+    prop_oneof![
+        (text(), text(), any::<bool>()).prop_map(|(version, config_sha256, clean)| Fact::LineStarted {
+            version,
+            config_sha256,
+            clean
+        }),
+        Just(Fact::LineStopped),
+        (name(), one_of(StationKind::ALL), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
+            |(station, kind, device_epoch, epoch, reset)| Fact::StationJoined {
+                station,
+                kind,
+                device_epoch,
+                epoch,
+                reset
+            }
+        ),
+        (name(), cause).prop_map(|(station, cause)| Fact::StationLost { station, cause }),
+        (name(), any::<i64>()).prop_map(|(station, code)| Fact::StationFaulted { station, code }),
+        (any::<u32>(), one_of(AlarmKind::ALL), option::of(name()), any::<String>())
+            .prop_map(|(alarm, kind, station, detail)| Fact::AlarmRaised { alarm, kind, station, detail }),
+        any::<u32>().prop_map(|alarm| Fact::AlarmAcknowledged { alarm }),
+    ]
+}
+
+fn batch_fact() -> impl Strategy<Value = Fact> {
+    let counts = any::<(u32, u32)>().prop_map(|(received, pallets_released)| Counts {
+        received,
+        pallets_released,
+        ..Counts::default()
+    });
+    prop_oneof![
+        (sheet(), any::<u32>(), text()).prop_map(|(sheet, serial_count, serials_sha256)| Fact::BatchLoaded {
+            sheet,
+            serial_count,
+            serials_sha256
+        }),
+        any::<(Option<u64>, Option<u64>)>().prop_map(|(bin, track)| Fact::BatchStarted { bin, track }),
+        any::<Option<u64>>().prop_map(|bin| Fact::BatchStopped { bin }),
+        vec(difference(), 0..5).prop_map(|differences| Fact::BatchCloseRefused { differences }),
+        (any::<u64>(), counts)
+            .prop_map(|(opened_seq, counts)| Fact::BatchClosed { opened_seq, counts: Box::new(counts) }),
+    ]
+}
+
+fn serials_fact() -> impl Strategy<Value = Fact> {
+    let cause = one_of(&[InvalidCause::BufferLost, InvalidCause::BatchStopped]);
+    let run = (name(), any::<u32>(), any::<u64>(), any::<u32>(), serials());
+    (0..3, run, cause).prop_map(|(which, (station, epoch, from_seq, first_index, serials), cause)| match which {
+        0 => Fact::SerialsAllocated { station, epoch, from_seq, first_index, serials },
+        1 => Fact::SerialsEncoded { station, epoch, from_seq, first_index, serials },
+        _ => Fact::SerialsInvalidated { station, cause, first_index, serials },
+    })
+}
+
+fn unit_fact() -> impl Strategy<Value = Fact> {
+    let failed = (result(), option::of(serial()), vec(one_of(FailReason::ALL), 0..5), any::<Vec<u8>>());
+    prop_oneof![
+        (result(), serial(), any::<Option<i64>>()).prop_map(|(result, serial, grade_milli)| Fact::Verified {
+            result,
+            serial,
+            grade_milli
+        }),
+        (failed, any::<Option<i64>>()).prop_map(|((result, serial, reasons, code), grade_milli)| Fact::Failed {
+            result,
+            serial,
+            reasons,
+            code,
+            grade_milli
+        }),
+        result().prop_map(|result| Fact::Missed { result }),
+    ]
+}
+
+fn track_fact() -> impl Strategy<Value = Fact> {
+    let numbers = (name(), any::<u32>(), any::<u64>(), any::<u64>());
+    (0..8, track(), serial(), any::<bool>(), numbers).prop_map(|(which, track, serial, known, numbers)| {
+        let (station, epoch, from, to) = numbers;
+        match which {
+            0 => Fact::PassExpired { track, serial },
+            1 => Fact::Commissioned { track, serial },
+            2 => Fact::RejectConfirmed { track, serial: known.then_some(serial) },
+            3 => Fact::RejectInferred { track, serial },
+            4 => Fact::RejectMissing { track },
+            5 => Fact::UnexpectedPass { track },
+            6 => Fact::PhantomReject { station, epoch, count: from },
+            _ => Fact::EndsMissed { station, epoch, from, to },
+        }
+    })
+}
+
+fn container_fact() -> impl Strategy<Value = Fact> {
+    let gate = one_of(&[Gate::Seal, Gate::Release]);
+    let result = one_of(&[CloseEnd::Done, CloseEnd::MachineFailure, CloseEnd::Expired]);
+    let words = (gate, one_of(PackLevel::ALL), result, option::of(sscc()));
+    let lists = (children(), vec(refuse_reason(), 0..5));
+    (0..9, request(), words, sscc(), any::<(u32, u32)>(), lists).prop_map(|parts| {
+        let (which, request, (gate, level, result, some), container, (token, ttl_ms), (children, reasons)) = parts;
+        match which {
+            0 => Fact::Packed { request, level, container, children },
+            1 => Fact::CloseGranted { request, gate, container, token, ttl_ms },
+            2 => Fact::CloseRefused { request, gate, level, container: some, reasons },
+            3 => Fact::PermitAcked { container, token },
+            4 => Fact::Closed { level, container, token, children },
+            5 => Fact::Released { level, container, token, children },
+            6 => Fact::CloseFailed { gate, container, token, result },
+            7 => Fact::CloseUnresolved { gate, container, token },
+            _ => Fact::GateForced { station: request.station, epoch: request.epoch, container: some },
+        }
+    })
+}

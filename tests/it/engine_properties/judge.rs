@@ -1,0 +1,349 @@
+//! An independent model of the promises: sets and counts over what the engine says, none of its code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealgate::domain::gs1::{SerialNumber, Sscc};
+use sealgate::domain::pack::{Gate, PackLevel};
+use sealgate::domain::tag::StationId;
+use sealgate::domain::text::Name;
+use sealgate::engine::Engine;
+use sealgate::engine::fact::{Child, Counts, Fact, RequestKey};
+use sealgate::engine::input::{Input, Observed, TrackEnd};
+use sealgate::engine::output::{Permit, Recheck, Step};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    Granted,
+    Closed,
+    Released,
+    Held,
+}
+
+#[derive(Clone, Debug)]
+struct Vessel {
+    level: PackLevel,
+    stage: Stage,
+    children: Vec<Child>,
+}
+
+#[derive(Clone, Debug)]
+struct Granted {
+    container: Sscc,
+    is_open: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Judge {
+    pub commissioned: BTreeSet<SerialNumber>,
+    /// Tracks whose pass stands.
+    passes: BTreeMap<u64, SerialNumber>,
+    /// Tracks that the device has said to have passed.
+    passed: BTreeSet<u64>,
+    verified: BTreeSet<SerialNumber>,
+    vessels: BTreeMap<Sscc, Vessel>,
+    parents: BTreeMap<Child, Sscc>,
+    tokens: BTreeMap<u32, Granted>,
+    printed: BTreeMap<u64, SerialNumber>,
+    invalid: BTreeSet<SerialNumber>,
+    answered: BTreeMap<Name, BTreeSet<u64>>,
+    decided: BTreeMap<Name, u64>,
+    alarms: BTreeSet<u32>,
+    joined: BTreeSet<Name>,
+    seq: u64,
+    is_running: bool,
+    scrapped: u32,
+}
+
+type Verdict = Result<(), String>;
+
+fn claim(holds: bool, what: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+impl Judge {
+    /// Judges one step: its facts against those before, then what may leave after them. `capacity` is of both levels.
+    pub fn judge(&mut self, engine: &Engine, input: &Input, step: &Step, capacity: usize) -> Verdict {
+        if let Input::Observed(observation) = input
+            && let Observed::Ended { track, end: TrackEnd::Passed, .. } = observation.what
+        {
+            self.passed.insert(track);
+        }
+        for entry in &step.facts {
+            claim(entry.seq == self.seq + 1, || format!("fact {} follows {}", entry.seq, self.seq))?;
+            self.seq = entry.seq;
+            self.fact(engine, input, &entry.fact, capacity)?;
+        }
+        claim(step.facts.len() < 10_000, || "I9: a step of ten thousand facts".to_owned())
+    }
+
+    fn fact(&mut self, engine: &Engine, input: &Input, fact: &Fact, capacity: usize) -> Verdict {
+        match fact {
+            Fact::StationJoined { station, reset, .. } => {
+                self.joined.insert(*station);
+                if *reset {
+                    self.forget(*station);
+                }
+            }
+            Fact::StationLost { station, .. } => drop(self.joined.remove(station)),
+            Fact::LineStarted { .. } | Fact::LineStopped => self.joined.clear(),
+            Fact::AlarmRaised { alarm, .. } => {
+                claim(self.alarms.insert(*alarm), || format!("alarm {alarm} raised twice"))?;
+            }
+            Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
+            Fact::BatchStarted { .. } => self.is_running = true,
+            Fact::BatchStopped { .. } => self.is_running = false,
+            Fact::BatchClosed { counts } => self.closed(counts)?,
+            Fact::SerialsAllocated { from_seq, serials, .. } => {
+                for (seq, serial) in (*from_seq..).zip(serials) {
+                    let twice = self.printed.values().any(|known| known == serial) || self.invalid.contains(serial);
+                    claim(!twice, || format!("I2: {serial} was given to a printer twice"))?;
+                    self.printed.insert(seq, *serial);
+                }
+            }
+            Fact::SerialsInvalidated { serials, .. } => {
+                self.invalid.extend(serials);
+                self.printed.retain(|_, serial| !serials.contains(serial));
+            }
+            Fact::Verified { result, serial, .. } => {
+                self.decide(result.station, result.seq);
+                claim(self.verified.insert(*serial), || format!("I2: {serial} was verified twice"))?;
+                self.passes.insert(result.track.ok_or("a pass without a track")?, *serial);
+            }
+            Fact::Failed { result, reasons, .. } => {
+                self.decide(result.station, result.seq);
+                claim(!reasons.is_empty(), || "a unit failed for no reason".to_owned())?;
+            }
+            Fact::Missed { result } => self.decide(result.station, result.seq),
+            Fact::PassExpired { track, .. } | Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => {
+                self.passes.remove(&track.track);
+            }
+            Fact::RejectConfirmed { track, serial } => {
+                self.passes.remove(&track.track);
+                let good = serial.is_some_and(|serial| self.commissioned.contains(&serial));
+                claim(!good, || format!("a commissioned unit is scrapped: {serial:?}"))?;
+                self.scrapped += u32::from(serial.is_some());
+            }
+            Fact::RejectInferred { serial, .. } => {
+                let good = self.commissioned.contains(serial);
+                claim(!good, || format!("a commissioned unit is inferred to be scrapped: {serial}"))?;
+                self.scrapped += 1;
+            }
+            Fact::Commissioned { track, serial } => {
+                let pass = self.passes.remove(&track.track);
+                claim(pass == Some(*serial), || format!("I8: {serial} was commissioned without a standing pass"))?;
+                claim(self.passed.contains(&track.track), || format!("I8: {serial} did not pass the gate"))?;
+                claim(self.commissioned.insert(*serial), || format!("I2: {serial} was commissioned twice"))?;
+            }
+            Fact::Packed { level, container, children, .. } => self.packed(*level, container, children, capacity)?,
+            Fact::CloseGranted { request, gate, container, token, .. } => {
+                self.answer(request);
+                self.granted(engine, input, *gate, container, *token)?;
+            }
+            Fact::CloseRefused { request, reasons, .. } => {
+                claim(!reasons.is_empty(), || "a close was refused for no reason".to_owned())?;
+                self.answer(request);
+            }
+            Fact::Closed { container, token, children, .. } => self.done(*token, container, children, Stage::Closed)?,
+            Fact::Released { container, token, children, .. } => {
+                self.done(*token, container, children, Stage::Released)?;
+            }
+            Fact::CloseFailed { container, token, gate, .. } => self.failed(*gate, *token, container)?,
+            Fact::CloseUnresolved { container, .. } => {
+                self.vessel(container)?.stage = Stage::Held;
+            }
+            Fact::StationFaulted { .. }
+            | Fact::BatchLoaded { .. }
+            | Fact::BatchCloseRefused { .. }
+            | Fact::SerialsEncoded { .. }
+            | Fact::PhantomReject { .. }
+            | Fact::EndsMissed { .. }
+            | Fact::PermitAcked { .. }
+            | Fact::GateForced { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A new epoch of a station.
+    fn forget(&mut self, station: Name) {
+        self.answered.remove(&station);
+        self.decided.remove(&station);
+        match station.as_str() {
+            "printer" => self.printed.clear(),
+            "rejector" => {
+                self.passes.clear();
+                self.passed.clear();
+            }
+            _ => {}
+        }
+    }
+
+    fn decide(&mut self, station: Name, seq: Option<u64>) {
+        let at = self.decided.entry(station).or_default();
+        *at = (*at).max(seq.unwrap_or_default());
+    }
+
+    fn answer(&mut self, request: &RequestKey) {
+        self.answered.entry(request.station).or_default().insert(request.seq);
+    }
+
+    fn vessel(&mut self, container: &Sscc) -> Result<&mut Vessel, String> {
+        self.vessels.get_mut(container).ok_or_else(|| format!("{container} was never packed"))
+    }
+
+    fn packed(&mut self, level: PackLevel, container: &Sscc, children: &[Child], capacity: usize) -> Verdict {
+        claim(children.len() == capacity, || format!("I4: {} children in {container}", children.len()))?;
+        if let Some(vessel) = self.vessels.get(container) {
+            claim(vessel.stage == Stage::Open, || format!("I5: packed into {container}, {:?}", vessel.stage))?;
+            claim(vessel.children.is_empty(), || format!("I3: {container} still holds children"))?;
+        }
+        for child in children {
+            let fit = match child {
+                Child::Unit(serial) => level == PackLevel::Case && self.commissioned.contains(serial),
+                Child::Container(sscc) => {
+                    let inner = self.vessels.get(sscc);
+                    level == PackLevel::Pallet
+                        && inner.is_some_and(|at| at.level == PackLevel::Case && at.stage == Stage::Released)
+                }
+            };
+            claim(fit, || format!("I4: {child:?} is not fit for {container}"))?;
+            let before = self.parents.insert(*child, *container);
+            claim(before.is_none(), || format!("I3: {child:?} has two parents"))?;
+        }
+        let vessel = Vessel { level, stage: Stage::Open, children: children.to_vec() };
+        self.vessels.insert(*container, vessel);
+        Ok(())
+    }
+
+    fn granted(&mut self, engine: &Engine, input: &Input, gate: Gate, container: &Sscc, token: u32) -> Verdict {
+        let permit = Granted { container: *container, is_open: true };
+        claim(self.tokens.insert(token, permit).is_none(), || format!("I2: token {token} was used twice"))?;
+        claim(engine.state().last_token >= token, || "the engine forgot its last token".to_owned())?;
+        let vessel = self.vessel(container)?;
+        match gate {
+            Gate::Seal => claim(vessel.stage == Stage::Open, || format!("I5: {container} is sealed twice"))?,
+            Gate::Release => {
+                claim(vessel.stage == Stage::Closed, || format!("I4: {container} is released before its seal"))?;
+                let label = format!("00{container}");
+                let read = match input {
+                    Input::Observed(observation) => match &observation.what {
+                        Observed::CloseRequested(request) => request.label_read.clone(),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                claim(read == Some(label.into_bytes()), || format!("I4: {container} is released without its label"))?;
+            }
+        }
+        vessel.stage = Stage::Granted;
+        Ok(())
+    }
+
+    fn done(&mut self, token: u32, container: &Sscc, children: &[Child], stage: Stage) -> Verdict {
+        self.spend(token, container)?;
+        let vessel = self.vessel(container)?;
+        claim(vessel.children == children, || format!("I5: {container} holds other children than were packed"))?;
+        vessel.stage = stage;
+        Ok(())
+    }
+
+    fn failed(&mut self, gate: Gate, token: u32, container: &Sscc) -> Verdict {
+        self.spend(token, container)?;
+        let vessel = self.vessel(container)?;
+        if gate == Gate::Release {
+            vessel.stage = Stage::Closed;
+            return Ok(());
+        }
+        vessel.stage = Stage::Open;
+        for child in std::mem::take(&mut vessel.children) {
+            self.parents.remove(&child);
+        }
+        Ok(())
+    }
+
+    fn spend(&mut self, token: u32, container: &Sscc) -> Verdict {
+        let permit = self.tokens.get_mut(&token).ok_or_else(|| format!("token {token} was never given"))?;
+        claim(permit.is_open && permit.container == *container, || format!("token {token} is used twice"))?;
+        permit.is_open = false;
+        Ok(())
+    }
+
+    /// I10. The counts must balance, and agree with what was counted here.
+    fn closed(&mut self, counts: &Counts) -> Verdict {
+        let Counts { received, unused, burned, printed, commissioned, scrapped, unaccounted, .. } = *counts;
+        let Counts { packed, loose, triggers, pass, fail, no_read, missed, .. } = *counts;
+        let Counts { rejects_commanded, rejects_confirmed, rejects_resolved, bin, phantom, .. } = *counts;
+        let identities = [
+            ("serials", received, unused + burned + printed),
+            ("printed", printed, commissioned + scrapped + unaccounted),
+            ("unaccounted", unaccounted, 0),
+            ("commissioned", commissioned, packed + loose),
+            ("loose", loose, 0),
+            ("triggers", triggers, pass + fail + no_read + missed),
+            ("rejects", rejects_commanded, rejects_confirmed + rejects_resolved),
+            ("bin", bin, rejects_confirmed + phantom),
+            ("commissioned here", commissioned, u32::try_from(self.commissioned.len()).unwrap_or(u32::MAX)),
+            ("scrapped here", scrapped, self.scrapped),
+        ];
+        for (what, left, right) in identities {
+            claim(left == right, || format!("I10: {what}: {left} is not {right}, in {counts:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// I1: what may leave now is justified by facts that were said before.
+    pub fn permit(&self, engine: &Engine, now: sealgate::domain::time::Now, permit: &Permit) -> Verdict {
+        if engine.recheck(now, permit) == Recheck::Void {
+            return Ok(());
+        }
+        let name = |station: StationId| engine.settings().stations[usize::from(station.0)].name;
+        let justified = match permit {
+            Permit::Pass { key, .. } => self.passes.contains_key(&key.track),
+            Permit::Run { .. } => self.is_running && self.alarms.is_empty() && self.joined.len() == 5,
+            Permit::AckResult { station, seq, .. } => self.decided.get(&name(*station)) >= Some(seq),
+            Permit::Print { seq, data, .. } => {
+                let serial = self.printed.get(seq);
+                self.is_running && serial.is_some_and(|serial| String::from_utf8_lossy(data).contains(serial.as_str()))
+            }
+            Permit::Flush { .. } => !self.is_running,
+            Permit::AckRequest { station, seq, .. } => self.is_answered(name(*station), *seq),
+            Permit::Settle { station, seq, .. } => self.is_answered(name(*station), *seq),
+            Permit::Close(close) => {
+                let granted = self.tokens.get(&close.token);
+                granted.is_some_and(|granted| {
+                    granted.is_open
+                        && close.label == format!("00{}", granted.container).into_bytes()
+                        && self.vessels.get(&granted.container).is_some_and(|at| at.stage == Stage::Granted)
+                })
+            }
+        };
+        claim(justified, || format!("I1: {permit:?} is justified by no fact"))
+    }
+
+    fn is_answered(&self, station: Name, seq: u64) -> bool {
+        self.answered.get(&station).is_some_and(|seqs| seqs.contains(&seq))
+    }
+
+    /// Whether the blade has been told to let this track pass.
+    pub fn may_pass(&self, track: u64) -> bool {
+        self.passes.contains_key(&track)
+    }
+
+    /// Commissioned units, or released cases, that lie nowhere.
+    pub fn loose_units(&self) -> Vec<SerialNumber> {
+        self.commissioned.iter().filter(|serial| !self.parents.contains_key(&Child::Unit(**serial))).copied().collect()
+    }
+
+    pub fn loose_cases(&self) -> Vec<Sscc> {
+        let released = self.vessels.iter().filter(|(_, at)| at.level == PackLevel::Case && at.stage == Stage::Released);
+        released.map(|(sscc, _)| *sscc).filter(|sscc| !self.parents.contains_key(&Child::Container(*sscc))).collect()
+    }
+
+    pub fn alarms(&self) -> Vec<u32> {
+        self.alarms.iter().copied().collect()
+    }
+
+    pub fn closed_containers(&self) -> usize {
+        self.vessels.values().filter(|at| matches!(at.stage, Stage::Closed | Stage::Released)).count()
+    }
+}

@@ -1,0 +1,193 @@
+//! Facts and outputs in the words of the scenarios.
+
+use sealgate::domain::gs1::{SerialNumber, Sscc};
+use sealgate::domain::pack::Gate;
+use sealgate::engine::fact::{Child, Counts, Fact, RequestKey, TrackKey};
+use sealgate::engine::input::{CloseEnd, LostCause};
+use sealgate::engine::reason::{Difference, RefuseReason, RequestRefusal};
+
+/// Names that the facts do not hold: which container a station's count or an SSCC is, which serial a track carried.
+pub trait Names {
+    fn container(&self, sscc: &Sscc) -> String;
+    fn request(&self, key: &RequestKey) -> String;
+}
+
+pub fn fact(names: &dyn Names, fact: &Fact) -> String {
+    match fact {
+        Fact::LineStarted { .. } => "line_started".to_owned(),
+        Fact::LineStopped => "line_stopped".to_owned(),
+        Fact::StationJoined { station, epoch, reset, .. } => {
+            format!("joined {station} epoch {epoch}{}", if *reset { " reset" } else { "" })
+        }
+        Fact::StationLost { station, cause } => format!("lost {station} {}", lost(*cause)),
+        Fact::StationFaulted { station, code } => format!("faulted {station} {code}"),
+        Fact::AlarmRaised { alarm, kind, station, .. } => {
+            let at = station.map_or_else(String::new, |station| format!(" at {station}"));
+            format!("alarm {alarm} {}{at}", kind.name())
+        }
+        Fact::AlarmAcknowledged { alarm } => format!("acknowledged {alarm}"),
+        Fact::BatchLoaded { sheet, .. } => format!("batch_loaded {}", sheet.batch),
+        Fact::BatchStarted { .. } => "batch_started".to_owned(),
+        Fact::BatchStopped { .. } => "batch_stopped".to_owned(),
+        Fact::BatchCloseRefused { differences } => {
+            format!("batch_close_refused {}", join(differences.iter().map(difference)))
+        }
+        Fact::BatchClosed { counts: at_end, .. } => format!("batch_closed {}", counts(at_end)),
+        Fact::SerialsAllocated { serials, .. } => format!("allocated {}", list(serials)),
+        Fact::SerialsEncoded { serials, .. } => format!("encoded {}", list(serials)),
+        Fact::SerialsInvalidated { serials, .. } => format!("invalidated {}", list(serials)).trim_end().to_owned(),
+        Fact::Verified { serial, .. } => format!("verified {serial}"),
+        Fact::Failed { serial, reasons, .. } => {
+            let serial = serial.map_or_else(String::new, |serial| format!("{serial} "));
+            format!("failed {serial}{}", join(reasons.iter().map(|reason| reason.name().to_owned())))
+        }
+        Fact::Missed { result } => match (result.track, result.seq) {
+            (Some(track), _) => format!("missed #{track}"),
+            (None, seq) => format!("missed result {}", seq.unwrap_or_default()),
+        },
+        Fact::PassExpired { serial, .. } => format!("pass_expired {serial}"),
+        Fact::Commissioned { serial, .. } => format!("commissioned {serial}"),
+        Fact::RejectConfirmed { track, serial } => format!("reject_confirmed {}", unit(track, serial.as_ref())),
+        Fact::RejectInferred { track, serial } => format!("reject_inferred {serial} #{}", track.track),
+        Fact::RejectMissing { track } => format!("reject_missing #{}", track.track),
+        Fact::UnexpectedPass { track } => format!("unexpected_pass #{}", track.track),
+        Fact::PhantomReject { count, .. } => format!("phantom_reject {count}"),
+        Fact::EndsMissed { from, to, .. } => format!("ends_missed {from} to {to}"),
+        Fact::Packed { request, children, .. } => {
+            let children = children.iter().map(|child| match child {
+                Child::Unit(serial) => serial.to_string(),
+                Child::Container(sscc) => names.container(sscc),
+            });
+            format!("packed {} in {}", join(children), names.request(request))
+        }
+        Fact::CloseGranted { request, gate: at, .. } => format!("{}_granted {}", gate(*at), names.request(request)),
+        Fact::CloseRefused { request, gate: at, reasons, .. } => {
+            let reasons = reasons.iter().map(|reason| refusal(names, reason));
+            format!("{}_refused {} {}", gate(*at), names.request(request), join(reasons))
+        }
+        Fact::PermitAcked { container, .. } => format!("permit_acked {}", names.container(container)),
+        Fact::Closed { container, .. } => format!("closed {}", names.container(container)),
+        Fact::Released { container, .. } => format!("released {}", names.container(container)),
+        Fact::CloseFailed { container, result, gate: at, .. } => {
+            let why = match result {
+                CloseEnd::Done => "done",
+                CloseEnd::MachineFailure => "machine_failure",
+                CloseEnd::Expired => "expired",
+            };
+            format!("{}_failed {} {why}", gate(*at), names.container(container))
+        }
+        Fact::CloseUnresolved { container, gate: at, .. } => {
+            format!("{}_unresolved {}", gate(*at), names.container(container))
+        }
+        Fact::GateForced { station, .. } => format!("gate_forced {station}"),
+    }
+}
+
+pub fn gate(gate: Gate) -> &'static str {
+    match gate {
+        Gate::Seal => "close",
+        Gate::Release => "release",
+    }
+}
+
+pub fn join(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn list(serials: &[SerialNumber]) -> String {
+    join(serials.iter().map(SerialNumber::to_string))
+}
+
+fn unit(track: &TrackKey, serial: Option<&SerialNumber>) -> String {
+    serial.map_or_else(|| format!("#{}", track.track), SerialNumber::to_string)
+}
+
+fn lost(cause: LostCause) -> &'static str {
+    match cause {
+        LostCause::Device => "device",
+        LostCause::Heartbeat => "heartbeat",
+        LostCause::Quality => "quality",
+    }
+}
+
+/// The slots of a container count from 0.
+fn refusal(names: &dyn Names, reason: &RefuseReason) -> String {
+    let name = reason.name();
+    match reason {
+        RefuseReason::Short { have, want } | RefuseReason::Over { have, want } => format!("{name}({have} of {want})"),
+        RefuseReason::CountDiffers { counted, listed } => format!("{name}({counted} for {listed})"),
+        RefuseReason::MissingChild { slot }
+        | RefuseReason::MalformedChild { slot }
+        | RefuseReason::ForeignChild { slot }
+        | RefuseReason::UnknownChild { slot }
+        | RefuseReason::RepeatedChild { slot }
+        | RefuseReason::UnfitChild { slot } => format!("{name}({slot})"),
+        RefuseReason::PackedChild { slot, parent } => format!("{name}({slot} in {})", names.container(parent)),
+        RefuseReason::NoBatch
+        | RefuseReason::NotGood
+        | RefuseReason::LevelAbsent
+        | RefuseReason::NoSscc
+        | RefuseReason::NotSealed
+        | RefuseReason::LabelMissing
+        | RefuseReason::LabelDiffers
+        | RefuseReason::OnHold => name.to_owned(),
+    }
+}
+
+fn difference(difference: &Difference) -> String {
+    match difference {
+        Difference::InBuffer(count) => format!("in_buffer({count})"),
+        Difference::Unaccounted(count) => format!("unaccounted({count})"),
+        Difference::Loose(count) => format!("loose({count})"),
+        Difference::InTransit(count) => format!("in_transit({count})"),
+        Difference::OpenContainers(count) => format!("open_containers({count})"),
+        Difference::UnresolvedRejects(count) => format!("unresolved_rejects({count})"),
+        Difference::BinDiffers { counted, confirmed } => format!("bin_differs({counted} for {confirmed})"),
+        Difference::PartialContainers(count) => format!("partial_containers({count})"),
+    }
+}
+
+pub fn answer(refusal: &RequestRefusal) -> String {
+    match refusal {
+        RequestRefusal::UnknownBatch(batch) => format!("unknown_batch({batch})"),
+        RequestRefusal::BatchExists(batch) => format!("batch_exists({batch})"),
+        RequestRefusal::LineOccupied(batch) => format!("line_occupied({batch})"),
+        RequestRefusal::WrongState { state, .. } => format!("wrong_state({})", state.name()),
+        RequestRefusal::SerialUsed(serial) => format!("serial_used({serial})"),
+        RequestRefusal::SsccUsed(_) => "sscc_used".to_owned(),
+        RequestRefusal::StationAway(station) => format!("station_away({station})"),
+        RequestRefusal::AlarmsOpen(count) => format!("alarms_open({count})"),
+        RequestRefusal::ExpiryPast => "expiry_past".to_owned(),
+        RequestRefusal::UnknownAlarm(alarm) => format!("unknown_alarm({alarm})"),
+        RequestRefusal::NotBalanced => "not_balanced".to_owned(),
+        RequestRefusal::Busy => "busy".to_owned(),
+    }
+}
+
+/// Counts that are not 0.
+fn counts(counts: &Counts) -> String {
+    let all = [
+        ("received", counts.received),
+        ("unused", counts.unused),
+        ("burned", counts.burned),
+        ("printed", counts.printed),
+        ("commissioned", counts.commissioned),
+        ("scrapped", counts.scrapped),
+        ("unaccounted", counts.unaccounted),
+        ("packed", counts.packed),
+        ("loose", counts.loose),
+        ("triggers", counts.triggers),
+        ("pass", counts.pass),
+        ("fail", counts.fail),
+        ("no_read", counts.no_read),
+        ("missed", counts.missed),
+        ("rejects_commanded", counts.rejects_commanded),
+        ("rejects_confirmed", counts.rejects_confirmed),
+        ("rejects_resolved", counts.rejects_resolved),
+        ("bin", counts.bin),
+        ("phantom", counts.phantom),
+        ("cases_released", counts.cases_released),
+        ("pallets_released", counts.pallets_released),
+    ];
+    join(all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name}={count}")))
+}
