@@ -1,6 +1,8 @@
 //! `State::apply`: the only change of the engine's state. Recovery calls it with the facts of the journal, `Engine::step`
 //! with those just decided. It never refuses and never decides: what was written is folded as it was written.
 
+use std::ops::Range;
+
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
 use crate::domain::tag::StationKind;
@@ -23,112 +25,67 @@ impl State {
             Fact::LineStarted { .. } | Fact::LineStopped => self.leave_all(),
             Fact::StationJoined { station, kind, device_epoch, epoch, reset } => {
                 self.join(*station, *kind, *reset);
-                let at = self.stations.entry(*station).or_default();
+                let at = self.station_mut(station);
                 (at.joined, at.device_epoch, at.epoch) = (true, *device_epoch, *epoch);
             }
             Fact::StationLost { station, .. } => self.station_mut(station).joined = false,
-            Fact::StationFaulted { .. } | Fact::BatchCloseRefused { .. } | Fact::GateForced { .. } => {}
+            Fact::StationFaulted { .. } | Fact::GateForced { .. } => {}
             Fact::AlarmRaised { alarm, kind, station, detail } => {
                 self.last_alarm = self.last_alarm.max(*alarm);
                 self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });
             }
             Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
+<<<<<<< HEAD
             Fact::BatchLoaded { .. } => self.with_batch(batch, |batch| batch.opened_seq = entry.seq),
+=======
+            Fact::BatchLoaded { .. } | Fact::BatchCloseRefused { .. } => {}
+>>>>>>> scenarios
             Fact::BatchStarted { bin, track } => self.start_batch(batch, *bin, *track),
-            Fact::BatchStopped { bin } => {
-                for station in self.stations.values_mut().filter(|station| station.allocated > station.printed) {
-                    station.flush_owed = true;
-                }
-                self.with_batch(batch, |batch| {
-                    batch.state = BatchState::Stopped;
-                    batch.bin_stop = *bin;
-                });
-            }
+            Fact::BatchStopped { bin } => self.stop_batch(batch, *bin),
             Fact::BatchClosed { .. } => self.batches.retain(|open| Some(open.id()) != batch),
             Fact::SerialsAllocated { station, from_seq, first_index, serials, .. } => {
                 self.station_mut(station).allocated = last_of(*from_seq, serials);
-                self.with_batch(batch, |batch| {
-                    batch.next_place = first_index.saturating_add(count(serials));
-                    batch.move_range(range(*first_index, serials), SerialState::Unallocated, SerialState::Allocated);
-                });
+                self.with_batch(batch, |batch| batch.allocate(range(*first_index, serials)));
             }
             Fact::SerialsEncoded { station, from_seq, first_index, serials, .. } => {
                 self.station_mut(station).printed = last_of(*from_seq, serials);
-                self.with_batch(batch, |batch| {
-                    batch.counts.printed = batch.counts.printed.saturating_add(count(serials));
-                    batch.move_range(range(*first_index, serials), SerialState::Allocated, SerialState::Encoded);
-                });
+                self.with_batch(batch, |batch| batch.encode(range(*first_index, serials)));
             }
             Fact::SerialsInvalidated { station, cause, first_index, serials } => {
                 self.invalidate(station, *cause);
-                self.with_batch(batch, |batch| {
-                    let range = range(*first_index, serials);
-                    let burned = batch.move_range(range, SerialState::Allocated, SerialState::SnInvalid);
-                    let counts = &mut batch.counts;
-                    counts.burned = counts.burned.saturating_add(burned);
-                    // The others were read by a camera: they left the printer, whatever it says.
-                    counts.printed = counts.printed.saturating_add(count(serials).saturating_sub(burned));
-                });
+                self.with_batch(batch, |batch| batch.burn(range(*first_index, serials)));
             }
             Fact::Verified { result, serial, .. } => self.verify(batch, result, *serial),
             Fact::Failed { result, serial, reasons, .. } => self.fail(batch, result, *serial, reasons),
             Fact::Missed { result } => self.miss(batch, result),
             Fact::PassExpired { track, .. } => self.expire(batch, track),
-            Fact::Commissioned { track, serial } => {
-                self.end_track(track);
-                self.settle_serial(batch, serial, SerialState::Commissioned);
-            }
+            Fact::Commissioned { track, serial } => self.commission(batch, track, serial),
             Fact::RejectConfirmed { track, serial } => self.confirm_reject(batch, track, serial.as_ref()),
-            Fact::RejectInferred { track, serial } => {
-                self.transit.unknown.retain(|(at, _)| *at != track.track);
-                self.settle_serial(batch, serial, SerialState::LabelScrapped);
-            }
-            Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => {
-                self.end_track(track);
-                self.with_batch(batch, |batch| {
-                    batch.counts.rejects_resolved = batch.counts.rejects_resolved.saturating_add(1);
-                });
-            }
-            Fact::PhantomReject { station, count, .. } => {
-                let new = count.saturating_sub(self.station(station).phantom);
-                self.station_mut(station).phantom = *count;
-                self.with_batch(batch, |batch| {
-                    batch.counts.phantom = batch.counts.phantom.saturating_add(u32::try_from(new).unwrap_or(u32::MAX));
-                });
-            }
+            Fact::RejectInferred { track, serial } => self.infer_reject(batch, track, serial),
+            Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => self.resolve_reject(batch, track),
+            Fact::PhantomReject { station, count, .. } => self.count_phantoms(batch, station, *count),
             Fact::EndsMissed { station, to, .. } => self.station_mut(station).seq = *to,
             Fact::Packed { request, level, container, children } => {
                 self.with_batch(batch, |batch| batch.pack(request, *level, *container, children));
             }
             Fact::CloseGranted { request, gate, container, token, ttl_ms } => {
                 let grant = Grant { gate: *gate, container: *container, token: *token, ttl_ms: *ttl_ms, acked: false };
-                self.request(request, Stage::Granted(grant));
-                self.last_token = self.last_token.max(*token);
-                self.with_batch(batch, |batch| batch.set_container(container, ContainerState::Granted));
+                self.grant(batch, request, grant);
             }
             Fact::CloseRefused { request, reasons, .. } => {
-                let reason = reasons.first().map_or(0, |reason| reason.code());
-                self.request(request, Stage::Refused { reason });
+                self.request(request, Stage::Refused { reason: reasons.first().map_or(0, |reason| reason.code()) });
             }
-            Fact::PermitAcked { token, .. } => self.with_grant(*token, |stage, grant| {
-                *stage = Stage::Granted(Grant { acked: true, ..grant });
-            }),
+            Fact::PermitAcked { token, .. } => self.acknowledge_permit(*token),
             Fact::Closed { container, token, .. } => {
-                self.with_grant(*token, |stage, _| *stage = Stage::Settled);
-                self.with_batch(batch, |batch| batch.set_container(container, ContainerState::Closed));
+                self.settle(batch, *token, |batch| batch.set_container(container, ContainerState::Closed));
             }
             Fact::Released { level, container, token, .. } => {
-                self.with_grant(*token, |stage, _| *stage = Stage::Settled);
-                self.with_batch(batch, |batch| batch.release(*level, container));
+                self.settle(batch, *token, |batch| batch.release(*level, container));
             }
             Fact::CloseFailed { gate, container, token, result } => {
-                self.with_grant(*token, |stage, _| *stage = Stage::Settled);
-                self.with_batch(batch, |batch| batch.reopen(*gate, container, *result));
+                self.settle(batch, *token, |batch| batch.reopen(*gate, container, *result));
             }
-            Fact::CloseUnresolved { container, token, .. } => {
-                self.with_grant(*token, |stage, grant| *stage = Stage::Unresolved(grant));
-                self.with_batch(batch, |batch| batch.set_container(container, ContainerState::Held));
-            }
+            Fact::CloseUnresolved { container, token, .. } => self.doubt(batch, *token, container),
         }
     }
 
@@ -173,6 +130,17 @@ impl State {
         // The place before the first may wrap; distances are taken with wrapping arithmetic too.
         let run = track.map(|track| Run { track, place: next.wrapping_sub(1), to: track });
         self.transit.run = run.filter(|_| self.transit.tracks.is_empty());
+    }
+
+    /// Records that a printer still holds are taken back; it says when its buffer is empty.
+    fn stop_batch(&mut self, id: Option<BatchId>, bin: Option<u64>) {
+        for station in self.stations.values_mut().filter(|station| station.allocated > station.printed) {
+            station.flush_owed = true;
+        }
+        self.with_batch(id, |batch| {
+            batch.state = BatchState::Stopped;
+            batch.bin_stop = bin;
+        });
     }
 
     fn invalidate(&mut self, station: &Name, cause: InvalidCause) {
@@ -310,6 +278,31 @@ impl State {
         }
     }
 
+    fn commission(&mut self, batch: Option<BatchId>, key: &TrackKey, serial: &SerialNumber) {
+        self.end_track(key);
+        self.settle_serial(batch, serial, SerialState::Commissioned);
+    }
+
+    fn infer_reject(&mut self, batch: Option<BatchId>, key: &TrackKey, serial: &SerialNumber) {
+        self.transit.unknown.retain(|(at, _)| *at != key.track);
+        self.settle_serial(batch, serial, SerialState::LabelScrapped);
+    }
+
+    fn resolve_reject(&mut self, batch: Option<BatchId>, key: &TrackKey) {
+        self.end_track(key);
+        self.with_batch(batch, |batch| {
+            batch.counts.rejects_resolved = batch.counts.rejects_resolved.saturating_add(1);
+        });
+    }
+
+    fn count_phantoms(&mut self, batch: Option<BatchId>, station: &Name, count: u64) {
+        let new = count.saturating_sub(self.station(station).phantom);
+        self.station_mut(station).phantom = count;
+        self.with_batch(batch, |batch| {
+            batch.counts.phantom = batch.counts.phantom.saturating_add(u32::try_from(new).unwrap_or(u32::MAX));
+        });
+    }
+
     fn settle_serial(&mut self, batch: Option<BatchId>, serial: &SerialNumber, state: SerialState) {
         self.with_batch(batch, |batch| {
             let Some(unit) = batch.pool.unit_of_mut(serial) else { return };
@@ -333,6 +326,28 @@ impl State {
         let station = self.station_mut(&key.station);
         station.seq = station.seq.max(key.seq);
         station.request = Some(Request { key: *key, stage });
+    }
+
+    fn grant(&mut self, batch: Option<BatchId>, key: &RequestKey, grant: Grant) {
+        self.request(key, Stage::Granted(grant));
+        self.last_token = self.last_token.max(grant.token);
+        self.with_batch(batch, |batch| batch.set_container(&grant.container, ContainerState::Granted));
+    }
+
+    fn acknowledge_permit(&mut self, token: u32) {
+        self.with_grant(token, |stage, grant| *stage = Stage::Granted(Grant { acked: true, ..grant }));
+    }
+
+    /// The device has said what became of a permit.
+    fn settle(&mut self, batch: Option<BatchId>, token: u32, change: impl FnOnce(&mut Batch)) {
+        self.with_grant(token, |stage, _| *stage = Stage::Settled);
+        self.with_batch(batch, change);
+    }
+
+    /// The device has not said it in time.
+    fn doubt(&mut self, batch: Option<BatchId>, token: u32, container: &Sscc) {
+        self.with_grant(token, |stage, grant| *stage = Stage::Unresolved(grant));
+        self.with_batch(batch, |batch| batch.set_container(container, ContainerState::Held));
     }
 
     /// Changes the request that holds this token, granted or unresolved.
@@ -369,6 +384,24 @@ impl Transit {
 }
 
 impl Batch {
+    fn allocate(&mut self, places: Range<u32>) {
+        self.next_place = places.end;
+        self.move_range(places, SerialState::Unallocated, SerialState::Allocated);
+    }
+
+    fn encode(&mut self, places: Range<u32>) {
+        self.counts.printed = self.counts.printed.saturating_add(length(&places));
+        self.move_range(places, SerialState::Allocated, SerialState::Encoded);
+    }
+
+    fn burn(&mut self, places: Range<u32>) {
+        let all = length(&places);
+        let burned = self.move_range(places, SerialState::Allocated, SerialState::SnInvalid);
+        self.counts.burned = self.counts.burned.saturating_add(burned);
+        // The others were read by a camera: they left the printer, whatever it says.
+        self.counts.printed = self.counts.printed.saturating_add(all.saturating_sub(burned));
+    }
+
     fn set_container(&mut self, sscc: &Sscc, state: ContainerState) {
         if let Some(container) = self.container_mut(sscc) {
             container.state = state;
@@ -445,7 +478,11 @@ impl Batch {
     }
 }
 
-fn range(first: u32, serials: &[SerialNumber]) -> std::ops::Range<u32> {
+fn length(places: &Range<u32>) -> u32 {
+    places.end.saturating_sub(places.start)
+}
+
+fn range(first: u32, serials: &[SerialNumber]) -> Range<u32> {
     first..first.saturating_add(count(serials))
 }
 

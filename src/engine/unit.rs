@@ -53,8 +53,12 @@ impl Engine {
             }
             return step.permits.push(ack);
         }
-        self.encode_seen(step);
-        let finds = self.verify(&result, grade_min_milli);
+        let mut finds = self.verify(&result, grade_min_milli);
+        if finds.reasons.contains(&FailReason::NotEncoded) {
+            // The printer may have said so already, and the fact may still wait for company.
+            self.encode_seen(step);
+            finds = self.verify(&result, grade_min_milli);
+        }
         let key = ResultKey { station: spec.name, epoch: camera.epoch, seq: Some(result.seq), track: result.track };
         let pass = self.pass_key(rejector, &result);
         let grade_milli = result.grade_milli;

@@ -43,7 +43,7 @@ pub(super) fn lowering(config: &Config) -> Lowering {
         config.stations.iter().map(|station| (station.settings.name, line.read_point.clone())).collect();
     let levels = [PackLevel::Bundle, PackLevel::Case, PackLevel::Pallet];
     Lowering::new(LineIdentity {
-        line: line.name.as_str().to_owned(),
+        line: line.path.clone(),
         source: format!("urn:sealgate:line:{}", line.path),
         read_points,
         container_read_points: levels.into_iter().map(|level| (level, line.read_point.clone())).collect(),

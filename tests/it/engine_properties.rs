@@ -19,7 +19,7 @@ fn config() -> Config {
 
 /// More with `PROPTEST_CASES`.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(128)
 }
 
 fn holds(kinds: std::ops::Range<u8>, is_reset: bool) {

@@ -79,7 +79,10 @@ fn run(name: &str, text: &str) -> (Vec<String>, String) {
         }
         let at = format!("{name}:{number}");
         match world.play(line.input) {
-            Ok(outcome) => check(&at, &world, raw, &line, &outcome, &mut wrong, &mut blessed),
+            Ok(outcome) => {
+                wrong.extend(check(&at, &world, &line, &outcome));
+                let _ = writeln!(blessed, "{}", bless(raw, &line, &outcome));
+            }
             Err(problem) => {
                 wrong.push(format!("{at}: {raw}\n  {problem}"));
                 let _ = writeln!(blessed, "{raw}");
@@ -90,33 +93,30 @@ fn run(name: &str, text: &str) -> (Vec<String>, String) {
     (wrong, blessed)
 }
 
-fn check(
-    at: &str,
-    world: &World,
-    raw: &str,
-    line: &Line<'_>,
-    outcome: &Outcome,
-    wrong: &mut Vec<String>,
-    blessed: &mut String,
-) {
+/// What is wrong with the outcome of one line.
+fn check(at: &str, world: &World, line: &Line<'_>, outcome: &Outcome) -> Vec<String> {
+    let mut wrong = Vec::new();
     let actual = spelled(&outcome.facts, &outcome.outputs);
-    match line.expected {
-        Some(expected) if normal(expected) != actual => wrong.push(format!(
-            "{at}: scenario {}\n  line      {}\n  expected  {}\n  engine    {actual}",
+    match line.expected.map(normal) {
+        Some(expected) if expected != actual => wrong.push(format!(
+            "{at}: scenario {}\n  line      {}\n  expected  {expected}\n  engine    {actual}",
             world.title(),
-            line.input,
-            normal(expected)
+            line.input
         )),
         None if !outcome.is_setup => wrong.push(format!("{at}: `{}` needs its outcome after =>: {actual}", line.input)),
         Some(_) | None => {}
     }
-    if let Err(problem) = world.check() {
-        wrong.push(format!("{at}: {}\n  {problem}", line.input));
+    wrong.extend(world.check().err().map(|problem| format!("{at}: {}\n  {problem}", line.input)));
+    wrong
+}
+
+/// The line as the engine would have it.
+fn bless(raw: &str, line: &Line<'_>, outcome: &Outcome) -> String {
+    if line.expected.is_none() && outcome.is_setup {
+        return raw.to_owned();
     }
-    let _ = match line.expected {
-        None if outcome.is_setup => writeln!(blessed, "{raw}"),
-        Some(_) | None => writeln!(blessed, "{}", format!("{:<18} => {actual}", line.input).trim_end()),
-    };
+    let actual = spelled(&outcome.facts, &outcome.outputs);
+    format!("{:<18} => {actual}", line.input).trim_end().to_owned()
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub struct Summary {
     pub folder: String,
 }
 
+/// Differences that the last line shows; it stays one line that a person can read.
+const DIFFERENCES_SHOWN: usize = 20;
+
 impl Summary {
     pub(super) fn of(folder: &Folder, batch_closed: bool, daemon: &Daemon) -> Result<Self, DemoError> {
         let truth = fs::read_to_string(folder.path("truth.jsonl"))?;
@@ -70,8 +73,8 @@ impl Summary {
             "wrong_in_closed_case": report.wrong_in_closed_case,
             "batch_closed": self.batch_closed,
             "reconciled": report.is_reconciled(),
-            "differences": report.differences,
-            "differences_unlisted": report.unlisted,
+            "differences": report.differences.iter().take(DIFFERENCES_SHOWN).collect::<Vec<_>>(),
+            "differences_in_all": report.differences.len() as u64 + report.unlisted,
             "kills": self.kills,
             "starts": self.starts,
             "data": self.folder,

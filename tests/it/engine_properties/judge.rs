@@ -95,16 +95,60 @@ impl Judge {
             Fact::BatchStopped { .. } => self.is_running = false,
             Fact::BatchClosed { counts } => self.closed(counts)?,
             Fact::SerialsAllocated { from_seq, serials, .. } => {
-                for (seq, serial) in (*from_seq..).zip(serials) {
-                    let twice = self.printed.values().any(|known| known == serial) || self.invalid.contains(serial);
-                    claim(!twice, || format!("I2: {serial} was given to a printer twice"))?;
-                    self.printed.insert(seq, *serial);
-                }
+                (*from_seq..).zip(serials).try_for_each(|(seq, serial)| self.hand_over(seq, *serial))?;
             }
             Fact::SerialsInvalidated { serials, .. } => {
                 self.invalid.extend(serials);
                 self.printed.retain(|_, serial| !serials.contains(serial));
             }
+            Fact::Verified { .. }
+            | Fact::Failed { .. }
+            | Fact::Missed { .. }
+            | Fact::PassExpired { .. }
+            | Fact::RejectMissing { .. }
+            | Fact::UnexpectedPass { .. }
+            | Fact::RejectConfirmed { .. }
+            | Fact::RejectInferred { .. }
+            | Fact::Commissioned { .. } => self.unit(fact)?,
+            Fact::Packed { level, container, children, .. } => self.packed(*level, container, children, capacity)?,
+            Fact::CloseGranted { request, gate, container, token, .. } => {
+                self.answer(request);
+                self.granted(engine, input, *gate, container, *token)?;
+            }
+            Fact::CloseRefused { request, reasons, .. } => {
+                claim(!reasons.is_empty(), || "a close was refused for no reason".to_owned())?;
+                self.answer(request);
+            }
+            Fact::Closed { container, token, children, .. } => self.done(*token, container, children, Stage::Closed)?,
+            Fact::Released { container, token, children, .. } => {
+                self.done(*token, container, children, Stage::Released)?;
+            }
+            Fact::CloseFailed { container, token, gate, .. } => self.failed(*gate, *token, container)?,
+            Fact::CloseUnresolved { container, .. } => {
+                self.vessel(container)?.stage = Stage::Held;
+            }
+            Fact::StationFaulted { .. }
+            | Fact::BatchLoaded { .. }
+            | Fact::BatchCloseRefused { .. }
+            | Fact::SerialsEncoded { .. }
+            | Fact::PhantomReject { .. }
+            | Fact::EndsMissed { .. }
+            | Fact::PermitAcked { .. }
+            | Fact::GateForced { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, seq: u64, serial: SerialNumber) -> Verdict {
+        let is_repeat = self.printed.values().any(|known| *known == serial) || self.invalid.contains(&serial);
+        claim(!is_repeat, || format!("I2: {serial} was given to a printer twice"))?;
+        self.printed.insert(seq, serial);
+        Ok(())
+    }
+
+    /// What became of a unit.
+    fn unit(&mut self, fact: &Fact) -> Verdict {
+        match fact {
             Fact::Verified { result, serial, .. } => {
                 self.decide(result.station, result.seq);
                 claim(self.verified.insert(*serial), || format!("I2: {serial} was verified twice"))?;
@@ -135,31 +179,7 @@ impl Judge {
                 claim(self.passed.contains(&track.track), || format!("I8: {serial} did not pass the gate"))?;
                 claim(self.commissioned.insert(*serial), || format!("I2: {serial} was commissioned twice"))?;
             }
-            Fact::Packed { level, container, children, .. } => self.packed(*level, container, children, capacity)?,
-            Fact::CloseGranted { request, gate, container, token, .. } => {
-                self.answer(request);
-                self.granted(engine, input, *gate, container, *token)?;
-            }
-            Fact::CloseRefused { request, reasons, .. } => {
-                claim(!reasons.is_empty(), || "a close was refused for no reason".to_owned())?;
-                self.answer(request);
-            }
-            Fact::Closed { container, token, children, .. } => self.done(*token, container, children, Stage::Closed)?,
-            Fact::Released { container, token, children, .. } => {
-                self.done(*token, container, children, Stage::Released)?;
-            }
-            Fact::CloseFailed { container, token, gate, .. } => self.failed(*gate, *token, container)?,
-            Fact::CloseUnresolved { container, .. } => {
-                self.vessel(container)?.stage = Stage::Held;
-            }
-            Fact::StationFaulted { .. }
-            | Fact::BatchLoaded { .. }
-            | Fact::BatchCloseRefused { .. }
-            | Fact::SerialsEncoded { .. }
-            | Fact::PhantomReject { .. }
-            | Fact::EndsMissed { .. }
-            | Fact::PermitAcked { .. }
-            | Fact::GateForced { .. } => {}
+            _ => {}
         }
         Ok(())
     }

@@ -232,20 +232,20 @@ impl Plant {
             2..=4 => self.read(a, b),
             5..=7 => self.end(a),
             8 | 9 => self.close_case(a, b),
-            10 | 11 => self.answer_close(if b % 4 == 0 { PALLETIZER } else { PACKER }, a),
-            12 => self.release(if b % 4 == 0 { PALLETIZER } else { PACKER }, a),
+            10 | 11 => self.answer_close(if b.is_multiple_of(4) { PALLETIZER } else { PACKER }, a),
+            12 => self.release(if b.is_multiple_of(4) { PALLETIZER } else { PACKER }, a),
             13 => self.close_pallet(a),
             14 => self.tick(u64::from(a) * 20_000),
             15 => self.acknowledge(usize::from(a % 4)),
-            16 if b % 4 == 0 => self.observe(a % 5, Observed::Lost { cause: LostCause::Heartbeat }),
+            16 if b.is_multiple_of(4) => self.observe(a % 5, Observed::Lost { cause: LostCause::Heartbeat }),
             16 | 17 => self.join_away(),
-            18 if b % 4 == 0 => self.reset(a % 5),
+            18 if b.is_multiple_of(4) => self.reset(a % 5),
             18 | 19 if b % 4 == 1 => self.crash(),
             20 => self.life(a, b),
             21 => self.flush_done(),
             22 => self.expire(a),
             23 => self.repeat(a),
-            24 if b % 4 == 0 => self.oddity(a),
+            24 if b.is_multiple_of(4) => self.oddity(a),
             25 => self.tick(600_000),
             _ if kind >= CHAOS => self.chaos(kind, a, b),
             _ => Ok(()),
@@ -331,12 +331,12 @@ impl Plant {
             4 => children = vec![Vec::new(), b"rubbish".to_vec()],
             _ => children.truncate(2),
         }
-        self.request(PACKER, Gate::Seal, a % 5 != 0, children, None)
+        self.request(PACKER, Gate::Seal, !a.is_multiple_of(5), children, None)
     }
 
     fn close_pallet(&mut self, a: u8) -> Played {
         let mut cases = self.judge.loose_cases();
-        cases.truncate(if a % 8 == 0 { 1 } else { 2 });
+        cases.truncate(if a.is_multiple_of(8) { 1 } else { 2 });
         if cases.is_empty() {
             return Ok(());
         }
@@ -450,7 +450,7 @@ impl Plant {
     fn life(&mut self, a: u8, b: u8) -> Played {
         let batch = self.batch();
         match a % 8 {
-            0 if b % 4 == 0 => self.ask(Request::StopBatch(batch)),
+            0 if b.is_multiple_of(4) => self.ask(Request::StopBatch(batch)),
             0 | 1 => self.ask(Request::StartBatch(batch)),
             2 => self.ask(Request::CloseBatch(batch)),
             _ => Ok(()),
@@ -551,7 +551,9 @@ impl Plant {
             (2, 0) => Observed::CloseEnded { seq: n, result: CloseEnd::Done },
             (2, 1) => Observed::PermitAcked { token: u32::try_from(n).unwrap_or(u32::MAX) },
             (2, 2) => Observed::BinCounted { count: n },
-            (2, _) => Observed::Joined { device_epoch: u32::try_from(n).unwrap_or(u32::MAX), reset: b % 2 == 0 },
+            (2, _) => {
+                Observed::Joined { device_epoch: u32::try_from(n).unwrap_or(u32::MAX), reset: b.is_multiple_of(2) }
+            }
             (_, 0) => Observed::Result(CameraResult {
                 seq: n,
                 track: Some(m),
@@ -560,12 +562,12 @@ impl Plant {
             }),
             (_, _) => Observed::CloseRequested(CloseRequest {
                 seq: n,
-                gate: if b % 2 == 0 { Gate::Seal } else { Gate::Release },
+                gate: if b.is_multiple_of(2) { Gate::Seal } else { Gate::Release },
                 container: m,
                 children: vec![unit(u32::from(b)), vec![0, 255, b], Vec::new()],
                 child_count: Some(n),
                 label_read: Some(vec![b; 3]),
-                not_good: b % 3 == 0,
+                not_good: b.is_multiple_of(3),
             }),
         };
         if let Observed::Joined { device_epoch, .. } = what {
