@@ -35,11 +35,8 @@ impl State {
                 self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });
             }
             Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
-<<<<<<< HEAD
             Fact::BatchLoaded { .. } => self.with_batch(batch, |batch| batch.opened_seq = entry.seq),
-=======
-            Fact::BatchLoaded { .. } | Fact::BatchCloseRefused { .. } => {}
->>>>>>> scenarios
+            Fact::BatchCloseRefused { .. } => {}
             Fact::BatchStarted { bin, track } => self.start_batch(batch, *bin, *track),
             Fact::BatchStopped { bin } => self.stop_batch(batch, *bin),
             Fact::BatchClosed { .. } => self.batches.retain(|open| Some(open.id()) != batch),

@@ -4,17 +4,6 @@
 //! state. Besides the state there is `Live`: what devices show at this moment and nobody journals (counters on their way,
 //! gate positions). It is empty after a restart and is read again from the devices.
 
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::float_arithmetic,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::as_conversions,
-        clippy::wildcard_enum_match_arm
-    )
-)]
-
 mod batch;
 pub mod fact;
 mod fold;

@@ -84,7 +84,6 @@ impl Service for RegisterService {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "tokio-modbus may learn functions; this server answers these")]
 fn answer(image: &TagImage, request: Request<'_>) -> Result<Response, ExceptionCode> {
     match request {
         Request::ReadHoldingRegisters(address, count) => {

@@ -202,20 +202,27 @@ impl Scope<'_> {
         )
     }
 
+    /// A container that was opened again and is packed anew keeps its identifier; any other use of it is a second one (I2).
     fn insert_container(&mut self, container: &str, level: &str, batch: &str, capacity: u32) -> Outcome {
         let (level, batch) = (self.word(level)?, self.batch(batch)?);
-        self.one(
+        let inserted = self.execute(
             "container",
-            "INSERT INTO container (container, level, batch, state, capacity) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO container (container, level, batch, state, capacity) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (container) DO UPDATE SET capacity = excluded.capacity \
+             WHERE state = excluded.state AND batch = excluded.batch AND level = excluded.level",
             (container, level, batch, words::OPEN, capacity),
-        )
+        )?;
+        match inserted {
+            0 => Err(format!("container {container} was used before").into()),
+            _ => Ok(()),
+        }
     }
 
     fn set_container_state(&mut self, container: &str, state: &str) -> Outcome {
         let state = self.word(state)?;
         self.one(
             "container",
-            "UPDATE container SET state = ?2, closed_seq = CASE ?2 WHEN 16 THEN ?3 WHEN 14 THEN NULL ELSE closed_seq END \
+            "UPDATE container SET state = ?2, closed_seq = CASE ?2 WHEN 16 THEN COALESCE(closed_seq, ?3) WHEN 14 THEN NULL ELSE closed_seq END \
              WHERE container = ?1",
             (container, state, self.seq),
         )

@@ -15,6 +15,7 @@ use crate::store::error::{Flaw, StoreError};
 use crate::store::facts;
 use crate::store::journal::{Busy, Durable, Journal, Work};
 use crate::store::open::Store;
+use crate::store::phrase;
 use crate::store::words::Words;
 use crate::wire::chain;
 use crate::wire::record::{FactRow, Message, Record};
@@ -169,7 +170,7 @@ impl Store {
             batch,
             actor,
             subject.as_ref(),
-            &row.body,
+            phrase::shorten(&row.body, &subject)?,
             hash.as_slice(),
         ))?;
         Ok(())
@@ -357,18 +358,22 @@ mod tests {
         let of_thread = path.clone();
         let thread = std::thread::spawn(move || wal::run(&of_thread, &stopped));
         let log = directory.path().join("line.db-wal");
-        let is_cut = || std::fs::metadata(&log).is_ok_and(|log| log.len() == 0);
-        let cut = (0..400).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(25));
-            is_cut()
-        });
+        let cut = wait_until(|| std::fs::metadata(&log).is_ok_and(|log| log.len() == 0));
         drop(stop);
         thread.join().expect("ends").expect("without an error");
         assert!(cut, "the log was never cut");
     }
 
+    fn wait_until(is_so: impl Fn() -> bool) -> bool {
+        (0..400).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(25));
+            is_so()
+        })
+    }
+
     /// Not an assertion on time: the figure is for the reader of the test's output.
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "a figure for the reader, outside any decision")]
     fn loads_two_hundred_thousand_serials_and_reads_them_back_in_order() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("line.db");

@@ -215,6 +215,21 @@ fn members_that_left_may_be_packed_again() {
 }
 
 #[test]
+fn a_container_that_was_opened_again_is_packed_anew() {
+    both(|journal| {
+        let mut records = story();
+        records.truncate(18);
+        journal.commit(job(records)).expect("taken");
+        let state = |state| Change::ContainerState { container: CASE.into(), state };
+        let failed = record(19, "close_failed", vec![Change::MembersRemoved { parent: CASE.into() }, state("open")]);
+        journal.commit(job(vec![failed, container(20, CASE), packed(21, CASE, &["Z9"])])).expect("taken");
+        assert_eq!(journal.parent("Z9").as_deref(), Some(CASE));
+        journal.commit(job(vec![record(22, "closed", vec![state("closed")])])).expect("taken");
+        refused(journal.commit(job(vec![container(23, CASE)])));
+    });
+}
+
+#[test]
 fn an_empty_group_is_durable_too() {
     both(|journal| assert_eq!(journal.commit(Job::default()).expect("taken").through(), 0));
 }

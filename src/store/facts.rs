@@ -7,6 +7,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
 use crate::store::error::StoreError;
+use crate::store::phrase;
 use crate::store::words::Words;
 use crate::wire::chain::Columns;
 
@@ -65,6 +66,15 @@ pub(super) fn read(conn: &Connection, words: &mut Words, row: &Row<'_>) -> Resul
     read_rest(conn, words, row, seq).map_err(|what| StoreError::Damaged { seq: Some(seq), what })
 }
 
+/// Whether the columns that are kept short have the one form that the commit gives them: another form of the same fact
+/// is a change too.
+pub(super) fn is_stored_as_written(conn: &Connection, words: &mut Words, row: &Row<'_>, fact: &StoredFact) -> bool {
+    let (Ok(subject), Ok(body)) = (text(row, 8, "subject"), text(row, 9, "body")) else { return false };
+    let prefix = row.get(6).ok().and_then(|batch| words.prefix(conn, batch).ok()).flatten();
+    squeeze(&fact.subject, prefix.as_deref()) == subject
+        && phrase::shorten(&fact.body, subject).is_ok_and(|short| short == body)
+}
+
 fn read_rest(conn: &Connection, words: &mut Words, row: &Row<'_>, seq: u64) -> Result<StoredFact, String> {
     let batch_id = match row.get_ref(6) {
         Ok(ValueRef::Null) => None,
@@ -78,6 +88,9 @@ fn read_rest(conn: &Connection, words: &mut Words, row: &Row<'_>, seq: u64) -> R
     let kind = word(4, "kind")?;
     let batch = batch_id.map(|_| word(6, "batch")).transpose()?;
     let actor = word(7, "actor")?;
+    let stored_subject = text(row, 8, "subject")?;
+    let body = phrase::lengthen(text(row, 9, "body")?, stored_subject);
+    let body = body.ok_or("body: a control character in it stands for nothing")?;
     Ok(StoredFact {
         seq,
         at_us: integer(row, 1, "at_us")?,
@@ -87,8 +100,8 @@ fn read_rest(conn: &Connection, words: &mut Words, row: &Row<'_>, seq: u64) -> R
         version: count(row, 5, "version")?,
         batch,
         actor,
-        subject: whole_subject(conn, words, text(row, 8, "subject")?, batch_id)?,
-        body: text(row, 9, "body")?.to_owned(),
+        subject: whole_subject(conn, words, stored_subject, batch_id)?,
+        body,
         hash: match row.get_ref(10) {
             Ok(ValueRef::Blob(bytes)) => bytes.try_into().map_err(|_| "hash: not 32 bytes".to_owned())?,
             Ok(_) | Err(_) => return Err("hash: not a blob".into()),

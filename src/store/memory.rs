@@ -198,7 +198,8 @@ impl Kept {
             }
             Change::ContainerInserted { container, level: _, batch: _, capacity: _ } => {
                 match self.containers.insert(container.clone(), "open") {
-                    None => Ok(()),
+                    // Opened again, it is packed anew under its own identifier.
+                    None | Some("open") => Ok(()),
                     Some(_) => Err(format!("container {container} was used before")),
                 }
             }

@@ -22,6 +22,7 @@ pub mod journal;
 mod lock;
 pub mod memory;
 pub mod open;
+mod phrase;
 pub mod query;
 pub mod reader;
 pub mod recover;

@@ -6,9 +6,10 @@ use crate::domain::date::Expiry;
 use crate::domain::epc;
 use crate::domain::gs1::{GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::text::Text;
-use crate::engine::input::PackSpec;
 use crate::store::commit::Job;
-use crate::wire::record::{BatchSheet, Change, FactRow, InspectionRow, Message, Order, PermitRow, Record, SsccRange};
+use crate::wire::record::{
+    BatchSheet, Change, FactRow, InspectionRow, Message, Order, PackSpec, PermitRow, Record, SsccRange,
+};
 
 pub(crate) const GTIN: &str = "09506000134352";
 pub(crate) const CASE: &str = "095060001343520000";
@@ -43,7 +44,7 @@ pub(super) fn record(seq: u64, kind: &'static str, changes: Vec<Change>) -> Reco
         batch: Some("B1".into()),
         actor: "line".into(),
         subject: String::new(),
-        body: format!("{{\"kind\":\"{kind}\",\"n\":{seq}}}"),
+        body: format!("{{\"station\":\"{kind}\",\"epoch\":1,\"seq\":{seq}}}"),
     };
     Record { row, changes, messages: Vec::new() }
 }

@@ -28,6 +28,7 @@ INSERT INTO word (word, text) VALUES
   (32, 'acked'), (33, 'expired'), (34, 'unresolved'),
   (63, 'production');
 
+-- body is JSON in which control characters, which JSON never holds, stand for the phrases that v_fact puts back.
 -- A subject that begins with ~ stands for the EPC prefix of the fact's batch; ~~ stands for one ~.
 CREATE TABLE fact (
   seq     INTEGER PRIMARY KEY,
@@ -291,6 +292,7 @@ SELECT s.text AS stream, m.seq, (SELECT line || '/' || epoch FROM meta) || '/' |
   m.id >> 8 AS fact_seq
 FROM message m JOIN word s ON s.word = m.stream JOIN word t ON t.word = m.topic;
 
+-- In three layers, since older readers of SQL nest no deeper.
 CREATE VIEW v_fact AS
 SELECT f.seq, f.at_us, f.mono_us, f.boot, k.text AS kind, f.version, b.text AS batch, a.text AS actor,
   CASE WHEN substr(f.subject, 1, 1) <> '~' THEN f.subject WHEN substr(f.subject, 2, 1) = '~' THEN substr(f.subject, 2)
@@ -299,7 +301,23 @@ SELECT f.seq, f.at_us, f.mono_us, f.boot, k.text AS kind, f.version, b.text AS b
   lower(hex(CASE f.seq WHEN 1 THEN (SELECT genesis FROM meta) ELSE (SELECT p.hash FROM fact p WHERE p.seq = f.seq - 1) END))
     AS prev_hash,
   lower(hex(f.hash)) AS hash
-FROM fact f LEFT JOIN word k ON k.word = f.kind LEFT JOIN word b ON b.word = f.batch LEFT JOIN word a ON a.word = f.actor;
+FROM (
+  SELECT seq, at_us, mono_us, boot, kind, version, batch, actor, subject, hash,
+    replace(replace(replace(replace(replace(replace(replace(replace(replace(body, char(22), ',"level":"'),
+      char(23), ',"ttl_ms":'), char(24), '"]}'), char(25), '"}'), char(26), ',"reasons":["'),
+      char(27), ',"code":"'), char(28), '","21'), char(29), '","00'), char(30), substr(subject, 2)) AS body
+  FROM (
+    SELECT seq, at_us, mono_us, boot, kind, version, batch, actor, subject, hash,
+    replace(replace(replace(replace(replace(replace(replace(replace(replace(body, char(12), '","token":'),
+      char(14), ',"children":["'), char(15), ',"serials":["'), char(16), ',"from_seq":'),
+      char(17), ',"first_index":'), char(18), ',"container_count":'), char(19), ',"gate":"'),
+      char(20), '","container":"'), char(21), '{"level":"') AS body
+    FROM (
+      SELECT seq, at_us, mono_us, boot, kind, version, batch, actor, subject, hash,
+    replace(replace(replace(replace(replace(replace(replace(replace(replace(body, char(1), '{"station":"'),
+      char(2), '","epoch":'), char(3), ',"seq":'), char(4), ',"track":'), char(5), ',"serial":"'),
+      char(6), '","grade":'), char(7), ',"inspection":'), char(8), '","'), char(11), '{"container":"') AS body
+      FROM fact))) f LEFT JOIN word k ON k.word = f.kind LEFT JOIN word b ON b.word = f.batch LEFT JOIN word a ON a.word = f.actor;
 
 CREATE VIEW v_checkpoint AS
 SELECT seq, lower(hex(head_hash)) AS head_hash, store_uuid, key_id, lower(hex(signature)) AS signature FROM checkpoint;

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_byte_moved_to_the_next_column_is_another_fact() {
         let mut moved = row();
-        moved.actor.push_str("u");
+        moved.actor.push('u');
         moved.subject.remove(0);
         assert_ne!(hash(&[0; 32], &moved), hash(&[0; 32], &row()));
     }

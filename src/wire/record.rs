@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-pub use crate::engine::input::{BatchSheet, Order, SsccRange};
+pub use crate::engine::input::{BatchSheet, Order, PackSpec, SsccRange};
 
 /// One fact, ready to be committed. The hash is added at the commit, from the previous one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -53,14 +53,15 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("sd-notify", "sd_notify", &["runtime"]),
     ("serde", "serde", &["wire", "store", "publish", "report", "web", "sim", "runtime", "cli"]),
     ("serde_json", "serde_json", &["wire", "store", "publish", "report", "web", "sim", "runtime", "cli"]),
-    ("sha2", "sha2", &["wire"]),
+    // The subscriber of the demo hashes what it captured by itself.
+    ("sha2", "sha2", &["wire", "sim"]),
     ("tokio", "tokio", &["device", "publish", "web", "sim", "runtime", "cli"]),
     ("tokio-modbus", "tokio_modbus", &["device", "sim"]),
     ("tokio-util", "tokio_util", &["device", "publish", "runtime", "sim"]),
     ("toml", "toml", &["config"]),
     ("tracing", "tracing", &["store", "line", "device", "publish", "web", "sim", "runtime", "cli"]),
     ("tracing-subscriber", "tracing_subscriber", &["runtime", "cli"]),
-    ("uuid", "uuid", &["store", "runtime", "cli"]),
+    ("uuid", "uuid", &["store", "publish", "sim", "runtime", "cli"]),
 ];
 
 const DEPENDENCIES_MAX: usize = 35;

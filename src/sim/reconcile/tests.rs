@@ -1,1 +1,1 @@
-
+//! What the reconciliation must find, and what it must not.

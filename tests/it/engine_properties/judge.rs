@@ -93,7 +93,7 @@ impl Judge {
             Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
             Fact::BatchStarted { .. } => self.is_running = true,
             Fact::BatchStopped { .. } => self.is_running = false,
-            Fact::BatchClosed { counts } => self.closed(counts)?,
+            Fact::BatchClosed { counts, .. } => self.closed(counts)?,
             Fact::SerialsAllocated { from_seq, serials, .. } => {
                 (*from_seq..).zip(serials).try_for_each(|(seq, serial)| self.hand_over(seq, *serial))?;
             }
