@@ -79,8 +79,7 @@ fn load(file: &Path, shared: &Shared) -> Outcome {
                 print::out(&answer.to_line());
                 return Ok(Exit::No);
             }
-            let lines: Vec<String> =
-                answer.reasons.iter().map(|reason| format!("\n  {}", source::sentence(reason))).collect();
+            let lines: Vec<String> = answer.reasons.iter().map(source::sentence).collect();
             Err(Exit::No.failure(format!("{}: nothing was loaded{}", file.display(), lines.concat())))
         }
     }

@@ -8,11 +8,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Shared;
 use super::outcome::{Exit, Outcome};
 use super::print::{self, Style};
+use super::{Shared, online};
 use crate::config::{self, Config, Problem, Severity};
-use crate::device::Link;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,20 +47,20 @@ pub(super) fn run(args: &CheckArgs, shared: &Shared) -> Outcome {
     }
     Ok(match loaded {
         Err(_) => Exit::Config,
-        Ok(_) if probes.iter().any(|probe| probe.outcome == Answer::No) => Exit::Unreachable,
+        Ok(_) if probes.iter().any(|probe| probe.outcome == Answer::No) => Exit::No,
         Ok(_) => Exit::Done,
     })
 }
 
 /// One thing outside that was looked at.
-struct Probe {
-    what: String,
-    outcome: Answer,
-    text: String,
+pub(super) struct Probe {
+    pub(super) what: String,
+    pub(super) outcome: Answer,
+    pub(super) text: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
+pub(super) enum Answer {
     Yes,
     No,
     Unknown,
@@ -78,30 +77,14 @@ impl Answer {
 }
 
 fn probe(config: &Config) -> Vec<Probe> {
-    let mut probes = Vec::new();
-    for device in &config.devices {
-        let (host, port) = match &device.link {
-            Link::Opcua(link) => opcua_host(&link.url),
-            Link::Modbus(link) => (link.host.clone(), link.port),
-        };
-        probes.push(reach(format!("device {}", device.name), &host, port));
-    }
+    let mut probes = online::devices(config);
     if let Some(mqtt) = &config.mqtt {
         probes.push(reach("broker".to_owned(), &mqtt.host, mqtt.port));
     }
     probes.push(disk(&config.journal));
+    probes.push(room(&config.journal));
     probes.push(clock());
     probes
-}
-
-/// The configuration has checked the form; 4840 is the registered port of OPC UA.
-fn opcua_host(url: &str) -> (String, u16) {
-    let rest = url.strip_prefix("opc.tcp://").unwrap_or(url);
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once(':') {
-        Some((host, port)) => (host.to_owned(), port.parse().unwrap_or(4840)),
-        None => (authority.to_owned(), 4840),
-    }
 }
 
 fn reach(what: String, host: &str, port: u16) -> Probe {
@@ -121,10 +104,14 @@ fn reach(what: String, host: &str, port: u16) -> Probe {
     Probe { what, outcome: Answer::No, text }
 }
 
+fn folder_of(journal: &Path) -> &Path {
+    journal.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// The journal's folder must take a file of this user's.
 fn disk(journal: &Path) -> Probe {
     let what = "journal".to_owned();
-    let folder = journal.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(journal);
     let trial = folder.join(format!(".sealgate-check-{}", std::process::id()));
     let written = std::fs::write(&trial, b"trial").and_then(|()| std::fs::remove_file(&trial));
     match written {
@@ -134,6 +121,31 @@ fn disk(journal: &Path) -> Probe {
             Probe { what, outcome: Answer::No, text }
         }
     }
+}
+
+/// Less than this is used up within a shift of a fast line.
+const FREE_BYTES_MIN: u64 = 2 << 30;
+
+/// Asks `df`, since Rust's library does not know file systems.
+fn room(journal: &Path) -> Probe {
+    let what = "disk".to_owned();
+    let asked = Command::new("df").args(["-P", "-k", "--"]).arg(folder_of(journal)).output();
+    let said = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let Some(free) = free_bytes(&said) else {
+        return Probe { what, outcome: Answer::Unknown, text: "df does not say how much is free".to_owned() };
+    };
+    let text = format!("{} MiB free in {}", free >> 20, folder_of(journal).display());
+    if free >= FREE_BYTES_MIN {
+        return Probe { what, outcome: Answer::Yes, text };
+    }
+    let text = format!("{text}; at least {} MiB are needed: make room, or move the journal", FREE_BYTES_MIN >> 20);
+    Probe { what, outcome: Answer::No, text }
+}
+
+/// The fourth column of the second line, in kibibytes (POSIX, df -P -k).
+fn free_bytes(said: &str) -> Option<u64> {
+    let kibibytes: u64 = said.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 /// Facts carry wall time, and an unsynchronised clock is a finding of every inspection.
@@ -216,9 +228,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_of_an_opcua_address_is_what_is_dialled() {
-        assert_eq!(opcua_host("opc.tcp://10.0.0.5:4841/a/b:c"), ("10.0.0.5".to_owned(), 4841));
-        assert_eq!(opcua_host("opc.tcp://plc"), ("plc".to_owned(), 4840));
+    fn free_space_is_read_as_posix_prints_it() {
+        let said = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 100 40 60 40% /\n";
+        assert_eq!(free_bytes(said), Some(60 * 1024));
+        assert_eq!(free_bytes("df: no such file"), None);
     }
 
     #[test]

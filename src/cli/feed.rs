@@ -40,7 +40,7 @@ enum Action {
 
 pub(super) fn run(args: FeedArgs, shared: &Shared) -> Outcome {
     match args.action {
-        Action::Status { journals } => source::answer_live(&journals, shared, &Question::Feed, "feed_status"),
+        Action::Status { journals } => source::answer(&journals, shared, &Question::Feed),
         Action::Replay { from, stream } => {
             let stream = Value::from(stream).to_string();
             source::command(shared, "feed_replay", &[("stream", &stream), ("from", &from.to_string())])

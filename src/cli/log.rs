@@ -12,8 +12,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// What is logged, as `tracing` filters are written: `debug`, `info,sealgate::device=debug`.
 const FILTER: &str = "SEALGATE_LOG";
-/// Ours in full; of the protocol libraries what somebody must look at.
-const FILTER_DEFAULT: &str = "warn,sealgate=info";
+/// Ours in full; of the libraries what somebody must look at. The OPC UA library repeats at every attempt what the device task says
+/// once.
+const FILTER_DEFAULT: &str = "warn,sealgate=info,opcua=off";
 
 /// Called once, by the process that is a daemon.
 pub(super) fn start() {

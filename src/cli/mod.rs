@@ -11,6 +11,7 @@ mod demo;
 mod feed;
 mod live;
 mod log;
+mod online;
 mod outcome;
 mod print;
 mod run;

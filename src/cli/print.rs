@@ -16,7 +16,7 @@ const CELL_MAX: usize = 60;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     pub(super) json: bool,
-    pub offset_min: i16,
+    pub(super) offset_min: i16,
     pub(super) colour: bool,
 }
 
@@ -55,21 +55,47 @@ fn drawn(style: Style, value: &Value) -> String {
 
 /// Plain fields first, one a line; then each list and each object under its name.
 fn object(style: Style, fields: &Map<String, Value>) -> String {
-    let nested = |value: &Value| {
-        matches!(value, Value::Object(_)) || matches!(value, Value::Array(rows) if rows.iter().any(Value::is_object))
+    let plain = || {
+        fields.iter().filter(|(key, value)| !is_nested(value) && !is_told_already(key, |key| fields.contains_key(key)))
     };
-    let width = fields.iter().filter(|(_, value)| !nested(value)).map(|(key, _)| key.len()).max().unwrap_or(0);
+    let width = plain().map(|(key, _)| title(key).len()).max().unwrap_or(0);
     let mut text = String::new();
-    for (key, value) in fields.iter().filter(|(_, value)| !nested(value)) {
-        text += &format!("{key:width$}  {}\n", paint(style, key, &cell(style, key, value)));
+    for (key, value) in plain() {
+        text += &format!("{:width$}  {}\n", title(key), paint(style, key, &cell(style, key, value)));
     }
-    for (key, value) in fields.iter().filter(|(_, value)| nested(value)) {
+    for (key, value) in fields.iter().filter(|(_, value)| is_nested(value)) {
         text += &format!("\n{}\n{}", bold(style, key), drawn(style, value));
     }
     text
 }
 
+/// What needs lines of its own.
+fn is_nested(value: &Value) -> bool {
+    matches!(value, Value::Object(_)) || matches!(value, Value::Array(rows) if rows.iter().any(Value::is_object))
+}
+
+/// A time stands in JSON as microseconds and as text; people see it once, in the line's own time.
+fn is_told_already(key: &str, has: impl Fn(&str) -> bool) -> bool {
+    key.ends_with("at") && has(&format!("{key}_us"))
+}
+
+/// Columns of tables that are for machines; JSON shows them.
+const MACHINE_ONLY: [&str; 7] = ["mono_us", "boot", "version", "hash", "epc_prefix", "serials_sha256", "purpose"];
+
+fn title(key: &str) -> &str {
+    key.strip_suffix("_us").filter(|time| time.ends_with("at")).unwrap_or(key)
+}
+
+/// Rows that hold tables themselves; the body of a fact stays in its cell.
+fn are_documents(rows: &[Value]) -> bool {
+    let is_document = |fields: &Map<String, Value>| fields.iter().any(|(key, value)| key != "body" && is_nested(value));
+    rows.iter().filter_map(Value::as_object).any(is_document)
+}
+
 fn table(style: Style, rows: &[Value]) -> String {
+    if are_documents(rows) {
+        return rows.iter().map(|row| drawn(style, row)).collect::<Vec<_>>().join("\n");
+    }
     let mut columns: Vec<&str> = Vec::new();
     for key in rows.iter().filter_map(Value::as_object).flat_map(Map::keys) {
         if !columns.contains(&key.as_str()) {
@@ -80,12 +106,15 @@ fn table(style: Style, rows: &[Value]) -> String {
         let plain: Vec<String> = rows.iter().map(|row| cell(style, "", row) + "\n").collect();
         return if plain.is_empty() { "none\n".to_owned() } else { plain.concat() };
     }
+    let all = columns.clone();
+    columns.retain(|key| !MACHINE_ONLY.contains(key) && !is_told_already(key, |key| all.contains(&key)));
     let cells: Vec<Vec<String>> =
         rows.iter().map(|row| columns.iter().map(|column| cell(style, column, &row[*column])).collect()).collect();
     let widths: Vec<usize> = (0..columns.len())
-        .map(|index| cells.iter().map(|row| width(&row[index])).chain([columns[index].len()]).max().unwrap_or(0))
+        .map(|index| cells.iter().map(|row| width(&row[index])).chain([title(columns[index]).len()]).max().unwrap_or(0))
         .collect();
-    let mut text = line(columns.iter().zip(&widths).map(|(name, width)| bold(style, &format!("{name:width$}"))));
+    let mut text =
+        line(columns.iter().zip(&widths).map(|(name, width)| bold(style, &format!("{:width$}", title(name)))));
     for row in &cells {
         text += &line(row.iter().zip(&widths).zip(&columns).map(|((cell, width), column)| {
             let padded = format!("{cell}{}", " ".repeat(width - self::width(cell)));
@@ -113,14 +142,14 @@ fn cell(style: Style, key: &str, value: &Value) -> String {
         Value::String(text) => shown(text),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
-    if width(&text) <= CELL_MAX || key == "text" {
+    if width(&text) <= CELL_MAX || matches!(key, "text" | "body" | "hash" | "serials_sha256") {
         return text;
     }
     text.chars().take(CELL_MAX - 3).chain("...".chars()).collect()
 }
 
 /// Codes hold separators (GS, 0x1D), and devices send any bytes: nothing may steer the terminal.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -183,9 +212,19 @@ mod tests {
         let rows = json!([{ "batch": "B1", "state": "running", "at_us": 0 }, { "batch": "B-long", "state": "closed", "lot": "L7" }]);
         let text = drawn(PLAIN, &rows);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "batch   state    at_us                          lot");
+        assert_eq!(lines[0], "batch   state    at                             lot");
         assert_eq!(lines[1], "B1      running  1970-01-01T01:00:00.000+01:00  -");
         assert_eq!(lines[2], "B-long  closed   -                              L7");
+    }
+
+    #[test]
+    fn a_time_is_told_once_and_what_is_for_machines_is_left_to_json() {
+        let unit = json!([{ "unit": "A1", "facts": [{ "seq": 2, "at_us": 0, "at": "1970", "body": { "a": 1 }, "hash": "ff" }] }]);
+        let text = drawn(PLAIN, &unit);
+        assert_eq!(
+            text,
+            "unit  A1\n\nfacts\nseq  at                             body\n2    1970-01-01T01:00:00.000+01:00  {\"a\":1}\n"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Where an answer comes from: the journals named by `--db`, the running daemon, or the journal of the configuration beside it.
+//! Where an answer comes from: the journals named by `--db`, or the running daemon.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
@@ -9,42 +9,70 @@ use super::outcome::{Exit, Failure, Outcome};
 use super::print::{self, Style};
 use super::{Journals, Shared};
 use crate::config::{self, Config};
-use crate::report::{self, Question};
+use crate::report::{self, Question, ReportError};
 use crate::wire::command::{ClientAnswer, Reason};
 
-/// Answers from the journals that are named, else from the journal of the configuration: a reader never stands in the daemon's way.
+/// Asks the journals where there are any, else the daemon, and prints the answer.
 pub(super) fn answer(journals: &Journals, shared: &Shared, question: &Question) -> Outcome {
-    if journals.db.is_empty() {
-        let config = config(shared)?;
-        return print_answers(style(shared, Some(&config)), std::slice::from_ref(&config.journal), question);
-    }
     let config = config::load(&shared.config).ok();
-    print_answers(style(shared, config.as_ref()), &journals.db, question)
-}
-
-/// Answers from the journals that are named, else asks the daemon with `word`: what is not in the journal is known there.
-pub(super) fn answer_live(journals: &Journals, shared: &Shared, question: &Question, word: &str) -> Outcome {
-    if journals.db.is_empty() { command(shared, word, &[]) } else { answer(journals, shared, question) }
-}
-
-fn print_answers(style: Style, files: &[PathBuf], question: &Question) -> Outcome {
+    let style = style(shared, config.as_ref());
+    if journals.db.is_empty() {
+        let (word, parts) = words(question);
+        let parts: Vec<(&str, &str)> = parts.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let answer = live::ask(&socket(shared, config.as_ref()), word, &parts)?;
+        if !answer.ok {
+            return Ok(told(style, &answer));
+        }
+        // Nothing is null, which an answer carries as no data.
+        return Ok(found(style, question, &answer.data.unwrap_or_default()));
+    }
     let mut documents = Vec::new();
-    for file in files {
-        let document = report::answer(file, question)
-            .map_err(|error| Exit::of_store(&error).failure(format!("{}: {error}", file.display())))?;
-        documents.push((file.as_path(), document));
+    for file in &journals.db {
+        let document = report::answer(file, question).map_err(failure)?;
+        documents.push((file, document));
     }
-    let found = documents.iter().any(|(_, document)| !document.is_null());
-    if !found {
-        let text = format!("nothing is known of {}", question.subject());
-        return Err(Exit::No.failure(text));
+    // A journal that does not know what was asked for has no part in the answer.
+    if documents.len() > 1 {
+        documents.retain(|(_, document)| !is_nothing(document));
     }
-    print::value(style, &together(documents));
-    Ok(Exit::Done)
+    let document = if documents.is_empty() { Value::Null } else { together(documents) };
+    Ok(found(style, question, &document))
+}
+
+/// Prints what was found. Nothing is a no where something was asked for by name.
+fn found(style: Style, question: &Question, document: &Value) -> Exit {
+    let is_no = is_nothing(document) && !question.may_be_empty();
+    if is_no && !style.json {
+        print::problem(&format!("nothing is known of {}", question.subject()));
+    } else {
+        print::value(style, document);
+    }
+    if is_no { Exit::No } else { Exit::Done }
+}
+
+/// The question in the daemon's words: one of them, and the field beside it as JSON text.
+fn words(question: &Question) -> (&'static str, Option<(&'static str, String)>) {
+    let field = |key, text: &str| Some((key, Value::from(text).to_string()));
+    match question {
+        Question::Status => ("status", None),
+        Question::Batches => ("batch_list", None),
+        Question::Batch(batch) => ("batch_show", field("batch", batch)),
+        Question::Trace(code) => ("trace", field("code", code)),
+        Question::Alarms => ("alarm_list", None),
+        Question::Feed => ("feed_status", None),
+    }
+}
+
+/// A code that says nothing is answered with no, as the daemon does; the rest is about the file.
+fn failure(error: ReportError) -> Failure {
+    match error {
+        ReportError::Code(error) => Exit::No.failure(error.to_string()),
+        ReportError::Store(error) => Exit::of_store(&error).failure(error.to_string()),
+    }
 }
 
 /// One journal: its document. Several: the rows of all, each with its file; or one entry per file.
-fn together(mut documents: Vec<(&Path, Value)>) -> Value {
+fn together(mut documents: Vec<(&PathBuf, Value)>) -> Value {
     if documents.len() == 1 {
         return documents.remove(0).1;
     }
@@ -69,47 +97,37 @@ fn with_file(name: &str, row: Value) -> Value {
     Value::Object(row)
 }
 
+fn is_nothing(document: &Value) -> bool {
+    document.is_null() || document.as_array().is_some_and(Vec::is_empty)
+}
+
 /// Sends one command to the daemon and prints what it says.
 pub(super) fn command(shared: &Shared, word: &str, parts: &[(&str, &str)]) -> Outcome {
     let config = config::load(&shared.config).ok();
     let answer = live::ask(&socket(shared, config.as_ref()), word, parts)?;
-    told(style(shared, config.as_ref()), &answer)
+    Ok(told(style(shared, config.as_ref()), &answer))
 }
 
-/// Prints the answer of a daemon. A refusal is a no, with all its reasons.
-fn told(style: Style, answer: &ClientAnswer) -> Outcome {
-    if !answer.ok && !style.json {
-        return Err(Exit::No.failure(reasons(answer)));
-    }
+/// Prints the answer of a daemon: its data, or the whole of a refusal. `ok` false is a no.
+fn told(style: Style, answer: &ClientAnswer) -> Exit {
     match &answer.data {
-        Some(data) if answer.ok => print::value(style, data),
-        _ if style.json => print::out(&answer.to_line()),
-        _ => print::out(if answer.changed == Some(false) { "it was so already\n" } else { "done\n" }),
+        Some(data) => print::value(style, data),
+        None if style.json => print::out(&answer.to_line()),
+        None if answer.ok => print::out(if answer.changed == Some(false) { "nothing to change\n" } else { "done\n" }),
+        None => print::problem(&refusal(answer)),
     }
-    Ok(if answer.ok { Exit::Done } else { Exit::No })
+    if answer.ok { Exit::Done } else { Exit::No }
 }
 
-fn reasons(answer: &ClientAnswer) -> String {
-    let mut text = "refused".to_owned();
-    for reason in answer.reasons.iter().chain(&answer.differences) {
-        text += &format!("\n  {}", sentence(reason));
-    }
-    text
+/// Every reason and every difference, one a line.
+fn refusal(answer: &ClientAnswer) -> String {
+    let lines: Vec<String> = answer.reasons.iter().chain(&answer.differences).map(sentence).collect();
+    format!("refused, and nothing was changed:{}", lines.concat())
 }
 
+/// One reason on a line of its own, safe for a terminal.
 pub(super) fn sentence(reason: &Reason) -> String {
-    let mut text = format!("{}: {}", reason.code, reason.text);
-    if !reason.path.is_empty() {
-        text += &format!(" ({}", reason.path);
-        if !reason.value.is_empty() {
-            text += &format!(" = {:?}", reason.value);
-        }
-        text += ")";
-    }
-    if !reason.allowed.is_empty() {
-        text += &format!("; allowed: {}", reason.allowed);
-    }
-    text
+    format!("\n  {}", print::shown(&reason.to_string()))
 }
 
 /// The configuration, or what is wrong with it.
@@ -137,20 +155,16 @@ mod tests {
 
     #[test]
     fn rows_of_several_journals_say_whose_they_are() {
-        let (a, b) = (Path::new("a.db"), Path::new("b.db"));
-        let all = together(vec![(a, json!([{ "batch": "1" }])), (b, json!({ "line": "l" }))]);
+        let (a, b) = (PathBuf::from("a.db"), PathBuf::from("b.db"));
+        let all = together(vec![(&a, json!([{ "batch": "1" }])), (&b, json!({ "line": "l" }))]);
         assert_eq!(all, json!([{ "db": "a.db", "batch": "1" }, { "db": "b.db", "line": "l" }]));
-        assert_eq!(together(vec![(a, json!([1]))]), json!([1]));
+        assert_eq!(together(vec![(&a, json!([1]))]), json!([1]));
     }
 
     #[test]
-    fn a_refusal_is_a_no_with_all_its_reasons() {
-        let reasons =
-            vec![Reason::new("unknown_batch", "there is no B8"), Reason::new("not_ready", "the printer is away")];
-        let answer = ClientAnswer::refusal(1, reasons);
-        let style = Style { json: false, offset_min: 0, colour: false };
-        let failure = told(style, &answer).expect_err("it is refused");
-        assert_eq!(failure.exit, Exit::No);
-        assert_eq!(failure.text, "refused\n  unknown_batch: there is no B8\n  not_ready: the printer is away");
+    fn a_refusal_tells_all_its_reasons() {
+        let reasons = vec![Reason::new("unknown_batch", "there is no B8"), Reason::new("not_ready", "\u{1b}[2J")];
+        let text = refusal(&ClientAnswer::refusal(1, reasons));
+        assert_eq!(text, "refused, and nothing was changed:\n  there is no B8\n  \u{fffd}[2J");
     }
 }

@@ -20,5 +20,5 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) fn run(args: &StatusArgs, shared: &Shared) -> Outcome {
-    source::answer_live(&args.journals, shared, &Question::Status, "status")
+    source::answer(&args.journals, shared, &Question::Status)
 }

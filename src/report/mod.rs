@@ -1,20 +1,21 @@
 //! Questions about the record, and the documents that answer them. Reads journals; changes nothing.
 //!
-//! The command line asks here for a file or for the journal of a running line: one place, so that both say the same. A document is
-//! an array, or one object; where a key is a column of an audit view it has the view's name.
+//! One place answers for both the command line on a file and the daemon on its own journal, so that both say the same. Keys are
+//! the columns of the audit views where they are the same thing. A time stands twice: `*_us`, microseconds since 1970, and the
+//! same key without `_us`, as RFC 3339 in UTC. Each document shows the journal of one moment.
 
 mod code;
-mod rows;
+mod trace;
 
+use std::fmt;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::store::query::Alarms;
+use crate::domain::code::CodeError;
+use crate::store::query::{Alarms, BatchRow};
 use crate::store::{Reader, StoreError};
-use crate::wire::topic;
-
-use code::Named;
+use crate::wire::{text, topic};
 
 /// What can be asked of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +25,16 @@ pub enum Question {
     Batch(String),
     /// A code in any spelling.
     Trace(String),
-    /// Those that nobody acknowledged.
     Alarms,
     Feed,
+}
+
+/// Why a journal does not answer.
+#[derive(Debug)]
+pub enum ReportError {
+    /// The code names nothing that could be looked for.
+    Code(CodeError),
+    Store(StoreError),
 }
 
 impl Question {
@@ -36,92 +44,207 @@ impl Question {
             Question::Status => "the line".to_owned(),
             Question::Batches => "batches".to_owned(),
             Question::Batch(batch) => format!("batch {batch:?}; see `sealgate batch list`"),
-            Question::Trace(code) => format!("{code:?}: no unit and no container of this journal has it"),
+            Question::Trace(code) => format!("{code:?}: it is in no batch and on no container of this journal"),
             Question::Alarms => "alarms".to_owned(),
             Question::Feed => "the feed".to_owned(),
         }
     }
+
+    /// Whether nothing is a good answer; else it means "not found".
+    pub fn may_be_empty(&self) -> bool {
+        match self {
+            Question::Status | Question::Batches | Question::Alarms | Question::Feed => true,
+            Question::Batch(_) | Question::Trace(_) => false,
+        }
+    }
 }
 
-/// Answers from the journal at `db`; `Null` where nothing is known of what was asked about.
-pub fn answer(db: &Path, question: &Question) -> Result<Value, StoreError> {
+/// Answers from the journal at `db`: an array or one object; null where what was asked for is not there.
+pub fn answer(db: &Path, question: &Question) -> Result<Value, ReportError> {
     let mut reader = Reader::open(db)?;
+    reader.hold_still()?;
     match question {
         Question::Status => status(&mut reader),
-        Question::Batches => Ok(reader.batches()?.iter().rev().map(rows::batch).collect()),
-        Question::Batch(batch) => one_batch(&reader, batch),
-        Question::Trace(code) => trace(&mut reader, code),
-        Question::Alarms => Ok(reader.alarms(Alarms::Open)?.iter().map(rows::alarm).collect()),
+        Question::Batches => batches(&mut reader),
+        Question::Batch(batch) => one_batch(&mut reader, batch),
+        Question::Trace(code) => trace::answer(&mut reader, code),
+        Question::Alarms => alarms(&mut reader),
         Question::Feed => feed(&mut reader),
     }
 }
 
-/// What a journal alone can say of its line: who it is, how far it came, what is open.
-fn status(reader: &mut Reader) -> Result<Value, StoreError> {
-    let (facts, _) = reader.head()?;
-    let last = reader.fact(facts)?;
+/// The line as its journal left it.
+fn status(reader: &mut Reader) -> Result<Value, ReportError> {
+    let (seq, hash) = reader.head()?;
+    let newest = reader.fact(seq)?;
     let identity = reader.identity().clone();
-    let open: Vec<Value> =
-        reader.batches()?.iter().filter(|batch| batch.closed_seq.is_none()).map(rows::batch).collect();
-    let alarms: Vec<Value> = reader.alarms(Alarms::Open)?.iter().map(rows::alarm).collect();
-    Ok(json!({
+    let mut status = json!({
         "line": identity.line,
         "store_uuid": identity.store_uuid,
         "epoch": identity.epoch,
         "boot": identity.boot,
-        "facts": facts,
-        "last_at_us": last.map(|fact| fact.at_us),
-        "batches": open,
-        "alarms": alarms,
-        "streams": streams(reader)?,
+        "seq": seq,
+        "hash": hex(&hash),
+        "kind": newest.as_ref().map(|fact| &*fact.kind),
+    });
+    let batches = reader.batches()?;
+    let current = batches.iter().rev().find(|row| matches!(row.state.as_str(), "running" | "stopped"));
+    let loaded: Vec<&str> = batches.iter().filter(|row| row.state == "loaded").map(|row| row.batch.as_str()).collect();
+    if let Some(fields) = status.as_object_mut() {
+        put_time(fields, "at", newest.map(|fact| fact.at_us));
+        fields.insert("batches_loaded".to_owned(), json!(loaded));
+        let batch = current.map(|row| with_counts(reader, batch_fields(row))).transpose()?;
+        fields.insert("batch".to_owned(), batch.map_or(Value::Null, Value::Object));
+        fields.insert("alarms".to_owned(), alarms(reader)?);
+        fields.insert("feed".to_owned(), feed(reader)?);
+    }
+    Ok(status)
+}
+
+/// The newest first.
+fn batches(reader: &mut Reader) -> Result<Value, ReportError> {
+    let mut rows = Vec::new();
+    for row in reader.batches()?.iter().rev() {
+        rows.push(Value::Object(with_times(reader, batch_fields(row))?));
+    }
+    Ok(Value::Array(rows))
+}
+
+fn one_batch(reader: &mut Reader, batch: &str) -> Result<Value, ReportError> {
+    let Some(row) = reader.batch(batch)? else { return Ok(Value::Null) };
+    let mut fields = with_times(reader, batch_fields(&row))?;
+    let range = reader.sscc_range(batch)?;
+    let range = range.map(|range| {
+        json!({ "extension": range.extension, "prefix": range.prefix.as_str(), "first": range.first, "last": range.last })
+    });
+    fields.insert("sscc".to_owned(), json!(range));
+    Ok(Value::Object(with_counts(reader, fields)?))
+}
+
+fn batch_fields(row: &BatchRow) -> Map<String, Value> {
+    let fields = json!({
+        "batch": row.batch,
+        "gtin": row.gtin,
+        "lot": row.lot,
+        "expiry": row.expiry,
+        "state": row.state,
+        "case_capacity": row.case_capacity,
+        "pallet_capacity": row.pallet_capacity,
+        "opened_seq": row.opened_seq,
+        "closed_seq": row.closed_seq,
+        "epc_prefix": row.epc_prefix,
+        "serial_count": row.serial_count,
+        "serials_sha256": row.serials_sha256,
+    });
+    object(fields)
+}
+
+/// When the facts happened that opened and closed the batch.
+fn with_times(reader: &mut Reader, mut fields: Map<String, Value>) -> Result<Map<String, Value>, ReportError> {
+    for name in ["opened", "closed"] {
+        let seq = fields.get(&format!("{name}_seq")).and_then(Value::as_u64);
+        let fact = seq.map(|seq| reader.fact(seq)).transpose()?.flatten();
+        put_time(&mut fields, &format!("{name}_at"), fact.map(|fact| fact.at_us));
+    }
+    Ok(fields)
+}
+
+/// How many units, inspections and containers are in each state.
+fn with_counts(reader: &mut Reader, mut fields: Map<String, Value>) -> Result<Map<String, Value>, ReportError> {
+    let batch = fields.get("batch").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut containers = Map::new();
+    for (name, count) in reader.container_counts(&batch)? {
+        let (level, state) = name.split_once('.').unwrap_or(("", &name));
+        let of_level = containers.entry(level).or_insert_with(|| json!({}));
+        if let Some(states) = of_level.as_object_mut() {
+            states.insert(state.to_owned(), json!(count));
+        }
+    }
+    fields.insert("units".to_owned(), json!(reader.unit_counts(&batch)?));
+    fields.insert("verdicts".to_owned(), json!(reader.verdict_counts(&batch)?));
+    fields.insert("containers".to_owned(), Value::Object(containers));
+    Ok(fields)
+}
+
+/// Those that nobody acknowledged.
+fn alarms(reader: &mut Reader) -> Result<Value, ReportError> {
+    let mut rows = Vec::new();
+    for row in reader.alarms(Alarms::Open)? {
+        let fact = reader.fact(row.raised_seq)?;
+        let mut fields = object(json!({
+            "alarm": row.alarm,
+            "kind": row.kind,
+            "station": row.station,
+            "detail": row.detail,
+            "raised_seq": row.raised_seq,
+            "acked_seq": row.acked_seq,
+        }));
+        put_time(&mut fields, "raised_at", fact.map(|fact| fact.at_us));
+        fields.insert("text".to_owned(), json!(text::alarm_named(&row.kind)));
+        rows.push(Value::Object(fields));
+    }
+    Ok(Value::Array(rows))
+}
+
+/// Every stream with its newest number, what the broker took of it, and what waits.
+fn feed(reader: &mut Reader) -> Result<Value, ReportError> {
+    let head = reader.head()?.0;
+    let acked = reader.feed_cursor(topic::STREAM_FACT)?;
+    let mut streams = Vec::new();
+    for stream in topic::STREAMS {
+        let last = if *stream == topic::STREAM_FACT { head } else { reader.stream_head(stream)? };
+        let acked = reader.feed_cursor(stream)?;
+        streams.push(json!({ "stream": stream, "head": last, "acked": acked, "backlog": last.saturating_sub(acked) }));
+    }
+    let exceptions = reader.feed_exceptions()?.into_iter();
+    let exceptions: Vec<Value> = exceptions
+        .map(|exception| json!({ "stream": &*exception.stream, "seq": exception.seq, "cause": exception.cause }))
+        .collect();
+    Ok(json!({
+        "head": head,
+        "acked": acked,
+        "backlog": head.saturating_sub(acked),
+        "streams": streams,
+        "exceptions": exceptions,
     }))
 }
 
-fn one_batch(reader: &Reader, batch: &str) -> Result<Value, StoreError> {
-    let Some(row) = reader.batch(batch)? else { return Ok(Value::Null) };
-    let mut document = rows::batch(&row);
-    document["units"] = json!(reader.unit_counts(batch)?);
-    document["verdicts"] = json!(reader.verdict_counts(batch)?);
-    document["containers"] = json!(reader.container_counts(batch)?);
-    Ok(document)
+/// `at_us` for machines and `at` for people; both null where it did not happen.
+fn put_time(fields: &mut Map<String, Value>, key: &str, at_us: Option<i64>) {
+    fields.insert(format!("{key}_us"), json!(at_us));
+    fields.insert(key.to_owned(), json!(at_us.map(topic::time_text)));
 }
 
-/// A code may name several things (a serial alone, under two GTINs): each that is known answers.
-fn trace(reader: &mut Reader, code: &str) -> Result<Value, StoreError> {
-    let mut found = Vec::new();
-    for named in code::read(code, reader)? {
-        let document = match named {
-            Named::Unit(gtin, serial) => reader.trace_unit(gtin, serial)?.map(|trace| rows::unit(&trace)),
-            Named::Container(sscc) => reader.trace_container(sscc)?.map(|trace| rows::container(&trace)),
-        };
-        found.extend(document);
+fn object(value: Value) -> Map<String, Value> {
+    if let Value::Object(fields) = value { fields } else { Map::new() }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl From<StoreError> for ReportError {
+    fn from(error: StoreError) -> Self {
+        ReportError::Store(error)
     }
-    Ok(match found.len() {
-        0 => Value::Null,
-        1 => found.remove(0),
-        _ => Value::Array(found),
-    })
 }
 
-fn feed(reader: &mut Reader) -> Result<Value, StoreError> {
-    let exceptions: Vec<Value> = reader
-        .feed_exceptions()?
-        .iter()
-        .map(|exception| json!({ "stream": &*exception.stream, "seq": exception.seq, "cause": exception.cause }))
-        .collect();
-    Ok(json!({ "streams": streams(reader)?, "quarantine": exceptions }))
-}
-
-fn streams(reader: &mut Reader) -> Result<Vec<Value>, StoreError> {
-    let mut list = Vec::new();
-    for stream in topic::STREAMS {
-        let (last, acked) = (reader.stream_head(stream)?, reader.feed_cursor(stream)?);
-        list.push(
-            json!({ "stream": stream, "last_seq": last, "acked_seq": acked, "waiting": last.saturating_sub(acked) }),
-        );
+impl From<CodeError> for ReportError {
+    fn from(error: CodeError) -> Self {
+        ReportError::Code(error)
     }
-    Ok(list)
 }
+
+impl fmt::Display for ReportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReportError::Code(error) => error.fmt(f),
+            ReportError::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReportError {}
 
 #[cfg(test)]
 mod tests {
@@ -160,7 +283,7 @@ mod tests {
         let (_folder, path) = journal();
         let case = ask(&path, Question::Trace(samples::CASE.into()));
         assert_eq!(case["container"], samples::CASE, "{case}");
-        let child = case["children"][0]["child"].as_str().expect("a child").to_owned();
+        let child = case["members"][0]["child"].as_str().expect("a child").to_owned();
         let unit = ask(&path, Question::Trace(child.clone()));
         assert_eq!((&unit["unit"], &unit["parents"][0]["parent"]), (&json!(child), &json!(samples::CASE)));
         let seqs: Vec<u64> =
@@ -171,9 +294,33 @@ mod tests {
     }
 
     #[test]
+    fn where_a_unit_lies_and_what_was_found_of_it_are_told_with_times() {
+        let (_folder, path) = journal();
+        let packed = ask(&path, Question::Trace("Z9".into()));
+        assert_eq!(packed["containers"][0]["container"], samples::CASE, "{packed}");
+        assert_eq!(packed["inspections"][0]["verdict"], "pass", "{packed}");
+        assert!(packed["facts"][0]["at"].as_str().is_some_and(|time| time.ends_with('Z')), "{packed}");
+        let rejected = ask(&path, Question::Trace("A1".into()));
+        let inspection = &rejected["inspections"][0];
+        assert_eq!((&inspection["verdict"], &inspection["confirmed_seq"]), (&json!("fail"), &json!(12)));
+        assert_eq!(rejected["containers"], json!([]));
+        let product = ask(&path, Question::Trace(format!("(01){}(10)L7", samples::GTIN)));
+        assert_eq!(product["batch"], "B1", "a product names its batches");
+    }
+
+    #[test]
+    fn what_is_no_code_is_refused_and_not_looked_for() {
+        let (_folder, path) = journal();
+        for code in ["", "\u{1d}", "]d20109506000134351211"] {
+            let refused = answer(&path, &Question::Trace(code.into()));
+            assert!(matches!(refused, Err(ReportError::Code(_))), "{code:?}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_known_is_null_whatever_was_typed() {
         let (_folder, path) = journal();
-        for code in ["Q0", "", "'OR'1'='1'--", "../../etc/passwd", "(01)09506000134352(21)Q0", "\u{1d}"] {
+        for code in ["Q0", "'OR'1'='1'--", "../../etc/passwd", "(01)09506000134352(21)Q0", "]d211261231"] {
             assert_eq!(ask(&path, Question::Trace(code.into())), Value::Null, "{code:?}");
         }
     }
@@ -183,7 +330,9 @@ mod tests {
         let (_folder, path) = journal();
         let status = ask(&path, Question::Status);
         assert_eq!(status["line"], "acme/plant7/line3");
-        assert_eq!(status["facts"], samples::story().len());
+        assert_eq!(status["seq"], samples::story().len());
+        assert_eq!((&status["batch"]["batch"], &status["batch"]["units"]["commissioned"]), (&json!("B1"), &json!(2)));
+        assert_eq!(status["at"], topic::time_text(status["at_us"].as_i64().expect("microseconds")));
         let feed = ask(&path, Question::Feed);
         let names: Vec<&str> =
             feed["streams"].as_array().expect("streams").iter().filter_map(|s| s["stream"].as_str()).collect();

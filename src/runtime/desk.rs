@@ -14,12 +14,14 @@ use crate::engine::input::{Actor, Order, Request};
 use crate::engine::output::{Answer, Refused};
 use crate::engine::reason::RequestRefusal;
 use crate::publish::PublishHandle;
+use crate::report::{self, Question, ReportError};
 use crate::runtime::control::ClientRequest as Line;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::store::{Reader, StoreError};
-use crate::wire::command::{ClientAnswer, ClientRequest, Command, Reason};
+use crate::wire::command::{ClientAnswer, ClientRequest, Command, Look, Reason};
 use crate::wire::order::OrderDraft;
+use crate::wire::topic;
 
 /// An order with a million serials is on disk by then, or the asker hears that it is not known yet.
 const ANSWER_MAX: Duration = Duration::from_secs(110);
@@ -51,8 +53,9 @@ impl Desk {
             Command::Load(draft) => self.load(id, actor, *draft).await,
             Command::Ask(request) => self.ask(id, actor, request).await,
             Command::Status => ClientAnswer::data(id, self.status()),
-            Command::FeedStatus => ClientAnswer::data(id, self.feed_status()),
-            Command::FeedReplay { from, .. } => self.replay(id, from).await,
+            Command::FeedStatus => self.feed(id).await,
+            Command::Look(look) => self.look(id, question(look)).await,
+            Command::FeedReplay { stream, from } => self.replay(id, stream, from).await,
         }
     }
 
@@ -105,12 +108,45 @@ impl Desk {
         })
     }
 
-    async fn replay(&self, id: u64, from: u64) -> ClientAnswer {
+    /// What the journal says of the feed, and above it what the publisher knows of the connection.
+    async fn feed(&self, id: u64) -> ClientAnswer {
+        let mut answer = self.look(id, Question::Feed).await;
+        if let (Some(Value::Object(said)), Value::Object(live)) = (&mut answer.data, self.feed_status()) {
+            // Heads and cursors are the journal's own; the publisher hears of them a moment later.
+            for (key, value) in live {
+                said.entry(key).or_insert(value);
+            }
+        }
+        answer
+    }
+
+    /// Answers from the journal as it is on disk, so that the daemon and `--db` say the same.
+    async fn look(&self, id: u64, question: Question) -> ClientAnswer {
+        let path = self.config.journal.clone();
+        let answer = tokio::task::spawn_blocking(move || report::answer(&path, &question)).await;
+        match answer {
+            Ok(Ok(data)) => ClientAnswer::data(id, data),
+            Ok(Err(ReportError::Code(error))) => refusal(id, "bad_request", error.to_string()),
+            Ok(Err(ReportError::Store(error))) => refusal(id, "journal", error.to_string()),
+            Err(error) => refusal(id, "internal", error.to_string()),
+        }
+    }
+
+    /// Facts and messages leave in the order of the facts, so that a number of another stream stands for the fact behind it.
+    async fn replay(&self, id: u64, stream: &'static str, from: u64) -> ClientAnswer {
         let Some(feed) = &self.feed else {
             return refusal(id, "no_feed", "the config has no section [mqtt]".to_owned());
         };
-        match feed.replay(from).await {
-            Ok(last) => ClientAnswer::data(id, json!({ "from": from, "to": last })),
+        let path = self.config.journal.clone();
+        let found = tokio::task::spawn_blocking(move || fact_behind(&path, stream, from)).await;
+        let first = match found {
+            Ok(Ok(Some(first))) => first,
+            Ok(Ok(None)) => return refusal(id, "replay", format!("stream {stream} has no number {from} yet")),
+            Ok(Err(error)) => return refusal(id, "journal", error.to_string()),
+            Err(error) => return refusal(id, "internal", error.to_string()),
+        };
+        match feed.replay(first).await {
+            Ok(last) => ClientAnswer::data(id, json!({ "from": first, "to": last })),
             Err(why) => refusal(id, "replay", why.to_string()),
         }
     }
@@ -118,6 +154,24 @@ impl Desk {
 
 fn refusal(id: u64, code: &str, text: String) -> ClientAnswer {
     ClientAnswer::refusal(id, vec![Reason::new(code, text)])
+}
+
+/// The fact with which this number of the stream leaves.
+fn fact_behind(journal: &Path, stream: &str, seq: u64) -> Result<Option<u64>, StoreError> {
+    if stream == topic::STREAM_FACT {
+        return Ok(Some(seq));
+    }
+    let found = Reader::open(journal)?.messages_from(stream, seq, 1)?;
+    Ok(found.first().map(|message| message.fact_seq))
+}
+
+fn question(look: Look) -> Question {
+    match look {
+        Look::Batches => Question::Batches,
+        Look::Batch(batch) => Question::Batch(batch.as_str().to_owned()),
+        Look::Trace(code) => Question::Trace(code),
+        Look::Alarms => Question::Alarms,
+    }
 }
 
 /// Why an order cannot be put to the line.
@@ -138,7 +192,9 @@ impl From<StoreError> for Unfit {
 /// The whole order with its file of serials, and what older batches have used of it.
 fn check(journal: &Path, draft: OrderDraft) -> Result<Order, Unfit> {
     let file = match draft.serials_file() {
-        Some(path) => Some(std::fs::read(path).map_err(|error| Unfit::File(format!("{path}: {error}")))?),
+        Some(path) => {
+            Some(std::fs::read(path).map_err(|error| Unfit::File(format!("the daemon cannot read {path}: {error}")))?)
+        }
         None => None,
     };
     let order = draft.finish(file.as_deref()).map_err(Unfit::Order)?;

@@ -14,6 +14,7 @@
 pub mod batches;
 pub mod change;
 pub mod commit;
+pub mod detail;
 pub mod error;
 pub mod facts;
 pub mod feed;

@@ -127,7 +127,7 @@ impl Reader {
     }
 }
 
-fn find_unit(conn: &Connection, gtin: Gtin, serial: SerialNumber) -> Result<Option<i64>, StoreError> {
+pub(super) fn find_unit(conn: &Connection, gtin: Gtin, serial: SerialNumber) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT u.id FROM word g JOIN used u ON u.gtin = g.word WHERE g.text = ?1 AND u.serial = ?2";
     let read = || conn.prepare_cached(sql)?.query_row((gtin.as_str(), serial.as_str()), |row| row.get(0)).optional();
     read().map_err(StoreError::sqlite("looking for a unit"))

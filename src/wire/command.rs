@@ -10,8 +10,9 @@
 //! | `batch_load` | `order`, an order as an object; see `order` |
 //! | `batch_start`, `batch_stop`, `batch_close` | `batch` |
 //! | `alarm_ack` | `alarm` |
-//! | `status` | |
-//! | `feed_status` | |
+//! | `status`, `feed_status`, `batch_list`, `alarm_list` | |
+//! | `batch_show` | `batch` |
+//! | `trace` | `code`, in any spelling that `domain::code` reads |
 //! | `feed_replay` | `from`, and `stream` (`fact` where absent) |
 //!
 //! On MQTT the topic says what to do (`_cmd/feed/replay`) and the payload has no `do`. Every request is answered, a malformed
@@ -54,10 +55,22 @@ pub enum Command {
     Ask(Request),
     Status,
     FeedStatus,
+    /// To be answered from the journal alone.
+    Look(Look),
     FeedReplay {
         stream: &'static str,
         from: u64,
     },
+}
+
+/// A question about what is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    Batches,
+    Batch(BatchId),
+    /// A code as it was read or typed.
+    Trace(String),
+    Alarms,
 }
 
 /// The answer to one request. `id` is the request's own.
@@ -88,8 +101,23 @@ pub struct Reason {
     pub allowed: String,
 }
 
-const WORDS: &[&str] =
-    &["batch_load", "batch_start", "batch_stop", "batch_close", "alarm_ack", "status", "feed_status", "feed_replay"];
+const WORDS: &[&str] = &[
+    "batch_load",
+    "batch_start",
+    "batch_stop",
+    "batch_close",
+    "batch_list",
+    "batch_show",
+    "alarm_ack",
+    "alarm_list",
+    "trace",
+    "status",
+    "feed_status",
+    "feed_replay",
+];
+
+/// No symbol of GS1 carries more (GenSpecs 5.6: DataMatrix, 2335 alphanumeric characters).
+const CODE_BYTES_MAX: usize = 4096;
 
 /// Who asks where nobody says so.
 const LOCAL: &str = "local";
@@ -171,6 +199,10 @@ impl Draft {
             "batch_stop" => Command::Ask(Request::StopBatch(self.batch()?)),
             "batch_close" => Command::Ask(Request::CloseBatch(self.batch()?)),
             "alarm_ack" => Command::Ask(Request::AcknowledgeAlarm(self.whole("alarm", 1)?)),
+            "batch_list" => Command::Look(Look::Batches),
+            "batch_show" => Command::Look(Look::Batch(self.batch()?)),
+            "alarm_list" => Command::Look(Look::Alarms),
+            "trace" => Command::Look(Look::Trace(self.code()?)),
             "status" => Command::Status,
             "feed_status" => Command::FeedStatus,
             _ => Command::FeedReplay { stream: self.stream()?, from: self.whole("from", 1)? },
@@ -207,6 +239,13 @@ impl Draft {
         let given = self.text("batch", ALLOWED)?;
         let batch = BatchId::new(&given).filter(|batch| !batch.is_empty());
         batch.ok_or_else(|| fault("$.batch", &given, "no identifier of a batch", ALLOWED))
+    }
+
+    fn code(&mut self) -> Result<String, Reason> {
+        const ALLOWED: &str = "a code as read or typed, 1 to 4096 bytes";
+        let given = self.text("code", ALLOWED)?;
+        let fits = (1..=CODE_BYTES_MAX).contains(&given.len());
+        if fits { Ok(given) } else { Err(fault("$.code", &given, "no code", ALLOWED)) }
     }
 
     fn stream(&mut self) -> Result<&'static str, Reason> {

@@ -178,6 +178,11 @@ pub fn fail_reason(reason: FailReason) -> &'static str {
     }
 }
 
+/// [`alarm`] by the stable word of its kind, as journals and views write it.
+pub fn alarm_named(kind: &str) -> Option<&'static str> {
+    AlarmKind::parse(kind).map(alarm)
+}
+
 pub fn alarm(kind: AlarmKind) -> &'static str {
     match kind {
         AlarmKind::WrongGtin => "Wrong product was read. Clear the line, find where it came from, then acknowledge.",

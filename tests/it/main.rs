@@ -9,6 +9,7 @@
 
 mod ai_table;
 mod config;
+mod daemon;
 mod engine_properties;
 mod epcis;
 mod event_hash;

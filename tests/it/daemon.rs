@@ -1,0 +1,299 @@
+//! The real program from outside: the daemon as systemd starts it, and the command line beside it. Its devices and its broker are
+//! away: nobody listens on their ports, which must never keep a line from starting.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sealgate");
+const ORDER: &str = r#"{"batch":"B1","gtin":"09506000134352","lot":"L7","expiry":"2047-03-31","gcp_length":7,
+    "pack":{"case":2,"pallet":2},"sscc":{"extension":0,"prefix":"9506000","first":1,"last":99},"serials_file":"serials.txt"}"#;
+/// Legal serial numbers (GS1 character set 82) that something less careful would stumble over.
+const SERIALS: [&str; 5] = ["A1", "'OR'1'='1'--", "../../etc/passwd", "a+b/c", "007"];
+/// A busy machine may need long; a whole one is ready in a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder with a configuration, an order, and the socket on which systemd would listen. The path of a socket holds at most 108
+/// bytes, so the folder lies at the top of the temporary directory.
+struct Site {
+    folder: tempfile::TempDir,
+    systemd: UnixDatagram,
+}
+
+/// How a command went.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("sg").tempdir_in(std::env::temp_dir()).expect("a temporary folder");
+        let data = Path::new("tests/data/config");
+        let text = fs::read_to_string(data.join("good.toml")).expect("test data");
+        let maps = fs::canonicalize(data).expect("test data").join("maps");
+        let text = text
+            .replace("[journal]", "socket = \"line.sock\"\n\n[journal]")
+            .replace("\"maps/", &format!("\"{}/", maps.display()))
+            .replace("10.0.0.5:4840", "127.0.0.1:1")
+            .replace("10.0.0.6:4840", "127.0.0.1:1")
+            .replace("host = \"10.0.0.7\"\nport = 1502", "host = \"127.0.0.1\"\nport = 1")
+            .replace("host = \"broker\"", "host = \"127.0.0.1\"\nport = 1");
+        fs::write(folder.path().join("line.toml"), text).expect("the folder is ours");
+        fs::write(folder.path().join("order.json"), ORDER).expect("the folder is ours");
+        fs::write(folder.path().join("serials.txt"), SERIALS.join("\n")).expect("the folder is ours");
+        let systemd = UnixDatagram::bind(folder.path().join("notify")).expect("the folder is ours");
+        systemd.set_read_timeout(Some(PATIENCE)).expect("a bound on waiting");
+        Self { folder, systemd }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, line: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--config").arg(self.file("line.toml")).args(line).current_dir(self.folder.path());
+        command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM").env_remove("SEALGATE_LOG");
+        command
+    }
+
+    fn run(&self, line: &[&str]) -> Said {
+        let output = self.command(line).output().expect("the program starts");
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).expect("UTF-8"),
+            err: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    /// The data of an answer that is yes.
+    fn json(&self, line: &[&str]) -> Value {
+        let said = self.run(&[line, &["--json"]].concat());
+        assert_eq!(said.code, 0, "{line:?}: {}{}", said.out, said.err);
+        serde_json::from_str(&said.out).expect("one JSON document")
+    }
+
+    /// Starts the daemon and waits until it says that it is ready.
+    fn start(&self) -> Daemon {
+        let mut command = self.command(&["run"]);
+        command.env("NOTIFY_SOCKET", self.file("notify")).stderr(Stdio::null());
+        let daemon = Daemon { child: command.spawn().expect("the program starts") };
+        self.hear("READY=1");
+        daemon
+    }
+
+    /// Waits for one word of the daemon to systemd.
+    fn hear(&self, word: &str) {
+        let mut bytes = [0; 512];
+        loop {
+            let length = self.systemd.recv(&mut bytes).unwrap_or_else(|error| panic!("{word} did not come: {error}"));
+            if String::from_utf8_lossy(&bytes[..length]).contains(word) {
+                return;
+            }
+        }
+    }
+}
+
+/// A running daemon; killed where a test ends before it.
+struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    /// A clean stop, as systemd asks for it.
+    fn terminate(mut self) -> ExitStatus {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill(1)");
+        assert!(sent.success());
+        for _ in 0..PATIENCE.as_millis() / 20 {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("SIGTERM did not end it within {PATIENCE:?}");
+    }
+
+    /// Ends it as a power cut would.
+    fn kill(mut self) {
+        self.child.kill().expect("our child");
+        self.child.wait().expect("our child");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_line_whose_devices_are_away_is_ready_answers_and_stops_in_order() {
+    let site = Site::new();
+    let daemon = site.start();
+    let status = site.json(&["status"]);
+    assert_eq!((&status["line"], &status["running"]), (&"line3".into(), &false.into()));
+    assert_eq!(status["stations"].as_array().map(Vec::len), Some(5), "{status}");
+    assert_eq!(site.json(&["alarm", "list"]), serde_json::json!([]));
+    assert_eq!(site.json(&["feed", "status"])["connected"], false);
+
+    let second = site.run(&["run"]);
+    assert_eq!(second.code, 75, "{}", second.err);
+    let whole = site.run(&["audit", "verify"]);
+    assert_eq!(whole.code, 0, "{}{}", whole.out, whole.err);
+
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let end = site.json(&["status", "--db", "line3.db"]);
+    assert_eq!(end["kind"], "line_stopped", "{end}");
+    assert_eq!(site.json(&["audit", "verify"])["facts"], end["seq"]);
+}
+
+#[test]
+fn a_second_daemon_on_the_same_journal_is_refused_whatever_its_socket() {
+    let site = Site::new();
+    let _daemon = site.start();
+    let text = fs::read_to_string(site.file("line.toml")).expect("ours").replace("line.sock", "other.sock");
+    fs::write(site.file("line.toml"), text).expect("ours");
+    let second = site.run(&["run"]);
+    assert_eq!(second.code, 75, "{}", second.err);
+    assert!(second.err.contains("line3.db is held by"), "{}", second.err);
+}
+
+#[test]
+fn an_order_is_taken_whole_or_refused_with_every_problem() {
+    let site = Site::new();
+    let _daemon = site.start();
+    let bad = r#"{"batch":"B2","gtin":"09506000134351","lot":"L#","expiry":"2047-02-31","gcp_length":70,"pak":{},
+        "serials":["A","A"]}"#;
+    fs::write(site.file("bad.json"), bad).expect("ours");
+    let refused = site.run(&["batch", "load", "bad.json"]);
+    assert_eq!(refused.code, 1);
+    for place in ["$.pak", "$.gtin", "$.lot", "$.expiry", "$.gcp_length", "$.pack", "$.sscc", "$.serials[1]"] {
+        assert!(refused.err.contains(&format!("\n  {place}: ")), "{place} is not named:\n{}", refused.err);
+    }
+    assert!(refused.err.contains("did you mean pack?"), "{}", refused.err);
+    assert_eq!(site.json(&["batch", "list"]), serde_json::json!([]), "nothing of it was taken");
+
+    assert_eq!(site.run(&["batch", "load", "order.json"]).out, "done\n");
+    assert_eq!(site.run(&["batch", "load", "order.json"]).out, "nothing to change\n", "a repeat is no second order");
+    assert_eq!(site.json(&["batch", "list"])[0]["state"], "loaded");
+    let shown = site.json(&["batch", "show", "B1"]);
+    assert_eq!(shown["units"]["unallocated"], SERIALS.len(), "{shown}");
+    assert_eq!(shown["sscc"]["last"], 99);
+    assert_eq!(shown, site.json(&["batch", "show", "B1", "--db", "line3.db"]), "daemon and journal say the same");
+
+    let refused = site.run(&["batch", "start", "B1"]);
+    assert_eq!(refused.code, 1);
+    for station in ["printer", "camera", "blade", "packer", "palletizer"] {
+        let reason = format!("station {station} does not answer");
+        assert!(refused.err.contains(&reason), "{reason} is missing:\n{}", refused.err);
+    }
+    for line in
+        [&["batch", "stop", "B9"][..], &["batch", "close", "B9"], &["batch", "show", "B9"], &["alarm", "ack", "9"]]
+    {
+        let said = site.run(line);
+        assert_eq!(said.code, 1, "{line:?}: {}{}", said.out, said.err);
+        assert!(!said.err.is_empty(), "{line:?} says nothing");
+    }
+    let as_json = site.run(&["batch", "start", "B1", "--json"]);
+    let answer: Value = serde_json::from_str(&as_json.out).expect("one JSON document");
+    assert_eq!((as_json.code, answer["reasons"].as_array().map(Vec::len)), (1, Some(5)), "{answer}");
+}
+
+#[test]
+fn a_loaded_order_outlives_a_kill_and_hostile_serials_are_traced_in_every_spelling() {
+    let site = Site::new();
+    let daemon = site.start();
+    assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0);
+    daemon.kill();
+    let before = site.json(&["status", "--db", "line3.db"]);
+    assert_eq!(before["batches_loaded"], serde_json::json!(["B1"]), "without a daemon, from the file and its log");
+    assert_eq!(site.run(&["audit", "verify"]).code, 0);
+    let _daemon = site.start();
+    for serial in SERIALS {
+        let bracketed = format!("(01)09506000134352(21){serial}");
+        let unit = site.json(&["trace", &bracketed]);
+        assert_eq!((&unit["serial"], &unit["batch"]), (&serial.into(), &"B1".into()));
+        assert_eq!(unit["facts"][0]["kind"], "batch_loaded");
+        let uri = unit["unit"].as_str().expect("an EPC URI").to_owned();
+        let scanned = format!("]d2010950600013435221{serial}");
+        for spelling in [&uri, &scanned] {
+            assert_eq!(site.json(&["trace", spelling]), unit, "{spelling}");
+        }
+        assert_eq!(site.json(&["trace", serial]), unit, "a serial alone, where one product has it");
+        assert_eq!(site.json(&["trace", &bracketed, "--db", "line3.db"]), unit, "{serial}");
+    }
+    for absent in ["(01)09506000134352(21)ABSENT", "ABSENT", "095060000000000018"] {
+        let said = site.run(&["trace", absent, "--json"]);
+        assert_eq!((said.code, said.out.as_str()), (1, "null\n"), "{absent}: {}", said.err);
+    }
+    let malformed = site.run(&["trace", "]d20109506000134351211"]);
+    assert_eq!(malformed.code, 1);
+    assert!(malformed.err.contains("check digit"), "{}", malformed.err);
+}
+
+#[test]
+fn one_changed_byte_breaks_the_proof_and_the_fact_is_named() {
+    let site = Site::new();
+    let daemon = site.start();
+    assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    // What the daemon left in the log moves into the file, where a byte can be changed.
+    let journal = rusqlite::Connection::open(site.file("line3.db")).expect("the journal");
+    journal.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("nobody holds it");
+    journal.close().expect("nothing is open");
+    let mut bytes = fs::read(site.file("line3.db")).expect("the journal");
+    let word = br#""serial_count":5"#;
+    let at = bytes.windows(word.len()).position(|window| window == word).expect("the body of the order's fact");
+    bytes[at + word.len() - 1] = b'6';
+    fs::write(site.file("changed.db"), bytes).expect("ours");
+    let verdict = site.run(&["audit", "verify", "--db", "changed.db"]);
+    assert_eq!(verdict.code, 1, "{}", verdict.out);
+    assert!(verdict.out.contains("broken_seq  2"), "{}", verdict.out);
+    let several = site.run(&["audit", "verify", "--db", "line3.db", "--db", "changed.db", "--json"]);
+    let documents: Value = serde_json::from_str(&several.out).expect("one JSON document");
+    assert_eq!(several.code, 1);
+    assert_eq!((&documents[0]["outcome"], &documents[1]["broken_seq"]), (&"whole".into(), &2.into()));
+}
+
+#[test]
+fn exit_codes_say_how_it_went() {
+    let site = Site::new();
+    let exits = |line: &[&str]| {
+        let said = site.run(line);
+        assert!(said.code == 0 || !(said.err.is_empty() && said.out.is_empty()), "{line:?} fails without a word");
+        said.code
+    };
+    assert_eq!(exits(&["statsu"]), 64);
+    assert_eq!(exits(&["schema", "_no_such"]), 1);
+    assert_eq!(exits(&["schema", "_order"]), 0);
+    assert_eq!(exits(&["status"]), 69, "no daemon");
+    assert_eq!(exits(&["status", "--db", "absent.db"]), 74);
+    assert_eq!(exits(&["audit", "verify", "--db", "line.toml"]), 78, "no journal at all");
+    fs::write(site.file("line.toml"), "[lin]\n").expect("ours");
+    assert_eq!(exits(&["run"]), 78);
+    assert_eq!(exits(&["check"]), 78);
+}
+
+#[test]
+fn an_online_check_names_everything_that_does_not_answer() {
+    let site = Site::new();
+    assert_eq!(site.run(&["check"]).code, 0, "the configuration itself is good");
+    let said = site.run(&["check", "--online", "--json"]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    let document: Value = serde_json::from_str(&said.out).expect("one JSON document");
+    let findings = document["online"].as_array().expect("an array");
+    for what in ["device coder", "device vision", "device plc", "broker"] {
+        let found = findings.iter().find(|finding| finding["what"] == what);
+        assert_eq!(found.map(|finding| &finding["outcome"]), Some(&"error".into()), "{what}: {document}");
+    }
+    assert!(findings.iter().any(|finding| finding["what"] == "disk"), "{document}");
+}
