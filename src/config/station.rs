@@ -59,7 +59,7 @@ impl FileStation {
             grade_min: None,
             verdict_deadline_ms: None,
             level: None,
-            queue: 8,
+            queue: 32,
             gates: vec![Gate::Seal, Gate::Release],
             permit_ttl_ms: Field { value: 2000, at: default_at },
         };

@@ -53,6 +53,23 @@ impl Engine {
         }
     }
 
+    /// A record that was handed over and stands on a unit was printed, and so were those before it. That counts while a
+    /// printer has not said itself how far it is: after a restart cameras may be heard first.
+    pub(super) fn take_for_printed(&mut self, serial: Option<SerialNumber>) {
+        let place = serial.and_then(|serial| self.state.current()?.pool.find(&serial));
+        let behind = place.and_then(|place| self.state.current()?.next_place.checked_sub(place.checked_add(1)?));
+        let Some(behind) = behind else { return };
+        for id in self.ids() {
+            let allocated = self.known(id).allocated;
+            let Some(seq) = allocated.checked_sub(u64::from(behind)) else { continue };
+            self.with_live(id, |live| {
+                if !live.resumed {
+                    live.printed = live.printed.max(seq);
+                }
+            });
+        }
+    }
+
     fn encode(&mut self, step: &mut Step, station: StationId) {
         let Some(spec) = self.spec(station) else { return };
         let known = self.known(station);

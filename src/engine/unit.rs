@@ -56,6 +56,7 @@ impl Engine {
         let mut finds = self.verify(&result, grade_min_milli);
         if finds.reasons.contains(&FailReason::NotEncoded) {
             // The printer may have said so already, and the fact may still wait for company.
+            self.take_for_printed(finds.serial);
             self.encode_seen(step);
             finds = self.verify(&result, grade_min_milli);
         }
