@@ -86,10 +86,24 @@ impl Engine {
         let (station, device_epoch, sound) = match permit {
             Permit::Pass { key, until_mono_us } => return self.recheck_pass(now, *key, *until_mono_us),
             Permit::Run { station } => (*station, None, self.may_run()),
-            Permit::AckResult { station, device_epoch, .. } => (*station, Some(*device_epoch), true),
-            Permit::Print { station, device_epoch, .. } => (*station, Some(*device_epoch), running),
-            Permit::Flush { station, device_epoch, .. } => (*station, Some(*device_epoch), !running),
-            Permit::AckRequest { station, device_epoch, .. } => (*station, Some(*device_epoch), true),
+            Permit::AckResult { station, device_epoch, seq } => {
+                // A device without an epoch of its own may come back with the same one: the numbers must fit too.
+                (*station, Some(*device_epoch), *seq <= self.known(*station).seq)
+            }
+            Permit::Print { station, device_epoch, seq, data } => {
+                // Printed or burned meanwhile, a record is not handed over.
+                let is_owed = self.owed_record(*station, *seq).as_ref() == Some(data);
+                (*station, Some(*device_epoch), running && is_owed)
+            }
+            Permit::Flush { station, device_epoch, flush } => {
+                let known = self.known(*station);
+                let is_owed = known.flush_owed && *flush == known.flushes.saturating_add(1);
+                (*station, Some(*device_epoch), !running && is_owed)
+            }
+            Permit::AckRequest { station, device_epoch, seq } => {
+                let request = self.known(*station).request;
+                (*station, Some(*device_epoch), request.is_some_and(|at| at.key.seq == *seq))
+            }
             Permit::Close(close) => {
                 let sound = self.holds_token(close) && now.mono_us <= close.until_mono_us;
                 (close.station, Some(close.device_epoch), sound)

@@ -74,6 +74,16 @@ impl Engine {
         Some((first, batch.pool.range(first, count).to_vec()))
     }
 
+    /// The bytes of a record that was handed over, is not printed and is not burned.
+    pub(super) fn owed_record(&self, station: StationId, seq: u64) -> Option<Vec<u8>> {
+        let known = self.known(station);
+        if seq <= known.printed || seq > known.allocated {
+            return None;
+        }
+        let (_, serials) = self.records(station, seq.checked_sub(1)?, seq)?;
+        Some(record_data(&self.state.current()?.sheet, serials.first()?))
+    }
+
     /// Hands over more records when half of the queue is used up.
     pub(super) fn allocate(&mut self, step: &mut Step, station: StationId) {
         let Some(spec) = self.spec(station) else { return };

@@ -30,6 +30,4 @@ pub mod truth;
 pub mod world;
 
 #[cfg(test)]
-mod dry_run;
-#[cfg(test)]
-mod rehearsal;
+mod tests;

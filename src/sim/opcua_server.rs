@@ -420,9 +420,9 @@ mod tests {
             if values[0] != Variant::UInt32(1) {
                 continue;
             }
-            let element = |value: &Variant| match value {
-                Variant::Array(array) => array.values[1].clone(),
-                other => panic!("a ring is an array: {other:?}"),
+            let element = |value: &Variant| {
+                let Variant::Array(array) = value else { panic!("a ring is an array: {value:?}") };
+                array.values[1].clone()
             };
             assert_eq!(element(&values[1]), bytes(b"01\x1D\xFF"));
             assert_eq!(element(&values[2]), Variant::Double(2.5));

@@ -27,6 +27,7 @@ const REJECTOR: u8 = 2;
 const PACKER: u8 = 3;
 const PALLETIZER: u8 = 4;
 const CAPACITY: u16 = 2;
+const WAITING: usize = 24;
 const SERIALS: u32 = 400;
 /// Acts of a plant; those from `CHAOS` on are what no plant does.
 pub const CHAOS: u8 = 26;
@@ -69,6 +70,8 @@ pub struct Plant {
     bin: u64,
     phantoms: u64,
     result: Option<CameraResult>,
+    /// Permits that wait for the disk: each is looked at again after every step.
+    waiting: VecDeque<Permit>,
     pub closed_batches: usize,
 }
 
@@ -103,6 +106,7 @@ impl Plant {
             bin: 0,
             phantoms: 0,
             result: None,
+            waiting: VecDeque::new(),
             closed_batches: 0,
         };
         plant.devices.iter_mut().for_each(|device| device.epoch = 1);
@@ -134,8 +138,12 @@ impl Plant {
         self.closed_batches += step.facts.iter().filter(|at| matches!(at.fact, Fact::BatchClosed { .. })).count();
         let told = |problem| format!("{problem}\n  after {input:?}\n  facts {:?}", step.facts);
         self.judge.judge(&self.engine, &input, &step, usize::from(CAPACITY)).map_err(told)?;
-        for permit in &step.permits {
+        self.waiting.extend(step.permits.iter().cloned());
+        self.waiting.drain(..self.waiting.len().saturating_sub(WAITING));
+        for permit in &self.waiting {
             self.judge.permit(&self.engine, self.now, permit).map_err(told)?;
+        }
+        for permit in &step.permits {
             match permit {
                 Permit::Print { seq, data, .. } => self.take_over(*seq, data),
                 Permit::Flush { flush, .. } => self.flush = Some(*flush),

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::closer::CloserMishap;
-use super::physics::{Deed, Plant};
-use super::rejector::BladeMishap;
-use super::settings::{PlantSettings, Weather};
-use super::tags::Tags;
-use super::truth::{TruthEvent, TruthLine};
 use crate::domain::tag::{Access, StationKind, Tag, TagValue};
+use crate::sim::closer::CloserMishap;
+use crate::sim::physics::{Deed, Plant};
+use crate::sim::rejector::BladeMishap;
+use crate::sim::settings::{PlantSettings, Weather};
+use crate::sim::tags::Tags;
+use crate::sim::truth::{TruthEvent, TruthLine};
 
 use StationKind::{Camera, Packer, Palletizer, Printer, Rejector};
 
@@ -231,12 +231,11 @@ impl Rig {
         let mut conforming = BTreeMap::new();
         let mut ends = Vec::new();
         for line in &self.truth {
-            match &line.event {
-                TruthEvent::Unit { unit, spoil, .. } => {
-                    conforming.insert(*unit, spoil == "none");
-                }
-                TruthEvent::End { unit, end, .. } => ends.push((*end, conforming[unit])),
-                _ => {}
+            if let TruthEvent::Unit { unit, spoil, .. } = &line.event {
+                conforming.insert(*unit, spoil == "none");
+            }
+            if let TruthEvent::End { unit, end, .. } = &line.event {
+                ends.push((*end, conforming[unit]));
             }
         }
         ends

@@ -10,12 +10,12 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::opcua_server;
-use super::settings::{PlantSettings, Weather};
-use super::world::{Doors, World, run};
 use crate::config::{self, Config};
 use crate::device::{self, DeviceEvent};
 use crate::domain::tag::{DeviceId, Quality, StationKind, Tag, TagUpdate, TagValue, TagWrite};
+use crate::sim::opcua_server;
+use crate::sim::settings::{PlantSettings, Weather};
+use crate::sim::world::{Doors, World, run};
 
 use StationKind::{Camera, Packer, Palletizer, Printer, Rejector};
 
@@ -68,7 +68,7 @@ impl Controller {
         match self.seen.get(&(kind as u8, tag)) {
             Some(TagValue::Int(value) | TagValue::Milli(value)) => *value,
             Some(TagValue::Bool(value)) => i64::from(*value),
-            _ => 0,
+            Some(TagValue::Bytes(_) | TagValue::Ints(_) | TagValue::Millis(_) | TagValue::Texts(_)) | None => 0,
         }
     }
 

@@ -1,0 +1,4 @@
+//! The plant as a whole: at the tag level in its own time (`rehearsal`), and over the wire in real time (`dry_run`).
+
+mod dry_run;
+mod rehearsal;
