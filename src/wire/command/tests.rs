@@ -157,3 +157,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn questions_about_the_record_are_read_with_what_they_ask_for() {
+    let look = |line: &str| match ClientRequest::parse(line.as_bytes()).expect("well-formed").command {
+        Command::Look(look) => look,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(look(r#"{"id":1,"do":"batch_list"}"#), Look::Batches);
+    assert_eq!(look(r#"{"id":1,"do":"alarm_list"}"#), Look::Alarms);
+    assert_eq!(look(r#"{"id":1,"do":"batch_show","batch":"B7"}"#), Look::Batch(BatchId::new("B7").expect("short")));
+    let code = "'OR'1'='1'--\u{1d}";
+    let line = request_line(1, "local", "trace", &[("code", &Value::from(code).to_string())]);
+    assert_eq!(look(&line), Look::Trace(code.to_owned()));
+    for bad in [r#"{"id":1,"do":"trace"}"#, r#"{"id":1,"do":"trace","code":""}"#, r#"{"id":1,"do":"trace","code":7}"#] {
+        let refusal = ClientRequest::parse(bad.as_bytes()).expect_err("no code");
+        assert_eq!(refusal.reasons[0].path, "$.code", "{bad}");
+    }
+}
