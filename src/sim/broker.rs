@@ -39,10 +39,10 @@ impl DemoBroker {
     }
 
     fn end(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            if stop.send(()).is_err() {
-                tracing::debug!("the demo's broker had ended by itself");
-            }
+        if let Some(stop) = self.stop.take()
+            && stop.send(()).is_err()
+        {
+            tracing::debug!("the demo's broker had ended by itself");
         }
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
