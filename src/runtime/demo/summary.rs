@@ -93,13 +93,11 @@ fn verdict_times(truth: &str) -> Vec<u64> {
     let mut published = BTreeMap::new();
     let mut times = Vec::new();
     for line in truth.lines().filter_map(|line| serde_json::from_str::<TruthLine>(line).ok()) {
-        match line.event {
-            TruthEvent::Result { unit, dropped: false, .. } => drop(published.insert(unit, line.t_us)),
-            TruthEvent::Verdict { unit, .. } => {
-                // Only the first verdict of a unit answers its result; later ones withdraw or repeat.
-                times.extend(published.remove(&unit).map(|at| line.t_us.saturating_sub(at)));
-            }
-            _ => {}
+        if let TruthEvent::Result { unit, dropped: false, .. } = line.event {
+            published.insert(unit, line.t_us);
+        } else if let TruthEvent::Verdict { unit, .. } = line.event {
+            // Only the first verdict of a unit answers its result; later ones withdraw or repeat.
+            times.extend(published.remove(&unit).map(|at| line.t_us.saturating_sub(at)));
         }
     }
     times

@@ -198,8 +198,8 @@ fn finds_a_unit_that_was_swapped_in_the_truth() {
     let run = Run::new();
     assert!(
         run.finds(|run| run.swap_in_truth(
-            r#""inside":[1,2],"kind":"gate","label":"00"#,
-            r#""inside":[5,2],"kind":"gate","label":"00"#
+            r#""container":1,"token":10,"children":[],"inside":[1,2]"#,
+            r#""container":1,"token":10,"children":[],"inside":[5,2]"#
         ))
         .contains("only in the journal")
     );
