@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::runtime::demo::DemoError;
 use crate::runtime::demo::child::Daemon;
 use crate::runtime::demo::folder::Folder;
+use crate::sim::capture::Marks;
 use crate::sim::reconcile::{self, Report};
 use crate::sim::truth::{TruthEvent, TruthLine};
 use crate::store::{Reader, StoreError, views};
@@ -80,6 +81,17 @@ impl Summary {
             "data": self.folder,
         })
     }
+}
+
+/// The newest number of each stream in the journal.
+pub(super) fn heads(folder: &Folder) -> Result<Marks, DemoError> {
+    let stuck = |error: StoreError| DemoError::Stuck(error.to_string());
+    let mut reader = Reader::open(&folder.path("line.db")).map_err(stuck)?;
+    Ok(Marks {
+        fact: reader.head().map_err(stuck)?.0,
+        epcis: reader.stream_head(topic::STREAM_EPCIS).map_err(stuck)?,
+        batch: reader.stream_head(topic::STREAM_BATCH).map_err(stuck)?,
+    })
 }
 
 /// Messages of all streams that the broker acknowledged; each stream is dense from 1.
