@@ -60,14 +60,17 @@ install_packages() {
             apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# GS1's own reference for the CBV 2.0 event hash, as a judge that shares no line with ours.
+# GS1's own reference for the CBV 2.0 event hash, and a validator of JSON Schema with its formats: judges that share no line with
+# ours.
 python_environment() {
-    local python="$venv/bin/python" reference=epcis_event_hash_generator
+    local python="$venv/bin/python"
+    local modules="import epcis_event_hash_generator, jsonschema, rfc3339_validator, rfc3986_validator"
     [[ -x "$python" ]] || python3 -m venv "$venv" || return 1
-    "$python" -c "import $reference" 2>/dev/null \
-        || "$python" -m pip install --quiet --disable-pip-version-check epcis-event-hash-generator \
+    "$python" -c "$modules" 2>/dev/null \
+        || "$python" -m pip install --quiet --disable-pip-version-check \
+            'epcis-event-hash-generator==1.9.3' 'jsonschema[format-nongpl]>=4.23,<5' \
         || return 1
-    "$python" -c "import $reference; print('epcis-event-hash-generator is there')"
+    "$python" -c "$modules; print('the reference and the validator are there')"
 }
 
 format() { cargo fmt --all --check; }
@@ -76,6 +79,10 @@ lean() { cargo check --quiet --no-default-features; }
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --document-private-items; }
 build() { cargo test --quiet --no-run && cargo build --quiet; }
 tests() { cargo test --quiet; }
+release() { cargo build --quiet --release; }
+
+# The program as it ships, judged from outside; see tests/acceptance/__main__.py.
+acceptance() { PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/acceptance "${CARGO_TARGET_DIR:-target}/release/sealgate"; }
 
 # The service may see and do little: 1.5 of 10, where 10 is everything.
 unit_file() {
@@ -101,6 +108,8 @@ step "build" build
 step "tests" tests
 step "unit file" unit_file
 step "shipped configurations" shipped_configs
+step "release build" release
+step "acceptance" acceptance
 
 echo
 printf '%-28s %8s  %s\n' step seconds result

@@ -27,7 +27,9 @@ def another(value, column, draw):
     if value is None:
         return 2
     if isinstance(value, int):
-        return value ^ 1 << draw.randrange(8 if column == "version" else 40)
+        # A number that another fact has is refused by the file itself.
+        least, most = {"seq": (20, 62), "version": (0, 8)}.get(column, (0, 40))
+        return value ^ 1 << draw.randrange(least, most)
     data = bytearray(value if isinstance(value, bytes) else value.encode())
     if not data:
         return "x"
