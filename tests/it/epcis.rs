@@ -1,27 +1,16 @@
 //! Our own EPCIS events against the official JSON schema.
 
-use std::path::PathBuf;
-use std::{env, fs};
+use std::fs;
 
 use jsonschema::Validator;
 use sealgate::wire::epcis::{Event, EventClock, EventPlace, Ilmd, commissioning, packing};
 use sealgate::wire::event_hash::{Context, event_id};
 use serde_json::{Value, json};
 
-/// The folder of schemas and vectors; `None`, said aloud, where a developer does not have it. Continuous integration must.
-pub(crate) fn standards() -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/standards");
-    let folder = PathBuf::from(env::var_os("SEALGATE_STANDARDS").unwrap_or(default.into()));
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert!(env::var_os("CI").is_none(), "{} is missing", folder.display());
-    println!("SKIPPED: {} is missing; set SEALGATE_STANDARDS", folder.display());
-    None
-}
+use crate::standards;
 
 fn validator() -> Option<Validator> {
-    let file = standards()?.join("epcis20/json-schema/epcis-json-schema-2.0.1.json");
+    let file = standards::folder()?.join("epcis20/json-schema/epcis-json-schema-2.0.1.json");
     let schema = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     let options = jsonschema::options().should_validate_formats(true);
     Some(options.build(&schema).unwrap())
@@ -71,7 +60,7 @@ fn our_events_are_valid_as_published() {
 #[test]
 fn the_validator_sees_what_is_wrong() {
     let Some(validator) = validator() else { return };
-    let folder = standards().unwrap().join("epcis20/examples-json/invalid");
+    let folder = standards::folder().unwrap().join("epcis20/examples-json/invalid");
     let mut seen = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

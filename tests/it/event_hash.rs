@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sealgate::wire::event_hash::{Context, EventHashError, event_id, pre_hash};
 use serde_json::{Map, Value, json};
 
-use crate::epcis::standards;
+use crate::standards;
 
 /// One file of vectors, read.
 struct Vectors {
@@ -73,7 +73,7 @@ fn lines(path: &Path) -> Option<Vec<String>> {
 
 #[test]
 fn examples_hash_as_published() {
-    let Some(standards) = standards() else { return };
+    let Some(standards) = standards::folder() else { return };
     let taken = select(&standards.join("event-hash/examples"));
     assert!(taken.len() >= 13, "{} files with hashes taken of 13", taken.len());
     for vectors in taken {
@@ -94,7 +94,7 @@ fn examples_hash_as_published() {
 
 #[test]
 fn different_notations_of_one_event_hash_alike() {
-    let Some(standards) = standards() else { return };
+    let Some(standards) = standards::folder() else { return };
     let taken = select(&standards.join("event-hash/expected_equal"));
     assert!(taken.len() >= 4, "{} files of equal events taken of 4", taken.len());
     for vectors in taken {
