@@ -14,4 +14,5 @@ mod snapshot;
 mod spine;
 mod tasks;
 
+pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, VERSION, run};

@@ -14,7 +14,9 @@ use super::plant::Plant;
 pub fn takes(plant: &Plant) -> Result<(), String> {
     let (entries, order, engine) = plant.record();
     let records: Vec<Record> = entries.iter().map(|entry| lower(entry, order)).collect();
-    on_disk(&records)?;
+    let folded = fold(entries, order);
+    same("the fold", engine.state(), &folded)?;
+    on_disk(&records, &folded)?;
     let mut journal = MemoryJournal::default();
     journal.submit(records, Vec::new()).map_err(|_| "the journal is busy".to_owned())?;
     journal.take_durable().ok_or("nothing came back")?.map_err(|error| error.to_string())?;
@@ -35,12 +37,28 @@ fn lower(entry: &Entry, order: &Arc<sealgate::engine::input::Order>) -> Record {
     Lowering::new(identity).record(entry, sheet, loaded, Stamp::default())
 }
 
-fn on_disk(records: &[Record]) -> Result<(), String> {
+fn fold(entries: &[Entry], order: &Arc<sealgate::engine::input::Order>) -> State {
+    let mut state = State::default();
+    for entry in entries {
+        if matches!(entry.fact, Fact::BatchLoaded { .. }) {
+            state.insert_order(order);
+        }
+        state.apply(entry);
+    }
+    state
+}
+
+/// Recovery reads no more than it must; the fold from the start is its oracle (I7).
+fn on_disk(records: &[Record], folded: &State) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let settings = Settings::new(folder.path().join("line.db"), "site/line");
     let mut store = open(&settings).map_err(|error| error.to_string())?;
     let job = sealgate::store::commit::Job { records: records.to_vec(), work: Vec::new() };
-    store.commit(&job, || 0).map(|_| ()).map_err(|error| error.to_string())
+    store.commit(&job, || 0).map_err(|error| error.to_string())?;
+    drop(store);
+    let mut store = open(&settings).map_err(|error| error.to_string())?;
+    let recovered = sealgate::runtime::recover(&mut store).map_err(|error| format!("{error:?}"))?;
+    same("recovery", folded, &recovered.state)
 }
 
 fn agrees(journal: &MemoryJournal, state: &State) -> Result<(), String> {
