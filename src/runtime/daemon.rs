@@ -135,7 +135,17 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
     let facts = recovery.state.seq;
     let ready = format!("line {}, {facts} facts recovered", config.line.name);
     let (durables, durable) = bounded(2);
-    let spine = Spine { clock, inbox: items, durable, head, snapshots, service: Service::from_environment(), ready };
+    let (stopped, last_fact) = oneshot::channel();
+    let spine = Spine {
+        clock,
+        inbox: items,
+        durable,
+        head,
+        snapshots,
+        service: Service::from_environment(),
+        ready,
+        stopped: Some(stopped),
+    };
     let parts = Foundation { clock, store, recovery, durables };
     let mut line_ended = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
 
@@ -158,11 +168,15 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
     }
     tracing::info!("stopping");
     let stop_line = Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what: Arrival::Stop });
-    inbox.send_timeout(stop_line, Duration::from_secs(5)).map_err(|_| RunError::Ended("the line thread".to_owned()))?;
-    let line = tokio::time::timeout(STOP_MAX, line_ended).await;
+    let gone = |_| RunError::Ended("the line thread".to_owned());
+    inbox.send_timeout(stop_line, STOP_MAX).map_err(gone)?;
+    // Work of the feed may keep the line from being settled for a moment; the bound is the disk's.
+    let _ = tokio::time::timeout(STOP_MAX, last_fact).await;
     stop.send_replace(true);
     // The feed has two seconds of its own; what is left then goes out after the next start.
     let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
+    inbox.send_timeout(Item::End, STOP_MAX).map_err(gone)?;
+    let line = tokio::time::timeout(STOP_MAX, line_ended).await;
     line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
 }
 
