@@ -18,6 +18,7 @@ use crate::domain::text::Text;
 use crate::engine::{Engine, Start};
 use crate::line::{Arrival, Inbound, Line, Parts};
 use crate::publish::StateTopics;
+use crate::runtime::VERSION;
 use crate::runtime::assemble::{self, RecoverError, Recovery};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, ControlError};
@@ -29,8 +30,6 @@ use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::{Item, Spine};
 use crate::runtime::tasks::{self, Tasks};
 use crate::store::{self, Durable, Store, StoreError};
-
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Things that may wait for the line; telemetry that finds no room is offered again by its device.
 const INBOX_MAX: usize = 4096;
