@@ -62,6 +62,7 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
     };
     let summary = demo::run(settings, &mut |view| screen.show(view)).map_err(|error| match error {
         DemoError::Folder(_) => Exit::Usage.failure(error.to_string()),
+        DemoError::Broker(_) => Exit::Unreachable.failure(error.to_string()),
         DemoError::Io(_) => Exit::Io.failure(error.to_string()),
         DemoError::Stuck(_) => Exit::No.failure(error.to_string()),
     })?;

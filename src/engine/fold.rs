@@ -17,7 +17,6 @@ use crate::engine::state::{
 
 impl State {
     /// Folds one fact. The order of a `BatchLoaded` must have been inserted before.
-    #[expect(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     pub fn apply(&mut self, entry: &Entry) {
         self.seq = entry.seq;
         let batch = entry.batch;

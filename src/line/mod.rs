@@ -196,10 +196,12 @@ impl<J: Journal, P: Plant> Line<J, P> {
 
     /// A camera counts the tracks of its rejector: it hears where these stand, so that both unwrap the same number.
     fn align(&mut self, rejector: StationId, what: &Observed) {
-        let count = match what {
-            Observed::Entered { count } => *count,
-            Observed::Joined { reset: true, .. } => 0,
-            _ => return,
+        let count = if let Observed::Entered { count } = what {
+            *count
+        } else if matches!(what, Observed::Joined { reset: true, .. }) {
+            0
+        } else {
+            return;
         };
         for camera in &mut self.parts.stations {
             if camera.settings().partner == Some(rejector) {

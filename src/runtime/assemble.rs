@@ -74,10 +74,12 @@ impl From<StoreError> for RecoverError {
 /// The fold of the journal (I7).
 pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
     let recovered = store.recover()?;
-    let mut state = State::default();
-    state.seq = recovered.from_seq.saturating_sub(1);
-    state.last_token = recovered.base.token_max;
-    state.last_alarm = recovered.base.alarm_max;
+    let mut state = State {
+        seq: recovered.from_seq.saturating_sub(1),
+        last_token: recovered.base.token_max,
+        last_alarm: recovered.base.alarm_max,
+        ..State::default()
+    };
     for batch in &recovered.open_batches {
         let entry = decode(&batch.loaded)?;
         if let Fact::BatchLoaded { sheet, .. } = &entry.fact {

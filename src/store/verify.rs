@@ -90,8 +90,8 @@ fn is_about_access(error: &rusqlite::Error) -> bool {
 
 fn find_flaw(reader: &mut Reader, identity: &Identity, report: &mut VerifyReport) -> Result<Option<Flaw>, StoreError> {
     let (conn, words) = reader.parts();
-    if let Some(what) = schema_flaw(conn)? {
-        return Ok(Some(Flaw { seq: None, what }));
+    if let Some(odd) = schema_flaw(conn)? {
+        return Ok(Some(beneath(conn, words, identity, odd)));
     }
     if chain::genesis(&identity.line, &identity.store_uuid) != identity.genesis {
         return Ok(Some(Flaw { seq: None, what: "line, store_uuid and genesis do not belong together".into() }));
@@ -104,6 +104,16 @@ fn find_flaw(reader: &mut Reader, identity: &Identity, report: &mut VerifyReport
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(StoreError::sqlite("checking the structure"))?;
     Ok((check != "ok").then_some(Flaw { seq: None, what: check }))
+}
+
+/// A schema that was tampered with, and with it the first changed fact: whoever drops a trigger does so to change one. The
+/// facts are read only where every table is as it was made, since a view in place of one could keep us for ever.
+fn beneath(conn: &Connection, words: &mut Words, identity: &Identity, odd: OddSchema) -> Flaw {
+    let found = if odd.is_table { Ok(None) } else { walk(conn, words, 1, identity.genesis).map(|_| None) };
+    match found.or_else(|error| flaw_of(error).map(Some)) {
+        Ok(Some(flaw)) => Flaw { seq: flaw.seq, what: format!("{}; {}", flaw.what, odd.what) },
+        Ok(None) | Err(_) => Flaw { seq: None, what: odd.what },
+    }
 }
 
 /// The newest facts, chained from the hash before them; the head.
@@ -127,8 +137,7 @@ fn walk(conn: &Connection, words: &mut Words, first: u64, prev: [u8; 32]) -> Res
     let doing = "reading the facts";
     let mut list =
         conn.prepare(&format!("{} WHERE seq >= ?1 ORDER BY seq", facts::SELECT)).map_err(StoreError::sqlite(doing))?;
-    let from = if first == 1 { i64::MIN } else { i64::try_from(first).unwrap_or(i64::MAX) };
-    let mut rows = list.query([from]).map_err(StoreError::sqlite(doing))?;
+    let mut rows = list.query([i64::try_from(first).unwrap_or(i64::MAX)]).map_err(StoreError::sqlite(doing))?;
     let (mut last, mut head) = (first - 1, prev);
     while let Some(row) = rows.next().map_err(|error| unreadable(last + 1, &error))? {
         let fact = facts::read(conn, words, row)?;
@@ -147,7 +156,16 @@ fn walk(conn: &Connection, words: &mut Words, first: u64, prev: [u8; 32]) -> Res
         }
         (last, head) = (fact.seq, hash);
     }
+    if first == 1 && has_stray(conn)? {
+        // It is in order up to here, so the stray was the next one.
+        return Err(StoreError::Damaged { seq: Some(last + 1), what: "a fact carries a number below 1".into() });
+    }
     Ok((last, head))
+}
+
+fn has_stray(conn: &Connection) -> Result<bool, StoreError> {
+    conn.query_row("SELECT EXISTS (SELECT 1 FROM fact WHERE seq < 1)", [], |row| row.get(0))
+        .map_err(StoreError::sqlite("looking for facts below 1"))
 }
 
 fn unreadable(seq: u64, error: &rusqlite::Error) -> StoreError {
@@ -160,12 +178,23 @@ fn hash_of(conn: &Connection, seq: u64) -> Result<[u8; 32], StoreError> {
         .map_err(|error| unreadable(seq, &error))
 }
 
-fn schema_flaw(conn: &Connection) -> Result<Option<String>, StoreError> {
+/// What of the schema is not as it was made.
+struct OddSchema {
+    what: String,
+    /// Whether a table is among it.
+    is_table: bool,
+}
+
+fn schema_flaw(conn: &Connection) -> Result<Option<OddSchema>, StoreError> {
     let found = schema::objects(conn).map_err(StoreError::sqlite("reading the schema"))?;
     let expected = schema::expected_objects().map_err(StoreError::sqlite("making the schema to compare with"))?;
-    let odd = found.iter().find(|object| !expected.contains(object));
-    let missing = expected.iter().find(|object| !found.contains(object));
-    Ok(odd.or(missing).map(|(kind, name, _)| format!("the {kind} {name} is not as this release makes it")))
+    let surplus = found.iter().filter(|object| !expected.contains(object));
+    let odd: Vec<_> = surplus.chain(expected.iter().filter(|object| !found.contains(object))).collect();
+    let is_table = odd.iter().any(|(kind, ..)| kind == "table");
+    Ok(odd.first().map(|(kind, name, _)| OddSchema {
+        what: format!("the {kind} {name} is not as this release makes it"),
+        is_table,
+    }))
 }
 
 /// A message must hang on a fact and hold the bytes that were digested.
@@ -197,6 +226,7 @@ mod tests {
     use super::*;
     use crate::store::open::{Settings, open};
     use crate::store::samples::*;
+    use crate::wire::fact::KINDS;
 
     fn written() -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().expect("a directory");
@@ -207,8 +237,12 @@ mod tests {
         (directory, path)
     }
 
-    /// Changes a copy by SQL, as somebody with the file and a tool would.
+    /// Changes a copy by SQL, as somebody with the file and a tool would, and who puts the triggers back.
     fn tampered(path: &Path, sql: &str) -> VerifyReport {
+        change(path, sql, true)
+    }
+
+    fn change(path: &Path, sql: &str, is_careful: bool) -> VerifyReport {
         let copy = path.with_file_name("tampered.db");
         std::fs::copy(path, &copy).expect("copied");
         let conn = Connection::open(&copy).expect("a tool");
@@ -218,8 +252,7 @@ mod tests {
         .expect("dropped");
         let made = schema::expected_objects().expect("a schema");
         conn.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-        // Somebody careful puts the triggers back.
-        for (_, _, trigger) in made.into_iter().filter(|(_, name, _)| name.starts_with("fact_is_never")) {
+        for (_, _, trigger) in made.into_iter().filter(|(_, name, _)| is_careful && name.starts_with("fact_is_never")) {
             conn.execute_batch(&trigger.expect("a trigger has SQL")).expect("put back");
         }
         drop(conn);
@@ -265,6 +298,53 @@ mod tests {
         }
     }
 
+    /// A journal with one fact of every kind that this release writes.
+    fn every_kind() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "site/l1")).expect("opens");
+        let mut records = vec![loaded(1, "B1", &["A1", "A2"])];
+        for line in include_str!("../../tests/data/facts-v1.jsonl").lines() {
+            let (head, body) = line.split_once(r#","version":1,"body":"#).expect("a line of the corpus");
+            let kind = KINDS.iter().find(|kind| head == format!(r#"{{"kind":"{kind}""#)).expect("a kind");
+            let mut next = about(record(records.len() as u64 + 1, kind, Vec::new()), format!("{}A1", prefix()));
+            next.row.body = body.strip_suffix('}').expect("the end of the line").to_owned();
+            records.push(next);
+        }
+        assert!(KINDS.iter().all(|kind| records.iter().any(|record| record.row.kind == *kind)));
+        store.commit(&job(records), || 0).expect("committed");
+        drop(store);
+        (directory, path)
+    }
+
+    #[test]
+    fn each_column_of_a_fact_of_each_kind_is_covered_and_the_fact_named_with_and_without_triggers() {
+        let (_directory, path) = every_kind();
+        let facts = run(&path).expect("readable");
+        assert_eq!((facts.facts, facts.first_bad), (KINDS.len() as u64 + 1, None));
+        let changes = [
+            "seq = seq + (1 << 20)",
+            "at_us = at_us | 1 << 40",
+            "mono_us = mono_us | 1 << 40",
+            "boot = boot | 256",
+            "kind = kind | 1 << 16",
+            "version = version + 256",
+            "batch = COALESCE(batch, 0) + 256",
+            "actor = actor | 256",
+            "subject = 'x' || substr(subject, 2)",
+            "body = substr(body, 1, length(body) - 1) || 'x'",
+            "hash = zeroblob(32)",
+        ];
+        for seq in 1..=facts.facts {
+            for (sql, is_careful) in changes.iter().flat_map(|sql| [(sql, true), (sql, false)]) {
+                let report = change(&path, &format!("UPDATE fact SET {sql} WHERE seq = {seq}"), is_careful);
+                let found = report.first_bad.unwrap_or_else(|| panic!("{sql} of fact {seq} was not found"));
+                assert_eq!(found.seq, Some(seq), "{sql}: {}", found.what);
+                assert_eq!(found.what.contains("trigger"), !is_careful, "{sql}: {}", found.what);
+            }
+        }
+    }
+
     #[test]
     fn another_form_of_the_same_fact_is_found_too() {
         let (_directory, path) = written();
@@ -282,7 +362,8 @@ mod tests {
         let cases = [
             ("DELETE FROM fact WHERE seq = 5", Some(5)),
             ("DELETE FROM fact WHERE seq = 1", Some(1)),
-            ("UPDATE fact SET seq = -5 WHERE seq = 5", None),
+            ("UPDATE fact SET seq = -5 WHERE seq = 5", Some(5)),
+            ("UPDATE fact SET seq = 0 WHERE seq = 21", Some(21)),
             ("UPDATE fact SET seq = 100 WHERE seq = 5", Some(5)),
             (
                 "UPDATE fact SET seq = 99 WHERE seq = 5; UPDATE fact SET seq = 5 WHERE seq = 6; UPDATE fact SET seq = 6 WHERE seq = 99",

@@ -66,6 +66,7 @@ pub fn all() -> Vec<(String, Value)> {
         (topic::epcis("commissioning"), commissioning()),
         (topic::epcis("packing"), packing()),
         (topic::CMD_FEED_REPLAY.to_owned(), feed_replay()),
+        ("_answer/feed/replay".to_owned(), replay_answer()),
         ("_answer".to_owned(), answer()),
         ("_order".to_owned(), order()),
     ]);
@@ -308,10 +309,25 @@ fn packing() -> Value {
 
 fn feed_replay() -> Value {
     object(|shape| {
-        shape.required("id", any_count());
-        shape.optional("actor", text_of_at_most(32));
-        shape.optional("stream", json!({"enum": topic::STREAMS}));
-        shape.required("from", range(1, u64::MAX));
+        shape.required("id", replay_id());
+        shape.optional("stream", json!({"const": topic::STREAM_FACT}));
+        shape.required("from", count(u64::MAX));
+    })
+}
+
+/// Answered as it was sent: a request sent twice is one replay.
+fn replay_id() -> Value {
+    json!({"oneOf": [{"type": "string", "minLength": 1, "maxLength": 64}, any_count()]})
+}
+
+/// What the response topic of a replay gets; `through` is the newest fact that came again.
+fn replay_answer() -> Value {
+    object(|shape| {
+        shape.optional("id", replay_id());
+        shape.required("ok", flag());
+        shape.optional("from", any_count());
+        shape.optional("through", any_count());
+        shape.optional("error", text());
     })
 }
 

@@ -40,7 +40,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Every direct dependency: its name in Cargo.toml, its name in code, and the rooms it may be used in.
 const HOMES: &[(&str, &str, &[&str])] = &[
-    ("anyhow", "anyhow", &["cli"]),
     ("async-opcua", "opcua", &["device", "sim"]),
     ("bytes", "bytes", &["device", "publish", "sim"]),
     ("clap", "clap", &["cli"]),

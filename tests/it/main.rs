@@ -10,6 +10,7 @@
 mod ai_table;
 mod config;
 mod daemon;
+mod demo;
 mod engine_properties;
 mod epcis;
 mod event_hash;

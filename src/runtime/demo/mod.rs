@@ -60,6 +60,8 @@ pub struct DemoView {
 pub enum DemoError {
     /// The folder holds something that is not a former run.
     Folder(String),
+    /// The broker that was named does not answer, or takes no subscription.
+    Broker(String),
     Io(io::Error),
     /// A part did not do what it must; the log of the daemon says more.
     Stuck(String),
@@ -68,7 +70,7 @@ pub enum DemoError {
 impl fmt::Display for DemoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DemoError::Folder(what) => f.write_str(what),
+            DemoError::Folder(what) | DemoError::Broker(what) => f.write_str(what),
             DemoError::Io(error) => write!(f, "the demo cannot run: {error}"),
             DemoError::Stuck(what) => write!(f, "the demo does not go on: {what}"),
         }
@@ -85,7 +87,9 @@ impl From<io::Error> for DemoError {
 const PREFIX: &str = "acme/demo/line1";
 /// How long the line may stand without anything happening before the demo gives up.
 const STUCK: Duration = Duration::from_secs(60);
+const SUBSCRIBE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(60);
+const LAST_FACTS: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(25);
 
 /// What a person or a system sends to end the demo before its time. The daemon is in a process group of its own, so that
@@ -130,6 +134,7 @@ struct Stage {
     folder: Folder,
     world: World,
     capture: CaptureHandle,
+    broker_name: String,
     /// Kept alive; `None` where a broker was named.
     _broker: Option<DemoBroker>,
 }
@@ -161,9 +166,10 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
         password: None,
         keep_alive_s: 10,
     };
+    let broker_name = format!("{}:{}", link.host, link.port);
     let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
     let plant = world::run(world.clone(), doors);
-    let stage = Stage { folder, world, capture, _broker: broker };
+    let stage = Stage { folder, world, capture, broker_name, _broker: broker };
     tokio::select! {
         ended = plant => Err(DemoError::Stuck(format!("the simulated plant ended: {ended:?}"))),
         ended = capturing.run() => Err(DemoError::Stuck(format!("the subscriber ended: {ended:?}"))),
@@ -182,8 +188,13 @@ fn plant_settings(settings: &DemoSettings) -> PlantSettings {
 
 impl Stage {
     async fn act(self, settings: &DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Option<Summary>, DemoError> {
-        if !self.capture.subscribed(Duration::from_secs(10)).await {
-            return Err(DemoError::Stuck("the broker takes no subscription".to_owned()));
+        if !self.capture.subscribed(SUBSCRIBE).await {
+            let what = format!(
+                "the broker at {} takes no subscription within {} s; start it there, or leave --broker out",
+                self.broker_name,
+                SUBSCRIBE.as_secs()
+            );
+            return Err(DemoError::Broker(what));
         }
         let mut interrupt = Interrupt::listen()?;
         let mut daemon = Daemon::start(&self.folder, settings.kills, settings.seed).await?;
@@ -199,6 +210,8 @@ impl Stage {
         let is_closed = person.finish(&self.world).await?;
         self.drain(&person).await?;
         daemon.stop().await?;
+        // The last facts were sent while the daemon stopped; what does not arrive, the comparison names.
+        self.capture.wait_for(summary::heads(&self.folder)?, LAST_FACTS).await;
         Summary::of(&self.folder, is_closed, &daemon).map(Some)
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::runtime::demo::DemoError;
 use crate::runtime::demo::child::Daemon;
 use crate::runtime::demo::folder::Folder;
+use crate::sim::capture::Marks;
 use crate::sim::reconcile::{self, Report};
 use crate::sim::truth::{TruthEvent, TruthLine};
 use crate::store::{Reader, StoreError, views};
@@ -82,6 +83,17 @@ impl Summary {
     }
 }
 
+/// The newest number of each stream in the journal.
+pub(super) fn heads(folder: &Folder) -> Result<Marks, DemoError> {
+    let stuck = |error: StoreError| DemoError::Stuck(error.to_string());
+    let mut reader = Reader::open(&folder.path("line.db")).map_err(stuck)?;
+    Ok(Marks {
+        fact: reader.head().map_err(stuck)?.0,
+        epcis: reader.stream_head(topic::STREAM_EPCIS).map_err(stuck)?,
+        batch: reader.stream_head(topic::STREAM_BATCH).map_err(stuck)?,
+    })
+}
+
 /// Messages of all streams that the broker acknowledged; each stream is dense from 1.
 fn acked(folder: &Folder) -> Result<u64, DemoError> {
     let stuck = |error: StoreError| DemoError::Stuck(error.to_string());
@@ -93,13 +105,11 @@ fn verdict_times(truth: &str) -> Vec<u64> {
     let mut published = BTreeMap::new();
     let mut times = Vec::new();
     for line in truth.lines().filter_map(|line| serde_json::from_str::<TruthLine>(line).ok()) {
-        match line.event {
-            TruthEvent::Result { unit, dropped: false, .. } => drop(published.insert(unit, line.t_us)),
-            TruthEvent::Verdict { unit, .. } => {
-                // Only the first verdict of a unit answers its result; later ones withdraw or repeat.
-                times.extend(published.remove(&unit).map(|at| line.t_us.saturating_sub(at)));
-            }
-            _ => {}
+        if let TruthEvent::Result { unit, dropped: false, .. } = line.event {
+            published.insert(unit, line.t_us);
+        } else if let TruthEvent::Verdict { unit, .. } = line.event {
+            // Only the first verdict of a unit answers its result; later ones withdraw or repeat.
+            times.extend(published.remove(&unit).map(|at| line.t_us.saturating_sub(at)));
         }
     }
     times

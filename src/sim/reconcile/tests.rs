@@ -197,7 +197,11 @@ fn finds_a_fact_that_the_capture_lacks_or_holds_changed() {
 fn finds_a_unit_that_was_swapped_in_the_truth() {
     let run = Run::new();
     assert!(
-        run.finds(|run| run.swap_in_truth(r#""inside":[1,2]"#, r#""inside":[5,2]"#)).contains("only in the journal")
+        run.finds(|run| run.swap_in_truth(
+            r#""container":1,"token":10,"children":[],"inside":[1,2]"#,
+            r#""container":1,"token":10,"children":[],"inside":[5,2]"#
+        ))
+        .contains("only in the journal")
     );
     assert!(run.finds(|run| run.swap_in_truth("21A3", "21A4")).contains("is borne by units"));
 }

@@ -11,7 +11,7 @@ use sealgate::wire::record::Record;
 
 use super::plant::Plant;
 
-pub fn takes(plant: &Plant) -> Result<(), String> {
+pub(super) fn takes(plant: &Plant) -> Result<(), String> {
     let (entries, order, engine) = plant.record();
     let records: Vec<Record> = entries.iter().map(|entry| lower(entry, order)).collect();
     let folded = fold(entries, order);

@@ -7,7 +7,7 @@ use sealgate::domain::pack::{Gate, PackLevel};
 use sealgate::domain::tag::StationId;
 use sealgate::domain::text::Name;
 use sealgate::engine::Engine;
-use sealgate::engine::fact::{Child, Counts, Fact, RequestKey};
+use sealgate::engine::fact::{Child, Counts, Fact, RequestKey, ResultKey};
 use sealgate::engine::input::{Input, Observed, TrackEnd};
 use sealgate::engine::output::{Permit, Recheck, Step};
 
@@ -34,8 +34,8 @@ struct Granted {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Judge {
-    pub commissioned: BTreeSet<SerialNumber>,
+pub(crate) struct Judge {
+    pub(crate) commissioned: BTreeSet<SerialNumber>,
     /// Tracks whose pass stands.
     passes: BTreeMap<u64, SerialNumber>,
     /// Tracks that the device has said to have passed.
@@ -63,7 +63,7 @@ fn claim(holds: bool, what: impl FnOnce() -> String) -> Verdict {
 
 impl Judge {
     /// Judges one step: its facts against those before, then what may leave after them. `capacity` is of both levels.
-    pub fn judge(&mut self, engine: &Engine, input: &Input, step: &Step, capacity: usize) -> Verdict {
+    pub(crate) fn judge(&mut self, engine: &Engine, input: &Input, step: &Step, capacity: usize) -> Verdict {
         if let Input::Observed(observation) = input
             && let Observed::Ended { track, end: TrackEnd::Passed, .. } = observation.what
         {
@@ -101,15 +101,21 @@ impl Judge {
                 self.invalid.extend(serials);
                 self.printed.retain(|_, serial| !serials.contains(serial));
             }
-            Fact::Verified { .. }
-            | Fact::Failed { .. }
-            | Fact::Missed { .. }
-            | Fact::PassExpired { .. }
-            | Fact::RejectMissing { .. }
-            | Fact::UnexpectedPass { .. }
-            | Fact::RejectConfirmed { .. }
-            | Fact::RejectInferred { .. }
-            | Fact::Commissioned { .. } => self.unit(fact)?,
+            Fact::Verified { result, serial, .. } => self.passes(result, *serial)?,
+            Fact::Failed { result, reasons, .. } => {
+                self.decide(result.station, result.seq);
+                claim(!reasons.is_empty(), || "a unit failed for no reason".to_owned())?;
+            }
+            Fact::Missed { result } => self.decide(result.station, result.seq),
+            Fact::PassExpired { track, .. } | Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => {
+                self.passes.remove(&track.track);
+            }
+            Fact::RejectConfirmed { track, serial } => {
+                self.passes.remove(&track.track);
+                serial.map_or(Ok(()), |serial| self.scrapped(serial))?;
+            }
+            Fact::RejectInferred { serial, .. } => self.scrapped(*serial)?,
+            Fact::Commissioned { track, serial } => self.commissioned(track.track, *serial)?,
             Fact::Packed { level, container, children, .. } => self.packed(*level, container, children, capacity)?,
             Fact::CloseGranted { request, gate, container, token, .. } => {
                 self.answer(request);
@@ -146,42 +152,25 @@ impl Judge {
         Ok(())
     }
 
-    /// What became of a unit.
-    fn unit(&mut self, fact: &Fact) -> Verdict {
-        match fact {
-            Fact::Verified { result, serial, .. } => {
-                self.decide(result.station, result.seq);
-                claim(self.verified.insert(*serial), || format!("I2: {serial} was verified twice"))?;
-                self.passes.insert(result.track.ok_or("a pass without a track")?, *serial);
-            }
-            Fact::Failed { result, reasons, .. } => {
-                self.decide(result.station, result.seq);
-                claim(!reasons.is_empty(), || "a unit failed for no reason".to_owned())?;
-            }
-            Fact::Missed { result } => self.decide(result.station, result.seq),
-            Fact::PassExpired { track, .. } | Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => {
-                self.passes.remove(&track.track);
-            }
-            Fact::RejectConfirmed { track, serial } => {
-                self.passes.remove(&track.track);
-                let good = serial.is_some_and(|serial| self.commissioned.contains(&serial));
-                claim(!good, || format!("a commissioned unit is scrapped: {serial:?}"))?;
-                self.scrapped += u32::from(serial.is_some());
-            }
-            Fact::RejectInferred { serial, .. } => {
-                let good = self.commissioned.contains(serial);
-                claim(!good, || format!("a commissioned unit is inferred to be scrapped: {serial}"))?;
-                self.scrapped += 1;
-            }
-            Fact::Commissioned { track, serial } => {
-                let pass = self.passes.remove(&track.track);
-                claim(pass == Some(*serial), || format!("I8: {serial} was commissioned without a standing pass"))?;
-                claim(self.passed.contains(&track.track), || format!("I8: {serial} did not pass the gate"))?;
-                claim(self.commissioned.insert(*serial), || format!("I2: {serial} was commissioned twice"))?;
-            }
-            _ => {}
-        }
+    fn passes(&mut self, result: &ResultKey, serial: SerialNumber) -> Verdict {
+        self.decide(result.station, result.seq);
+        claim(self.verified.insert(serial), || format!("I2: {serial} was verified twice"))?;
+        self.passes.insert(result.track.ok_or("a pass without a track")?, serial);
         Ok(())
+    }
+
+    fn scrapped(&mut self, serial: SerialNumber) -> Verdict {
+        let good = self.commissioned.contains(&serial);
+        claim(!good, || format!("a commissioned unit is scrapped: {serial}"))?;
+        self.scrapped += 1;
+        Ok(())
+    }
+
+    fn commissioned(&mut self, track: u64, serial: SerialNumber) -> Verdict {
+        let pass = self.passes.remove(&track);
+        claim(pass == Some(serial), || format!("I8: {serial} was commissioned without a standing pass"))?;
+        claim(self.passed.contains(&track), || format!("I8: {serial} did not pass the gate"))?;
+        claim(self.commissioned.insert(serial), || format!("I2: {serial} was commissioned twice"))
     }
 
     /// A new epoch of a station.
@@ -245,12 +234,12 @@ impl Judge {
             Gate::Release => {
                 claim(vessel.stage == Stage::Closed, || format!("I4: {container} is released before its seal"))?;
                 let label = format!("00{container}");
-                let read = match input {
-                    Input::Observed(observation) => match &observation.what {
-                        Observed::CloseRequested(request) => request.label_read.clone(),
-                        _ => None,
-                    },
-                    _ => None,
+                let read = if let Input::Observed(observation) = input
+                    && let Observed::CloseRequested(request) = &observation.what
+                {
+                    request.label_read.clone()
+                } else {
+                    None
                 };
                 claim(read == Some(label.into_bytes()), || format!("I4: {container} is released without its label"))?;
             }
@@ -312,7 +301,7 @@ impl Judge {
     }
 
     /// I1: what may leave now is justified by facts that were said before.
-    pub fn permit(&self, engine: &Engine, now: sealgate::domain::time::Now, permit: &Permit) -> Verdict {
+    pub(crate) fn permit(&self, engine: &Engine, now: sealgate::domain::time::Now, permit: &Permit) -> Verdict {
         if engine.recheck(now, permit) == Recheck::Void {
             return Ok(());
         }
@@ -345,25 +334,25 @@ impl Judge {
     }
 
     /// Whether the blade has been told to let this track pass.
-    pub fn may_pass(&self, track: u64) -> bool {
+    pub(crate) fn may_pass(&self, track: u64) -> bool {
         self.passes.contains_key(&track)
     }
 
     /// Commissioned units, or released cases, that lie nowhere.
-    pub fn loose_units(&self) -> Vec<SerialNumber> {
+    pub(crate) fn loose_units(&self) -> Vec<SerialNumber> {
         self.commissioned.iter().filter(|serial| !self.parents.contains_key(&Child::Unit(**serial))).copied().collect()
     }
 
-    pub fn loose_cases(&self) -> Vec<Sscc> {
+    pub(crate) fn loose_cases(&self) -> Vec<Sscc> {
         let released = self.vessels.iter().filter(|(_, at)| at.level == PackLevel::Case && at.stage == Stage::Released);
         released.map(|(sscc, _)| *sscc).filter(|sscc| !self.parents.contains_key(&Child::Container(*sscc))).collect()
     }
 
-    pub fn alarms(&self) -> Vec<u32> {
+    pub(crate) fn alarms(&self) -> Vec<u32> {
         self.alarms.iter().copied().collect()
     }
 
-    pub fn closed_containers(&self) -> usize {
+    pub(crate) fn closed_containers(&self) -> usize {
         self.vessels.values().filter(|at| matches!(at.stage, Stage::Closed | Stage::Released)).count()
     }
 }

@@ -30,14 +30,14 @@ const CAPACITY: u16 = 2;
 const WAITING: usize = 24;
 const SERIALS: u32 = 400;
 /// Acts of a plant; those from `CHAOS` on are what no plant does.
-pub const CHAOS: u8 = 26;
-pub const KINDS: u8 = 30;
+pub(crate) const CHAOS: u8 = 26;
+pub(crate) const KINDS: u8 = 30;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Act {
-    pub kind: u8,
-    pub a: u8,
-    pub b: u8,
+pub(crate) struct Act {
+    pub(crate) kind: u8,
+    pub(crate) a: u8,
+    pub(crate) b: u8,
 }
 
 #[derive(Clone, Default)]
@@ -50,12 +50,12 @@ struct Device {
     request: Option<CloseRequest>,
 }
 
-pub struct Plant {
+pub(crate) struct Plant {
     engine: Engine,
     now: Now,
     entries: Vec<Entry>,
     order: Arc<Order>,
-    pub judge: Judge,
+    pub(crate) judge: Judge,
     devices: [Device; 5],
     /// The printer: records taken over, printed, and the codes that wait for the camera.
     buffer: VecDeque<(u64, Vec<u8>)>,
@@ -72,13 +72,13 @@ pub struct Plant {
     result: Option<CameraResult>,
     /// Permits that wait for the disk: each is looked at again after every step.
     waiting: VecDeque<Permit>,
-    pub closed_batches: usize,
+    pub(crate) closed_batches: usize,
 }
 
 type Played = Result<(), String>;
 
 impl Plant {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let role = [
             Role::Printer { queue: 6 },
             Role::Camera { rejector: StationId(REJECTOR), grade_min_milli: 0, verdict_deadline_us: 2_000_000 },
@@ -118,7 +118,7 @@ impl Plant {
     }
 
     /// Everything decided so far, the order it is about, and where the engine stands.
-    pub fn record(&self) -> (&[Entry], &Arc<Order>, &Engine) {
+    pub(super) fn record(&self) -> (&[Entry], &Arc<Order>, &Engine) {
         (&self.entries, &self.order, &self.engine)
     }
 
@@ -149,10 +149,10 @@ impl Plant {
             self.judge.permit(&self.engine, self.now, permit).map_err(told)?;
         }
         for permit in &step.permits {
-            match permit {
-                Permit::Print { seq, data, .. } => self.take_over(*seq, data),
-                Permit::Flush { flush, .. } => self.flush = Some(*flush),
-                _ => {}
+            if let Permit::Print { seq, data, .. } = permit {
+                self.take_over(*seq, data);
+            } else if let Permit::Flush { flush, .. } = permit {
+                self.flush = Some(*flush);
             }
         }
         self.bounds()
@@ -238,7 +238,7 @@ impl Plant {
         self.join(station, true)
     }
 
-    pub fn play(&mut self, act: Act) -> Played {
+    pub(crate) fn play(&mut self, act: Act) -> Played {
         let Act { kind, a, b } = act;
         match kind {
             0 | 1 => self.print(1 + a % 4),
@@ -593,7 +593,7 @@ impl Plant {
     }
 
     /// The faults stop. Liveness: the line verifies the next conforming unit and closes the next full case.
-    pub fn heal(&mut self, is_reset: bool) -> Played {
+    pub(crate) fn heal(&mut self, is_reset: bool) -> Played {
         self.fold()?;
         for station in 0..5 {
             if is_reset {
@@ -659,7 +659,7 @@ impl Plant {
 
 impl Plant {
     /// The calm end of a calm batch: everything is packed, the printer emptied, the batch closed with balanced counts.
-    pub fn finish(&mut self) -> Played {
+    pub(crate) fn finish(&mut self) -> Played {
         self.drain()?;
         self.acknowledge(usize::MAX)?;
         for _ in 0..600 {
@@ -699,7 +699,7 @@ impl Plant {
     }
 
     /// An act after which a batch can still be closed without a signature.
-    pub fn play_calmly(&mut self, act: Act) -> Played {
+    pub(crate) fn play_calmly(&mut self, act: Act) -> Played {
         let Act { kind, a, b } = act;
         match kind % 12 {
             0 | 1 => self.print(1 + a % 3),

@@ -7,12 +7,12 @@ use sealgate::engine::input::{CloseEnd, LostCause};
 use sealgate::engine::reason::{Difference, RefuseReason, RequestRefusal};
 
 /// Names that the facts do not hold: which container a station's count or an SSCC is, which serial a track carried.
-pub trait Names {
+pub(crate) trait Names {
     fn container(&self, sscc: &Sscc) -> String;
     fn request(&self, key: &RequestKey) -> String;
 }
 
-pub fn fact(names: &dyn Names, fact: &Fact) -> String {
+pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
     match fact {
         Fact::LineStarted { .. } => "line_started".to_owned(),
         Fact::LineStopped => "line_stopped".to_owned(),
@@ -83,14 +83,14 @@ pub fn fact(names: &dyn Names, fact: &Fact) -> String {
     }
 }
 
-pub fn gate(gate: Gate) -> &'static str {
+pub(crate) fn gate(gate: Gate) -> &'static str {
     match gate {
         Gate::Seal => "close",
         Gate::Release => "release",
     }
 }
 
-pub fn join(words: impl Iterator<Item = String>) -> String {
+pub(crate) fn join(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -147,7 +147,7 @@ fn difference(difference: &Difference) -> String {
     }
 }
 
-pub fn answer(refusal: &RequestRefusal) -> String {
+pub(crate) fn answer(refusal: &RequestRefusal) -> String {
     match refusal {
         RequestRefusal::UnknownBatch(batch) => format!("unknown_batch({batch})"),
         RequestRefusal::BatchExists(batch) => format!("batch_exists({batch})"),

@@ -20,7 +20,7 @@ use sealgate::engine::{Engine, Role, Settings, Start, StationSpec};
 
 use super::words::{self, Names};
 
-pub const STATIONS: [&str; 5] = ["printer", "camera", "rejector", "packer", "palletizer"];
+pub(crate) const STATIONS: [&str; 5] = ["printer", "camera", "rejector", "packer", "palletizer"];
 const PRINTER: usize = 0;
 const CAMERA: usize = 1;
 const REJECTOR: usize = 2;
@@ -32,11 +32,11 @@ const WALL_US: i64 = 1_780_315_200_000_000;
 
 /// What one line did, in words.
 #[derive(Default)]
-pub struct Outcome {
-    pub facts: Vec<String>,
-    pub outputs: Vec<String>,
+pub(crate) struct Outcome {
+    pub(crate) facts: Vec<String>,
+    pub(crate) outputs: Vec<String>,
     /// A line that only prepares: its outcome need not be written.
-    pub is_setup: bool,
+    pub(crate) is_setup: bool,
 }
 
 /// The device's side of a station.
@@ -51,7 +51,7 @@ struct Device {
 }
 
 #[derive(Default)]
-pub struct World {
+pub(crate) struct World {
     title: String,
     engine: Option<Engine>,
     now: Now,
@@ -82,16 +82,16 @@ impl Names for World {
 type Played = Result<(), String>;
 
 impl World {
-    pub fn titled(title: &str) -> Self {
+    pub(crate) fn titled(title: &str) -> Self {
         let now = Now { wall_us: WALL_US, mono_us: 1_000_000 };
         Self { title: title.to_owned(), now, ..Self::default() }
     }
 
-    pub fn title(&self) -> &str {
+    pub(crate) fn title(&self) -> &str {
         &self.title
     }
 
-    pub fn play(&mut self, line: &str) -> Result<Outcome, String> {
+    pub(crate) fn play(&mut self, line: &str) -> Result<Outcome, String> {
         if line.starts_with("scenario ") {
             return Ok(Outcome { is_setup: true, ..Outcome::default() });
         }
@@ -516,7 +516,7 @@ impl World {
     }
 
     /// What must hold after every line of every scenario.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let Some(engine) = &self.engine else { return Ok(()) };
         let folded = self.folded();
         if folded != *engine.state() {
@@ -647,9 +647,9 @@ impl World {
             Permit::Flush { flush, .. } => format!("flush {flush}"),
             Permit::AckRequest { station, seq, .. } => format!("ack_request {}", self.named(*station, *seq)),
             Permit::Close(close) => {
-                let gate = self.entries.iter().find_map(|entry| match &entry.fact {
-                    Fact::CloseGranted { token, gate, .. } if *token == close.token => Some(*gate),
-                    _ => None,
+                let gate = self.entries.iter().find_map(|entry| {
+                    let Fact::CloseGranted { token, gate, .. } = &entry.fact else { return None };
+                    (*token == close.token).then_some(*gate)
                 });
                 format!("permit_{} {}", gate.map_or("unknown", words::gate), self.named(close.station, close.seq))
             }

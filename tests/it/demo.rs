@@ -1,0 +1,124 @@
+//! A small demo from outside: it ends by itself and its three records agree; a difference planted in any one of them is found.
+
+#![cfg(feature = "demo")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use rusqlite::Connection;
+use sealgate::sim::reconcile::{Report, reconcile};
+use sealgate::store::views;
+use serde_json::Value;
+
+/// The figures that the last line has at least.
+const FIGURES: &[&str] = &[
+    "presented",
+    "printed",
+    "commissioned",
+    "rejected",
+    "missed",
+    "unaccounted",
+    "false_rejects",
+    "cases_closed",
+    "pallets_closed",
+    "closes_refused",
+    "facts",
+    "messages",
+    "acked",
+    "verdict_us",
+    "wrong_in_closed_case",
+    "reconciled",
+];
+
+struct Records {
+    truth: String,
+    feed: String,
+    folder: tempfile::TempDir,
+}
+
+impl Records {
+    fn read(folder: tempfile::TempDir) -> Self {
+        let text = |file: &str| fs::read_to_string(folder.path().join(file)).expect("the demo wrote it");
+        Self { truth: text("truth.jsonl"), feed: text("feed.jsonl"), folder }
+    }
+
+    /// The comparison as the demo makes it, of a copy of the journal that `sql` has changed.
+    fn compared(&self, truth: &str, feed: &str, sql: &str) -> Report {
+        let copy = self.folder.path().join("copy.db");
+        let whole = Connection::open(self.folder.path().join("line.db")).expect("a journal");
+        let _ = fs::remove_file(&copy);
+        whole.execute("VACUUM INTO ?1", [copy.to_str().expect("plain")]).expect("copied");
+        Connection::open(&copy).expect("a copy").execute_batch(sql).expect("changed");
+        reconcile(truth, &views::load(&copy).expect("views"), feed)
+    }
+}
+
+fn play(folder: &Path) -> Value {
+    let ended = Command::new(env!("CARGO_BIN_EXE_sealgate"))
+        .args(["demo", "--units", "100", "--rate", "3000", "--seed", "7", "--headless", "--json", "--data"])
+        .arg(folder)
+        .output()
+        .expect("the program starts");
+    let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "{}: {out}{err}", ended.status);
+    serde_json::from_str(out.lines().last().expect("a last line")).expect("one JSON object")
+}
+
+#[test]
+fn a_small_demo_reconciles_and_three_planted_differences_do_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let figures = play(folder.path());
+    for figure in FIGURES {
+        assert!(figures.get(figure).is_some(), "{figure} is missing in {figures}");
+    }
+    assert_eq!((&figures["reconciled"], &figures["wrong_in_closed_case"]), (&true.into(), &0.into()), "{figures}");
+    let records = Records::read(folder);
+    let (truth, feed) = (&records.truth, &records.feed);
+    assert_eq!(records.compared(truth, feed, "").differences, Vec::<String>::new());
+
+    let moved = "UPDATE member SET parent = (SELECT max(parent) FROM member WHERE child > 0)
+        WHERE child = (SELECT min(child) FROM member WHERE child > 0)";
+    let report = records.compared(truth, feed, moved);
+    assert!(!report.is_reconciled() && report.wrong_in_closed_case == 1, "a moved member: {report:?}");
+
+    let without: Vec<&str> = feed.lines().filter(|line| !line.contains("/1/fact/20\"")).collect();
+    let report = records.compared(truth, &without.join("\n"), "");
+    assert_eq!(report.differences, ["fact 20 (".to_owned() + kind_of(feed) + ") is missing in the capture"]);
+
+    let report = records.compared(&swapped(truth), feed, "");
+    assert!(!report.is_reconciled(), "two units swapped in the truth");
+    let plain = records.compared(truth, feed, "");
+    assert!(plain.is_reconciled(), "nothing of it stays");
+}
+
+/// The kind of fact 20, by its topic.
+fn kind_of(feed: &str) -> &str {
+    let line = feed.lines().find(|line| line.contains("/1/fact/20\"")).expect("fact 20 was captured");
+    let (_, topic) = line.split_once("/_fact/").expect("on the topic of its kind");
+    topic.split('"').next().expect("a kind")
+}
+
+/// The first units of the first two cases change places.
+fn swapped(truth: &str) -> String {
+    let is_seal =
+        |line: &&str| line.contains(r#""kind":"gate","station":"packer""#) && line.contains(r#""gate":"seal""#);
+    let first_inside = |line: &str| -> String {
+        let (_, inside) = line.split_once("\"inside\":[").expect("children");
+        inside.split(',').next().expect("a child").to_owned()
+    };
+    let mut seals = truth.lines().filter(is_seal).map(|line| first_inside(line));
+    let (one, other) = (seals.next().expect("a case"), seals.next().expect("another case"));
+    let swap = |line: &str| {
+        if !line.contains(r#""kind":"gate","station":"packer""#) {
+            return line.to_owned();
+        }
+        let place = |unit: &str| format!("\"inside\":[{unit},");
+        if line.contains(&place(&one)) {
+            line.replace(&place(&one), &place(&other))
+        } else {
+            line.replace(&place(&other), &place(&one))
+        }
+    };
+    truth.lines().map(swap).collect::<Vec<_>>().join("\n")
+}
