@@ -66,6 +66,10 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
         DemoError::Io(_) => Exit::Io.failure(error.to_string()),
         DemoError::Stuck(_) => Exit::No.failure(error.to_string()),
     })?;
+    let Some(summary) = summary else {
+        super::print::problem("stopped before the end; nothing was compared");
+        return Ok(Exit::Done);
+    };
     super::print::value(super::print::Style::new(json, 0), &summary.to_json());
     Ok(if summary.is_good() { Exit::Done } else { Exit::No })
 }

@@ -108,6 +108,32 @@ pub enum Observed {
     },
 }
 
+/// No device counts further, and what lies beyond fits no column of the journal.
+pub const COUNT_MAX: u64 = 1 << 62;
+
+impl Observed {
+    /// The largest number in it.
+    pub fn largest(&self) -> u64 {
+        match self {
+            Observed::Joined { device_epoch, .. } => u64::from(*device_epoch),
+            Observed::Lost { .. }
+            | Observed::Faulted { .. }
+            | Observed::BinFull { .. }
+            | Observed::GateMoved { .. } => 0,
+            Observed::PrinterCounted { accepted, printed } => *accepted.max(printed),
+            Observed::Flushed { flush } => *flush,
+            Observed::Result(result) => result.seq.max(result.track.unwrap_or(0)),
+            Observed::ResultsMissed { from, to } | Observed::EndsMissed { from, to } => *from.max(to),
+            Observed::Entered { count } | Observed::PhantomCounted { count } | Observed::BinCounted { count } => *count,
+            Observed::Ended { end_seq, track, .. } => *end_seq.max(track),
+            Observed::Echoed { track, .. } => *track,
+            Observed::CloseRequested(request) => request.seq.max(request.container),
+            Observed::PermitAcked { token } => u64::from(*token),
+            Observed::CloseEnded { seq, .. } => *seq,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostCause {
     Device,

@@ -27,7 +27,9 @@ use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
 use crate::engine::fact::{Entry, Fact};
-use crate::engine::input::{Actor, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order, TrackEnd};
+use crate::engine::input::{
+    Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order, TrackEnd,
+};
 use crate::engine::output::Step;
 use crate::engine::state::{State, Station};
 
@@ -188,7 +190,7 @@ impl Engine {
     fn observe(&mut self, now: Now, step: &mut Step, observation: Observation) {
         let Observation { station, seen_mono_us, what } = observation;
         let Some(spec) = self.spec(station) else { return };
-        if !spec.role.shows(&what) {
+        if !spec.role.shows(&what) || what.largest() > COUNT_MAX {
             return;
         }
         if !self.known(station).joined && !matches!(what, Observed::Joined { .. }) {

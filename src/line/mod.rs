@@ -86,6 +86,7 @@ pub struct Line<J, P> {
     /// When the result of a pass arrived, for the latency that is reported.
     results: BTreeMap<u64, u64>,
     beat: u32,
+    is_stopping: bool,
 }
 
 /// Facts that may wait for the disk; beyond them the line takes nothing but completions.
@@ -106,6 +107,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             answers: VecDeque::new(),
             results: BTreeMap::new(),
             beat: 0,
+            is_stopping: false,
         }
     }
 
@@ -131,6 +133,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
         self.records.is_empty() && self.work.is_empty() && self.in_flight_since_us.is_none()
     }
 
+    /// Whether the line was told to stop, and its last fact is on disk.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopping && self.is_settled()
+    }
+
     /// The first fact of a run.
     pub fn start(&mut self, now: Now, start: Start) -> Turn {
         let mut turn = Turn::default();
@@ -142,17 +149,30 @@ impl<J: Journal, P: Plant> Line<J, P> {
     pub fn turn(&mut self, now: Now, inbound: Inbound) -> Turn {
         let mut turn = Turn::default();
         match inbound.what {
+            Arrival::Durable(durable) => self.complete(now, durable, &mut turn),
+            Arrival::Work(work) => self.work.push(work),
+            Arrival::Connected(_)
+            | Arrival::Disconnected(_)
+            | Arrival::Update(_)
+            | Arrival::Asked(_)
+            | Arrival::Tick
+            | Arrival::Stop
+                if self.is_stopping => {}
             Arrival::Connected(stations) => self.each(&stations, |station| station.connected(now)),
             Arrival::Disconnected(stations) => self.disconnect(now, &stations, &mut turn),
             Arrival::Update(update) => self.update(now, inbound.seen_mono_us, &update, &mut turn),
             Arrival::Asked(ask) => self.ask(now, ask, &mut turn),
-            Arrival::Durable(durable) => self.complete(now, durable, &mut turn),
-            Arrival::Work(work) => self.work.push(work),
             Arrival::Tick => self.tick(now, &mut turn),
-            Arrival::Stop => self.decide(now, Input::Stopping, &mut turn),
+            Arrival::Stop => self.stop(now, &mut turn),
         }
         self.submit(now);
         turn
+    }
+
+    /// The last fact: from here on nothing is decided, and what was decided still becomes durable.
+    fn stop(&mut self, now: Now, turn: &mut Turn) {
+        self.decide(now, Input::Stopping, turn);
+        self.is_stopping = true;
     }
 
     fn update(&mut self, now: Now, seen_mono_us: u64, update: &TagUpdate, turn: &mut Turn) {

@@ -182,7 +182,7 @@ impl Pump {
     /// Waits without a connection; requests for replays are taken even so. True when asked to stop.
     async fn rest(&mut self, until: Instant) -> bool {
         loop {
-            match self.senses.wake(until).await {
+            match self.senses.wake(until, false).await {
                 Wake::Tick => return false,
                 Wake::Stop => return true,
                 Wake::Replay(request) => self.accept_replay(request),
@@ -286,10 +286,10 @@ impl Pump {
                 loop {
                     self.ask_for_pages();
                     self.fill(epoch)?;
-                    let tick = self.next_tick(epoch);
+                    let (tick, is_stop_known) = (self.next_tick(epoch), epoch.stop_by.is_some());
                     tokio::select! {
                         event = &mut poll => break event,
-                        wake = self.senses.wake(tick) => self.on_wake(epoch, wake)?,
+                        wake = self.senses.wake(tick, is_stop_known) => self.on_wake(epoch, wake)?,
                     }
                 }
             };

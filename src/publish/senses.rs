@@ -63,16 +63,34 @@ pub(super) struct Senses {
 }
 
 impl Senses {
-    /// The next thing that happens, or the tick. A sender that is gone stays silent. Safe to cancel.
-    pub(super) async fn wake(&mut self, tick: Instant) -> Wake {
-        let is_stopping = *self.stop.borrow();
+    /// The next thing that happens, or the tick. A sender that is gone stays silent. Safe to cancel. The wish to stop is a
+    /// level, told until the caller says that it knows.
+    pub(super) async fn wake(&mut self, tick: Instant, is_stop_known: bool) -> Wake {
         tokio::select! {
             Ok(()) = self.head.changed() => Wake::Head,
             Ok(()) = self.state.changed() => Wake::State,
-            Ok(_) = self.stop.wait_for(|stop| *stop), if !is_stopping => Wake::Stop,
+            Ok(_) = self.stop.wait_for(|stop| *stop), if !is_stop_known => Wake::Stop,
             Some(request) = self.replays.recv() => Wake::Replay(request),
             page = self.reader.page() => page,
             () = sleep_until(tick) => Wake::Tick,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wish_to_stop_from_before_is_told_and_once_known_is_not_told_again() {
+        let (_head, head) = watch::channel(0);
+        let (_state, state) = watch::channel(StateTopics::default());
+        let (_stop, stop) = watch::channel(true);
+        let (_replays, replays) = mpsc::channel(1);
+        let reader = Reader::Idle(Box::new(|_, _| Ok(Vec::new())));
+        let mut senses = Senses { head, state, stop, replays, reader };
+        let in_a_minute = Instant::now() + std::time::Duration::from_secs(60);
+        assert!(matches!(senses.wake(in_a_minute, false).await, Wake::Stop));
+        assert!(matches!(senses.wake(Instant::now(), true).await, Wake::Tick));
     }
 }

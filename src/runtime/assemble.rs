@@ -59,7 +59,7 @@ pub(super) fn stations_of(config: &Config, device: DeviceId) -> Vec<StationId> {
 }
 
 #[derive(Debug)]
-pub(super) enum RecoverError {
+pub enum RecoverError {
     Store(StoreError),
     /// A fact that this release cannot read.
     Fact(fact::DecodeError),
@@ -72,7 +72,7 @@ impl From<StoreError> for RecoverError {
 }
 
 /// The fold of the journal (I7).
-pub(super) fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
+pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
     let recovered = store.recover()?;
     let mut state = State {
         seq: recovered.from_seq.saturating_sub(1),
@@ -102,9 +102,9 @@ pub(super) fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
 }
 
 /// The engine's state, and whether the last run ended in order.
-pub(super) struct Recovery {
-    pub(super) state: State,
-    pub(super) was_stopped: bool,
+pub struct Recovery {
+    pub state: State,
+    pub was_stopped: bool,
 }
 
 fn decode(stored: &crate::store::StoredFact) -> Result<Entry, RecoverError> {

@@ -18,6 +18,7 @@ use crate::domain::text::Text;
 use crate::engine::{Engine, Start};
 use crate::line::{Arrival, Inbound, Line, Parts};
 use crate::publish::StateTopics;
+use crate::runtime::VERSION;
 use crate::runtime::assemble::{self, RecoverError, Recovery};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, ControlError};
@@ -29,8 +30,6 @@ use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::{Item, Spine};
 use crate::runtime::tasks::{self, Tasks};
 use crate::store::{self, Durable, Store, StoreError};
-
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Things that may wait for the line; telemetry that finds no room is offered again by its device.
 const INBOX_MAX: usize = 4096;
@@ -135,7 +134,17 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
     let facts = recovery.state.seq;
     let ready = format!("line {}, {facts} facts recovered", config.line.name);
     let (durables, durable) = bounded(2);
-    let spine = Spine { clock, inbox: items, durable, head, snapshots, service: Service::from_environment(), ready };
+    let (stopped, last_fact) = oneshot::channel();
+    let spine = Spine {
+        clock,
+        inbox: items,
+        durable,
+        head,
+        snapshots,
+        service: Service::from_environment(),
+        ready,
+        stopped: Some(stopped),
+    };
     let parts = Foundation { clock, store, recovery, durables };
     let mut line_ended = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
 
@@ -158,11 +167,15 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
     }
     tracing::info!("stopping");
     let stop_line = Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what: Arrival::Stop });
-    inbox.send_timeout(stop_line, Duration::from_secs(5)).map_err(|_| RunError::Ended("the line thread".to_owned()))?;
-    let line = tokio::time::timeout(STOP_MAX, line_ended).await;
+    let gone = |_| RunError::Ended("the line thread".to_owned());
+    inbox.send_timeout(stop_line, STOP_MAX).map_err(gone)?;
+    // Work of the feed may keep the line from being settled for a moment; the bound is the disk's.
+    let _ = tokio::time::timeout(STOP_MAX, last_fact).await;
     stop.send_replace(true);
     // The feed has two seconds of its own; what is left then goes out after the next start.
     let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
+    inbox.send_timeout(Item::End, STOP_MAX).map_err(gone)?;
+    let line = tokio::time::timeout(STOP_MAX, line_ended).await;
     line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
 }
 

@@ -9,9 +9,10 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::line::{Arrival, Inbound};
 use crate::publish::{self, Command, FeedAck, FeedStatus, Inputs, Outgoing, PublishHandle, Publisher, StateTopics};
+use crate::runtime::VERSION;
 use crate::runtime::assemble;
 use crate::runtime::clock::Clock;
-use crate::runtime::daemon::VERSION;
+
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::store::feed::FeedItem;

@@ -14,4 +14,8 @@ mod snapshot;
 mod spine;
 mod tasks;
 
-pub use daemon::{RunError, VERSION, run};
+pub use assemble::{RecoverError, Recovery, recover};
+pub use daemon::{RunError, run};
+
+/// Of this program, as its first fact of every run says.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

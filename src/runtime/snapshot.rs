@@ -19,6 +19,8 @@ pub(super) struct Snapshot {
     /// Requests of packers that are granted and not answered.
     pub(super) permits: usize,
     pub(super) loaded: Vec<String>,
+    /// From the arrival of a result to its verdict's departure, of the newest thousand: 50 and 99 of 100.
+    pub(super) verdict_us: Option<[u64; 2]>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +70,7 @@ impl Snapshot {
             may_run: engine.may_run(),
             permits: state.stations.values().filter(granted).count(),
             loaded: loaded.map(|batch| batch.id().as_str().to_owned()).collect(),
+            verdict_us: None,
         }
     }
 
@@ -92,6 +95,7 @@ impl Snapshot {
             "alarms": alarms,
             "permits_open": self.permits,
             "batches_loaded": self.loaded,
+            "verdict_us": self.verdict_us.map(|[p50, p99]| json!({ "p50": p50, "p99": p99 })),
         })
     }
 }

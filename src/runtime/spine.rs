@@ -1,7 +1,7 @@
 //! The line thread: takes from the inbox, turns the line, hands out what a turn gave. The only place where answers are
 //! matched with those who wait for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, select};
@@ -19,6 +19,8 @@ use crate::store::{Durable, Journal};
 pub(super) enum Item {
     Line(Inbound),
     Ask(Actor, Request, oneshot::Sender<Answer>),
+    /// The thread is to end as soon as everything is on disk.
+    End,
 }
 
 /// What the spine listens to and speaks into.
@@ -32,20 +34,23 @@ pub(super) struct Spine {
     pub(super) service: Service,
     /// What systemd is told once the line turns.
     pub(super) ready: String,
+    /// Told once the last fact of this run is on disk.
+    pub(super) stopped: Option<oneshot::Sender<()>>,
 }
 
 /// Askers who may wait at once; the control socket serves far fewer.
 const WAITING_MAX: usize = 64;
 
 impl Spine {
-    /// Turns until the line was told to stop and everything is on disk, or until nobody can reach it any more.
+    /// Turns until it is told to end and everything is on disk, or until nobody can reach it any more.
     pub(super) fn run<J: Journal, P: Plant>(mut self, mut line: Line<J, P>, first: Turn) {
         let mut waiting = Waiting::default();
-        let mut is_stopping = false;
+        let mut latency = Latency::default();
+        let mut is_ending = false;
         self.hand_out(&line, &first, &mut waiting);
         self.snapshots.send_replace(Arc::new(Snapshot::of(line.engine())));
         self.service.ready(&self.ready);
-        while !(is_stopping && line.is_settled()) {
+        while !(is_ending && line.is_settled()) {
             let Some(item) = self.next(line.is_full()) else { break };
             let now = self.clock.now();
             let inbound = match item {
@@ -55,13 +60,22 @@ impl Spine {
                     let what = Arrival::Asked(Ask { id, actor, request });
                     Inbound { seen_mono_us: now.mono_us, what }
                 }
+                Item::End => {
+                    is_ending = true;
+                    continue;
+                }
             };
-            is_stopping |= matches!(inbound.what, Arrival::Stop);
             let is_tick = matches!(inbound.what, Arrival::Tick);
             let turn = line.turn(now, inbound);
             self.hand_out(&line, &turn, &mut waiting);
+            latency.add(&turn.verdicts_us);
             if is_tick {
-                self.snapshots.send_replace(Arc::new(Snapshot::of(line.engine())));
+                let verdict_us = latency.percentiles();
+                self.snapshots.send_replace(Arc::new(Snapshot { verdict_us, ..Snapshot::of(line.engine()) }));
+            }
+            if line.is_stopped() {
+                // Nobody waits for it any more where the daemon ends for another reason.
+                let _ = self.stopped.take().map(|stopped| stopped.send(()));
             }
             self.service.turned(now);
         }
@@ -91,6 +105,33 @@ impl Spine {
             self.snapshots.send_replace(Arc::new(Snapshot::of(line.engine())));
             waiting.leave(answer);
         }
+    }
+}
+
+/// How long the newest verdicts took from the arrival of their results, microseconds.
+#[derive(Default)]
+struct Latency {
+    newest: VecDeque<u64>,
+}
+
+impl Latency {
+    const KEPT: usize = 1000;
+
+    fn add(&mut self, verdicts_us: &[u64]) {
+        for verdict in verdicts_us {
+            if self.newest.len() == Self::KEPT {
+                self.newest.pop_front();
+            }
+            self.newest.push_back(*verdict);
+        }
+    }
+
+    /// 50 and 99 of 100; `None` before the first verdict.
+    fn percentiles(&self) -> Option<[u64; 2]> {
+        let mut sorted: Vec<u64> = self.newest.iter().copied().collect();
+        sorted.sort_unstable();
+        let at = |percent: usize| sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied();
+        Some([at(50)?, at(99)?])
     }
 }
 

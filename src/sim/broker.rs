@@ -20,7 +20,7 @@ pub const LOG_BYTES: usize = SEGMENT_BYTES * SEGMENTS;
 const PACKET_BYTES_MAX: usize = 1 << 20;
 const CONNECTIONS_MAX: usize = 32;
 
-/// A broker that runs. Dropping it stops it, and every connection with it.
+/// A broker that runs. Dropping it stops it, and every connection with it; its idle router stays until the process ends.
 #[derive(Debug)]
 pub struct DemoBroker {
     stop: Option<oneshot::Sender<()>>,
@@ -63,7 +63,7 @@ pub fn start(port: u16) -> io::Result<DemoBroker> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let (stop, stopped) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // The router ends when the last sender to it is gone, which is when the server and its connections are dropped.
+    // The router's thread has no end: it holds a sender to itself. Without connections it sleeps and costs its memory.
     let router = Router::new(0, router_config()).spawn();
     let mut server = Server::new(server_settings(listen), router, V5);
     let thread = thread::Builder::new().name("demo-broker".into()).spawn(move || {

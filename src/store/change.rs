@@ -26,8 +26,8 @@ impl Scope<'_> {
         match change {
             Change::BatchInserted { order, epc_prefix } => self.insert_batch(order, epc_prefix),
             Change::BatchState { batch, state } => self.set_batch_state(batch, state),
-            Change::SerialRange { batch, first_index, count, state } => {
-                self.set_serial_range(batch, *first_index, *count, state)
+            Change::SerialRange { batch, first_index, count, before, state } => {
+                self.set_serial_range(batch, (*first_index, *count), before, state)
             }
             Change::SerialVerified { batch, serial } => self.verify_serial(batch, serial),
             Change::SerialState { batch, serial, state } => self.set_serial_state(batch, serial, state),
@@ -148,20 +148,27 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn set_serial_range(&mut self, batch: &str, first_index: u32, count: u32, state: &str) -> Outcome {
+    fn set_serial_range(
+        &mut self,
+        batch: &str,
+        (first_index, count): (u32, u32),
+        before: &str,
+        state: &str,
+    ) -> Outcome {
         if count == 0 {
             return Ok(());
         }
         let batch = self.batch(batch)?;
-        let state = self.word(state)?;
+        let (before, state) = (self.word(before)?, self.word(state)?);
         let first = unit_id(batch, first_index);
         let last = first + i64::from(count) - 1;
-        let changed = self.execute(
+        // Those that a camera has seen meanwhile stay what they are.
+        self.execute(
             "serials",
-            "UPDATE serial SET state = ?3, changed_seq = ?4 WHERE id BETWEEN ?1 AND ?2",
-            (first, last, state, self.seq),
+            "UPDATE serial SET state = ?3, changed_seq = ?4 WHERE id BETWEEN ?1 AND ?2 AND state = ?5",
+            (first, last, state, self.seq, before),
         )?;
-        if u64::try_from(changed).ok() != Some(u64::from(count)) {
+        if !self.has_unit(last)? {
             return Err(format!("serials {first_index} to {} are not all in the batch", last & 0xFFFF_FFFF).into());
         }
         self.one(
@@ -310,6 +317,13 @@ impl Scope<'_> {
     fn unit(&mut self, batch: &str, serial: &str) -> Result<i64, Flaw> {
         let found = self.batches.place(self.conn, self.words, batch, serial)?;
         found.ok_or_else(|| format!("serial {serial} is not in batch {batch}").into())
+    }
+
+    fn has_unit(&self, id: i64) -> Result<bool, Flaw> {
+        self.conn
+            .prepare_cached("SELECT 1 FROM serial WHERE id = ?1")
+            .and_then(|mut find| find.exists([id]))
+            .map_err(|error| Flaw::of("serial", error))
     }
 
     fn container(&self, container: &str) -> Result<i64, Flaw> {

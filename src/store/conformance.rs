@@ -167,7 +167,13 @@ fn refuses_gaps_repeats_and_what_breaks_a_rule() {
             record(
                 22,
                 "range",
-                vec![Change::SerialRange { batch: "B1".into(), first_index: 3, count: 2, state: "allocated" }],
+                vec![Change::SerialRange {
+                    batch: "B1".into(),
+                    first_index: 3,
+                    count: 2,
+                    before: "unallocated",
+                    state: "allocated",
+                }],
             ),
             "",
         ),

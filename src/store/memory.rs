@@ -173,8 +173,8 @@ impl Kept {
         match change {
             Change::BatchInserted { order, epc_prefix: _ } => self.insert_batch(order),
             Change::BatchState { batch, state } => replace(&mut self.batches, batch, state, "batch"),
-            Change::SerialRange { batch, first_index, count, state } => {
-                self.set_range(batch, *first_index, *count, state)
+            Change::SerialRange { batch, first_index, count, before, state } => {
+                self.set_range(batch, (*first_index, *count), before, state)
             }
             Change::SerialVerified { batch, serial } => self.unit(batch, serial).map(|unit| unit.1 = true),
             Change::SerialState { batch, serial, state } => self.unit(batch, serial).map(|unit| unit.0 = state),
@@ -250,12 +250,15 @@ impl Kept {
         }
     }
 
-    fn set_range(&mut self, batch: &str, first: u32, count: u32, state: &'static str) -> Outcome {
+    fn set_range(&mut self, batch: &str, (first, count): (u32, u32), before: &str, state: &'static str) -> Outcome {
         for place in first..first.saturating_add(count) {
             let at = usize::try_from(place).ok().map(|place| (batch.to_owned(), place));
             let serial = at.and_then(|at| self.places.get(&at)).cloned();
             let serial = serial.ok_or_else(|| format!("place {place} is not in batch {batch}"))?;
-            self.unit(batch, &serial)?.0 = state;
+            let unit = self.unit(batch, &serial)?;
+            if unit.0 == before {
+                unit.0 = state;
+            }
         }
         Ok(())
     }

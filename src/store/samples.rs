@@ -134,7 +134,7 @@ pub(super) fn granted(seq: u64, container: &str, token: u32) -> Record {
 pub(crate) fn story() -> Vec<Record> {
     let odd = "a+b/c%\"&<>?";
     let cursor = Change::StationCursor { station: "camera".into(), device_epoch: 7, epoch: 1 };
-    let range = |state| Change::SerialRange { batch: "B1".into(), first_index: 0, count: 3, state };
+    let range = |before, state| Change::SerialRange { batch: "B1".into(), first_index: 0, count: 3, before, state };
     let alarm = Change::AlarmInserted {
         alarm: 1,
         kind: "reject_missing",
@@ -148,8 +148,8 @@ pub(crate) fn story() -> Vec<Record> {
         about(record(2, "station_joined", vec![cursor]), "camera"),
         loaded(3, "B1", &["Z9", odd, "A1", "M5"]),
         record(4, "batch_started", vec![Change::BatchState { batch: "B1".into(), state: "running" }]),
-        record(5, "serials_allocated", vec![range("allocated")]),
-        record(6, "serials_encoded", vec![range("encoded")]),
+        record(5, "serials_allocated", vec![range("unallocated", "allocated")]),
+        record(6, "serials_encoded", vec![range("allocated", "encoded")]),
         verified(7, odd),
         commissioned(8, odd),
         verified(9, "Z9"),

@@ -55,11 +55,12 @@ pub enum Change {
         batch: String,
         state: &'static str,
     },
-    /// Serials `from` .. of the batch, by their place in the order (0-based), take a new state; verified stays.
+    /// Serials `first_index` .. of the batch, by their place in the order (0-based): those in state `before` take a new one.
     SerialRange {
         batch: String,
         first_index: u32,
         count: u32,
+        before: &'static str,
         state: &'static str,
     },
     SerialVerified {

@@ -1,6 +1,7 @@
 //! The engine under random inputs: a plant that behaves and misbehaves, crashes, and bytes that no plant would send. After
 //! every step the promises are judged from outside (`judge`); at the end the faults stop, and the line must work again.
 
+mod journal;
 mod judge;
 mod plant;
 
@@ -41,6 +42,19 @@ fn promises_hold_over_a_plant_with_faults_and_the_line_heals() {
 #[test]
 fn promises_hold_over_hostile_stations_and_new_epochs_heal_the_line() {
     holds(0..plant::KINDS, true);
+}
+
+/// A change that the tables refuse would end the process with exit 74: none may follow from any facts.
+#[test]
+fn the_journal_takes_whatever_the_engine_decides() {
+    let outcome = TestRunner::new(config()).run(&acts(0..plant::KINDS), |acts| {
+        let mut plant = Plant::new();
+        acts.iter().try_for_each(|act| plant.play(*act)).map_err(TestCaseError::fail)?;
+        journal::takes(&plant).map_err(TestCaseError::fail)
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
 }
 
 /// Liveness of the whole: what the counts can explain closes without a signature, over rejects, phantoms and crashes.

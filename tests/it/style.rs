@@ -88,7 +88,7 @@ fn no_file_names_a_path_of_one_machine() {
     let folders = ["src", "tests", "benches", "config", "systemd", ".ci"];
     let extensions = ["rs", "toml", "sh", "md", "service", "conf", "txt", "json", "py"];
     let mut paths: Vec<_> = folders.iter().flat_map(|folder| source::files(folder, &extensions)).collect();
-    paths.extend(["README.md", "Cargo.toml", "clippy.toml", ".ci/run"].map(Into::into));
+    paths.extend(["README.md", "Cargo.toml", ".clippy.toml", ".ci/run"].map(Into::into));
     let present = paths.iter().filter(|path| path.exists() && !path.ends_with("style.rs"));
     source::expect_none(&present.flat_map(|path| machine_paths(path, &source::read(path))).collect::<Vec<_>>());
 }

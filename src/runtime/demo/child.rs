@@ -144,6 +144,7 @@ fn spawn(config: &PathBuf, log: &PathBuf, notify: &PathBuf) -> Result<Child, Dem
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
     Ok(child)

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::publish::Link;
 use crate::runtime::demo::child::Daemon;
@@ -91,8 +92,37 @@ const DRAIN: Duration = Duration::from_secs(60);
 const LAST_FACTS: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(25);
 
-/// Runs a whole demo; `show` is called some forty times a second.
-pub fn run(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Summary, DemoError> {
+/// What a person or a system sends to end the demo before its time. The daemon is in a process group of its own, so that
+/// Ctrl-C reaches only the demo, which then stops it in order.
+struct Interrupt {
+    signals: [Signal; 3],
+}
+
+impl Interrupt {
+    fn listen() -> io::Result<Self> {
+        let [interrupt, terminate, hangup] = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        Ok(Self { signals: [signal(interrupt)?, signal(terminate)?, signal(hangup)?] })
+    }
+
+    async fn comes(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+/// How the production of a demo ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Finished,
+    Interrupted,
+}
+
+/// Runs a whole demo; `show` is called some forty times a second. `None` where Ctrl-C ended it.
+pub fn run(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Option<Summary>, DemoError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(play(settings, show));
     runtime.shutdown_background();
@@ -109,7 +139,7 @@ struct Stage {
     _broker: Option<DemoBroker>,
 }
 
-async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Summary, DemoError> {
+async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Option<Summary>, DemoError> {
     let folder = Folder::prepare(settings.data.as_deref())?;
     let world = World::new(plant_settings(&settings));
     let any = ([127, 0, 0, 1], 0).into();
@@ -157,7 +187,7 @@ fn plant_settings(settings: &DemoSettings) -> PlantSettings {
 }
 
 impl Stage {
-    async fn act(self, settings: &DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Summary, DemoError> {
+    async fn act(self, settings: &DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Option<Summary>, DemoError> {
         if !self.capture.subscribed(SUBSCRIBE).await {
             let what = format!(
                 "the broker at {} takes no subscription within {} s; start it there, or leave --broker out",
@@ -166,30 +196,34 @@ impl Stage {
             );
             return Err(DemoError::Broker(what));
         }
+        let mut interrupt = Interrupt::listen()?;
         let mut daemon = Daemon::start(&self.folder, settings.kills, settings.seed).await?;
         let mut person = Person::new(self.folder.socket());
         person.load_and_start(&self.folder, settings, &self.world).await?;
-        self.produce(&mut daemon, &mut person, show).await?;
+        let end = self.produce((&mut daemon, &mut person), &mut interrupt, show).await?;
         daemon.stop_killing();
-        let reconciled = person.finish(&self.world).await?;
+        if end == End::Interrupted {
+            // Units are on the belt: there is nothing to compare yet. The journal keeps the open batch.
+            daemon.stop().await?;
+            return Ok(None);
+        }
+        let is_closed = person.finish(&self.world).await?;
         self.drain(&person).await?;
         daemon.stop().await?;
         // The last facts were sent while the daemon stopped; what does not arrive, the comparison names.
         self.capture.wait_for(summary::heads(&self.folder)?, LAST_FACTS).await;
-        Summary::of(&self.folder, reconciled, &daemon)
+        Summary::of(&self.folder, is_closed, &daemon).map(Some)
     }
 
     /// Until the plant has finished, or Ctrl-C.
     async fn produce(
         &self,
-        daemon: &mut Daemon,
-        person: &mut Person,
+        (daemon, person): (&mut Daemon, &mut Person),
+        interrupt: &mut Interrupt,
         show: &mut dyn FnMut(&DemoView),
-    ) -> Result<(), DemoError> {
+    ) -> Result<End, DemoError> {
         let mut last = (0, 0, 0);
         let mut quiet = tokio::time::Instant::now();
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::pin!(interrupted);
         while !(self.world.is_finished() && daemon.has_killed_enough()) {
             daemon.look_after().await?;
             let status = person.look(&self.world).await;
@@ -204,10 +238,10 @@ impl Stage {
             show(&self.view(status, daemon));
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
-                _ = &mut interrupted => break,
+                () = interrupt.comes() => return Ok(End::Interrupted),
             }
         }
-        Ok(())
+        Ok(End::Finished)
     }
 
     fn view(&self, status: Value, daemon: &Daemon) -> DemoView {

@@ -34,13 +34,13 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::BatchStopped { .. } => vec![scene.batch_state(BatchState::Stopped)],
         Fact::BatchClosed { .. } => vec![scene.batch_state(BatchState::Closed)],
         Fact::SerialsAllocated { first_index, serials, .. } => {
-            vec![scene.serial_range(*first_index, serials, SerialState::Allocated)]
+            vec![scene.serial_range(*first_index, serials, SerialState::Unallocated, SerialState::Allocated)]
         }
         Fact::SerialsEncoded { first_index, serials, .. } => {
-            vec![scene.serial_range(*first_index, serials, SerialState::Encoded)]
+            vec![scene.serial_range(*first_index, serials, SerialState::Allocated, SerialState::Encoded)]
         }
         Fact::SerialsInvalidated { first_index, serials, .. } => {
-            vec![scene.serial_range(*first_index, serials, SerialState::SnInvalid)]
+            vec![scene.serial_range(*first_index, serials, SerialState::Allocated, SerialState::SnInvalid)]
         }
         Fact::Verified { result, serial, .. } => scene.verified(result, *serial),
         Fact::Failed { result, serial, reasons, .. } => {
@@ -78,11 +78,18 @@ impl Scene<'_> {
         Change::BatchState { batch: self.batch.clone(), state: state.name() }
     }
 
-    fn serial_range(&self, first_index: u32, serials: &[SerialNumber], state: SerialState) -> Change {
+    fn serial_range(
+        &self,
+        first_index: u32,
+        serials: &[SerialNumber],
+        before: SerialState,
+        state: SerialState,
+    ) -> Change {
         Change::SerialRange {
             batch: self.batch.clone(),
             first_index,
             count: u32::try_from(serials.len()).unwrap_or(u32::MAX),
+            before: before.name(),
             state: state.name(),
         }
     }

@@ -177,7 +177,10 @@ fn serials_change_by_their_place_in_the_order() {
     let (station, cause) = (sample::name("printer"), InvalidCause::BufferLost);
     let record = record(Fact::SerialsInvalidated { station, cause, first_index: 4, serials });
     let batch = "PO-2026-0417".to_owned();
-    assert_eq!(record.changes, [Change::SerialRange { batch, first_index: 4, count: 2, state: "sn_invalid" }]);
+    assert_eq!(
+        record.changes,
+        [Change::SerialRange { batch, first_index: 4, count: 2, before: "allocated", state: "sn_invalid" }]
+    );
 }
 
 #[test]

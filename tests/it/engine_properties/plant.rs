@@ -117,6 +117,11 @@ impl Plant {
         plant
     }
 
+    /// Everything decided so far, the order it is about, and where the engine stands.
+    pub(super) fn record(&self) -> (&[Entry], &Arc<Order>, &Engine) {
+        (&self.entries, &self.order, &self.engine)
+    }
+
     fn batch(&self) -> BatchId {
         self.order.sheet.batch
     }
