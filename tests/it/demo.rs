@@ -107,7 +107,7 @@ fn swapped(truth: &str) -> String {
         let (_, inside) = line.split_once("\"inside\":[").expect("children");
         inside.split(',').next().expect("a child").to_owned()
     };
-    let mut seals = truth.lines().filter(is_seal).map(|line| first_inside(line));
+    let mut seals = truth.lines().filter(is_seal).map(first_inside);
     let (one, other) = (seals.next().expect("a case"), seals.next().expect("another case"));
     let swap = |line: &str| {
         if !line.contains(r#""kind":"gate","station":"packer""#) {
