@@ -110,7 +110,8 @@ def check_schemas(feed, schemas):
             claim(name in validators, f"{name} was published and has no schema")
             assert_valid(validators[name], line["payload"], name)
             seen[name] = line["payload"]
-    for name in ("_status", "_state/batch", "_state/counts", "_state/devices", "_batch/closed", "_fact/commissioned", "_answer/feed/replay"):
+    states = ("_status", "_state/batch", "_state/counts", "_state/devices")
+    for name in (*states, "_batch/closed", "_fact/commissioned", "_cmd/feed/replay", "_answer/feed/replay"):
         claim(name in seen, f"no {name} was captured")
     for name, payload in seen.items():
         claim(not validators[name].is_valid({**payload, "surplus": 1}), f"{name}: the schema takes all")

@@ -35,7 +35,8 @@ class Truth:
             kind = event["kind"]
             if kind == "unit":
                 record, printed = elements(event["record"]), elements(event["printed"])
-                self.units[event["unit"]] = {"spoil": event["spoil"], "own": record.get("21"), "shown": printed.get("21"), "end": None}
+                serials = {"own": record.get("21"), "shown": printed.get("21")}
+                self.units[event["unit"]] = {"spoil": event["spoil"], "end": None, **serials}
             elif kind == "end":
                 self.units[event["unit"]]["end"] = event["end"]
             elif kind == "gate":
@@ -156,13 +157,15 @@ def check_units(truth, views, figures, is_calm):
 def check_closed(truth, views, figures):
     """Every sealed case and pallet is in the journal as it physically is, and every full one closed."""
     uris = dict(views.rows("SELECT serial, unit FROM v_unit"))
-    containers = {name: (level, state, capacity) for name, level, state, capacity in views.rows("SELECT container, level, state, capacity FROM v_container")}
+    rows = views.rows("SELECT container, level, state, capacity FROM v_container")
+    containers = {name: rest for name, *rest in rows}
     present = members(views)
     for gate in truth.sealed:
         name = elements(gate["label"]).get("00")
         level, state, capacity = containers.get(name, (None, None, None))
         is_case = gate["station"] == "packer"
-        claim(level == ("case" if is_case else "pallet") and state == "released", f"{name} is sealed and stands as {level} {state}")
+        is_right = level == ("case" if is_case else "pallet") and state == "released"
+        claim(is_right, f"{name} is sealed and stands as {level} {state}")
         own = [uris[truth.units[number]["own"]] if is_case else truth.cases[number] for number in gate["inside"]]
         claim(len(own) == capacity and set(own) == present[name], f"{name} holds other children than its members")
     claim(len(containers) == len(truth.sealed), f"{len(containers)} containers, {len(truth.sealed)} sealed")
