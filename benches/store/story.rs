@@ -21,6 +21,8 @@ use sealgate::wire::lower::Stamp;
 const CAPACITY: u16 = 10;
 /// Between two units: 300 per minute.
 const PITCH_US: u64 = 200_000;
+/// Units between the printer and the camera.
+const BELT: u64 = 16;
 const PRINTER: u8 = 0;
 const CAMERA: u8 = 1;
 const REJECTOR: u8 = 2;
@@ -55,7 +57,7 @@ pub(crate) fn tell(count: u64) -> Story {
     let mut teller = Teller { engine, now, said, asked, loose_units: Vec::new(), loose_cases: Vec::new() };
     teller.open(&order);
     let opening = std::mem::take(&mut teller.said);
-    let units = (1..=count).map(|number| teller.unit(number)).collect();
+    let units = (1..=count).map(|number| teller.unit(number, count)).collect();
     Story { order, opening, units }
 }
 
@@ -73,10 +75,13 @@ impl Teller {
     }
 
     /// Printed, read, verified, passed; then the gates that it opens.
-    fn unit(&mut self, number: u64) -> Unit {
+    fn unit(&mut self, number: u64, count: u64) -> Unit {
         self.now.mono_us += PITCH_US;
         self.now.wall_us += i64::try_from(PITCH_US).expect("small");
-        self.observe(PRINTER, Observed::PrinterCounted { accepted: number, printed: number });
+        let printed = (number + BELT).min(count);
+        let accepted = (printed + 8).min(count);
+        self.observe(PRINTER, Observed::PrinterCounted { accepted, printed });
+        self.step(Input::Tick);
         let code = code(number - 1);
         let read = Read::Code(code.clone());
         let result = CameraResult { seq: number, track: Some(number), read, grade_milli: Some(3500) };

@@ -23,8 +23,8 @@ use plant::{Pace, Plant, Run};
 use sealgate::domain::tag::{StationKind, Tag};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Records that the printer holds before a burst, and results of a burst.
-const BURST: usize = 900;
+/// Results of a burst; the printer holds as many before, since half of its queue of 1,000 is filled up at once.
+const BURST: usize = 480;
 const RATES: [u32; 2] = [20, 50];
 const SERIALS: u64 = 100_000;
 
@@ -55,7 +55,8 @@ struct Row {
 
 fn compare(mode: &str, seconds: u32) {
     let floor = measure_floor(mode, seconds);
-    let folder = tempfile::tempdir().expect("a folder");
+    let mut folder = tempfile::tempdir().expect("a folder");
+    folder.disable_cleanup(words_keep());
     let mut plant = Plant::start(folder.path());
     let daemon = Daemon::start(folder.path(), plant.address, mode, SERIALS);
     let joined = |plant: &Plant| plant.int(StationKind::Camera, Tag::EpochOut) == 1;
@@ -171,4 +172,9 @@ fn idle(mode: &str, daemon: &Daemon, plant: &mut Plant) {
         busy(before, after).as_secs_f64() / 3.0 * 100.0,
         f64::from(u32::try_from(after.anonymous_kib).unwrap_or(u32::MAX)) / 1024.0
     );
+}
+
+/// A journal to look at afterwards.
+fn words_keep() -> bool {
+    std::env::args().any(|word| word == "--keep")
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use sealgate::sim::settings::PlantSettings;
 use sealgate::sim::tags::{StationValue, TagImage, Tags};
 
 const BEAT: Duration = Duration::from_millis(50);
+/// Units between the printer and the camera.
+const BELT: i64 = 16;
 const RING: usize = 64;
 const ENDS: usize = 256;
 const TRACK_LAST: i64 = 32_767;
@@ -29,6 +31,7 @@ pub(crate) enum Pace {
 }
 
 pub(crate) struct Plant {
+    folder: PathBuf,
     image: Arc<TagImage>,
     pub(crate) address: SocketAddr,
     /// Ends with the plant.
@@ -66,6 +69,7 @@ impl Plant {
         let (served, pki) = (Arc::clone(&image), folder.join("server-pki"));
         server.spawn(async move { opcua_server::run(listener, served, &pki).await });
         Self {
+            folder: folder.to_owned(),
             image,
             address,
             _server: server,
@@ -129,7 +133,7 @@ impl Plant {
         let began = Instant::now();
         self.waiting.insert(track, began);
         self.image.change(|tags| {
-            tags.set(Printer, Tag::PrintedSeq, TagValue::Int(seq));
+            print_ahead(tags, seq);
             tags.set(Rejector, Tag::InCount, TagValue::Int(track));
             tags.set(Camera, Tag::Seq, TagValue::Int(seq));
             tags.set(Camera, Tag::Code, TagValue::Texts(codes));
@@ -163,7 +167,7 @@ impl Plant {
             (Rejector, Tag::VerdictWord, TagValue::Int(word)) => {
                 tags.set(Rejector, Tag::VerdictEcho, TagValue::Int(word));
                 if let Some(began) = self.waiting.remove(&(word / 2)) {
-                    assert_eq!(word % 2, 1, "a conforming unit passes");
+                    assert_eq!(word % 2, 1, "a conforming unit passes; see {}", self.folder.display());
                     self.took.push(now - began);
                     self.end(word / 2, tags);
                 }
@@ -173,6 +177,7 @@ impl Plant {
             (Printer, Tag::DataSeq, TagValue::Int(seq)) if tags.int(Printer, Tag::AcceptedSeq) != seq => {
                 self.codes.push_back(self.data.clone());
                 tags.set(Printer, Tag::AcceptedSeq, TagValue::Int(seq));
+                print_ahead(tags, self.seq);
             }
             (Printer, Tag::Flush, TagValue::Int(flush)) => {
                 self.codes.clear();
@@ -195,6 +200,12 @@ impl Plant {
     pub(crate) fn int(&self, kind: StationKind, tag: Tag) -> i64 {
         self.image.read(|tags| tags.int(kind, tag))
     }
+}
+
+/// A unit is printed long before the camera sees it.
+fn print_ahead(tags: &mut Tags, seen: i64) {
+    let printed = tags.int(Printer, Tag::AcceptedSeq).min(seen + BELT);
+    tags.set(Printer, Tag::PrintedSeq, TagValue::Int(printed));
 }
 
 fn presented_u32(count: usize) -> u32 {
