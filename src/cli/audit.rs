@@ -23,7 +23,7 @@ pub(super) struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Recompute the chain of every fact and compare the state tables with it
+    /// Recompute the chain of every fact; the tables derived from the facts are not compared with them
     Verify {
         /// The journal; may be given more than once. Without it: the journal of the configuration
         #[arg(long, value_name = "FILE")]
@@ -61,6 +61,6 @@ fn document(file: &str, report: &VerifyReport) -> Value {
         "facts": report.facts,
         "head_hash": head,
         "broken_seq": flaw.and_then(|flaw| flaw.seq),
-        "text": flaw.map_or("every fact is as it was written; tables named work_* are outside the proof", |flaw| &flaw.what),
+        "text": flaw.map_or("every fact up to head_hash is as it was written; the tables derived from the facts are outside the proof", |flaw| &flaw.what),
     })
 }

@@ -42,7 +42,8 @@ impl Screen {
             let _ = write!(out, "\x1b[{}A", self.lines_drawn);
         }
         for line in lines {
-            let _ = writeln!(out, "\x1b[2K{line}");
+            // Without wrapping: a line that is too long would take two, and the next picture start in the wrong place.
+            let _ = writeln!(out, "\x1b[2K\x1b[?7l{line}\x1b[?7h");
         }
         self.lines_drawn = lines.len();
     }
@@ -84,14 +85,17 @@ fn picture(view: &DemoView) -> Vec<String> {
         format!("  batch    {} {}   lot {}", at("/batch/batch"), at("/batch/state"), at("/batch/lot")),
         format!("  stations {}", stations.join("  ")),
         format!(
-            "  units    presented {}   pass {}   fail {}   no-read {}   missed {}   commissioned {}   in the bin {}",
+            "  units    presented {}   commissioned {}   in the bin {}",
             view.presented,
+            of("commissioned"),
+            view.rejected
+        ),
+        format!(
+            "  verdicts pass {}   fail {}   no-read {}   missed {}",
             of("pass"),
             of("fail"),
             of("no_read"),
-            of("missed"),
-            of("commissioned"),
-            view.rejected
+            of("missed")
         ),
         format!(
             "  closed   cases {} (released {})   pallets {} (released {})",
@@ -102,8 +106,7 @@ fn picture(view: &DemoView) -> Vec<String> {
         ),
         format!(
             "  verdict  p50 {} us   p99 {} us   (result arrived to verdict sent)",
-            at("/verdict_us/p50"),
-            at("/verdict_us/p99")
+            view.verdict_us[0], view.verdict_us[1]
         ),
         format!(
             "  feed     facts {}   backlog {}   captured {}",

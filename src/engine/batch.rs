@@ -34,7 +34,7 @@ impl Engine {
             return if same { Ok(Done::Already) } else { refuse(RequestRefusal::BatchExists(batch)) };
         }
         if self.state.batches.len() >= MAX_BATCHES {
-            return refuse(RequestRefusal::Busy);
+            return refuse(RequestRefusal::BatchesFull(u32::try_from(self.state.batches.len()).unwrap_or(u32::MAX)));
         }
         if is_past(order.sheet.expiry, now) {
             return refuse(RequestRefusal::ExpiryPast);

@@ -134,6 +134,8 @@ pub enum RequestRefusal {
     SsccUsed(Sscc),
     StationAway(Text<24>),
     AlarmsOpen(u32),
+    /// So many batches are not closed that no other can be loaded.
+    BatchesFull(u32),
     ExpiryPast,
     UnknownAlarm(u32),
     NotBalanced,

@@ -1,8 +1,9 @@
 //! The local socket: the command line speaks to the running daemon in lines of JSON, one answer per request, in order.
 //!
 //! Contract:
-//! - A request line holds at most `LINE_BYTES_MAX` bytes; a longer one is refused and its connection closed. At most `CLIENTS_MAX`
-//!   connections are served at once, the next waits in the kernel's queue. A silent connection is closed.
+//! - A request line holds at most `LINE_BYTES_MAX` bytes; a longer one is refused and its connection closed. A silent connection is closed.
+//! - At most `CLIENTS_MAX` connections are served at once. One more pushes out the one that waits longest for its next request:
+//!   nobody is locked out by connections that ask nothing. Where all wait for answers, the next waits in the kernel's queue.
 //! - What a request means is the business of the one who takes it; this file never looks into a line.
 //! - The socket's mode decides who may ask: its user (0600), or its group too (0660). There is no other log-in here.
 //! - A socket file that nobody listens on is left over from a crash, and replaced. Where somebody listens, `bind` fails.
@@ -14,11 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
@@ -93,11 +94,15 @@ impl Control {
     /// Serves until it is dropped.
     pub async fn run(self, sink: RequestSink) {
         let mut clients = JoinSet::new();
+        let crowd = Arc::new(Notify::new());
         loop {
             tokio::select! {
-                accepted = self.listener.accept(), if clients.len() < CLIENTS_MAX => match accepted {
+                accepted = self.listener.accept(), if clients.len() <= CLIENTS_MAX => match accepted {
                     Ok((stream, _)) => {
-                        clients.spawn(serve(stream, Arc::clone(&sink)));
+                        clients.spawn(serve(stream, Arc::clone(&sink), Arc::clone(&crowd)));
+                        if clients.len() > CLIENTS_MAX {
+                            crowd.notify_one();
+                        }
                     }
                     Err(error) => {
                         // Out of file handles: waiting is all that helps, and the line does not depend on it.
@@ -105,7 +110,10 @@ impl Control {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 },
-                Some(_) = clients.join_next(), if !clients.is_empty() => {}
+                Some(_) = clients.join_next(), if !clients.is_empty() => {
+                    // There is room again: a push that nobody took yet is void.
+                    let _ = crowd.notified().now_or_never();
+                }
             }
         }
     }
@@ -118,11 +126,17 @@ impl Drop for Control {
     }
 }
 
-async fn serve(stream: UnixStream, sink: RequestSink) {
+async fn serve(stream: UnixStream, sink: RequestSink, crowd: Arc<Notify>) {
     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
     let (read, mut write) = stream.into_split();
     let mut lines = FramedRead::new(read, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
-    while let Some(line) = next_line(&mut lines, &mut write).await {
+    loop {
+        // The one that has waited longest is the first to be told.
+        let next = tokio::select! {
+            next = next_line(&mut lines, &mut write) => next,
+            () = crowd.notified() => None,
+        };
+        let Some(line) = next else { return };
         let (answer, answered) = oneshot::channel();
         let reply = if sink(ClientRequest { line, uid, answer }) {
             match timeout(ANSWER_MAX, answered).await {
@@ -274,6 +288,18 @@ mod tests {
             reply
         });
         assert_eq!(answer.await, "[late]\n");
+    }
+
+    #[tokio::test]
+    async fn connections_that_ask_nothing_lock_nobody_out() {
+        let answers = while_serving(echo(), |path| {
+            let idle: Vec<Client> =
+                (0..3 * CLIENTS_MAX).map(|_| Client::connect(&path).expect("the kernel queues it")).collect();
+            let answers: Vec<String> = (0..3 * CLIENTS_MAX).map(|_| ask(&path, b"late\n")).collect();
+            drop(idle);
+            answers
+        });
+        assert!(answers.await.iter().all(|answer| answer == "[late]\n"));
     }
 
     #[tokio::test]

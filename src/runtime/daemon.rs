@@ -146,7 +146,7 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
         stopped: Some(stopped),
     };
     let parts = Foundation { clock, store, recovery, durables };
-    let mut line_ended = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
+    let (mut line_ended, log_ended) = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
 
     let publisher = async {
         match publisher {
@@ -176,6 +176,8 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
     let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
     inbox.send_timeout(Item::End, STOP_MAX).map_err(gone)?;
     let line = tokio::time::timeout(STOP_MAX, line_ended).await;
+    // The last pages go back into the file; where that takes too long, they wait in its log, whole.
+    let _ = tokio::time::timeout(STOP_MAX, log_ended).await;
     line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
 }
 
@@ -187,24 +189,27 @@ struct Foundation {
     durables: Sender<Durable>,
 }
 
-/// The commit thread, the thread that keeps the log of the database short, and the line thread. The receiver ends with the line.
+/// The commit thread, the thread that keeps the log of the database short, and the line thread. The receivers end with the line and with
+/// the last work on the log.
 fn start_line(
     config: &Config,
     foundation: Foundation,
     spine: Spine,
     plant: DeviceWrites,
-) -> Result<oneshot::Receiver<()>, RunError> {
+) -> Result<(oneshot::Receiver<()>, oneshot::Receiver<()>), RunError> {
     let Foundation { clock, store, recovery, durables } = foundation;
     let Recovery { state, was_stopped } = recovery;
     let (journal, jobs) = store::commit::channel();
     let (boot, durable) = (store.boot(), store.durable());
     let (keep_log, log_stop) = bounded(1);
+    let (log_done, log_ended) = oneshot::channel();
     let path = config.journal.clone();
     tasks::thread("sealgate-log", move || {
         // Long logs are slow, not wrong; the commit thread is the one whose failure counts.
         if let Err(error) = store::wal::run(&path, &log_stop) {
             tracing::warn!(%error, "journal_log_grows");
         }
+        drop(log_done);
     })?;
     tasks::thread("sealgate-commit", move || {
         let _keep_log = keep_log;
@@ -230,7 +235,7 @@ fn start_line(
         spine.run(line, first);
         drop(ended);
     })?;
-    Ok(line_ended)
+    Ok((line_ended, log_ended))
 }
 
 /// One task per device, and the channels of its writes by station.

@@ -157,6 +157,11 @@ impl Plant {
         self.deeds.push_back(deed);
     }
 
+    /// From result to verdict, the newest of them.
+    pub fn verdict_times(&self) -> Vec<u64> {
+        self.truth.verdict_times()
+    }
+
     pub fn counters(&self) -> Counters {
         Counters { cases_closed: self.packer.closed(), pallets_closed: self.palletizer.closed(), ..self.counters }
     }

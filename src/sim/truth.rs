@@ -24,6 +24,7 @@
 //! | `belt` | it started or stopped | `running`, `cause` |
 //! | `reset` | a station restarted | `station`, `epoch` (the new one) |
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -153,11 +154,17 @@ pub fn bytes_of(text: &str) -> Vec<u8> {
     text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
 }
 
+/// Verdicts that a view of the running plant speaks of.
+const TIMES_KEPT: usize = 1000;
+
 /// The lines of one step; physics writes here, the world takes them to the file.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     now_us: u64,
     lines: Vec<TruthLine>,
+    /// Results without a verdict, and when they came.
+    open: BTreeMap<u64, u64>,
+    verdict_times: VecDeque<u64>,
 }
 
 impl Truth {
@@ -166,7 +173,25 @@ impl Truth {
     }
 
     pub fn note(&mut self, event: TruthEvent) {
+        if let TruthEvent::Result { unit, dropped: false, .. } = &event {
+            self.open.insert(*unit, self.now_us);
+            if self.open.len() > TIMES_KEPT {
+                self.open.pop_first();
+            }
+        }
+        // Only the first verdict of a unit answers its result.
+        if let TruthEvent::Verdict { unit, .. } = &event {
+            self.verdict_times.extend(self.open.remove(unit).map(|at| self.now_us.saturating_sub(at)));
+            if self.verdict_times.len() > TIMES_KEPT {
+                self.verdict_times.pop_front();
+            }
+        }
         self.lines.push(TruthLine { t_us: self.now_us, event });
+    }
+
+    /// From result to verdict, the newest of them.
+    pub fn verdict_times(&self) -> Vec<u64> {
+        self.verdict_times.iter().copied().collect()
     }
 
     pub fn take(&mut self) -> Vec<TruthLine> {
@@ -199,6 +224,19 @@ impl TruthFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_verdict_of_a_unit_is_timed_from_its_result() {
+        let mut truth = Truth::default();
+        truth.at(10);
+        truth.note(TruthEvent::Result { unit: 1, epoch: 1, seq: 1, track: 1, dropped: false });
+        truth.note(TruthEvent::Result { unit: 2, epoch: 1, seq: 2, track: 2, dropped: true });
+        truth.at(35);
+        for unit in [1, 1, 2] {
+            truth.note(TruthEvent::Verdict { unit, epoch: 1, track: 1, pass: true });
+        }
+        assert_eq!(truth.verdict_times(), [25]);
+    }
 
     #[test]
     fn writes_lines_that_read_back_as_they_were() {

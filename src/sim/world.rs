@@ -75,6 +75,11 @@ impl World {
         self.view().fault
     }
 
+    /// From result to verdict, in us: the newest of them.
+    pub fn verdict_times(&self) -> Vec<u64> {
+        self.plant().verdict_times()
+    }
+
     pub fn counters(&self) -> Counters {
         self.plant().counters()
     }

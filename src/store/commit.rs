@@ -364,6 +364,19 @@ mod tests {
         assert!(cut, "the log was never cut");
     }
 
+    #[test]
+    fn the_end_of_the_checkpoints_leaves_everything_in_the_file_itself() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        store.commit(&job(story()), || 0).expect("committed");
+        let (stop, stopped) = bounded::<()>(1);
+        drop(stop);
+        wal::run(&path, &stopped).expect("without an error");
+        let log = std::fs::metadata(directory.path().join("line.db-wal")).expect("the store is open");
+        assert_eq!(log.len(), 0);
+    }
+
     fn wait_until(is_so: impl Fn() -> bool) -> bool {
         (0..400).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(25));

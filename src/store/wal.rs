@@ -28,7 +28,11 @@ pub fn run(path: &Path, stop: &Receiver<()>) -> Result<(), StoreError> {
     loop {
         match stop.recv_timeout(EVERY) {
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                // Whoever copies the file after a clean stop has all of it.
+                checkpoint(&conn, "PRAGMA wal_checkpoint(TRUNCATE)")?;
+                return Ok(());
+            }
         }
         let pages = checkpoint(&conn, "PRAGMA wal_checkpoint(PASSIVE)")?;
         idle = if pages == seen && pages > 0 { idle + 1 } else { 0 };

@@ -63,6 +63,7 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::SsccUsed(_) => "sscc_used",
         RequestRefusal::StationAway(_) => "station_away",
         RequestRefusal::AlarmsOpen(_) => "alarms_open",
+        RequestRefusal::BatchesFull(_) => "batches_full",
         RequestRefusal::ExpiryPast => "expiry_past",
         RequestRefusal::UnknownAlarm(_) => "unknown_alarm",
         RequestRefusal::NotBalanced => "not_balanced",
@@ -96,6 +97,11 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         }
         RequestRefusal::AlarmsOpen(count) => {
             format!("{count} alarms wait for acknowledgement; see `sealgate alarm list`")
+        }
+        RequestRefusal::BatchesFull(count) => {
+            format!(
+                "{count} batches are not closed, the most that one line holds; close one, see `sealgate batch list`"
+            )
         }
         RequestRefusal::ExpiryPast => {
             "the expiry date of the order has passed; correct the order, or the clock of this computer".to_owned()

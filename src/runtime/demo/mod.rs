@@ -51,6 +51,8 @@ pub struct DemoView {
     pub cases: u64,
     pub pallets: u64,
     pub is_running: bool,
+    /// Of the newest verdicts, 50, 99 and 99.9 of 100.
+    pub verdict_us: [u64; 3],
     pub captured: u64,
     pub kills: u32,
     pub folder: PathBuf,
@@ -253,6 +255,7 @@ impl Stage {
             cases: counters.cases_closed,
             pallets: counters.pallets_closed,
             is_running: self.world.view().is_running,
+            verdict_us: summary::percentiles(self.world.verdict_times()),
             captured: self.capture.progress().messages,
             kills: daemon.kills(),
             folder: self.folder.root().to_owned(),

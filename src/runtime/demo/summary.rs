@@ -116,7 +116,7 @@ fn verdict_times(truth: &str) -> Vec<u64> {
 }
 
 /// 50, 99 and 99.9 of 100; zeros where there is nothing.
-fn percentiles(mut times: Vec<u64>) -> [u64; 3] {
+pub(super) fn percentiles(mut times: Vec<u64>) -> [u64; 3] {
     times.sort_unstable();
     [500, 990, 999].map(|per_mille| {
         let at = times.len().saturating_sub(1) * per_mille / 1000;

@@ -157,6 +157,7 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::SsccUsed(_) => "sscc_used".to_owned(),
         RequestRefusal::StationAway(station) => format!("station_away({station})"),
         RequestRefusal::AlarmsOpen(count) => format!("alarms_open({count})"),
+        RequestRefusal::BatchesFull(count) => format!("batches_full({count})"),
         RequestRefusal::ExpiryPast => "expiry_past".to_owned(),
         RequestRefusal::UnknownAlarm(alarm) => format!("unknown_alarm({alarm})"),
         RequestRefusal::NotBalanced => "not_balanced".to_owned(),
