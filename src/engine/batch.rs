@@ -116,10 +116,22 @@ impl Engine {
         Ok(Done::Changed)
     }
 
+    /// An order that was never started closes with all its serials unused; they are not given out again.
+    fn give_back(&mut self, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
+        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        let (opened_seq, counts) = (batch.opened_seq, Counts { unused: batch.pool.len(), ..batch.counts });
+        self.emit_for(step, *id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
+        Ok(Done::Changed)
+    }
+
     fn close(&mut self, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
         let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
-        if batch.state != BatchState::Stopped {
-            return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
+        match batch.state {
+            BatchState::Stopped => {}
+            BatchState::Loaded => return self.give_back(step, actor, id),
+            BatchState::Running | BatchState::Closed => {
+                return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
+            }
         }
         self.encode_seen(step);
         self.infer_rejects(step, self.closed_run());
