@@ -246,8 +246,7 @@ fn restart(path: &Path, through: u64) -> Duration {
     let began = Instant::now();
     let mut store = open(path);
     let recovered = store.recover().expect("recovers");
-    let mut state = State::default();
-    state.seq = recovered.from_seq - 1;
+    let mut state = State { seq: recovered.from_seq - 1, ..State::default() };
     for batch in &recovered.open_batches {
         if let Fact::BatchLoaded { sheet, .. } = decode(&batch.loaded).fact {
             state.insert_order(store.order(&sheet).expect("an order").as_ref());

@@ -114,10 +114,10 @@ impl Teller {
         let child_count = u64::try_from(children.len()).ok();
         let request = CloseRequest { seq, gate, container, children, child_count, label_read, not_good: false };
         let step = self.observe(station, Observed::CloseRequested(request));
-        let permit = step.permits.into_iter().find_map(|permit| match permit {
-            Permit::Close(close) => Some(close),
-            _ => None,
-        });
+        let permit = step
+            .permits
+            .into_iter()
+            .find_map(|permit| if let Permit::Close(close) = permit { Some(close) } else { None });
         let permit = permit.unwrap_or_else(|| panic!("a full container is closed: {:?}", step.facts));
         self.observe(station, Observed::PermitAcked { token: permit.token });
         self.observe(station, Observed::CloseEnded { seq, result: CloseEnd::Done });
