@@ -7,7 +7,7 @@
 //! its millisecond. Besides verdicts the daemon prints, takes ends and commissions; the floor does not. No broker is there.
 //! A percentile of few samples is close to their worst: the number of samples is printed.
 //!
-//! `cargo bench --bench verdict -- [--seconds 5] [--mode poll|subscribe]`, about 50 s; more seconds, better tails.
+//! `cargo bench --bench verdict -- [--seconds 5] [--mode poll|subscribe] [--keep]`, about 50 s; more seconds, better tails.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark measures and prints")]
 
@@ -56,7 +56,7 @@ struct Row {
 fn compare(mode: &str, seconds: u32) {
     let floor = measure_floor(mode, seconds);
     let mut folder = tempfile::tempdir().expect("a folder");
-    folder.disable_cleanup(words_keep());
+    folder.disable_cleanup(is_kept());
     let mut plant = Plant::start(folder.path());
     let daemon = Daemon::start(folder.path(), plant.address, mode, SERIALS);
     let joined = |plant: &Plant| plant.int(StationKind::Camera, Tag::EpochOut) == 1;
@@ -175,6 +175,6 @@ fn idle(mode: &str, daemon: &Daemon, plant: &mut Plant) {
 }
 
 /// A journal to look at afterwards.
-fn words_keep() -> bool {
+fn is_kept() -> bool {
     std::env::args().any(|word| word == "--keep")
 }
