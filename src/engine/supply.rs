@@ -12,7 +12,7 @@ use crate::engine::reason::BatchState;
 use crate::engine::{Engine, Role};
 
 /// Printed records wait this long for company before they get a fact of their own.
-const ENCODED_WAIT_US: u64 = 500_000;
+const ENCODED_WAIT_US: u64 = 2_000_000;
 /// And no more than this many wait.
 const ENCODED_WAIT_MAX: u64 = 32;
 
@@ -53,8 +53,8 @@ impl Engine {
         }
     }
 
-    /// A record that was handed over and stands on a unit was printed, and so were those before it. That counts while a
-    /// printer has not said itself how far it is: after a restart cameras may be heard first.
+    /// A record that was handed over and stands on a unit was printed, and so were those before it: a camera may be heard
+    /// before the printer. A printer that is heard must have taken the record over at least.
     pub(super) fn take_for_printed(&mut self, serial: Option<SerialNumber>) {
         let place = serial.and_then(|serial| self.state.current()?.pool.find(&serial));
         let behind = place.and_then(|place| self.state.current()?.next_place.checked_sub(place.checked_add(1)?));
@@ -63,7 +63,7 @@ impl Engine {
             let allocated = self.known(id).allocated;
             let Some(seq) = allocated.checked_sub(u64::from(behind)) else { continue };
             self.with_live(id, |live| {
-                if !live.resumed {
+                if !live.resumed || seq <= live.accepted {
                     live.printed = live.printed.max(seq);
                 }
             });

@@ -250,7 +250,7 @@ impl World {
         }
         let Device { accepted, printed, .. } = self.devices[PRINTER];
         self.observe(PRINTER, Observed::PrinterCounted { accepted, printed })?;
-        self.pass_time(500_000);
+        self.pass_time(2_000_000);
         self.step(Input::Tick)?;
         if verb == "encoded" {
             let words: Vec<String> = self.steps.iter().flat_map(|step| &step.facts).map(|at| self.fact(at)).collect();
