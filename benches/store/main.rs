@@ -157,7 +157,7 @@ impl Made {
             self.commit(&mut store, &group.iter().collect::<Vec<_>>());
         }
         let through = store.head().0;
-        let work = vec![Work::FeedAckedThrough { through }, Work::MessagesExpired { through_fact: through }];
+        let work = vec![Work::FeedAcked { through }, Work::MessagesExpired { through_fact: through }];
         store.commit(&Job { records: Vec::new(), work }, || 0).expect("committed");
         drop(store);
         truncate_log(&path);

@@ -113,7 +113,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         acked_fact_seq,
         read: Box::new(move |after, limit| pages.page(after, limit).map_err(|error| error.to_string())),
         ack: Arc::new(move |ack: FeedAck| {
-            let what = Arrival::Work(Work::FeedAckedThrough { through: ack.through_fact_seq });
+            let what = Arrival::Work(Work::FeedAcked { through: ack.through_fact_seq });
             inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok()
         }),
         problem: Arc::new(|problem| tracing::warn!(%problem, "feed_problem")),

@@ -247,15 +247,7 @@ impl Store {
 
     fn note_work(&mut self, work: &Work) -> Result<(), Flaw> {
         match work {
-            Work::FeedAcked { stream, seq } => {
-                let id = self.words.id(&self.conn, stream)?;
-                let mut note = self.conn.prepare_cached(
-                    "INSERT INTO work_feed (stream, acked_seq) VALUES (?1, ?2) \
-                     ON CONFLICT (stream) DO UPDATE SET acked_seq = max(acked_seq, excluded.acked_seq)",
-                )?;
-                note.execute((id, integer(*seq)?))?;
-            }
-            Work::FeedAckedThrough { through } => {
+            Work::FeedAcked { through } => {
                 let fact = self.words.id(&self.conn, "fact")?;
                 let end = integer(*through)?.saturating_add(1).saturating_mul(256);
                 let mut note = self.conn.prepare_cached(

@@ -195,8 +195,8 @@ fn cursors_never_fall_and_only_acknowledged_messages_expire() {
     both(|journal| {
         journal.commit(job(story())).expect("taken");
         let work = |work| Job { records: vec![], work };
-        let acked = |seq| Work::FeedAcked { stream: "epcis", seq };
-        journal.commit(work(vec![acked(2), acked(1)])).expect("taken");
+        let acked = |through| Work::FeedAcked { through };
+        journal.commit(work(vec![acked(10), acked(8)])).expect("taken");
         assert_eq!(journal.cursor("epcis"), 2);
         journal.commit(work(vec![Work::MessagesExpired { through_fact: 8 }])).expect("taken");
         assert_eq!(journal.messages("epcis").first().map(|(seq, _)| *seq), Some(2));

@@ -13,10 +13,8 @@ pub trait Journal {
 /// A change of the operational state that is no record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// The broker took all of the stream up to `seq`. Never falls.
-    FeedAcked { stream: &'static str, seq: u64 },
-    /// The broker took everything that the facts up to `through` brought: their bodies and their messages.
-    FeedAckedThrough { through: u64 },
+    /// The broker took everything that the facts up to `through` brought: their bodies and their messages. Never falls.
+    FeedAcked { through: u64 },
     /// The message can never be delivered, or a person skipped it; the feed goes on without it.
     FeedExcepted { stream: &'static str, seq: u64, cause: String },
     /// Acknowledged messages of the facts up to `through_fact` may go.

@@ -144,11 +144,7 @@ impl Kept {
 
     fn note(&mut self, work: &Work) {
         match work {
-            Work::FeedAcked { stream, seq } => {
-                let acked = self.acked.entry(stream).or_default();
-                *acked = (*acked).max(*seq);
-            }
-            Work::FeedAckedThrough { through } => {
+            Work::FeedAcked { through } => {
                 let taken = self.messages.iter().filter(|(_, fact, _)| fact <= through);
                 for (number, _, message) in taken {
                     let acked = self.acked.entry(message.stream).or_default();
