@@ -28,7 +28,7 @@ use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
 use crate::engine::fact::{Entry, Fact};
 use crate::engine::input::{
-    Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order, TrackEnd,
+    Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
 use crate::engine::output::Step;
 use crate::engine::state::{State, Station};
@@ -364,10 +364,4 @@ fn civil_date(wall_us: i64) -> (u32, u32, u32) {
     let month = if shifted < 10 { shifted.saturating_add(3) } else { shifted.saturating_sub(9) };
     let year = year_of_era.saturating_add(era.saturating_mul(400)).saturating_add(i64::from(month <= 2));
     (u32::try_from(year).unwrap_or(0), u32::try_from(month).unwrap_or(1), u32::try_from(day).unwrap_or(1))
-}
-
-/// A batch whose order is known from the journal, for the fold of its facts at recovery.
-pub fn with_order(mut state: State, order: &Order) -> State {
-    state.insert_order(order);
-    state
 }
