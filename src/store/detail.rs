@@ -129,7 +129,7 @@ impl Reader {
         })
     }
 
-    fn container_id(&self, sscc: Sscc) -> Result<Option<i64>, StoreError> {
+    pub(super) fn container_id(&self, sscc: Sscc) -> Result<Option<i64>, StoreError> {
         let sql = "SELECT id FROM container WHERE container = ?1";
         let read = || self.conn.prepare_cached(sql)?.query_row([sscc.as_str()], |row| row.get(0)).optional();
         read().map_err(StoreError::sqlite("looking for a container"))

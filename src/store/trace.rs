@@ -85,10 +85,7 @@ impl Reader {
     }
 
     pub fn trace_container(&mut self, sscc: Sscc) -> Result<Option<ContainerTrace>, StoreError> {
-        let find = "SELECT id FROM container WHERE container = ?1";
-        let read = || self.conn.prepare_cached(find)?.query_row([sscc.as_str()], |row| row.get(0)).optional();
-        let id: Option<i64> = read().map_err(StoreError::sqlite("looking for a container"))?;
-        let Some(id) = id else { return Ok(None) };
+        let Some(id) = self.container_id(sscc)? else { return Ok(None) };
         let sql =
             "SELECT container, epc, level, batch, state, capacity, closed_seq FROM v_container WHERE container = ?1";
         let found = rows(&self.conn, sql, [sscc.as_str()], |row| {
