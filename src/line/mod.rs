@@ -115,14 +115,6 @@ impl<J: Journal, P: Plant> Line<J, P> {
         &self.parts.engine
     }
 
-    pub fn plant_mut(&mut self) -> &mut P {
-        &mut self.parts.plant
-    }
-
-    pub fn journal_mut(&mut self) -> &mut J {
-        &mut self.parts.journal
-    }
-
     /// Whether only completions may come in: the disk is behind by more than memory should hold.
     pub fn is_full(&self) -> bool {
         self.records.len() >= RECORDS_MAX

@@ -47,8 +47,8 @@ impl Spine {
         let mut waiting = Waiting::default();
         let mut latency = Latency::default();
         let mut is_ending = false;
-        self.hand_out(&line, &first, &mut waiting);
-        self.snapshots.send_replace(Arc::new(Snapshot::of(line.engine())));
+        self.hand_out(&first, &mut waiting);
+        self.show(&line, &latency);
         self.service.ready(&self.ready);
         while !(is_ending && line.is_settled()) {
             let Some(item) = self.next(line.is_full()) else { break };
@@ -67,12 +67,12 @@ impl Spine {
             };
             let is_tick = matches!(inbound.what, Arrival::Tick);
             let turn = line.turn(now, inbound);
-            self.hand_out(&line, &turn, &mut waiting);
             latency.add(&turn.verdicts_us);
-            if is_tick {
-                let verdict_us = latency.percentiles();
-                self.snapshots.send_replace(Arc::new(Snapshot { verdict_us, ..Snapshot::of(line.engine()) }));
+            // What an answer says was done is seen by whoever asks next.
+            if is_tick || !turn.answers.is_empty() {
+                self.show(&line, &latency);
             }
+            self.hand_out(&turn, &mut waiting);
             if line.is_stopped() {
                 // Nobody waits for it any more where the daemon ends for another reason.
                 let _ = self.stopped.take().map(|stopped| stopped.send(()));
@@ -96,13 +96,16 @@ impl Spine {
         }
     }
 
-    fn hand_out<J: Journal, P: Plant>(&mut self, line: &Line<J, P>, turn: &Turn, waiting: &mut Waiting) {
+    fn show<J: Journal, P: Plant>(&self, line: &Line<J, P>, latency: &Latency) {
+        let verdict_us = latency.percentiles();
+        self.snapshots.send_replace(Arc::new(Snapshot { verdict_us, ..Snapshot::of(line.engine()) }));
+    }
+
+    fn hand_out(&self, turn: &Turn, waiting: &mut Waiting) {
         if let Some(durable) = turn.durable {
             self.head.send_replace(durable);
         }
         for answer in &turn.answers {
-            // The snapshot follows at once, so that whoever asked sees what was done.
-            self.snapshots.send_replace(Arc::new(Snapshot::of(line.engine())));
             waiting.leave(answer);
         }
     }
