@@ -24,6 +24,10 @@ pub struct Line {
     pub socket: PathBuf,
     /// Whether the socket answers the daemon's group too (mode 0660), or its own user alone (0600).
     pub socket_for_group: bool,
+    /// A file that is there while the wall clock is synchronised.
+    pub clock_file: PathBuf,
+    /// Nothing is started and no unit passes while the clock is not known to be right.
+    pub commission_needs_clock: bool,
 }
 
 /// The feed's broker.
@@ -48,7 +52,12 @@ pub(super) struct FileLine {
     utc_offset: Option<Field<i16>>,
     socket: Option<Field<String>>,
     socket_for_group: Option<Field<bool>>,
+    clock_file: Option<Field<String>>,
+    commission_needs_clock: Option<Field<bool>>,
 }
+
+/// systemd-timesyncd makes it when the clock is set for the first time after a boot (systemd-timesyncd.service(8)).
+const CLOCK_FILE: &str = "/run/systemd/timesync/synchronized";
 
 const NAME: &str = "1 to 24 characters of a-z, 0-9, _ and -, beginning with a letter";
 const PATH: &str = "levels of A-Z, a-z, 0-9, _ and - with / between, none beginning with _";
@@ -64,6 +73,8 @@ impl FileLine {
             utc_offset: utc_offset(&mut section),
             socket: section.filled("socket"),
             socket_for_group: section.word("socket_access", &[("user", false), ("group", true)]),
+            clock_file: section.filled("clock_file"),
+            commission_needs_clock: section.flag("commission_needs_clock"),
         };
         let _: Option<()> = section.missing("name", NAME);
         let _: Option<()> = section.missing("path", PATH);
@@ -91,6 +102,8 @@ impl FileLine {
             utc_offset_min: self.utc_offset.map_or(0, |field| field.value),
             socket,
             socket_for_group: self.socket_for_group.is_some_and(|field| field.value),
+            clock_file: self.clock_file.map_or_else(|| PathBuf::from(CLOCK_FILE), |field| folder.join(field.value)),
+            commission_needs_clock: self.commission_needs_clock.is_some_and(|field| field.value),
         })
     }
 }

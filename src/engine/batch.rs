@@ -84,9 +84,10 @@ impl Engine {
         if self.flush_owed() {
             reasons.push(RequestRefusal::Busy);
         }
-        if !self.state.alarms.is_empty() {
-            reasons.push(RequestRefusal::AlarmsOpen(u32::try_from(self.state.alarms.len()).unwrap_or(u32::MAX)));
+        if self.holding_alarms() > 0 {
+            reasons.push(RequestRefusal::AlarmsOpen(self.holding_alarms()));
         }
+        reasons.extend(self.clock_refusal());
         if !reasons.is_empty() {
             return Err(Refused { reasons, differences: Vec::new() });
         }

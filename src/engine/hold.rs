@@ -24,10 +24,17 @@ impl Engine {
         shown.and_then(|id| self.live(id)).and_then(|live| live.fault).unwrap_or(0)
     }
 
+    /// Alarms for which the line stands until somebody acknowledged them.
+    pub(super) fn holding_alarms(&self) -> u32 {
+        let holding = self.state.alarms.values().filter(|alarm| alarm.kind.holds());
+        u32::try_from(holding.count()).unwrap_or(u32::MAX)
+    }
+
     /// A running batch, every station there, nothing that waits for a person.
     pub fn may_run(&self) -> bool {
         self.state.current().is_some_and(|batch| batch.state == BatchState::Running)
-            && self.state.alarms.is_empty()
+            && self.holding_alarms() == 0
+            && !self.clock_blocks()
             && self.ids().all(|id| self.known(id).joined)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::text::{BatchId, Text};
+use crate::domain::time::ClockState;
 
 /// Why a unit failed its verification (GS1-DataMatrix, element string, order, serial, grade).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +43,8 @@ pub enum FailReason {
     NoBatch,
     /// Answered too late for the blade.
     Late,
+    /// The clock is not known to be right, and the line's policy asks for that.
+    ClockUnsure,
 }
 
 /// Why a close was refused. The machine gets `code()`.
@@ -140,6 +143,8 @@ pub enum RequestRefusal {
     UnknownAlarm(u32),
     NotBalanced,
     Busy,
+    /// The clock is unset, or not known to be right where the line's policy asks for that.
+    ClockUnsure(ClockState),
 }
 
 /// The life of a batch in this release; clearance, challenge and the rest join later.
@@ -180,6 +185,16 @@ pub enum AlarmKind {
     SsccExhausted,
     /// The journal was repaired or the last stop was in doubt.
     JournalDoubt,
+    /// The wall clock went forward by more than a minute.
+    ClockStepped,
+    /// The wall clock went backward.
+    ClockRollback,
+    /// The wall clock shows a year before this release was made.
+    ClockUnset,
+    /// The line stood still for seconds.
+    LinePaused,
+    /// The daemon was started again and again after runs that did not end in order.
+    CrashLoop,
 }
 
 impl FailReason {
@@ -207,6 +222,7 @@ impl FailReason {
         FailReason::NoGrade,
         FailReason::NoBatch,
         FailReason::Late,
+        FailReason::ClockUnsure,
     ];
 
     /// The stable word, lower snake case.
@@ -235,6 +251,7 @@ impl FailReason {
             FailReason::NoGrade => "no_grade",
             FailReason::NoBatch => "no_batch",
             FailReason::Late => "late",
+            FailReason::ClockUnsure => "clock_unsure",
         }
     }
 
@@ -280,6 +297,11 @@ impl AlarmKind {
         AlarmKind::SerialsExhausted,
         AlarmKind::SsccExhausted,
         AlarmKind::JournalDoubt,
+        AlarmKind::ClockStepped,
+        AlarmKind::ClockRollback,
+        AlarmKind::ClockUnset,
+        AlarmKind::LinePaused,
+        AlarmKind::CrashLoop,
     ];
 
     /// The stable word, lower snake case.
@@ -301,6 +323,39 @@ impl AlarmKind {
             AlarmKind::SerialsExhausted => "serials_exhausted",
             AlarmKind::SsccExhausted => "sscc_exhausted",
             AlarmKind::JournalDoubt => "journal_doubt",
+            AlarmKind::ClockStepped => "clock_stepped",
+            AlarmKind::ClockRollback => "clock_rollback",
+            AlarmKind::ClockUnset => "clock_unset",
+            AlarmKind::LinePaused => "line_paused",
+            AlarmKind::CrashLoop => "crash_loop",
+        }
+    }
+
+    /// Whether the line stands until somebody acknowledged it. What asks for a look, and leaves no unit in doubt, does not hold:
+    /// every time-out is monotonic, and order is by sequence number.
+    pub fn holds(self) -> bool {
+        match self {
+            AlarmKind::ClockStepped
+            | AlarmKind::ClockRollback
+            | AlarmKind::ClockUnset
+            | AlarmKind::LinePaused
+            | AlarmKind::CrashLoop => false,
+            AlarmKind::WrongGtin
+            | AlarmKind::UnknownSerial
+            | AlarmKind::DuplicateSerial
+            | AlarmKind::ResultsMissed
+            | AlarmKind::RejectMissing
+            | AlarmKind::PhantomReject
+            | AlarmKind::UnexpectedPass
+            | AlarmKind::BinFull
+            | AlarmKind::StationReset
+            | AlarmKind::CloseUnresolved
+            | AlarmKind::GateForced
+            | AlarmKind::LabelDiffers
+            | AlarmKind::ChildEscaped
+            | AlarmKind::SerialsExhausted
+            | AlarmKind::SsccExhausted
+            | AlarmKind::JournalDoubt => true,
         }
     }
 

@@ -27,6 +27,7 @@ pub mod query;
 pub mod reader;
 pub mod recover;
 mod schema;
+pub mod starts;
 pub mod trace;
 pub mod verify;
 pub mod views;
