@@ -5,6 +5,7 @@
 //! Synchronous; no clock, no threads, no sockets: time comes as a parameter, devices behind `Plant`, the disk behind `Journal`.
 
 mod cleared;
+pub mod recover;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

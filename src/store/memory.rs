@@ -81,6 +81,21 @@ impl MemoryJournal {
         self.head
     }
 
+    /// Another journal that holds the same, as a copy of the file would.
+    pub fn copy(&self) -> Self {
+        Self { kept: self.kept.clone(), log: self.log.clone(), head: self.head, waiting: VecDeque::new() }
+    }
+
+    /// What a start finds here, as `Store::durable` says it of the file.
+    pub fn durable(&self) -> Durable {
+        Durable::new(self.kept.through, self.kept.streams.clone(), 0)
+    }
+
+    /// The groups that were committed after the first `known`, as they came.
+    pub fn groups_after(&self, known: usize) -> &[(Vec<Record>, Vec<Work>)] {
+        self.log.get(known..).unwrap_or_default()
+    }
+
     /// Every fact, oldest first.
     pub fn facts(&self) -> impl Iterator<Item = &FactRow> {
         self.log.iter().flat_map(|(records, _)| records).map(|record| &record.row)
