@@ -98,13 +98,16 @@ pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
         state.apply(&entry);
         Ok::<(), RecoverError>(())
     })?;
-    Ok(Recovery { state, was_stopped })
+    Ok(Recovery { state, was_stopped, doubts: Vec::new() })
 }
 
-/// The engine's state, and whether the last run ended in order.
+/// The engine's state, and what the first fact of this run has to say about the journal.
 pub struct Recovery {
     pub state: State,
+    /// The last run ended in order.
     pub was_stopped: bool,
+    /// `Start::doubts`; whoever finds one before the line starts adds it here.
+    pub doubts: Vec<String>,
 }
 
 fn decode(stored: &crate::store::StoredFact) -> Result<Entry, RecoverError> {
