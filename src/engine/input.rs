@@ -17,6 +17,8 @@ pub enum Input {
     Stopping,
     Observed(Observation),
     Asked(Ask),
+    /// Something outside the facts says that the journal is not what it was: `Start::doubts`, while the line runs.
+    Doubted(String),
     Tick,
     /// A pass whose deadline had gone when its facts were durable: it never left.
     PassExpired(PassKey),

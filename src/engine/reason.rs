@@ -178,7 +178,7 @@ pub enum AlarmKind {
     ChildEscaped,
     SerialsExhausted,
     SsccExhausted,
-    /// The journal was repaired or the last stop was in doubt.
+    /// The journal was repaired, lacks facts that were anchored elsewhere, or differs from them.
     JournalDoubt,
 }
 

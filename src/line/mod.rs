@@ -46,6 +46,8 @@ pub enum Arrival {
     Durable(Durable),
     /// Upkeep of the journal that is no fact: the place of the feed.
     Work(Work),
+    /// Something outside the facts says that the journal is not what it was; the line is held until a person looked.
+    Doubted(String),
     Tick,
     /// The daemon is to end: the last fact is written, nothing is permitted any more.
     Stop,
@@ -148,6 +150,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Arrival::Disconnected(_)
             | Arrival::Update(_)
             | Arrival::Asked(_)
+            | Arrival::Doubted(_)
             | Arrival::Tick
             | Arrival::Stop
                 if self.is_stopping => {}
@@ -155,6 +158,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Disconnected(stations) => self.disconnect(now, &stations, &mut turn),
             Arrival::Update(update) => self.update(now, inbound.seen_mono_us, &update, &mut turn),
             Arrival::Asked(ask) => self.ask(now, ask, &mut turn),
+            Arrival::Doubted(doubt) => self.decide(now, Input::Doubted(doubt), &mut turn),
             Arrival::Tick => self.tick(now, &mut turn),
             Arrival::Stop => self.stop(now, &mut turn),
         }

@@ -233,7 +233,7 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
             "The SSCC range of the order is used up. Stop the batch and ask for another range, then acknowledge."
         }
         AlarmKind::JournalDoubt => {
-            "The journal was repaired, or the last stop is in doubt. Run `sealgate audit verify`, compare the line with the record, then acknowledge."
+            "The journal was repaired, or is not what was anchored. Run `sealgate audit verify`, compare the line with the record, then acknowledge."
         }
     }
 }
