@@ -182,6 +182,7 @@ impl Engine {
             Input::Asked(ask) => self.ask(now, &mut step, ask),
             Input::Tick => self.tick(now, &mut step),
             Input::PassExpired(key) => self.expire_pass(&mut step, key),
+            Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
         }
         self.settle_run(&mut step);
         step
