@@ -84,8 +84,9 @@ impl Engine {
         if self.flush_owed() {
             reasons.push(RequestRefusal::Busy);
         }
-        if self.holding_alarms() > 0 {
-            reasons.push(RequestRefusal::AlarmsOpen(self.holding_alarms()));
+        let alarms = self.state.alarms_that_hold();
+        if alarms > 0 {
+            reasons.push(RequestRefusal::AlarmsOpen(u32::try_from(alarms).unwrap_or(u32::MAX)));
         }
         reasons.extend(self.clock_refusal());
         if !reasons.is_empty() {

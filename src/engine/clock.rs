@@ -148,7 +148,7 @@ mod tests {
             let facts = facts(&mut engine, JUNE + by_us, step);
             assert_eq!(facts.first(), Some(&Fact::ClockStepped { from_us: JUNE, to_us: JUNE + by_us }));
             assert_eq!(alarms(&engine), alarm.into_iter().collect::<Vec<_>>(), "{by_us}");
-            assert_eq!(engine.holding_alarms(), 0);
+            assert_eq!(engine.state().alarms_that_hold(), 0);
         }
     }
 
@@ -202,6 +202,6 @@ mod tests {
             alarms(&engine),
             [(AlarmKind::LinePaused, "30 s"), (AlarmKind::CrashLoop, "3 starts after a crash within ten minutes")]
         );
-        assert_eq!(engine.holding_alarms(), 0);
+        assert_eq!(engine.state().alarms_that_hold(), 0);
     }
 }

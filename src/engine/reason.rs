@@ -183,7 +183,7 @@ pub enum AlarmKind {
     ChildEscaped,
     SerialsExhausted,
     SsccExhausted,
-    /// The journal was repaired or the last stop was in doubt.
+    /// The journal was repaired, lacks facts that were anchored elsewhere, or differs from them.
     JournalDoubt,
     /// The wall clock went forward by more than a minute.
     ClockStepped,
@@ -195,6 +195,18 @@ pub enum AlarmKind {
     LinePaused,
     /// The daemon was started again and again after runs that did not end in order.
     CrashLoop,
+    /// The broker will never take a message as it is; it lies in the feed's quarantine.
+    FeedQuarantined,
+    /// The broker does not let the feed in, or takes nothing of it.
+    FeedRefused,
+    /// Another client uses the feed's client id.
+    DuplicateClientId,
+    /// The broker takes what nobody is subscribed to.
+    FeedUnheard,
+    /// The consumer's watermark does not follow what the broker took.
+    WatermarkStalled,
+    /// What waits for the broker has reached half of what may wait.
+    FeedBehind,
 }
 
 impl FailReason {
@@ -302,7 +314,48 @@ impl AlarmKind {
         AlarmKind::ClockUnset,
         AlarmKind::LinePaused,
         AlarmKind::CrashLoop,
+        AlarmKind::FeedQuarantined,
+        AlarmKind::FeedRefused,
+        AlarmKind::DuplicateClientId,
+        AlarmKind::FeedUnheard,
+        AlarmKind::WatermarkStalled,
+        AlarmKind::FeedBehind,
     ];
+
+    /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
+    /// and production goes on, since everything is in the journal. Nor does the wall clock hold the line: every time-out is
+    /// monotonic, and order is by sequence number.
+    pub fn holds(self) -> bool {
+        match self {
+            AlarmKind::WrongGtin
+            | AlarmKind::UnknownSerial
+            | AlarmKind::DuplicateSerial
+            | AlarmKind::ResultsMissed
+            | AlarmKind::RejectMissing
+            | AlarmKind::PhantomReject
+            | AlarmKind::UnexpectedPass
+            | AlarmKind::BinFull
+            | AlarmKind::StationReset
+            | AlarmKind::CloseUnresolved
+            | AlarmKind::GateForced
+            | AlarmKind::LabelDiffers
+            | AlarmKind::ChildEscaped
+            | AlarmKind::SerialsExhausted
+            | AlarmKind::SsccExhausted
+            | AlarmKind::JournalDoubt => true,
+            AlarmKind::FeedQuarantined
+            | AlarmKind::FeedRefused
+            | AlarmKind::DuplicateClientId
+            | AlarmKind::FeedUnheard
+            | AlarmKind::WatermarkStalled
+            | AlarmKind::FeedBehind
+            | AlarmKind::ClockStepped
+            | AlarmKind::ClockRollback
+            | AlarmKind::ClockUnset
+            | AlarmKind::LinePaused
+            | AlarmKind::CrashLoop => false,
+        }
+    }
 
     /// The stable word, lower snake case.
     pub fn name(self) -> &'static str {
@@ -328,34 +381,12 @@ impl AlarmKind {
             AlarmKind::ClockUnset => "clock_unset",
             AlarmKind::LinePaused => "line_paused",
             AlarmKind::CrashLoop => "crash_loop",
-        }
-    }
-
-    /// Whether the line stands until somebody acknowledged it. What asks for a look, and leaves no unit in doubt, does not hold:
-    /// every time-out is monotonic, and order is by sequence number.
-    pub fn holds(self) -> bool {
-        match self {
-            AlarmKind::ClockStepped
-            | AlarmKind::ClockRollback
-            | AlarmKind::ClockUnset
-            | AlarmKind::LinePaused
-            | AlarmKind::CrashLoop => false,
-            AlarmKind::WrongGtin
-            | AlarmKind::UnknownSerial
-            | AlarmKind::DuplicateSerial
-            | AlarmKind::ResultsMissed
-            | AlarmKind::RejectMissing
-            | AlarmKind::PhantomReject
-            | AlarmKind::UnexpectedPass
-            | AlarmKind::BinFull
-            | AlarmKind::StationReset
-            | AlarmKind::CloseUnresolved
-            | AlarmKind::GateForced
-            | AlarmKind::LabelDiffers
-            | AlarmKind::ChildEscaped
-            | AlarmKind::SerialsExhausted
-            | AlarmKind::SsccExhausted
-            | AlarmKind::JournalDoubt => true,
+            AlarmKind::FeedQuarantined => "feed_quarantined",
+            AlarmKind::FeedRefused => "feed_refused",
+            AlarmKind::DuplicateClientId => "duplicate_client_id",
+            AlarmKind::FeedUnheard => "feed_unheard",
+            AlarmKind::WatermarkStalled => "watermark_stalled",
+            AlarmKind::FeedBehind => "feed_behind",
         }
     }
 

@@ -5,6 +5,7 @@
 //! Synchronous; no clock, no threads, no sockets: time comes as a parameter, devices behind `Plant`, the disk behind `Journal`.
 
 mod cleared;
+pub mod recover;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +17,7 @@ use crate::domain::time::{ClockState, Now};
 use crate::engine::fact::{Entry, Fact};
 use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
 use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
+use crate::engine::reason::AlarmKind;
 use crate::engine::{Engine, Start};
 use crate::line::cleared::Cleared;
 use crate::line::watch::Watch;
@@ -49,6 +51,10 @@ pub enum Arrival {
     Work(Work),
     /// What the machine says of its wall clock.
     Clock(ClockState),
+    /// Something outside the facts says that the journal is not what it was; the line is held until a person looked.
+    Doubted(String),
+    /// What a person must know of the feed.
+    Noticed(AlarmKind, String),
     Tick,
     /// The daemon is to end: the last fact is written, nothing is permitted any more.
     Stop,
@@ -177,6 +183,8 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Arrival::Update(_)
             | Arrival::Asked(_)
             | Arrival::Clock(_)
+            | Arrival::Doubted(_)
+            | Arrival::Noticed(..)
             | Arrival::Tick
             | Arrival::Stop
                 if self.is_stopping => {}
@@ -185,6 +193,8 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Update(update) => self.update(now, inbound.seen_mono_us, &update, &mut turn),
             Arrival::Asked(ask) => self.ask(now, ask, &mut turn),
             Arrival::Clock(clock) => self.decide(now, Input::ClockSeen(clock), &mut turn),
+            Arrival::Doubted(doubt) => self.decide(now, Input::Doubted(doubt), &mut turn),
+            Arrival::Noticed(kind, detail) => self.decide(now, Input::Noticed(kind, detail), &mut turn),
             Arrival::Tick => self.tick(now, &mut turn),
             Arrival::Stop => self.stop(now, &mut turn),
         }
