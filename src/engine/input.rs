@@ -7,6 +7,7 @@ use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationId;
 use crate::domain::text::{BatchId, Text};
 use crate::engine::Start;
+use crate::engine::reason::AlarmKind;
 
 /// One thing for the engine to decide.
 #[derive(Clone, Debug)]
@@ -17,9 +18,13 @@ pub enum Input {
     Stopping,
     Observed(Observation),
     Asked(Ask),
+    /// Something outside the facts says that the journal is not what it was: `Start::doubts`, while the line runs.
+    Doubted(String),
     Tick,
     /// A pass whose deadline had gone when its facts were durable: it never left.
     PassExpired(PassKey),
+    /// Something outside the stations that a person must know of, as the feed tells it. Never one that holds the line.
+    Noticed(AlarmKind, String),
 }
 
 /// What a station saw. `seen_mono_us` is when its tags reached the inbox, on the clock of `Now::mono_us`.

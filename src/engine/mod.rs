@@ -174,14 +174,19 @@ impl Engine {
         let mut step = Step::default();
         match input {
             Input::Started(start) => {
-                let Start { version, config_sha256, clean } = start;
+                let Start { version, config_sha256, clean, doubts } = start;
                 self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
+                for doubt in doubts {
+                    self.doubt(&mut step, doubt);
+                }
             }
             Input::Stopping => self.emit(&mut step, Fact::LineStopped),
             Input::Observed(observation) => self.observe(now, &mut step, observation),
             Input::Asked(ask) => self.ask(now, &mut step, ask),
+            Input::Doubted(doubt) => self.doubt(&mut step, doubt),
             Input::Tick => self.tick(now, &mut step),
             Input::PassExpired(key) => self.expire_pass(&mut step, key),
+            Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
         }
         self.settle_run(&mut step);
         step
@@ -329,13 +334,16 @@ impl Engine {
     }
 }
 
-/// What the first fact of a run says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the first fact of a run says, and what must be looked at before the line may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     pub version: Text<16>,
     pub config_sha256: Text<64>,
     /// The last run ended with `LineStopped`.
     pub clean: bool,
+    /// What is in doubt about the journal, one sentence each, with the facts that it is about. Each becomes an alarm that holds
+    /// the line until a person acknowledges it; one that waits already, word by word, is not raised again.
+    pub doubts: Vec<String>,
 }
 
 /// The actor of what the line decides by itself.

@@ -198,7 +198,7 @@ fn start_line(
     plant: DeviceWrites,
 ) -> Result<(oneshot::Receiver<()>, oneshot::Receiver<()>), RunError> {
     let Foundation { clock, store, recovery, durables } = foundation;
-    let Recovery { state, was_stopped } = recovery;
+    let Recovery { state, was_stopped, doubts } = recovery;
     let (journal, jobs) = store::commit::channel();
     let (boot, durable) = (store.boot(), store.durable());
     let (keep_log, log_stop) = bounded(1);
@@ -228,6 +228,7 @@ fn start_line(
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
         clean: was_stopped,
+        doubts,
     };
     let (ended, line_ended) = oneshot::channel();
     tasks::thread("sealgate-line", move || {
