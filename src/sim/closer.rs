@@ -282,11 +282,13 @@ impl Closer {
             | Stage::Forcing(..)
             | Stage::Leaving => false,
         };
-        let at = self.staged.iter().position(|item| item.code == code)?;
+        // Where two bear the same code, the later one is the one too many.
+        let at = self.staged.iter().rposition(|item| item.code == code)?;
         if !is_free {
             return None;
         }
         let item = self.staged.remove(at);
+        self.refusal = None;
         self.note_taken(&item, scene);
         Some(item)
     }

@@ -44,7 +44,7 @@ pub enum Deed {
     ClearFault,
     /// Takes the child that bears this code out of the container at this station, as soon as its request is not open.
     TakeOut(StationKind, Vec<u8>),
-    /// The same for the child in this slot, counted from 0, whatever it bears.
+    /// The same for the illegible child in this slot, counted from 0; left alone while a request is open.
     TakeOutSlot(StationKind, usize),
     /// Takes the refused container away, sealed or not.
     TakeAway(StationKind),

@@ -183,12 +183,14 @@ impl Closer {
         (if self.is_numbered { self.container } else { 0 }, units)
     }
 
-    /// A person takes the child out of this slot; never while a request is open.
+    /// A person takes the illegible child out of this slot; never while a request is open.
     pub fn take_out_slot(&mut self, slot: usize, scene: &mut Scene<'_>) -> Option<Item> {
-        if !matches!(self.stage, Stage::Filling | Stage::Pausing(Gate::Seal, _)) || slot >= self.staged.len() {
+        let is_free = matches!(self.stage, Stage::Filling | Stage::Pausing(Gate::Seal, _));
+        if !is_free || self.staged.get(slot).is_none_or(|item| !item.code.is_empty()) {
             return None;
         }
         let item = self.staged.remove(slot);
+        self.refusal = None;
         self.note_taken(&item, scene);
         Some(item)
     }
