@@ -21,6 +21,8 @@ pub mod feed;
 pub mod journal;
 mod lock;
 pub mod memory;
+#[cfg(feature = "demo")]
+pub mod occupied;
 pub mod open;
 mod phrase;
 pub mod query;
