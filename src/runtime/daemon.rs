@@ -29,6 +29,7 @@ use crate::runtime::service::Service;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::{Item, Spine};
 use crate::runtime::tasks::{self, Tasks};
+use crate::runtime::upkeep;
 use crate::store::{self, Durable, Store, StoreError};
 
 /// Things that may wait for the line; telemetry that finds no room is offered again by its device.
@@ -130,6 +131,8 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));
     tasks.add("the clock", tick(inbox.clone(), clock));
+    let (kept, upkeep_inbox) = (Arc::clone(&config), inbox.clone());
+    tasks.add("the upkeep of the feed", async move { upkeep::run(&kept, upkeep_inbox, clock).await });
 
     let facts = recovery.state.seq;
     let ready = format!("line {}, {facts} facts recovered", config.line.name);

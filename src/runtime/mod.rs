@@ -13,6 +13,7 @@ pub mod service;
 mod snapshot;
 mod spine;
 mod tasks;
+mod upkeep;
 
 pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, run};

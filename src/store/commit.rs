@@ -283,7 +283,8 @@ impl Store {
             }
             Work::MessagesExpired { through_fact } => {
                 let end = integer(*through_fact)?.saturating_add(1).saturating_mul(256);
-                let mut expire = self.conn.prepare_cached(&format!("DELETE FROM message WHERE id < ?1 AND {MAY_GO}"))?;
+                let mut expire =
+                    self.conn.prepare_cached(&format!("DELETE FROM message WHERE id < ?1 AND {MAY_GO}"))?;
                 expire.execute([end])?;
             }
         }
