@@ -31,6 +31,7 @@ use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::{Item, Spine};
 use crate::runtime::tasks::{self, Tasks};
 use crate::runtime::timesync;
+use crate::runtime::upkeep;
 use crate::store::starts::StartSeen;
 use crate::store::{self, Durable, Store, StoreError};
 
@@ -138,6 +139,8 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));
     start_clocks(&config, clock, &inbox, &mut tasks);
+    let (kept, upkeep_inbox) = (Arc::clone(&config), inbox.clone());
+    tasks.add("the upkeep of the feed", async move { upkeep::run(&kept, upkeep_inbox, clock).await });
 
     let facts = recovery.state.seq;
     let ready = format!("line {}, {facts} facts recovered", config.line.name);

@@ -14,6 +14,7 @@ mod snapshot;
 mod spine;
 mod tasks;
 mod timesync;
+mod upkeep;
 
 pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, run};

@@ -197,6 +197,11 @@ pub fn alarm_named(kind: &str) -> Option<&'static str> {
     AlarmKind::parse(kind).map(alarm)
 }
 
+/// Whether the line waits for the acknowledgement of this kind, by its word; a kind of another release is waited for.
+pub fn alarm_holds(kind: &str) -> bool {
+    AlarmKind::parse(kind).is_none_or(AlarmKind::holds)
+}
+
 pub fn alarm(kind: AlarmKind) -> &'static str {
     match kind {
         AlarmKind::WrongGtin => "Wrong product was read. Clear the line, find where it came from, then acknowledge.",
