@@ -153,6 +153,9 @@ fact_kinds! {
     CloseFailed "close_failed" { gate "gate", container "container", token "token", result "result" }
     CloseUnresolved "close_unresolved" { gate "gate", container "container", token "token" }
     GateForced "gate_forced" { station "station", epoch "epoch", container "container" }
+
+    KeyAnnounced "key_announced" { key "" }
+    EpochRaised "epoch_raised" { begun "" }
 }
 
 fn read_with(

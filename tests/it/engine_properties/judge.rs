@@ -140,7 +140,9 @@ impl Judge {
             | Fact::PhantomReject { .. }
             | Fact::EndsMissed { .. }
             | Fact::PermitAcked { .. }
-            | Fact::GateForced { .. } => {}
+            | Fact::GateForced { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. } => {}
         }
         Ok(())
     }
