@@ -32,7 +32,9 @@ impl State {
             | Fact::GateForced { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
-            | Fact::LinePaused { .. } => {}
+            | Fact::LinePaused { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. } => {}
             Fact::AlarmRaised { alarm, kind, station, detail } => {
                 self.last_alarm = self.last_alarm.max(*alarm);
                 self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });

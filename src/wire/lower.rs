@@ -124,9 +124,11 @@ impl Scene<'_> {
         match &self.entry.fact {
             Fact::LineStarted { .. }
             | Fact::LineStopped
+            | Fact::EpochRaised { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. } => String::new(),
+            Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
             | Fact::StationFaulted { station, .. }

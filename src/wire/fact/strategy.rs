@@ -9,7 +9,7 @@ use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{Name, Text};
 use crate::domain::time::ClockState;
-use crate::engine::fact::{Child, Counts, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
+use crate::engine::fact::{Child, Counts, Fact, InvalidCause, NewEpoch, NewKey, RequestKey, ResultKey, TrackKey};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
@@ -161,6 +161,16 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         one_of(ClockState::ALL).prop_map(|clock| Fact::ClockFound { clock }),
         any::<(i64, i64)>().prop_map(|(from_us, to_us)| Fact::ClockStepped { from_us, to_us }),
         any::<u64>().prop_map(|paused_us| Fact::LinePaused { paused_us }),
+        (text(), text(), option::of(text()), option::of(text())).prop_map(
+            |(key_id, public_key, replaces, signature)| Fact::KeyAnnounced {
+                key: NewKey { key_id, public_key, replaces, signature }
+            }
+        ),
+        (any::<u32>(), option::of(text()), any::<Option<u64>>(), any::<Option<u64>>()).prop_map(
+            |(epoch, lost_store, lost_from, lost_to)| Fact::EpochRaised {
+                begun: NewEpoch { epoch, lost_store, lost_from, lost_to }
+            }
+        ),
     ]
 }
 

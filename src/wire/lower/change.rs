@@ -21,7 +21,9 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::GateForced { .. }
         | Fact::ClockFound { .. }
         | Fact::ClockStepped { .. }
-        | Fact::LinePaused { .. } => Vec::new(),
+        | Fact::LinePaused { .. }
+        | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
             vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]
         }

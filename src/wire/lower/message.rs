@@ -51,7 +51,9 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::GateForced { .. }
         | Fact::ClockFound { .. }
         | Fact::ClockStepped { .. }
-        | Fact::LinePaused { .. } => Vec::new(),
+        | Fact::LinePaused { .. }
+        | Fact::KeyAnnounced { .. }
+        | Fact::EpochRaised { .. } => Vec::new(),
     }
 }
 

@@ -143,7 +143,9 @@ impl Judge {
             | Fact::GateForced { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
-            | Fact::LinePaused { .. } => {}
+            | Fact::LinePaused { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. } => {}
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
             format!("alarm {alarm} {}{at}", kind.name())
         }
         Fact::AlarmAcknowledged { alarm } => format!("acknowledged {alarm}"),
+        Fact::KeyAnnounced { key } => format!("key {}", key.key_id),
+        Fact::EpochRaised { begun } => format!("epoch {}", begun.epoch),
         Fact::BatchLoaded { sheet, .. } => format!("batch_loaded {}", sheet.batch),
         Fact::BatchStarted { .. } => "batch_started".to_owned(),
         Fact::BatchStopped { .. } => "batch_stopped".to_owned(),
