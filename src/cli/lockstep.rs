@@ -10,7 +10,7 @@ use super::outcome::{Exit, Outcome};
 const EXAMPLES: &str = "\
 Examples:
   sealgate lockstep --on DIR --json
-  sealgate lockstep --on DIR --starts-under 1 --under strace,-f,-o,calls.txt --json";
+  sealgate lockstep --on DIR --starts-under 1 --under=strace --under=-f --under=-o --under=calls --json";
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
@@ -21,10 +21,11 @@ pub(super) struct LockstepArgs {
     /// Cases to fill
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     cases: u64,
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    /// The fourth plant has one unit that cannot be read among those of three cases
+    #[arg(long, value_name = "S", default_value_t = 4)]
     seed: u64,
-    /// Start the subject under this program: words separated by commas
-    #[arg(long, value_name = "PROGRAM,ARGUMENT..", value_delimiter = ',', allow_hyphen_values = true)]
+    /// Start the subject under this program; once for each word of its command line
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     under: Vec<String>,
     /// So many starts go under it
     #[arg(long, value_name = "N", default_value_t = u32::MAX)]
