@@ -108,6 +108,9 @@ pub struct Engine {
     live: Vec<Live>,
     /// What was said last to the rejectors about running; `None` at first.
     run_said: Option<bool>,
+    /// Releases a container whose label was not read: a fault of our own.
+    #[cfg(feature = "canary")]
+    forgets_labels: bool,
 }
 
 /// What a station shows now.
@@ -158,7 +161,14 @@ impl Engine {
     /// An engine over the state that recovery folded, or over an empty one.
     pub fn new(settings: Settings, state: State) -> Self {
         let live = settings.stations.iter().map(|_| Live::default()).collect();
-        Self { settings, state, live, run_said: None }
+        Self {
+            settings,
+            state,
+            live,
+            run_said: None,
+            #[cfg(feature = "canary")]
+            forgets_labels: false,
+        }
     }
 
     pub fn state(&self) -> &State {

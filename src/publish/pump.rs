@@ -128,6 +128,9 @@ pub(super) struct Pump {
     backoff: Backoff,
     /// The first message in line at the end of the last epochs, and how many epochs ended so.
     stuck: (u64, u32),
+    /// Takes every message that was sent for acknowledged: a fault of our own.
+    #[cfg(feature = "canary")]
+    pub(super) is_unasked: bool,
 }
 
 impl Pump {
@@ -159,6 +162,8 @@ impl Pump {
             read_again_at: now,
             backoff: Backoff::new(),
             stuck: (0, 0),
+            #[cfg(feature = "canary")]
+            is_unasked: false,
         }
     }
 
@@ -335,7 +340,7 @@ impl Pump {
         Ok(())
     }
 
-    fn on_live_acked(&mut self, ordinal: u64, stream: &str, seq: u64) {
+    pub(super) fn on_live_acked(&mut self, ordinal: u64, stream: &str, seq: u64) {
         self.live.acked(ordinal);
         self.unreported = self.unreported.saturating_add(1);
         self.status.messages_acked = self.status.messages_acked.saturating_add(1);

@@ -41,6 +41,10 @@ impl Pump {
                 let Outgoing { stream, seq, fact_seq, .. } = message;
                 let slot = Slot::Live { ordinal, stream, seq, fact_seq, topic: message.topic.clone() };
                 self.send(epoch, slot, message, false)?;
+                #[cfg(feature = "canary")]
+                if self.is_unasked {
+                    self.on_live_acked(ordinal, stream, seq);
+                }
             } else {
                 break;
             }

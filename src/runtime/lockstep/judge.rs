@@ -76,6 +76,10 @@ pub(super) fn judge(evidence: &Evidence<'_>, seen: &mut Seen) -> Result<Verdict,
     if report.cases_closed < evidence.cases {
         violations.push(format!("I30: {} cases closed, {} were to be", report.cases_closed, evidence.cases));
     }
+    // The plant made one label unreadable.
+    if report.closes_refused == 0 {
+        violations.push("I4: a label that was not read was not refused".to_owned());
+    }
     if evidence.is_calm && report.false_rejects > 0 {
         violations.push(format!("I30: {} conforming units rejected without any fault", report.false_rejects));
     }

@@ -64,7 +64,7 @@ struct Subject {
 /// Serves frames until the stage says stop or goes away.
 pub fn serve(config: &Config) -> Result<(), RunError> {
     let mut frames = io::stdin().lock();
-    let mut store = store::open(&store::Settings::new(&config.journal, config.line.path.clone()))?;
+    let mut store = store::open(&assemble::journal(config))?;
     let recovery = assemble::recover(&mut store)?;
     let (boot, durable) = (store.boot(), store.durable());
     say(&Heard::Recovered(durable.through()));
@@ -79,8 +79,15 @@ pub fn serve(config: &Config) -> Result<(), RunError> {
     let engine = Engine::new(config.engine.clone(), recovery.state);
     let sent = store::Reader::open(&config.journal)?.feed_cursor(topic::STREAM_FACT)?;
     let identity = assemble::lowering(config).line;
+    let line = Line::new(Parts { engine, stations, lowering, journal, plant: Mouth, durable, boot });
+    #[cfg(feature = "canary")]
+    let line = {
+        let mut line = line;
+        line.infect(crate::canary::Canary::chosen());
+        line
+    };
     let mut subject = Subject {
-        line: Line::new(Parts { engine, stations, lowering, journal, plant: Mouth, durable, boot }),
+        line,
         store,
         jobs,
         upkeep: Upkeep::open(&config.journal).ok(),
