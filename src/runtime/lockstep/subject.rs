@@ -16,7 +16,7 @@ use crate::domain::text::Text;
 use crate::domain::time::Now;
 use crate::engine::input::{Ask, Request};
 use crate::engine::{Engine, Start};
-use crate::line::{Arrival, Inbound, Line, Parts, Plant, Turn};
+use crate::line::{Arrival, Inbound, Line, Opening, Parts, Plant, Turn};
 use crate::runtime::VERSION;
 use crate::runtime::assemble;
 use crate::runtime::daemon::RunError;
@@ -68,11 +68,14 @@ pub fn serve(config: &Config) -> Result<(), RunError> {
     let recovery = assemble::recover(&mut store)?;
     let (boot, durable) = (store.boot(), store.durable());
     say(&Heard::Recovered(durable.through()));
+    // The clock of this run is the stage's, which never steps.
+    let opening = Opening { last_wall_us: store.last_wall_us()?, ..Opening::default() };
     let (journal, jobs) = commit::channel();
     let start = Start {
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
         clean: recovery.was_stopped,
+        doubts: recovery.doubts,
     };
     let stations = assemble::stations(config, &recovery.state);
     let lowering = assemble::lowering(config);
@@ -97,7 +100,7 @@ pub fn serve(config: &Config) -> Result<(), RunError> {
     };
     let Some(frame) = next(&mut frames)? else { return Ok(()) };
     let now = now(&frame);
-    let first = subject.line.start(now, start);
+    let first = subject.line.open(now, start, opening);
     tell(&first);
     subject.finish(now)?;
     while let Some(frame) = next(&mut frames)? {
@@ -227,7 +230,12 @@ impl Subject {
                 Err(Unfit::File(what)) => return Err(refuse(&what)),
                 Err(Unfit::Store(error)) => return Err(refuse(&error.to_string())),
             },
-            Command::Status | Command::FeedStatus | Command::Look(_) | Command::FeedReplay { .. } => {
+            Command::Status
+            | Command::FeedStatus
+            | Command::Look(_)
+            | Command::FeedReplay { .. }
+            | Command::FeedRetry { .. }
+            | Command::FeedSkip { .. } => {
                 return Err(refuse("only orders, batches and alarms are asked for here"));
             }
         };
