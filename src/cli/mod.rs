@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod feed;
 mod live;
+mod lockstep;
 mod log;
 mod online;
 mod outcome;
@@ -93,6 +94,9 @@ enum Command {
     Feed(feed::FeedArgs),
     /// Prove a journal: verify
     Audit(audit::AuditArgs),
+    /// A small batch over a journal on disk, step by step, the daemon in a process that may die at any call
+    #[command(hide = true)]
+    Lockstep(lockstep::LockstepArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),
 }
@@ -132,6 +136,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Alarm(args) => alarm::run(args, shared),
         Command::Feed(args) => feed::run(args, shared),
         Command::Audit(args) => audit::run(&args, shared),
+        Command::Lockstep(args) => lockstep::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),
     }
 }

@@ -110,6 +110,9 @@ pub struct Engine {
     live: Vec<Live>,
     /// What was said last to the rejectors about running; `None` at first.
     run_said: Option<bool>,
+    /// Releases a container whose label was not read: a fault of our own.
+    #[cfg(feature = "canary")]
+    forgets_labels: bool,
     policy: Policy,
     clock: Clock,
 }
@@ -169,7 +172,16 @@ impl Engine {
     /// An engine over the state that recovery folded, or over an empty one.
     pub fn new(settings: Settings, state: State) -> Self {
         let live = settings.stations.iter().map(|_| Live::default()).collect();
-        Self { settings, state, live, run_said: None, policy: Policy::default(), clock: Clock::default() }
+        Self {
+            settings,
+            state,
+            live,
+            run_said: None,
+            policy: Policy::default(),
+            clock: Clock::default(),
+            #[cfg(feature = "canary")]
+            forgets_labels: false,
+        }
     }
 
     pub fn with_policy(self, policy: Policy) -> Self {

@@ -32,11 +32,20 @@ pub struct Settings {
     pub line: String,
     /// Bound of SQLite's page cache.
     pub cache_mib: u32,
+    /// Commits are not flushed: a fault of our own.
+    #[cfg(feature = "canary")]
+    pub is_sync_weak: bool,
 }
 
 impl Settings {
     pub fn new(path: impl Into<PathBuf>, line: impl Into<String>) -> Self {
-        Self { path: path.into(), line: line.into(), cache_mib: 32 }
+        Self {
+            path: path.into(),
+            line: line.into(),
+            cache_mib: 32,
+            #[cfg(feature = "canary")]
+            is_sync_weak: false,
+        }
     }
 }
 
@@ -72,6 +81,10 @@ pub fn open(settings: &Settings) -> Result<Store, StoreError> {
     let lock = lock::acquire(path)?;
     schema::refuse_unknown(path)?;
     let conn = connect(path, settings.cache_mib)?;
+    #[cfg(feature = "canary")]
+    if settings.is_sync_weak {
+        conn.execute_batch("PRAGMA synchronous=NORMAL").map_err(StoreError::sqlite("weakening the sync"))?;
+    }
     schema::migrate(&conn, path)?;
     if identity(&conn)?.is_none() {
         create_identity(&conn, &settings.line)?;
