@@ -20,6 +20,7 @@ mod schema;
 mod screen;
 mod source;
 mod status;
+mod store;
 mod trace;
 
 use std::path::PathBuf;
@@ -93,6 +94,8 @@ enum Command {
     Feed(feed::FeedArgs),
     /// Prove a journal: verify
     Audit(audit::AuditArgs),
+    /// The journal's own care: rebuild
+    Store(store::StoreArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),
 }
@@ -132,6 +135,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Alarm(args) => alarm::run(args, shared),
         Command::Feed(args) => feed::run(args, shared),
         Command::Audit(args) => audit::run(&args, shared),
+        Command::Store(args) => store::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),
     }
 }

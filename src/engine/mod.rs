@@ -26,7 +26,7 @@ use crate::domain::pack::PackLevel;
 use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
-use crate::engine::fact::{Entry, Fact};
+use crate::engine::fact::{Description, Entry, Fact};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
@@ -174,8 +174,11 @@ impl Engine {
         let mut step = Step::default();
         match input {
             Input::Started(start) => {
-                let Start { version, config_sha256, clean, doubts } = start;
+                let Start { version, config_sha256, clean, doubts, description } = start;
                 self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
+                if let Some(description) = description {
+                    self.emit(&mut step, Fact::LineDescribed { description });
+                }
                 for doubt in doubts {
                     self.doubt(&mut step, doubt);
                 }
@@ -343,6 +346,8 @@ pub struct Start {
     /// What is in doubt about the journal, one sentence each, with the facts that it is about. Each becomes an alarm that holds
     /// the line until a person acknowledges it; one that waits already, word by word, is not raised again.
     pub doubts: Vec<String>,
+    /// What the messages of this run say about their place.
+    pub description: Option<Box<Description>>,
 }
 
 /// The actor of what the line decides by itself.

@@ -223,13 +223,14 @@ fn start_line(
     let stations = assemble::stations(config, &state);
     let engine = Engine::new(config.engine.clone(), state);
     let lowering = assemble::lowering(config);
-    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
     let start = Start {
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
         clean: was_stopped,
         doubts,
+        description: Some(Box::new(lowering.description())),
     };
+    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
     let (ended, line_ended) = oneshot::channel();
     tasks::thread("sealgate-line", move || {
         let first = line.start(clock.now(), start);

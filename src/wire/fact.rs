@@ -153,6 +153,8 @@ fact_kinds! {
     CloseFailed "close_failed" { gate "gate", container "container", token "token", result "result" }
     CloseUnresolved "close_unresolved" { gate "gate", container "container", token "token" }
     GateForced "gate_forced" { station "station", epoch "epoch", container "container" }
+
+    LineDescribed "line_described" { description "" }
 }
 
 fn read_with(

@@ -15,6 +15,7 @@ mod engine_properties;
 mod epcis;
 mod event_hash;
 mod gs1_vectors;
+mod keep;
 mod layers;
 mod scenario;
 mod source;

@@ -4,7 +4,7 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
-use crate::engine::fact::{Child, Counts, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
+use crate::engine::fact::{Child, Counts, Description, Fact, InvalidCause, ReadPoint, RequestKey, ResultKey, TrackKey};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
@@ -75,7 +75,20 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(batch_facts());
     facts.extend(unit_facts());
     facts.extend(container_facts());
+    facts.extend(upkeep_facts());
     facts
+}
+
+/// What keeps the journal and its messages reproducible.
+fn upkeep_facts() -> Vec<Fact> {
+    let at = |of: &str, read_point: &str| ReadPoint { of: name(of), read_point: read_point.to_owned() };
+    let description = Description {
+        biz_location: "urn:epc:id:sgln:9506000.12345.0".to_owned(),
+        offset_minutes: -330,
+        stations: vec![at("camera", "urn:epc:id:sgln:9506000.12345.line1")],
+        levels: vec![at("case", "urn:epc:id:sgln:9506000.12345.pack")],
+    };
+    vec![Fact::LineDescribed { description: Box::new(description) }]
 }
 
 fn line_facts() -> Vec<Fact> {

@@ -16,6 +16,7 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
     match fact {
         Fact::LineStarted { .. } => "line_started".to_owned(),
         Fact::LineStopped => "line_stopped".to_owned(),
+        Fact::LineDescribed { .. } => "line_described".to_owned(),
         Fact::StationJoined { station, epoch, reset, .. } => {
             format!("joined {station} epoch {epoch}{}", if *reset { " reset" } else { "" })
         }
