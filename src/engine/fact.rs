@@ -268,6 +268,39 @@ pub enum Fact {
         epoch: u32,
         container: Option<Sscc>,
     },
+
+    /// From here on checkpoints are signed with this key. `signature` is the one of the key that it replaces
+    /// (`wire::checkpoint`); the first key of a journal replaces none.
+    KeyAnnounced {
+        key: NewKey,
+    },
+    /// Numbers begin to mean something else with this fact: those from `lost_from` to `lost_to` stood for other facts in the
+    /// epoch before, which this file does not hold. Part of every message id, so that nobody takes one for the other.
+    EpochRaised {
+        begun: NewEpoch,
+    },
+}
+
+/// A public key that begins to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// Eight hexadecimal digits.
+    pub key_id: Text<8>,
+    /// Ed25519, in base64.
+    pub public_key: Text<44>,
+    pub replaces: Option<Text<8>>,
+    /// In base64.
+    pub signature: Option<Text<88>>,
+}
+
+/// A later epoch than any that was seen of this line, and what it left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewEpoch {
+    pub epoch: u32,
+    /// Where the lost facts stood in another file.
+    pub lost_store: Option<Text<36>>,
+    pub lost_from: Option<u64>,
+    pub lost_to: Option<u64>,
 }
 
 /// The counts of I10 at the close of a batch.

@@ -227,6 +227,8 @@ fn start_line(
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
         clean: was_stopped,
+        epoch: None,
+        key: None,
         doubts,
         description: Some(Box::new(lowering.description())),
     };

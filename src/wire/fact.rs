@@ -154,6 +154,8 @@ fact_kinds! {
     CloseUnresolved "close_unresolved" { gate "gate", container "container", token "token" }
     GateForced "gate_forced" { station "station", epoch "epoch", container "container" }
 
+    KeyAnnounced "key_announced" { key "" }
+    EpochRaised "epoch_raised" { begun "" }
     LineDescribed "line_described" { description "" }
 }
 

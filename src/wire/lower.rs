@@ -149,7 +149,10 @@ impl Scene<'_> {
     /// What the fact is about: the unit or container where there is one, else the batch, the station or the alarm.
     fn subject(&self) -> String {
         match &self.entry.fact {
-            Fact::LineStarted { .. } | Fact::LineStopped | Fact::LineDescribed { .. } => String::new(),
+            Fact::LineStarted { .. } | Fact::LineStopped | Fact::LineDescribed { .. } | Fact::EpochRaised { .. } => {
+                String::new()
+            }
+            Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
             | Fact::StationFaulted { station, .. }

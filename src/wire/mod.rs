@@ -1,6 +1,7 @@
 //! Every byte format that leaves or enters: pure functions between facts, texts and bytes; no I/O, no clock.
 
 pub mod chain;
+pub mod checkpoint;
 pub mod command;
 pub mod digest;
 pub mod epcis;

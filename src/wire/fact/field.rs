@@ -6,7 +6,9 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::Text;
-use crate::engine::fact::{Child, Counts, Description, InvalidCause, ReadPoint, RequestKey, ResultKey, TrackKey};
+use crate::engine::fact::{
+    Child, Counts, Description, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 use crate::wire::fact::device_text;
@@ -166,6 +168,56 @@ impl Field for Vec<u8> {
 
     fn describe(shape: &mut Shape, key: &'static str) {
         shape.required(key, schema::device_text());
+    }
+}
+
+impl Field for NewKey {
+    fn write(&self, out: &mut ObjectWriter, _key: &'static str) {
+        self.key_id.write(out, "key_id");
+        self.public_key.write(out, "public_key");
+        self.replaces.write(out, "replaces");
+        self.signature.write(out, "signature");
+    }
+
+    fn read(body: &mut ObjectReader<'_>, _key: &'static str) -> Result<Self, Flaw> {
+        Ok(Self {
+            key_id: Field::read(body, "key_id")?,
+            public_key: Field::read(body, "public_key")?,
+            replaces: Field::read(body, "replaces")?,
+            signature: Field::read(body, "signature")?,
+        })
+    }
+
+    fn describe(shape: &mut Shape, _key: &'static str) {
+        Text::<8>::describe(shape, "key_id");
+        Text::<44>::describe(shape, "public_key");
+        Option::<Text<8>>::describe(shape, "replaces");
+        Option::<Text<88>>::describe(shape, "signature");
+    }
+}
+
+impl Field for NewEpoch {
+    fn write(&self, out: &mut ObjectWriter, _key: &'static str) {
+        self.epoch.write(out, "epoch");
+        self.lost_store.write(out, "lost_store");
+        self.lost_from.write(out, "lost_from");
+        self.lost_to.write(out, "lost_to");
+    }
+
+    fn read(body: &mut ObjectReader<'_>, _key: &'static str) -> Result<Self, Flaw> {
+        Ok(Self {
+            epoch: Field::read(body, "epoch")?,
+            lost_store: Field::read(body, "lost_store")?,
+            lost_from: Field::read(body, "lost_from")?,
+            lost_to: Field::read(body, "lost_to")?,
+        })
+    }
+
+    fn describe(shape: &mut Shape, _key: &'static str) {
+        u32::describe(shape, "epoch");
+        Option::<Text<36>>::describe(shape, "lost_store");
+        Option::<u64>::describe(shape, "lost_from");
+        Option::<u64>::describe(shape, "lost_to");
     }
 }
 

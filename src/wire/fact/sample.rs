@@ -4,7 +4,9 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
-use crate::engine::fact::{Child, Counts, Description, Fact, InvalidCause, ReadPoint, RequestKey, ResultKey, TrackKey};
+use crate::engine::fact::{
+    Child, Counts, Description, Fact, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
@@ -75,6 +77,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(batch_facts());
     facts.extend(unit_facts());
     facts.extend(container_facts());
+    facts.extend(proof_facts());
     facts.extend(upkeep_facts());
     facts
 }
@@ -163,5 +166,21 @@ fn container_facts() -> Vec<Fact> {
         Fact::CloseFailed { gate, container, token, result: CloseEnd::MachineFailure },
         Fact::CloseUnresolved { gate: Gate::Release, container, token },
         Fact::GateForced { station: name("packer"), epoch: 1, container: Some(container) },
+    ]
+}
+
+fn proof_facts() -> Vec<Fact> {
+    let key = NewKey {
+        key_id: Text::new("1a2b3c4d").expect("8 digits"),
+        public_key: Text::new("11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=").expect("44 characters"),
+        replaces: Text::new("00ff00ff"),
+        signature: Text::new(&["A".repeat(86), "==".to_owned()].concat()),
+    };
+    let store = Text::new("3f1c4e0a-5b6d-4c7e-8f90-a1b2c3d4e5f6");
+    vec![
+        Fact::KeyAnnounced { key },
+        Fact::EpochRaised {
+            begun: NewEpoch { epoch: 2, lost_store: store, lost_from: Some(901), lost_to: Some(1000) },
+        },
     ]
 }

@@ -8,7 +8,9 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{Name, Text};
-use crate::engine::fact::{Child, Counts, Description, Fact, InvalidCause, ReadPoint, RequestKey, ResultKey, TrackKey};
+use crate::engine::fact::{
+    Child, Counts, Description, Fact, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
@@ -170,6 +172,16 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         (any::<u32>(), one_of(AlarmKind::ALL), option::of(name()), any::<String>())
             .prop_map(|(alarm, kind, station, detail)| Fact::AlarmRaised { alarm, kind, station, detail }),
         any::<u32>().prop_map(|alarm| Fact::AlarmAcknowledged { alarm }),
+        (text(), text(), option::of(text()), option::of(text())).prop_map(
+            |(key_id, public_key, replaces, signature)| Fact::KeyAnnounced {
+                key: NewKey { key_id, public_key, replaces, signature }
+            }
+        ),
+        (any::<u32>(), option::of(text()), any::<Option<u64>>(), any::<Option<u64>>()).prop_map(
+            |(epoch, lost_store, lost_from, lost_to)| Fact::EpochRaised {
+                begun: NewEpoch { epoch, lost_store, lost_from, lost_to }
+            }
+        ),
     ]
 }
 

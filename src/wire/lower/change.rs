@@ -19,7 +19,9 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::CloseRefused { .. }
-        | Fact::GateForced { .. } => Vec::new(),
+        | Fact::GateForced { .. }
+        | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
             vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]
         }

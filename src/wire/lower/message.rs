@@ -49,7 +49,9 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::Closed { .. }
         | Fact::CloseFailed { .. }
         | Fact::CloseUnresolved { .. }
-        | Fact::GateForced { .. } => Vec::new(),
+        | Fact::GateForced { .. }
+        | Fact::KeyAnnounced { .. }
+        | Fact::EpochRaised { .. } => Vec::new(),
     }
 }
 

@@ -141,7 +141,9 @@ impl Judge {
             | Fact::PhantomReject { .. }
             | Fact::EndsMissed { .. }
             | Fact::PermitAcked { .. }
-            | Fact::GateForced { .. } => {}
+            | Fact::GateForced { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. } => {}
         }
         Ok(())
     }

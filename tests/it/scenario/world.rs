@@ -187,6 +187,8 @@ impl World {
             version,
             config_sha256: Text::default(),
             clean: true,
+            epoch: None,
+            key: None,
             doubts,
             description: None,
         }))
