@@ -7,6 +7,7 @@ use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationId;
 use crate::domain::text::{BatchId, Text};
 use crate::engine::Start;
+use crate::engine::reason::AlarmKind;
 
 /// One thing for the engine to decide.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub enum Input {
     Tick,
     /// A pass whose deadline had gone when its facts were durable: it never left.
     PassExpired(PassKey),
+    /// Something outside the stations that a person must know of, as the feed tells it. Never one that holds the line.
+    Noticed(AlarmKind, String),
 }
 
 /// What a station saw. `seen_mono_us` is when its tags reached the inbox, on the clock of `Now::mono_us`.

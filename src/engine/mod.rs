@@ -196,6 +196,7 @@ impl Engine {
             Input::Doubted(doubt) => self.doubt(&mut step, doubt),
             Input::Tick => self.tick(now, &mut step),
             Input::PassExpired(key) => self.expire_pass(&mut step, key),
+            Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
         }
         self.settle_run(&mut step);
         step

@@ -180,6 +180,18 @@ pub enum AlarmKind {
     SsccExhausted,
     /// The journal was repaired, lacks facts that were anchored elsewhere, or differs from them.
     JournalDoubt,
+    /// The broker will never take a message as it is; it lies in the feed's quarantine.
+    FeedQuarantined,
+    /// The broker does not let the feed in, or takes nothing of it.
+    FeedRefused,
+    /// Another client uses the feed's client id.
+    DuplicateClientId,
+    /// The broker takes what nobody is subscribed to.
+    FeedUnheard,
+    /// The consumer's watermark does not follow what the broker took.
+    WatermarkStalled,
+    /// What waits for the broker has reached half of what may wait.
+    FeedBehind,
 }
 
 impl FailReason {
@@ -280,7 +292,42 @@ impl AlarmKind {
         AlarmKind::SerialsExhausted,
         AlarmKind::SsccExhausted,
         AlarmKind::JournalDoubt,
+        AlarmKind::FeedQuarantined,
+        AlarmKind::FeedRefused,
+        AlarmKind::DuplicateClientId,
+        AlarmKind::FeedUnheard,
+        AlarmKind::WatermarkStalled,
+        AlarmKind::FeedBehind,
     ];
+
+    /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
+    /// and production goes on, since everything is in the journal.
+    pub fn holds(self) -> bool {
+        match self {
+            AlarmKind::WrongGtin
+            | AlarmKind::UnknownSerial
+            | AlarmKind::DuplicateSerial
+            | AlarmKind::ResultsMissed
+            | AlarmKind::RejectMissing
+            | AlarmKind::PhantomReject
+            | AlarmKind::UnexpectedPass
+            | AlarmKind::BinFull
+            | AlarmKind::StationReset
+            | AlarmKind::CloseUnresolved
+            | AlarmKind::GateForced
+            | AlarmKind::LabelDiffers
+            | AlarmKind::ChildEscaped
+            | AlarmKind::SerialsExhausted
+            | AlarmKind::SsccExhausted
+            | AlarmKind::JournalDoubt => true,
+            AlarmKind::FeedQuarantined
+            | AlarmKind::FeedRefused
+            | AlarmKind::DuplicateClientId
+            | AlarmKind::FeedUnheard
+            | AlarmKind::WatermarkStalled
+            | AlarmKind::FeedBehind => false,
+        }
+    }
 
     /// The stable word, lower snake case.
     pub fn name(self) -> &'static str {
@@ -301,6 +348,12 @@ impl AlarmKind {
             AlarmKind::SerialsExhausted => "serials_exhausted",
             AlarmKind::SsccExhausted => "sscc_exhausted",
             AlarmKind::JournalDoubt => "journal_doubt",
+            AlarmKind::FeedQuarantined => "feed_quarantined",
+            AlarmKind::FeedRefused => "feed_refused",
+            AlarmKind::DuplicateClientId => "duplicate_client_id",
+            AlarmKind::FeedUnheard => "feed_unheard",
+            AlarmKind::WatermarkStalled => "watermark_stalled",
+            AlarmKind::FeedBehind => "feed_behind",
         }
     }
 

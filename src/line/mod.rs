@@ -5,6 +5,7 @@
 //! Synchronous; no clock, no threads, no sockets: time comes as a parameter, devices behind `Plant`, the disk behind `Journal`.
 
 mod cleared;
+pub mod recover;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::domain::text::BatchId;
 use crate::domain::time::Now;
 use crate::engine::fact::{Entry, Fact};
 use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
+use crate::engine::reason::AlarmKind;
 use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
 use crate::engine::{Engine, Start};
 use crate::line::cleared::Cleared;
@@ -47,6 +49,8 @@ pub enum Arrival {
     Work(Work),
     /// Something outside the facts says that the journal is not what it was; the line is held until a person looked.
     Doubted(String),
+    /// What a person must know of the feed.
+    Noticed(AlarmKind, String),
     Tick,
     /// The daemon is to end: the last fact is written, nothing is permitted any more.
     Stop,
@@ -150,6 +154,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Arrival::Update(_)
             | Arrival::Asked(_)
             | Arrival::Doubted(_)
+            | Arrival::Noticed(..)
             | Arrival::Tick
             | Arrival::Stop
                 if self.is_stopping => {}
@@ -158,6 +163,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Update(update) => self.update(now, inbound.seen_mono_us, &update, &mut turn),
             Arrival::Asked(ask) => self.ask(now, ask, &mut turn),
             Arrival::Doubted(doubt) => self.decide(now, Input::Doubted(doubt), &mut turn),
+            Arrival::Noticed(kind, detail) => self.decide(now, Input::Noticed(kind, detail), &mut turn),
             Arrival::Tick => self.tick(now, &mut turn),
             Arrival::Stop => self.stop(now, &mut turn),
         }

@@ -43,6 +43,6 @@ pub(crate) mod samples;
 
 pub use error::StoreError;
 pub use facts::StoredFact;
-pub use journal::{Busy, Durable, Journal, Work};
+pub use journal::{Busy, Durable, Journal, SKIPPED, Work};
 pub use open::{Settings, Store, open};
 pub use reader::Reader;

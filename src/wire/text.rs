@@ -235,6 +235,24 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         AlarmKind::JournalDoubt => {
             "The journal was repaired, or is not what was anchored. Run `sealgate audit verify`, compare the line with the record, then acknowledge."
         }
+        AlarmKind::FeedQuarantined => {
+            "The broker will never take a message as it is. See `sealgate feed quarantine list`, mend the broker's limits or rights, retry it, then acknowledge."
+        }
+        AlarmKind::FeedRefused => {
+            "The broker refuses the feed. Check user, password and rights there; everything waits in the journal. Then acknowledge."
+        }
+        AlarmKind::DuplicateClientId => {
+            "Another client uses this line's MQTT client id. Find it and give each line its own, then acknowledge."
+        }
+        AlarmKind::FeedUnheard => {
+            "The broker takes the feed and nobody is subscribed to it. Start the consumer, ask for a replay, then acknowledge."
+        }
+        AlarmKind::WatermarkStalled => {
+            "The consumer does not confirm what the broker took. Look whether messages were lost, send them again with `sealgate feed replay`, then acknowledge."
+        }
+        AlarmKind::FeedBehind => {
+            "Much waits for the broker. See `sealgate feed status` for what, and for how long; bring the broker back, then acknowledge."
+        }
     }
 }
 
