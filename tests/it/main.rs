@@ -16,6 +16,8 @@ mod epcis;
 mod event_hash;
 mod gs1_vectors;
 mod layers;
+#[cfg(feature = "demo")]
+mod rough;
 mod scenario;
 mod source;
 mod standards;
