@@ -21,6 +21,7 @@ mod schema;
 mod screen;
 mod source;
 mod status;
+mod store;
 mod trace;
 
 use std::path::PathBuf;
@@ -97,6 +98,8 @@ enum Command {
     /// A small batch over a journal on disk, step by step, the daemon in a process that may die at any call
     #[command(hide = true)]
     Lockstep(lockstep::LockstepArgs),
+    /// The journal's own care: rebuild
+    Store(store::StoreArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),
 }
@@ -137,6 +140,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Feed(args) => feed::run(args, shared),
         Command::Audit(args) => audit::run(&args, shared),
         Command::Lockstep(args) => lockstep::run(args, shared),
+        Command::Store(args) => store::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),
     }
 }

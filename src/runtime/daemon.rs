@@ -236,15 +236,18 @@ fn start_line(
     let policy = Policy { commission_needs_clock: config.line.commission_needs_clock };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
     let lowering = assemble::lowering(config);
-    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
-    #[cfg(feature = "canary")]
-    line.infect(crate::canary::Canary::chosen());
     let start = Start {
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
         clean: was_stopped,
+        epoch: None,
+        key: None,
         doubts,
+        description: Some(Box::new(lowering.description())),
     };
+    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
+    #[cfg(feature = "canary")]
+    line.infect(crate::canary::Canary::chosen());
     let (ended, line_ended) = oneshot::channel();
     tasks::thread("sealgate-line", move || {
         let first = line.open(clock.now(), start, opening);

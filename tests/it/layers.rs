@@ -46,10 +46,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Every direct dependency: its name in Cargo.toml, its name in code, and the rooms it may be used in.
 const HOMES: &[(&str, &str, &[&str])] = &[
     ("async-opcua", "opcua", &["device", "sim"]),
+    ("base64", "base64", &["wire"]),
     ("bytes", "bytes", &["device", "publish", "sim"]),
     ("clap", "clap", &["cli"]),
     ("crossbeam-channel", "crossbeam_channel", &["line", "store", "runtime", "sim"]),
+    ("ed25519-dalek", "ed25519_dalek", &["wire"]),
     ("futures-util", "futures_util", &["device", "publish", "runtime", "sim"]),
+    ("getrandom", "getrandom", &["runtime"]),
     ("jiff", "jiff", &["wire", "report", "cli"]),
     ("rumqttc", "rumqttc", &["publish"]),
     ("rumqttd", "rumqttd", &["sim"]),

@@ -71,14 +71,17 @@ pub fn serve(config: &Config) -> Result<(), RunError> {
     // The clock of this run is the stage's, which never steps.
     let opening = Opening { last_wall_us: store.last_wall_us()?, ..Opening::default() };
     let (journal, jobs) = commit::channel();
+    let lowering = assemble::lowering(config);
     let start = Start {
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
         clean: recovery.was_stopped,
+        epoch: None,
+        key: None,
         doubts: recovery.doubts,
+        description: Some(Box::new(lowering.description())),
     };
     let stations = assemble::stations(config, &recovery.state);
-    let lowering = assemble::lowering(config);
     let engine = Engine::new(config.engine.clone(), recovery.state);
     let sent = store::Reader::open(&config.journal)?.feed_cursor(topic::STREAM_FACT)?;
     let identity = assemble::lowering(config).line;
