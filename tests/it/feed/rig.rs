@@ -163,7 +163,8 @@ impl Rig {
     }
 
     pub(crate) async fn until_acked(&self, fact: u64) {
-        wait_until(&format!("fact {fact} is acknowledged"), || self.acked() >= fact).await;
+        let reached = wait_for(|| self.acked() >= fact).await;
+        assert!(reached, "fact {fact} is not acknowledged: {:?} {:?}", self.handle.status(), self.problems());
     }
 }
 
@@ -172,12 +173,16 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
 }
 
 pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    assert!(wait_for(condition).await, "{what}: not within half a minute");
+}
+
+async fn wait_for(condition: impl Fn() -> bool) -> bool {
     let reached = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(30), reached).await.is_ok(), "{what}: not within half a minute");
+    tokio::time::timeout(Duration::from_secs(30), reached).await.is_ok()
 }
 
 /// I16, I17: what arrived is every message of the facts `from..=to`, equal ids have equal bytes, and within a connection the
