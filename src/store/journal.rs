@@ -19,6 +19,8 @@ pub enum Work {
     FeedExcepted { stream: &'static str, seq: u64, cause: String },
     /// Acknowledged messages of the facts up to `through_fact` may go.
     MessagesExpired { through_fact: u64 },
+    /// The facts of this group are signed with it: a stop, an act that somebody signed.
+    Checkpoint,
 }
 
 /// The group that was not taken.

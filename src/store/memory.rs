@@ -158,6 +158,8 @@ impl Kept {
             Work::FeedExcepted { stream, seq, cause: _ } => {
                 self.excepted.insert((stream, *seq));
             }
+            // Nothing is signed in memory.
+            Work::Checkpoint => {}
             Work::MessagesExpired { through_fact } => {
                 let acked = &self.acked;
                 self.messages.retain(|(number, fact, message)| {
