@@ -30,6 +30,9 @@ impl State {
             Fact::StationLost { station, .. } => self.station_mut(station).joined = false,
             Fact::StationFaulted { .. }
             | Fact::GateForced { .. }
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::LinePaused { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. } => {}
             Fact::AlarmRaised { alarm, kind, station, detail } => {

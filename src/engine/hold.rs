@@ -49,7 +49,8 @@ impl Engine {
     /// A running batch, every station there, nothing that waits for a person.
     pub fn may_run(&self) -> bool {
         self.state.current().is_some_and(|batch| batch.state == BatchState::Running)
-            && self.state.alarms.is_empty()
+            && self.state.alarms_that_hold() == 0
+            && !self.clock_blocks()
             && self.ids().all(|id| self.known(id).joined)
     }
 

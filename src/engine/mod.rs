@@ -5,6 +5,7 @@
 //! gate positions). It is empty after a restart and is read again from the devices.
 
 mod batch;
+mod clock;
 pub mod fact;
 mod fold;
 mod gate;
@@ -26,6 +27,7 @@ use crate::domain::pack::PackLevel;
 use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
+use crate::engine::clock::Clock;
 use crate::engine::fact::{Entry, Fact, NewEpoch, NewKey};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
@@ -108,6 +110,15 @@ pub struct Engine {
     live: Vec<Live>,
     /// What was said last to the rejectors about running; `None` at first.
     run_said: Option<bool>,
+    policy: Policy,
+    clock: Clock,
+}
+
+/// What a site may ask for beyond the rules of the line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Nothing is started and no unit passes while the clock is not known to be right.
+    pub commission_needs_clock: bool,
 }
 
 /// What a station shows now.
@@ -158,7 +169,11 @@ impl Engine {
     /// An engine over the state that recovery folded, or over an empty one.
     pub fn new(settings: Settings, state: State) -> Self {
         let live = settings.stations.iter().map(|_| Live::default()).collect();
-        Self { settings, state, live, run_said: None }
+        Self { settings, state, live, run_said: None, policy: Policy::default(), clock: Clock::default() }
+    }
+
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     pub fn state(&self) -> &State {
@@ -193,6 +208,11 @@ impl Engine {
             Input::Doubted(doubt) => self.doubt(&mut step, doubt),
             Input::Tick => self.tick(now, &mut step),
             Input::PassExpired(key) => self.expire_pass(&mut step, key),
+            Input::ClockSeen(clock) => self.see_clock(now, &mut step, clock),
+            Input::ClockStepped { from_us, to_us } => self.step_clock(now, &mut step, from_us, to_us),
+            Input::Paused { paused_us } => self.pause(&mut step, paused_us),
+            Input::Crashed { starts } => self.crashed(&mut step, starts),
+            Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
         }
         self.settle_run(&mut step);
         step

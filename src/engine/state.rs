@@ -162,6 +162,11 @@ impl State {
         self.batches.iter().find(|batch| matches!(batch.state, BatchState::Running | BatchState::Stopped))
     }
 
+    /// Open alarms for which the line waits.
+    pub fn alarms_that_hold(&self) -> usize {
+        self.alarms.values().filter(|alarm| alarm.kind.holds()).count()
+    }
+
     pub fn batch(&self, id: &BatchId) -> Option<&Batch> {
         self.batches.iter().find(|batch| batch.sheet.batch == *id)
     }

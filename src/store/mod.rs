@@ -24,6 +24,8 @@ pub mod journal;
 mod lock;
 pub mod memory;
 mod notary;
+#[cfg(feature = "demo")]
+pub mod occupied;
 pub mod open;
 mod phrase;
 pub mod query;
@@ -31,6 +33,7 @@ pub mod reader;
 pub mod recover;
 mod schema;
 pub mod side;
+pub mod starts;
 pub mod trace;
 pub mod verify;
 pub mod views;
@@ -44,6 +47,6 @@ pub(crate) mod samples;
 
 pub use error::StoreError;
 pub use facts::StoredFact;
-pub use journal::{Busy, Durable, Journal, Work};
+pub use journal::{Busy, Durable, Journal, SKIPPED, Work};
 pub use open::{Settings, Store, open};
 pub use reader::Reader;

@@ -122,7 +122,12 @@ impl Scene<'_> {
     /// What the fact is about: the unit or container where there is one, else the batch, the station or the alarm.
     fn subject(&self) -> String {
         match &self.entry.fact {
-            Fact::LineStarted { .. } | Fact::LineStopped | Fact::EpochRaised { .. } => String::new(),
+            Fact::LineStarted { .. }
+            | Fact::LineStopped
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::EpochRaised { .. }
+            | Fact::LinePaused { .. } => String::new(),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
