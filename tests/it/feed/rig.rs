@@ -189,8 +189,10 @@ pub(crate) fn assert_whole(seen: &[Seen], from: u64, to: u64, without: &[&str]) 
             assert_eq!(*bytes.entry(id).or_insert(&one.payload), &one.payload[..], "{id} came with other bytes");
         }
     }
-    let all: Vec<(String, Outgoing)> =
-        (from..=to).flat_map(messages).map(|message| (format!("{}/{}", message.stream, message.seq), message)).collect();
+    let all: Vec<(String, Outgoing)> = (from..=to)
+        .flat_map(messages)
+        .map(|message| (format!("{}/{}", message.stream, message.seq), message))
+        .collect();
     for (id, message) in all.iter().filter(|(id, _)| !without.contains(&id.as_str())) {
         assert_eq!(bytes.get(id.as_str()).copied(), Some(&message.payload[..]), "{id} did not arrive");
     }
