@@ -194,10 +194,10 @@ impl Engine {
                 if let Some(begun) = epoch {
                     self.emit(&mut step, Fact::EpochRaised { begun });
                 }
-                self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
                 if let Some(key) = key {
                     self.emit(&mut step, Fact::KeyAnnounced { key });
                 }
+                self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
                 for doubt in doubts {
                     self.doubt(&mut step, doubt);
                 }
