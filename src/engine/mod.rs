@@ -29,6 +29,7 @@ use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
 use crate::engine::clock::Clock;
 use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey};
+use crate::engine::fact::{Entry, Fact, NewEpoch, NewKey};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
@@ -213,6 +214,7 @@ impl Engine {
                 if let Some(key) = key {
                     self.emit(&mut step, Fact::KeyAnnounced { key });
                 }
+                self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
                 for doubt in doubts {
                     self.doubt(&mut step, doubt);
                 }
