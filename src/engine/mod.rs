@@ -29,7 +29,6 @@ use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
 use crate::engine::clock::Clock;
 use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey};
-use crate::engine::fact::{Entry, Fact, NewEpoch, NewKey};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
