@@ -132,6 +132,7 @@ pub(super) fn open_beside(path: &Path, identity: &Identity, words: Words) -> Res
         head: (0, identity.genesis),
         identity,
         boot_is_written: true,
+        notary: None,
         path: path.to_owned(),
         _lock: lock,
     })

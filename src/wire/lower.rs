@@ -155,7 +155,6 @@ impl Scene<'_> {
             | Fact::EpochRaised { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
-            | Fact::EpochRaised { .. }
             | Fact::LinePaused { .. } => String::new(),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
