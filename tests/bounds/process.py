@@ -86,6 +86,8 @@ def crash_loop(house):
     daemon = Daemon(house, folder)
     for crash in range(1, 5):
         daemon.start()
+        # Ready means that it turns; a kill before its first facts are on disk leaves no start to count.
+        wait_until(lambda: len(daemon.journal().bodies("line_started")) == crash, "the start is durable", 20)
         daemon.kill()
         house.count("killed at the start (SIGKILL)")
         alarms = daemon.journal().alarms()
@@ -119,7 +121,7 @@ def wedged(house):
         house.count(f"thread {thread} frozen")
         claim(not fed, f"{thread} stands still, and the watchdog is fed")
         claim(daemon.hear("WATCHDOG=1", 5), "the line does not come back")
-    claim(daemon.journal().bodies("line_paused"), "the pause is no fact")
+    wait_until(lambda: daemon.journal().bodies("line_paused"), "the pause is a fact", 10)
     daemon.kill()
     return "silent for three seconds, back at once"
 
