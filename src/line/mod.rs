@@ -114,10 +114,15 @@ pub struct Line<J, P> {
     watch: Watch,
 }
 
-/// Facts that may wait for the disk; beyond them the line takes nothing but completions.
+/// Facts that may wait for the disk, and as many of what waits for them; beyond it the line takes nothing but completions.
 const RECORDS_MAX: usize = 8192;
+/// Results whose verdict is timed; a line that passes nothing for days keeps the newest.
+const RESULTS_MAX: usize = 4096;
 /// A commit that takes longer than this lets the heartbeat stop.
 const COMMIT_SLOW_US: u64 = 500_000;
+/// One that takes longer than this will not come back: a disk that slow gives no answer to a new start either, and a thread that
+/// hangs needs one.
+const COMMIT_WEDGED_US: u64 = 20_000_000;
 
 impl<J: Journal, P: Plant> Line<J, P> {
     pub fn new(parts: Parts<J, P>) -> Self {
@@ -154,7 +159,13 @@ impl<J: Journal, P: Plant> Line<J, P> {
 
     /// Whether only completions may come in: the disk is behind by more than memory should hold.
     pub fn is_full(&self) -> bool {
-        self.records.len() >= RECORDS_MAX
+        let waiting = [self.records.len(), self.work.len(), self.permits.len(), self.answers.len()];
+        waiting.into_iter().any(|waiting| waiting >= RECORDS_MAX)
+    }
+
+    /// Whether the disk has not answered for so long that a new start is the only way on: the watchdog is fed no more.
+    pub fn is_wedged(&self, now: Now) -> bool {
+        self.in_flight_since_us.is_some_and(|since| now.mono_us.saturating_sub(since) > COMMIT_WEDGED_US)
     }
 
     /// Whether everything decided so far is on disk.
@@ -254,6 +265,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
         for what in observed {
             if let Observed::Result(CameraResult { track: Some(track), .. }) = &what {
                 self.results.insert(*track, seen_mono_us);
+                if self.results.len() > RESULTS_MAX {
+                    self.results.pop_first();
+                }
             }
             self.align(station, &what);
             self.decide(now, Input::Observed(Observation { station, seen_mono_us, what }), turn);
