@@ -24,6 +24,10 @@ pub struct Line {
     pub socket: PathBuf,
     /// Whether the socket answers the daemon's group too (mode 0660), or its own user alone (0600).
     pub socket_for_group: bool,
+    /// A file that is there while the wall clock is synchronised.
+    pub clock_file: PathBuf,
+    /// Nothing is started and no unit passes while the clock is not known to be right.
+    pub commission_needs_clock: bool,
 }
 
 /// The feed's broker.
@@ -47,6 +51,24 @@ pub struct Mqtt {
     pub warn_behind: Duration,
 }
 
+/// Where the journal lies, and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileJournal {
+    pub(super) path: PathBuf,
+    pub(super) proof: Proof,
+}
+
+/// The files that prove a journal; each may lie on a medium of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The secret key that signs; made at the first start where it is missing.
+    pub key: PathBuf,
+    /// The public keys, the newest last.
+    pub public_keys: PathBuf,
+    /// The side file of checkpoints.
+    pub anchors: PathBuf,
+}
+
 /// As written; a missing key is `None`.
 pub(super) struct FileLine {
     name: Option<Field<String>>,
@@ -56,8 +78,15 @@ pub(super) struct FileLine {
     utc_offset: Option<Field<i16>>,
     socket: Option<Field<String>>,
     socket_for_group: Option<Field<bool>>,
+    clock_file: Option<Field<String>>,
+    commission_needs_clock: Option<Field<bool>>,
 }
 
+/// systemd-timesyncd makes it when the clock is set for the first time after a boot (systemd-timesyncd.service(8)).
+const CLOCK_FILE: &str = "/run/systemd/timesync/synchronized";
+
+/// The credential that is taken where the file names no key.
+const KEY_CREDENTIAL: &str = "sealgate-key";
 const NAME: &str = "1 to 24 characters of a-z, 0-9, _ and -, beginning with a letter";
 const PATH: &str = "levels of A-Z, a-z, 0-9, _ and - with / between, none beginning with _";
 const LOCATION: &str = "urn:epc:id:sgln:..., https://id.gs1.org/414/..., or another absolute URI";
@@ -72,6 +101,8 @@ impl FileLine {
             utc_offset: utc_offset(&mut section),
             socket: section.filled("socket"),
             socket_for_group: section.word("socket_access", &[("user", false), ("group", true)]),
+            clock_file: section.filled("clock_file"),
+            commission_needs_clock: section.flag("commission_needs_clock"),
         };
         let _: Option<()> = section.missing("name", NAME);
         let _: Option<()> = section.missing("path", PATH);
@@ -99,6 +130,8 @@ impl FileLine {
             utc_offset_min: self.utc_offset.map_or(0, |field| field.value),
             socket,
             socket_for_group: self.socket_for_group.is_some_and(|field| field.value),
+            clock_file: self.clock_file.map_or_else(|| PathBuf::from(CLOCK_FILE), |field| folder.join(field.value)),
+            commission_needs_clock: self.commission_needs_clock.is_some_and(|field| field.value),
         })
     }
 }
@@ -173,12 +206,34 @@ fn offset_minutes(text: &str) -> Option<i16> {
     (minutes < 60 && total <= 14 * 60).then_some(sign * total)
 }
 
-/// `[journal]`: the path of the database, seen from the folder of the configuration.
-pub(super) fn journal(mut section: Section<'_>, folder: &Path) -> Option<PathBuf> {
+/// `[journal]`: the path of the database, seen from the folder of the configuration, and where its proof lies.
+pub(super) fn journal(mut section: Section<'_>, folder: &Path) -> Option<FileJournal> {
     let path = section.filled("path");
+    let key = section.filled("key");
+    let anchors = section.filled("anchors");
     let _: Option<()> = section.missing("path", "the path of the journal, for example \"/var/lib/sealgate/line3.db\"");
     section.finish();
-    Some(folder.join(path?.value))
+    let path = folder.join(path?.value);
+    let named = |extension| path.with_extension(extension);
+    let anchors = match anchors {
+        Some(field) => folder.join(field.value).join(named("anchors").file_name().unwrap_or_default()),
+        None => named("anchors"),
+    };
+    let key = key_path(key.map(|field| field.value), folder).unwrap_or_else(|| named("key"));
+    let proof = Proof { key, public_keys: named("pub"), anchors };
+    Some(FileJournal { path, proof })
+}
+
+/// Where the secret key lies: as the file says, or where systemd has put one; `credential:NAME` is seen by the running service alone.
+fn key_path(written: Option<String>, folder: &Path) -> Option<PathBuf> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    match written {
+        Some(text) => match text.strip_prefix("credential:") {
+            Some(name) => credentials.map(|directory| directory.join(name)),
+            None => Some(folder.join(text)),
+        },
+        None => credentials.map(|directory| directory.join(KEY_CREDENTIAL)).filter(|path| path.is_file()),
+    }
 }
 
 /// `[mqtt]`; `line` names the client where the section does not.

@@ -82,11 +82,15 @@ impl Engine {
         let (gate, device_epoch, seq) = (request.gate, known.device_epoch, request.seq);
         let token = self.state.last_token.checked_add(1);
         let ruling = match (self.state.current(), gate) {
-            (_, _) if token.is_none() => Ruling::Refuse { container: None, reasons: vec![RefuseReason::OnHold] },
+            (_, _) if token.is_none() || self.is_in_doubt() => {
+                Ruling::Refuse { container: None, reasons: vec![RefuseReason::OnHold] }
+            }
             (None, _) => Ruling::Refuse { container: None, reasons: vec![RefuseReason::NoBatch] },
             (Some(batch), Gate::Seal) => rule_seal(batch, level, &key, request),
             (Some(batch), Gate::Release) => rule_release(batch, &key, request),
         };
+        #[cfg(feature = "canary")]
+        let ruling = self.forget_the_label(ruling);
         match ruling {
             Ruling::Grant { container, children } => {
                 if gate == Gate::Seal {
@@ -107,6 +111,24 @@ impl Engine {
                 step.restraints.push(Restraint::Deny { station, device_epoch, seq, reason });
                 step.permits.push(Permit::AckRequest { station, device_epoch, seq });
             }
+        }
+    }
+
+    /// From now on a label that was not read is as good as one that was: a fault of our own.
+    #[cfg(feature = "canary")]
+    pub fn forget_labels(&mut self) {
+        self.forgets_labels = true;
+    }
+
+    #[cfg(feature = "canary")]
+    fn forget_the_label(&self, ruling: Ruling) -> Ruling {
+        match ruling {
+            Ruling::Refuse { container: Some(container), reasons }
+                if self.forgets_labels && reasons == [RefuseReason::LabelMissing] =>
+            {
+                Ruling::Grant { container, children: Vec::new() }
+            }
+            other @ (Ruling::Grant { .. } | Ruling::Refuse { .. }) => other,
         }
     }
 

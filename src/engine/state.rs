@@ -21,7 +21,7 @@ pub struct State {
     pub seq: u64,
     pub last_alarm: u32,
     pub last_token: u32,
-    /// Unacknowledged. One for each kind, station and batch at most, which bounds them.
+    /// Unacknowledged. One for each kind, station and batch at most, and a handful of doubts, which bounds them.
     pub alarms: BTreeMap<u32, Alarm>,
     pub stations: BTreeMap<Name, Station>,
     pub transit: Transit,

@@ -135,6 +135,9 @@ pub(super) struct Pump {
     pub(super) hang_ups: u32,
     pub(super) judgement: Judgement,
     pub(super) mark: Mark,
+    /// Takes every message that was sent for acknowledged: a fault of our own.
+    #[cfg(feature = "canary")]
+    pub(super) is_unasked: bool,
 }
 
 impl Pump {
@@ -174,6 +177,8 @@ impl Pump {
             judgement: Judgement::default(),
             mark: Mark::default(),
             settings,
+            #[cfg(feature = "canary")]
+            is_unasked: false,
         }
     }
 

@@ -5,35 +5,21 @@ use std::collections::BTreeMap;
 
 use crate::config::{self, Config};
 use crate::domain::pack::PackLevel;
-use crate::domain::tag::{DeviceId, StationId, StationKind};
+use crate::domain::tag::{DeviceId, StationId};
 use crate::domain::text::Name;
-use crate::engine::fact::{Entry, Fact};
+use crate::engine::fact::Fact;
 use crate::engine::reason::AlarmKind;
 use crate::engine::state::{Alarm, State};
-use crate::station::{Cursor, Settings, Station};
-use crate::store::{Store, StoreError};
+use crate::line::recover;
+pub use crate::line::recover::Recovery;
+use crate::station::Station;
+use crate::store::{self, Store, StoreError};
 use crate::wire::fact::{self, StoredFact};
 use crate::wire::lower::{LineIdentity, Lowering};
 
 /// The handshakes, each from where the journal stands.
 pub(super) fn stations(config: &Config, state: &State) -> Vec<Station> {
-    config
-        .stations
-        .iter()
-        .map(|station| Station::new(station.settings.clone(), cursor(&station.settings, state)))
-        .collect()
-}
-
-fn cursor(station: &Settings, state: &State) -> Cursor {
-    let known = state.station(&station.name);
-    let on_track = matches!(station.kind, StationKind::Camera | StationKind::Rejector);
-    Cursor {
-        device_epoch: known.device_epoch,
-        last_seq: known.seq,
-        last_track: if on_track { state.transit.last_inspected.max(state.transit.last_ended) } else { 0 },
-        printed: known.printed,
-        last_container: known.request.map_or(0, |request| request.key.container),
-    }
+    recover::stations(config.stations.iter().map(|station| &station.settings), state)
 }
 
 pub(super) fn lowering(config: &Config) -> Lowering {
@@ -50,6 +36,17 @@ pub(super) fn lowering(config: &Config) -> Lowering {
         biz_location,
         offset_minutes: line.utc_offset_min,
     })
+}
+
+/// How the journal is opened.
+pub(super) fn journal(config: &Config) -> store::Settings {
+    let settings = store::Settings::new(&config.journal, config.line.path.clone());
+    #[cfg(feature = "canary")]
+    let settings = {
+        use crate::canary::Canary;
+        store::Settings { is_sync_weak: Canary::chosen() == Some(Canary::SyncNormal), ..settings }
+    };
+    settings
 }
 
 /// The stations whose tags lie on a device.
@@ -74,47 +71,37 @@ impl From<StoreError> for RecoverError {
 /// The fold of the journal (I7).
 pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
     let recovered = store.recover()?;
-    let mut state = State {
+    let mut recovery = Recovery::new(State {
         seq: recovered.from_seq.saturating_sub(1),
         last_token: recovered.base.token_max,
         last_alarm: recovered.base.alarm_max,
         ..State::default()
-    };
+    });
     for batch in &recovered.open_batches {
-        let entry = decode(&batch.loaded)?;
+        let entry = fact::decode(as_stored(&batch.loaded)).map_err(RecoverError::Fact)?;
         if let Fact::BatchLoaded { sheet, .. } = &entry.fact {
-            state.insert_order(store.order(sheet)?.as_ref());
+            recovery.order(store.order(sheet)?.as_ref());
         }
     }
     for alarm in recovered.base.alarms {
         let Some(kind) = AlarmKind::parse(&alarm.kind) else { continue };
         let station = alarm.station.as_deref().and_then(Name::new);
-        state.alarms.insert(alarm.alarm, Alarm { kind, station, detail: alarm.detail });
+        recovery.state.alarms.insert(alarm.alarm, Alarm { kind, station, detail: alarm.detail });
     }
-    let mut was_stopped = true;
     store.each_fact(recovered.from_seq, |fact| {
-        let entry = decode(&fact)?;
-        was_stopped = entry.fact == Fact::LineStopped;
-        state.apply(&entry);
+        recovery.fact(as_stored(&fact)).map_err(RecoverError::Fact)?;
         Ok::<(), RecoverError>(())
     })?;
-    Ok(Recovery { state, was_stopped })
+    Ok(recovery)
 }
 
-/// The engine's state, and whether the last run ended in order.
-pub struct Recovery {
-    pub state: State,
-    pub was_stopped: bool,
-}
-
-fn decode(stored: &crate::store::StoredFact) -> Result<Entry, RecoverError> {
-    fact::decode(StoredFact {
+fn as_stored(stored: &crate::store::StoredFact) -> StoredFact<'_> {
+    StoredFact {
         seq: stored.seq,
         kind: &stored.kind,
         version: stored.version,
         batch: stored.batch.as_deref(),
         actor: &stored.actor,
         body: &stored.body,
-    })
-    .map_err(RecoverError::Fact)
+    }
 }

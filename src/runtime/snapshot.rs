@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::domain::time::ClockState;
 use crate::engine::Engine;
 use crate::engine::reason::BatchState;
 use crate::engine::state::Stage;
@@ -18,6 +19,7 @@ pub(super) struct Snapshot {
     pub(super) devices: DevicesNow,
     pub(super) alarms: AlarmsNow,
     pub(super) may_run: bool,
+    pub(super) clock: ClockState,
     /// Requests of packers that are granted and not answered.
     pub(super) permits: usize,
     pub(super) loaded: Vec<String>,
@@ -62,6 +64,7 @@ impl Snapshot {
             devices: DevicesNow { stations: stations.collect() },
             alarms: AlarmsNow { alarms: alarms.collect() },
             may_run: engine.may_run(),
+            clock: engine.clock(),
             permits: state.stations.values().filter(granted).count(),
             loaded: loaded.map(|batch| batch.id().as_str().to_owned()).collect(),
             verdict_us: None,
@@ -83,6 +86,7 @@ impl Snapshot {
         json!({
             "seq": self.seq,
             "running": self.may_run,
+            "clock": self.clock.name(),
             "batch": self.batch.batch,
             "counts": self.counts.counts,
             "stations": self.devices.stations,

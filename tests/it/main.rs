@@ -16,7 +16,10 @@ mod epcis;
 mod event_hash;
 mod feed;
 mod gs1_vectors;
+mod keep;
 mod layers;
+#[cfg(feature = "demo")]
+mod rough;
 mod scenario;
 mod source;
 mod standards;

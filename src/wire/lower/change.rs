@@ -12,13 +12,19 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
     match &scene.entry.fact {
         Fact::LineStarted { .. }
         | Fact::LineStopped
+        | Fact::LineDescribed { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
         | Fact::BatchCloseRefused { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::CloseRefused { .. }
-        | Fact::GateForced { .. } => Vec::new(),
+        | Fact::GateForced { .. }
+        | Fact::ClockFound { .. }
+        | Fact::ClockStepped { .. }
+        | Fact::LinePaused { .. }
+        | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
             vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]
         }
