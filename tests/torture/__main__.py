@@ -28,7 +28,7 @@ STEPS = {
     "cuts": (cuts.once, cuts.twice),
     "disks": (disks.full, disks.read_only, disks.broken, disks.over_committed),
     "daemon": (daemon.sockets, daemon.slow),
-    "canaries": (canaries.noticed,),
+    "canaries": (canaries.no_release, canaries.noticed),
 }
 SHOWN = 5
 
