@@ -20,6 +20,8 @@ mod gs1_vectors;
 mod keep;
 mod layers;
 #[cfg(feature = "demo")]
+mod lockstep;
+#[cfg(feature = "demo")]
 mod rough;
 mod scenario;
 mod source;
