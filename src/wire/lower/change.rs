@@ -17,8 +17,10 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::BatchCloseRefused { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
-        | Fact::CloseRefused { .. }
-        | Fact::GateForced { .. } => Vec::new(),
+        | Fact::CloseRefused { .. } => Vec::new(),
+        Fact::GateForced { container, .. } => {
+            container.map(|container| container_state(container, ContainerState::Held)).into_iter().collect()
+        }
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
             vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]
         }
