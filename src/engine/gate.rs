@@ -10,6 +10,9 @@ use crate::engine::output::{Permit, Restraint, Step};
 use crate::engine::reason::AlarmKind;
 use crate::engine::state::{Grant, Stage};
 
+/// A permit without an acknowledgement is written again so often.
+const REPEAT_US: u64 = 500_000;
+
 /// Beyond the time to live that the device counts: its stroke, and the way of the result to us.
 const ANSWER_MARGIN_US: u64 = 2_000_000;
 
@@ -103,11 +106,12 @@ impl Engine {
         if waiting {
             return;
         }
-        let container = self
-            .state
-            .current()
-            .zip(known.request)
-            .and_then(|(batch, request)| batch.container_of(&request.key).map(|container| container.sscc));
+        let container = self.state.current().zip(known.request).and_then(|(batch, request)| {
+            let container = batch.container_of(&request.key)?;
+            // One that was released has left, and one under a permit gets its own answer.
+            let is_here = matches!(container.state, ContainerState::Open | ContainerState::Closed);
+            is_here.then_some(container.sscc)
+        });
         self.emit(step, Fact::GateForced { station: spec.name, epoch: known.epoch, container });
         self.raise(step, AlarmKind::GateForced, Some(station), String::new());
     }
@@ -134,8 +138,22 @@ impl Engine {
         let until = until.unwrap_or_else(|| now.mono_us.saturating_add(wait));
         self.with_live(station, |live| live.permit_until_us = Some(until));
         if now.mono_us >= until {
-            self.lose_permit(step, station);
+            return self.lose_permit(step, station);
         }
+        self.repeat_permit(now, step, station, grant);
+    }
+
+    /// A permit without an acknowledgement is written again while it lives: the same token, which arms nothing twice.
+    fn repeat_permit(&mut self, now: Now, step: &mut Step, station: StationId, grant: Grant) {
+        let ttl_us = u64::from(grant.ttl_ms).saturating_mul(1000);
+        let Some(live) = self.live_mut(station) else { return };
+        let (given_us, said_us) = *live.permit_said_us.get_or_insert((now.mono_us, now.mono_us));
+        let is_alive = now.mono_us < given_us.saturating_add(ttl_us);
+        if grant.acked || !is_alive || now.mono_us < said_us.saturating_add(REPEAT_US) {
+            return;
+        }
+        live.permit_said_us = Some((given_us, now.mono_us));
+        step.permits.extend(self.close_permit(now, station, grant));
     }
 
     /// Containers between two gates, and those that wait for a person.

@@ -145,6 +145,8 @@ struct Live {
     is_gate_used: bool,
     /// When an unanswered permit is void on our side.
     permit_until_us: Option<u64>,
+    /// When the permit that stands was given, and when it was written last.
+    permit_said_us: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -394,8 +394,9 @@ impl Plant {
 
     /// Results that come while the camera is under a spell, or while the disk is slow, may come too late.
     pub(super) fn touch_results(&mut self) {
-        let cause =
-            self.rough.spells.iter().find(|spell| spell.station == StationKind::Camera).map(|spell| spell.mishap);
+        // While the rejector stands still, results run ahead of the tracks that it has shown.
+        let seen = [StationKind::Camera, StationKind::Rejector];
+        let cause = self.rough.spells.iter().find(|spell| seen.contains(&spell.station)).map(|spell| spell.mishap);
         let cause = cause.or(self.rough.outside.iter().copied().find(|mishap| *mishap == Mishap::SlowDiskTwo));
         let Some(mishap) = cause else { return };
         let fresh = self.camera.take_fresh();
