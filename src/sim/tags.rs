@@ -238,6 +238,11 @@ impl Tags {
         self.version
     }
 
+    /// The version in which a tag took its present value.
+    pub fn changed_at(&self, kind: StationKind, tag: Tag) -> u64 {
+        self.cell(kind, tag).map_or(0, |cell| cell.version)
+    }
+
     /// What changed after `version`.
     pub fn changed_since(&self, version: u64) -> impl Iterator<Item = (StationKind, Tag, &TagValue)> + '_ {
         self.list().filter_map(move |(kind, tag, _)| {
