@@ -84,9 +84,11 @@ impl Engine {
         if self.flush_owed() {
             reasons.push(RequestRefusal::Busy);
         }
-        if !self.state.alarms.is_empty() {
-            reasons.push(RequestRefusal::AlarmsOpen(u32::try_from(self.state.alarms.len()).unwrap_or(u32::MAX)));
+        let alarms = self.state.alarms_that_hold();
+        if alarms > 0 {
+            reasons.push(RequestRefusal::AlarmsOpen(u32::try_from(alarms).unwrap_or(u32::MAX)));
         }
+        reasons.extend(self.clock_refusal());
         if !reasons.is_empty() {
             return Err(Refused { reasons, differences: Vec::new() });
         }

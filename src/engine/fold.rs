@@ -28,7 +28,11 @@ impl State {
                 (at.joined, at.device_epoch, at.epoch) = (true, *device_epoch, *epoch);
             }
             Fact::StationLost { station, .. } => self.station_mut(station).joined = false,
-            Fact::StationFaulted { .. } | Fact::GateForced { .. } => {}
+            Fact::StationFaulted { .. }
+            | Fact::GateForced { .. }
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::LinePaused { .. } => {}
             Fact::AlarmRaised { alarm, kind, station, detail } => {
                 self.last_alarm = self.last_alarm.max(*alarm);
                 self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });

@@ -7,6 +7,12 @@ use crate::engine::fact::Fact;
 use crate::engine::output::{Permit, Restraint, Step};
 use crate::engine::reason::{AlarmKind, BatchState};
 
+/// Doubts about the journal that may wait at once. The line is held by the first; what they are about is found again by
+/// `audit verify`.
+const DOUBTS_MAX: usize = 8;
+/// Characters of a doubt that an alarm keeps.
+const DOUBT_CHARS_MAX: usize = 400;
+
 impl Engine {
     /// Raises an alarm unless one of its kind already waits at that station: the facts count, the alarm asks for a look.
     pub(super) fn raise(&mut self, step: &mut Step, kind: AlarmKind, station: Option<StationId>, detail: String) {
@@ -18,16 +24,33 @@ impl Engine {
         }
     }
 
+    /// Raises an alarm for each doubt that does not wait yet: two doubts are about two ranges of facts.
+    pub(super) fn doubt(&mut self, step: &mut Step, doubt: String) {
+        let detail: String = doubt.chars().take(DOUBT_CHARS_MAX).collect();
+        let waiting = self.state.alarms.values().filter(|alarm| alarm.kind == AlarmKind::JournalDoubt);
+        if waiting.clone().any(|alarm| alarm.detail == detail) || waiting.count() >= DOUBTS_MAX {
+            return;
+        }
+        let alarm = self.state.last_alarm.saturating_add(1);
+        self.emit(step, Fact::AlarmRaised { alarm, kind: AlarmKind::JournalDoubt, station: None, detail });
+    }
+
     /// The latched fault word that a station shows now; 0 for none.
     pub fn fault(&self, station: &Name) -> i64 {
         let shown = self.ids().find(|id| self.spec(*id).is_some_and(|spec| spec.name == *station));
         shown.and_then(|id| self.live(id)).and_then(|live| live.fault).unwrap_or(0)
     }
 
+    /// Whether a doubt about the journal waits for a person: nothing is closed on a record that may not be the whole one.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.state.alarms.values().any(|alarm| alarm.kind == AlarmKind::JournalDoubt)
+    }
+
     /// A running batch, every station there, nothing that waits for a person.
     pub fn may_run(&self) -> bool {
         self.state.current().is_some_and(|batch| batch.state == BatchState::Running)
-            && self.state.alarms.is_empty()
+            && self.state.alarms_that_hold() == 0
+            && !self.clock_blocks()
             && self.ids().all(|id| self.known(id).joined)
     }
 

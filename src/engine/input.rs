@@ -6,7 +6,9 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationId;
 use crate::domain::text::{BatchId, Text};
+use crate::domain::time::ClockState;
 use crate::engine::Start;
+use crate::engine::reason::AlarmKind;
 
 /// One thing for the engine to decide.
 #[derive(Clone, Debug)]
@@ -17,9 +19,28 @@ pub enum Input {
     Stopping,
     Observed(Observation),
     Asked(Ask),
+    /// Something outside the facts says that the journal is not what it was: `Start::doubts`, while the line runs.
+    Doubted(String),
     Tick,
     /// A pass whose deadline had gone when its facts were durable: it never left.
     PassExpired(PassKey),
+    /// What the machine says of its wall clock now.
+    ClockSeen(ClockState),
+    /// The wall clock shows `to_us` where the monotonic one expects `from_us`.
+    ClockStepped {
+        from_us: i64,
+        to_us: i64,
+    },
+    /// Nothing was decided for so long, in microseconds.
+    Paused {
+        paused_us: u64,
+    },
+    /// So many starts of the last minutes, this one among them, followed a run that did not end in order.
+    Crashed {
+        starts: u32,
+    },
+    /// Something outside the stations that a person must know of, as the feed tells it. Never one that holds the line.
+    Noticed(AlarmKind, String),
 }
 
 /// What a station saw. `seen_mono_us` is when its tags reached the inbox, on the clock of `Now::mono_us`.

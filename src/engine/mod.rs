@@ -5,6 +5,7 @@
 //! gate positions). It is empty after a restart and is read again from the devices.
 
 mod batch;
+mod clock;
 pub mod fact;
 mod fold;
 mod gate;
@@ -26,6 +27,7 @@ use crate::domain::pack::PackLevel;
 use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
+use crate::engine::clock::Clock;
 use crate::engine::fact::{Entry, Fact};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
@@ -108,6 +110,15 @@ pub struct Engine {
     live: Vec<Live>,
     /// What was said last to the rejectors about running; `None` at first.
     run_said: Option<bool>,
+    policy: Policy,
+    clock: Clock,
+}
+
+/// What a site may ask for beyond the rules of the line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Nothing is started and no unit passes while the clock is not known to be right.
+    pub commission_needs_clock: bool,
 }
 
 /// What a station shows now.
@@ -158,7 +169,11 @@ impl Engine {
     /// An engine over the state that recovery folded, or over an empty one.
     pub fn new(settings: Settings, state: State) -> Self {
         let live = settings.stations.iter().map(|_| Live::default()).collect();
-        Self { settings, state, live, run_said: None }
+        Self { settings, state, live, run_said: None, policy: Policy::default(), clock: Clock::default() }
+    }
+
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     pub fn state(&self) -> &State {
@@ -174,14 +189,23 @@ impl Engine {
         let mut step = Step::default();
         match input {
             Input::Started(start) => {
-                let Start { version, config_sha256, clean } = start;
+                let Start { version, config_sha256, clean, doubts } = start;
                 self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
+                for doubt in doubts {
+                    self.doubt(&mut step, doubt);
+                }
             }
             Input::Stopping => self.emit(&mut step, Fact::LineStopped),
             Input::Observed(observation) => self.observe(now, &mut step, observation),
             Input::Asked(ask) => self.ask(now, &mut step, ask),
+            Input::Doubted(doubt) => self.doubt(&mut step, doubt),
             Input::Tick => self.tick(now, &mut step),
             Input::PassExpired(key) => self.expire_pass(&mut step, key),
+            Input::ClockSeen(clock) => self.see_clock(now, &mut step, clock),
+            Input::ClockStepped { from_us, to_us } => self.step_clock(now, &mut step, from_us, to_us),
+            Input::Paused { paused_us } => self.pause(&mut step, paused_us),
+            Input::Crashed { starts } => self.crashed(&mut step, starts),
+            Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
         }
         self.settle_run(&mut step);
         step
@@ -329,13 +353,16 @@ impl Engine {
     }
 }
 
-/// What the first fact of a run says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the first fact of a run says, and what must be looked at before the line may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     pub version: Text<16>,
     pub config_sha256: Text<64>,
     /// The last run ended with `LineStopped`.
     pub clean: bool,
+    /// What is in doubt about the journal, one sentence each, with the facts that it is about. Each becomes an alarm that holds
+    /// the line until a person acknowledges it; one that waits already, word by word, is not raised again.
+    pub doubts: Vec<String>,
 }
 
 /// The actor of what the line decides by itself.

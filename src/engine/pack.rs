@@ -82,7 +82,9 @@ impl Engine {
         let (gate, device_epoch, seq) = (request.gate, known.device_epoch, request.seq);
         let token = self.state.last_token.checked_add(1);
         let ruling = match (self.state.current(), gate) {
-            (_, _) if token.is_none() => Ruling::Refuse { container: None, reasons: vec![RefuseReason::OnHold] },
+            (_, _) if token.is_none() || self.is_in_doubt() => {
+                Ruling::Refuse { container: None, reasons: vec![RefuseReason::OnHold] }
+            }
             (None, _) => Ruling::Refuse { container: None, reasons: vec![RefuseReason::NoBatch] },
             (Some(batch), Gate::Seal) => rule_seal(batch, level, &key, request),
             (Some(batch), Gate::Release) => rule_release(batch, &key, request),

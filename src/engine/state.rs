@@ -21,7 +21,7 @@ pub struct State {
     pub seq: u64,
     pub last_alarm: u32,
     pub last_token: u32,
-    /// Unacknowledged. One for each kind, station and batch at most, which bounds them.
+    /// Unacknowledged. One for each kind, station and batch at most, and a handful of doubts, which bounds them.
     pub alarms: BTreeMap<u32, Alarm>,
     pub stations: BTreeMap<Name, Station>,
     pub transit: Transit,
@@ -160,6 +160,11 @@ impl State {
     /// The batch on the line: running or stopped.
     pub fn current(&self) -> Option<&Batch> {
         self.batches.iter().find(|batch| matches!(batch.state, BatchState::Running | BatchState::Stopped))
+    }
+
+    /// Open alarms for which the line waits.
+    pub fn alarms_that_hold(&self) -> usize {
+        self.alarms.values().filter(|alarm| alarm.kind.holds()).count()
     }
 
     pub fn batch(&self, id: &BatchId) -> Option<&Batch> {

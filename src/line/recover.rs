@@ -9,17 +9,20 @@ use crate::engine::state::State;
 use crate::station::{Cursor, Settings, Station};
 use crate::wire::fact::{self, DecodeError, StoredFact};
 
-/// The engine's state, and whether the last run ended in order.
+/// The engine's state, and what the first fact of this run has to say about the journal.
 #[derive(Clone, Debug)]
 pub struct Recovery {
     pub state: State,
+    /// The last run ended in order.
     pub was_stopped: bool,
+    /// `Start::doubts`; whoever finds one before the line starts adds it here.
+    pub doubts: Vec<String>,
 }
 
 impl Recovery {
     /// Begins with what older facts left behind; with the default it is the fold of a whole journal.
     pub fn new(base: State) -> Self {
-        Self { state: base, was_stopped: true }
+        Self { state: base, was_stopped: true, doubts: Vec::new() }
     }
 
     /// The order of a batch, before the fact that loaded it.

@@ -13,6 +13,8 @@ pub mod service;
 mod snapshot;
 mod spine;
 mod tasks;
+mod timesync;
+mod upkeep;
 
 pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, run};

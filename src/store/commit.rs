@@ -13,6 +13,7 @@ use crate::store::batches::Batches;
 use crate::store::change::{Scope, integer};
 use crate::store::error::{Flaw, StoreError};
 use crate::store::facts;
+use crate::store::feed::{MAY_GO, WATERMARK_ROW};
 use crate::store::journal::{Busy, Durable, Journal, Work};
 use crate::store::open::Store;
 use crate::store::phrase;
@@ -267,12 +268,23 @@ impl Store {
                 )?;
                 note.execute((id, integer(*seq)?, cause))?;
             }
+            Work::FeedCleared { stream, seq } => {
+                let id = self.words.id(&self.conn, stream)?;
+                let mut clear =
+                    self.conn.prepare_cached("DELETE FROM work_feed_exception WHERE stream = ?1 AND seq = ?2")?;
+                clear.execute((id, integer(*seq)?))?;
+            }
+            Work::FeedConfirmed { through } => {
+                let mut note = self.conn.prepare_cached(
+                    "INSERT INTO work_feed (stream, acked_seq) VALUES (?1, ?2) \
+                     ON CONFLICT (stream) DO UPDATE SET acked_seq = excluded.acked_seq",
+                )?;
+                note.execute((WATERMARK_ROW, integer(*through)?))?;
+            }
             Work::MessagesExpired { through_fact } => {
                 let end = integer(*through_fact)?.saturating_add(1).saturating_mul(256);
-                let mut expire = self.conn.prepare_cached(
-                    "DELETE FROM message WHERE id < ?1 AND seq <= \
-                     (SELECT acked_seq FROM work_feed f WHERE f.stream = message.stream)",
-                )?;
+                let mut expire =
+                    self.conn.prepare_cached(&format!("DELETE FROM message WHERE id < ?1 AND {MAY_GO}"))?;
                 expire.execute([end])?;
             }
         }

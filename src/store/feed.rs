@@ -37,6 +37,26 @@ pub struct FeedException {
     pub cause: String,
 }
 
+/// What the store has to say before messages may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Messages of facts from this instant on stay, for a replay.
+    pub from_us: i64,
+    /// About so many bytes of messages are kept at most, whatever their age.
+    pub bytes_max: u64,
+}
+
+/// Where `work_feed` holds the consumer's watermark: no word has this number.
+pub(super) const WATERMARK_ROW: i64 = 0;
+/// Taken by the broker, and not waiting in quarantine for a person.
+pub(super) const MAY_GO: &str = "seq <= (SELECT acked_seq FROM work_feed f WHERE f.stream = message.stream) \
+    AND NOT EXISTS (SELECT 1 FROM work_feed_exception x WHERE x.stream = message.stream AND x.seq = message.seq \
+      AND substr(x.cause, 1, 7) <> 'skipped')";
+/// Messages that one look lets go at most, so that the transaction stays short.
+const EXPIRED_AT_ONCE: u32 = 500;
+/// What a row of `message` costs beside its body, about.
+const ROW_BYTES: u64 = 100;
+
 /// The row of `message` before its words are known.
 type RawMessage = (i64, i64, i64, i64, StoredMessage);
 
@@ -89,6 +109,47 @@ impl Reader {
         let (conn, words) = self.parts();
         let with_word = |(stream, seq, cause)| Ok(FeedException { stream: word(conn, words, stream)?, seq, cause });
         list.into_iter().map(with_word).collect()
+    }
+
+    /// Exceptions of any cause.
+    pub fn feed_exception_count(&mut self) -> Result<u64, StoreError> {
+        let found = rows(&self.conn, "SELECT count(*) FROM work_feed_exception", [], |row| unsigned(row, 0))?;
+        Ok(found.first().copied().unwrap_or(0))
+    }
+
+    /// The consumer's watermark; `None` while no consumer reports one.
+    pub fn feed_watermark(&mut self) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT acked_seq FROM work_feed WHERE stream = ?1";
+        let found = rows(&self.conn, sql, [WATERMARK_ROW], |row| unsigned(row, 0))?;
+        Ok(found.first().copied())
+    }
+
+    /// About how many bytes of messages the journal holds. Messages leave from the front, so that the numbers tell how many
+    /// there are; the oldest and the newest tell how long they are.
+    pub fn message_bytes(&mut self) -> Result<u64, StoreError> {
+        let counts = "SELECT COALESCE(sum(1 + s.last_seq - (SELECT min(m.seq) FROM message m WHERE m.stream = s.stream)), 0) \
+                      FROM stream s WHERE EXISTS (SELECT 1 FROM message m WHERE m.stream = s.stream)";
+        let lengths = "SELECT COALESCE(CAST(avg(length) AS INTEGER), 0) FROM (\
+                       SELECT length(body) AS length FROM (SELECT body FROM message ORDER BY id LIMIT 100) UNION ALL \
+                       SELECT length(body) FROM (SELECT body FROM message ORDER BY id DESC LIMIT 100))";
+        let one = |sql| {
+            Ok::<u64, StoreError>(rows(&self.conn, sql, [], |row| unsigned(row, 0))?.first().copied().unwrap_or(0))
+        };
+        Ok(one(counts)?.saturating_mul(one(lengths)?.saturating_add(ROW_BYTES)))
+    }
+
+    /// The fact up to which messages may go now; `None` where none may. By age only what the consumer confirmed, where it
+    /// confirms at all; beyond `bytes_max` everything that the broker took. Some hundred messages at once at most.
+    pub fn expirable(&mut self, keep: Keep) -> Result<Option<u64>, StoreError> {
+        let is_over = self.message_bytes()? > keep.bytes_max;
+        let confirmed = self.feed_watermark()?.unwrap_or(u64::MAX);
+        let sql = format!(
+            "SELECT message.id >> 8, fact.at_us FROM message JOIN fact ON fact.seq = message.id >> 8 WHERE {MAY_GO} \
+             ORDER BY message.id LIMIT ?1"
+        );
+        let list = rows(&self.conn, &sql, [EXPIRED_AT_ONCE], |row| Ok((unsigned(row, 0)?, row.get::<_, i64>(1)?)))?;
+        let may_go = |(fact, at_us): &&(u64, i64)| is_over || (*at_us < keep.from_us && *fact <= confirmed);
+        Ok(list.iter().take_while(may_go).last().map(|(fact, _)| *fact))
     }
 
     fn number_of(&mut self, stream: &str, sql: &str) -> Result<u64, StoreError> {
@@ -155,4 +216,49 @@ fn join(facts: Vec<StoredFact>, messages: Vec<StoredMessage>) -> Vec<FeedItem> {
         FeedItem { fact, messages: own }
     };
     facts.into_iter().map(with_messages).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::commit::Job;
+    use crate::store::journal::Work;
+    use crate::store::open::{Settings, open};
+    use crate::store::samples::*;
+
+    #[test]
+    fn messages_go_by_age_when_confirmed_by_size_in_any_case_and_never_unacknowledged_or_quarantined() {
+        // I16, I17
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("opens");
+        store.commit(&job(story()), || 0).expect("committed");
+        let mut work = |work| store.commit(&Job { records: vec![], work: vec![work] }, || 0).map(drop).expect("noted");
+        let look = |keep: Keep| Reader::open(&path).expect("reads").expirable(keep).expect("an answer");
+        let old = Keep { from_us: i64::MAX, bytes_max: u64::MAX };
+        let young = Keep { from_us: 0, bytes_max: u64::MAX };
+        let facts: Vec<u64> =
+            Reader::open(&path).unwrap().messages_from("epcis", 1, 9).unwrap().iter().map(|m| m.fact_seq).collect();
+        assert_eq!(facts.len(), 3);
+        assert_eq!(look(old), None, "nothing was taken yet");
+        work(Work::FeedAcked { through: 21 });
+        assert_eq!((look(young), look(old)), (None, Some(facts[2])));
+        work(Work::FeedConfirmed { through: facts[1] });
+        assert_eq!(look(old), Some(facts[1]), "the consumer has no more");
+        work(Work::FeedConfirmed { through: facts[0] });
+        assert_eq!(look(old), Some(facts[0]), "a restored consumer has less");
+        assert_eq!(look(Keep { bytes_max: 0, ..young }), Some(facts[2]), "the disk is bounded");
+        work(Work::FeedExcepted { stream: "epcis", seq: 2, cause: "too large".into() });
+        work(Work::MessagesExpired { through_fact: 21 });
+        let left = || Reader::open(&path).unwrap().messages_from("epcis", 1, 9).unwrap();
+        assert_eq!(left().iter().map(|message| message.seq).collect::<Vec<_>>(), [2], "quarantine waits for a person");
+        assert_eq!(look(old), None);
+        work(Work::FeedExcepted { stream: "epcis", seq: 2, cause: "skipped by local".into() });
+        work(Work::MessagesExpired { through_fact: 21 });
+        assert_eq!(left(), []);
+        let mut reader = Reader::open(&path).expect("reads");
+        assert_eq!((reader.feed_watermark().unwrap(), reader.message_bytes().unwrap()), (Some(facts[0]), 0));
+        work(Work::FeedCleared { stream: "epcis", seq: 2 });
+        assert_eq!(Reader::open(&path).unwrap().feed_exception_count().unwrap(), 0);
+    }
 }

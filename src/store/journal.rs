@@ -17,9 +17,16 @@ pub enum Work {
     FeedAcked { through: u64 },
     /// The message can never be delivered, or a person skipped it; the feed goes on without it.
     FeedExcepted { stream: &'static str, seq: u64, cause: String },
-    /// Acknowledged messages of the facts up to `through_fact` may go.
+    /// The broker took what was excepted, on a later try.
+    FeedCleared { stream: &'static str, seq: u64 },
+    /// The consumer says that it has everything up to this fact. It may fall: a consumer that was restored has less.
+    FeedConfirmed { through: u64 },
+    /// Acknowledged messages of the facts up to `through_fact` may go, but those that wait in quarantine.
     MessagesExpired { through_fact: u64 },
 }
+
+/// How the cause of an exception begins that a person made: such a message may go like one that was taken.
+pub const SKIPPED: &str = "skipped";
 
 /// The group that was not taken.
 #[derive(Debug, PartialEq, Eq)]

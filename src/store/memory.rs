@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::store::error::StoreError;
-use crate::store::journal::{Busy, Durable, Journal, Work};
+use crate::store::journal::{Busy, Durable, Journal, SKIPPED, Work};
 use crate::wire::chain;
 use crate::wire::record::{Change, FactRow, Message, Order, Record};
 
@@ -28,7 +28,10 @@ pub struct Kept {
     /// Number in its stream, the fact that caused it, and the message.
     pub messages: Vec<(u64, u64, Message)>,
     pub acked: BTreeMap<&'static str, u64>,
-    pub excepted: BTreeSet<(&'static str, u64)>,
+    /// With their causes.
+    pub excepted: BTreeMap<(&'static str, u64), String>,
+    /// The consumer's watermark.
+    pub confirmed: Option<u64>,
     /// State and whether it was verified.
     pub units: BTreeMap<Unit, (&'static str, bool)>,
     pub batches: BTreeMap<String, &'static str>,
@@ -168,13 +171,17 @@ impl Kept {
                 let acked = self.acked.entry("fact").or_default();
                 *acked = (*acked).max(*through);
             }
-            Work::FeedExcepted { stream, seq, cause: _ } => {
-                self.excepted.insert((stream, *seq));
+            Work::FeedExcepted { stream, seq, cause } => {
+                self.excepted.insert((stream, *seq), cause.clone());
             }
+            Work::FeedCleared { stream, seq } => drop(self.excepted.remove(&(*stream, *seq))),
+            Work::FeedConfirmed { through } => self.confirmed = Some(*through),
             Work::MessagesExpired { through_fact } => {
-                let acked = &self.acked;
+                let (acked, excepted) = (&self.acked, &self.excepted);
                 self.messages.retain(|(number, fact, message)| {
-                    fact > through_fact || acked.get(message.stream).is_none_or(|acked| number > acked)
+                    let waits =
+                        excepted.get(&(message.stream, *number)).is_some_and(|cause| !cause.starts_with(SKIPPED));
+                    fact > through_fact || waits || acked.get(message.stream).is_none_or(|acked| number > acked)
                 });
             }
         }

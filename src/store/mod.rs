@@ -21,12 +21,15 @@ pub mod feed;
 pub mod journal;
 mod lock;
 pub mod memory;
+#[cfg(feature = "demo")]
+pub mod occupied;
 pub mod open;
 mod phrase;
 pub mod query;
 pub mod reader;
 pub mod recover;
 mod schema;
+pub mod starts;
 pub mod trace;
 pub mod verify;
 pub mod views;
@@ -40,6 +43,6 @@ pub(crate) mod samples;
 
 pub use error::StoreError;
 pub use facts::StoredFact;
-pub use journal::{Busy, Durable, Journal, Work};
+pub use journal::{Busy, Durable, Journal, SKIPPED, Work};
 pub use open::{Settings, Store, open};
 pub use reader::Reader;

@@ -122,7 +122,11 @@ impl Scene<'_> {
     /// What the fact is about: the unit or container where there is one, else the batch, the station or the alarm.
     fn subject(&self) -> String {
         match &self.entry.fact {
-            Fact::LineStarted { .. } | Fact::LineStopped => String::new(),
+            Fact::LineStarted { .. }
+            | Fact::LineStopped
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::LinePaused { .. } => String::new(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
             | Fact::StationFaulted { station, .. }

@@ -257,11 +257,11 @@ fn one_changed_byte_breaks_the_proof_and_the_fact_is_named() {
     fs::write(site.file("changed.db"), bytes).expect("ours");
     let verdict = site.run(&["audit", "verify", "--db", "changed.db"]);
     assert_eq!(verdict.code, 1, "{}", verdict.out);
-    assert!(verdict.out.contains("broken_seq  2"), "{}", verdict.out);
+    assert!(verdict.out.contains("broken_seq  3"), "{}", verdict.out);
     let several = site.run(&["audit", "verify", "--db", "line3.db", "--db", "changed.db", "--json"]);
     let documents: Value = serde_json::from_str(&several.out).expect("one JSON document");
     assert_eq!(several.code, 1);
-    assert_eq!((&documents[0]["outcome"], &documents[1]["broken_seq"]), (&"whole".into(), &2.into()));
+    assert_eq!((&documents[0]["outcome"], &documents[1]["broken_seq"]), (&"whole".into(), &3.into()));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod demo;
 mod engine_properties;
 mod epcis;
 mod event_hash;
+mod feed;
 mod gs1_vectors;
 mod layers;
 mod scenario;

@@ -4,6 +4,7 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
+use crate::domain::time::ClockState;
 use crate::engine::fact::{Child, Counts, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -75,7 +76,16 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(batch_facts());
     facts.extend(unit_facts());
     facts.extend(container_facts());
+    facts.extend(clock_facts());
     facts
+}
+
+fn clock_facts() -> Vec<Fact> {
+    vec![
+        Fact::ClockFound { clock: ClockState::Unsynchronised },
+        Fact::ClockStepped { from_us: 1_780_315_200_000_000, to_us: -1 },
+        Fact::LinePaused { paused_us: 30_000_001 },
+    ]
 }
 
 fn line_facts() -> Vec<Fact> {

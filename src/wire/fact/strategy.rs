@@ -8,6 +8,7 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{Name, Text};
+use crate::domain::time::ClockState;
 use crate::engine::fact::{Child, Counts, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -157,6 +158,9 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         (any::<u32>(), one_of(AlarmKind::ALL), option::of(name()), any::<String>())
             .prop_map(|(alarm, kind, station, detail)| Fact::AlarmRaised { alarm, kind, station, detail }),
         any::<u32>().prop_map(|alarm| Fact::AlarmAcknowledged { alarm }),
+        one_of(ClockState::ALL).prop_map(|clock| Fact::ClockFound { clock }),
+        any::<(i64, i64)>().prop_map(|(from_us, to_us)| Fact::ClockStepped { from_us, to_us }),
+        any::<u64>().prop_map(|paused_us| Fact::LinePaused { paused_us }),
     ]
 }
 

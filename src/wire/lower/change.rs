@@ -18,7 +18,10 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::CloseRefused { .. }
-        | Fact::GateForced { .. } => Vec::new(),
+        | Fact::GateForced { .. }
+        | Fact::ClockFound { .. }
+        | Fact::ClockStepped { .. }
+        | Fact::LinePaused { .. } => Vec::new(),
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
             vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]
         }

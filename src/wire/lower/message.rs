@@ -48,7 +48,10 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::Closed { .. }
         | Fact::CloseFailed { .. }
         | Fact::CloseUnresolved { .. }
-        | Fact::GateForced { .. } => Vec::new(),
+        | Fact::GateForced { .. }
+        | Fact::ClockFound { .. }
+        | Fact::ClockStepped { .. }
+        | Fact::LinePaused { .. } => Vec::new(),
     }
 }
 

@@ -140,7 +140,10 @@ impl Judge {
             | Fact::PhantomReject { .. }
             | Fact::EndsMissed { .. }
             | Fact::PermitAcked { .. }
-            | Fact::GateForced { .. } => {}
+            | Fact::GateForced { .. }
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::LinePaused { .. } => {}
         }
         Ok(())
     }

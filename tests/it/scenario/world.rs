@@ -118,7 +118,8 @@ impl World {
             "join" | "reset" | "lost" | "fault" => self.link(verb, args),
             "tick" => self.tick(args),
             "crash" => self.crash(),
-            "resume" => self.resume(),
+            "resume" => self.resume(args),
+            "doubt" => self.step(Input::Doubted(args.join(" "))),
             "shutdown" => self.step(Input::Stopping),
             _ => Err(format!("`{verb}` is no word of a scenario")),
         }?;
@@ -173,16 +174,16 @@ impl World {
         let spec = |(name, role): (&str, Role)| StationSpec { name: Text::new(name).expect("short"), role };
         let stations = STATIONS.into_iter().zip(role).map(spec).collect();
         self.engine = Some(Engine::new(Settings { stations }, State::default()));
-        self.start_up()?;
+        self.start_up(Vec::new())?;
         (0..STATIONS.len()).try_for_each(|station| {
             self.devices[station].epoch = 1;
             self.join(station, true)
         })
     }
 
-    fn start_up(&mut self) -> Played {
+    fn start_up(&mut self, doubts: Vec<String>) -> Played {
         let version = Text::new("0").expect("short");
-        self.step(Input::Started(Start { version, config_sha256: Text::default(), clean: true }))
+        self.step(Input::Started(Start { version, config_sha256: Text::default(), clean: true, doubts }))
     }
 
     fn join(&mut self, station: usize, reset: bool) -> Played {
@@ -497,8 +498,8 @@ impl World {
         Ok(())
     }
 
-    fn resume(&mut self) -> Played {
-        self.start_up()?;
+    fn resume(&mut self, doubts: &[&str]) -> Played {
+        self.start_up(doubts.iter().map(|doubt| (*doubt).to_owned()).collect())?;
         (0..STATIONS.len()).try_for_each(|station| self.join(station, false))
     }
 
