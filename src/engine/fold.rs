@@ -48,7 +48,9 @@ impl State {
                 self.with_batch(batch, |batch| batch.allocate(range(*first_index, serials)));
             }
             Fact::SerialsEncoded { station, from_seq, first_index, serials, .. } => {
-                self.station_mut(station).printed = last_of(*from_seq, serials);
+                let at = self.station_mut(station);
+                at.printed = last_of(*from_seq, serials);
+                at.encoded = at.printed;
                 self.with_batch(batch, |batch| batch.encode(range(*first_index, serials)));
             }
             Fact::SerialsInvalidated { station, cause, first_index, serials } => {

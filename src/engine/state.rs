@@ -47,9 +47,11 @@ pub struct Station {
     pub seq: u64,
     /// Rejector: rejects seen without a command.
     pub phantom: u64,
-    /// Printer: records given, records printed, flushes done.
+    /// Printer: records given, records printed or burned, flushes done.
     pub allocated: u64,
     pub printed: u64,
+    /// Printer: the highest record that was reported as printed. Its own counter is never below, and stays there at a flush.
+    pub encoded: u64,
     pub flushes: u64,
     /// Printer: told to empty its buffer and has not said yet that it did.
     pub flush_owed: bool,
