@@ -41,7 +41,9 @@ pub(super) struct SimulateArgs {
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
-    range.filter(|range| !range.is_empty()).ok_or_else(|| "A..B is expected with A below B, for example 0..1000".to_owned())
+    range
+        .filter(|range| !range.is_empty())
+        .ok_or_else(|| "A..B is expected with A below B, for example 0..1000".to_owned())
 }
 
 #[cfg(not(feature = "demo"))]
@@ -60,7 +62,6 @@ mod with_simulator {
 
     use super::{Exit, Outcome, Shared, SimulateArgs};
     use crate::cli::print;
-    use crate::sim::swarm::plan::Fault;
     use crate::sim::swarm::run::{self, Forks, Report, Swarm};
     use crate::sim::swarm::table::Tally;
 
@@ -99,7 +100,7 @@ mod with_simulator {
         took: Duration,
         tally: Tally,
         violations: usize,
-        never_reached: Vec<Fault>,
+        never_reached: Vec<&'static str>,
         line_hours: f64,
         turns: u64,
         units: u64,
@@ -115,7 +116,9 @@ mod with_simulator {
             let mut tally = Tally::default();
             reports.iter().for_each(|report| tally.add(&report.tally));
             let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
-            let never_reached = if reports.len() >= SEEDS_FOR_ALL { run::never_reached(&tally) } else { Vec::new() };
+            let is_many = reports.len() >= SEEDS_FOR_ALL;
+            let never_reached =
+                tally.rows().filter(|(_, reached)| is_many && *reached == 0).map(|(name, _)| name).collect();
             Self {
                 seeds: reports.len(),
                 took,
@@ -143,8 +146,8 @@ mod with_simulator {
 
         fn print(&self, reports: &[Report], units: u64) {
             line(&format!("{:<44} {:>10}", "kind of fault", "reached"));
-            for fault in Fault::ALL {
-                line(&format!("{:<44} {:>10}", fault.name(), self.tally.reached(*fault)));
+            for (name, reached) in self.tally.rows() {
+                line(&format!("{name:<44} {reached:>10}"));
             }
             line("");
             line(&format!(
@@ -159,8 +162,8 @@ mod with_simulator {
                 self.per_second(self.turns as f64),
                 self.tally.forks
             ));
-            for fault in &self.never_reached {
-                line(&format!("never reached: {}", fault.name()));
+            for name in &self.never_reached {
+                line(&format!("never reached: {name}"));
             }
             for report in reports.iter().filter(|report| report.violation.is_some()).take(VIOLATIONS_SHOWN) {
                 let Some((at_us, violation)) = &report.violation else { continue };
@@ -173,10 +176,8 @@ mod with_simulator {
         }
 
         fn to_json(&self, reports: &[Report], units: u64) -> Value {
-            let faults: serde_json::Map<String, Value> = Fault::ALL
-                .iter()
-                .map(|fault| (fault.name().to_owned(), json!(self.tally.reached(*fault))))
-                .collect();
+            let faults: serde_json::Map<String, Value> =
+                self.tally.rows().map(|(name, reached)| (name.to_owned(), json!(reached))).collect();
             let violations: Vec<Value> = reports
                 .iter()
                 .filter_map(|report| {
@@ -201,7 +202,7 @@ mod with_simulator {
                 "seconds": format!("{:.3}", self.took.as_secs_f64()),
                 "turns_per_second": format!("{:.0}", self.per_second(self.turns as f64)),
                 "faults": faults,
-                "never_reached": self.never_reached.iter().map(|fault| fault.name()).collect::<Vec<_>>(),
+                "never_reached": self.never_reached,
                 "violations": violations,
             })
         }

@@ -325,6 +325,31 @@ impl Tags {
         }
     }
 
+    /// The same for lists and texts, which are copied only where they changed.
+    pub fn set_ints(&mut self, kind: StationKind, tag: Tag, values: &[i64]) {
+        if !matches!(self.value(kind, tag), Some(TagValue::Ints(shown)) if shown == values) {
+            self.set(kind, tag, TagValue::Ints(values.to_vec()));
+        }
+    }
+
+    pub fn set_millis(&mut self, kind: StationKind, tag: Tag, values: &[i64]) {
+        if !matches!(self.value(kind, tag), Some(TagValue::Millis(shown)) if shown == values) {
+            self.set(kind, tag, TagValue::Millis(values.to_vec()));
+        }
+    }
+
+    pub fn set_texts(&mut self, kind: StationKind, tag: Tag, values: &[Vec<u8>]) {
+        if !matches!(self.value(kind, tag), Some(TagValue::Texts(shown)) if shown == values) {
+            self.set(kind, tag, TagValue::Texts(values.to_vec()));
+        }
+    }
+
+    pub fn set_bytes(&mut self, kind: StationKind, tag: Tag, value: &[u8]) {
+        if !matches!(self.value(kind, tag), Some(TagValue::Bytes(shown)) if shown == value) {
+            self.set(kind, tag, TagValue::Bytes(value.to_vec()));
+        }
+    }
+
     pub fn set_int(&mut self, kind: StationKind, tag: Tag, value: u64) {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         self.set(kind, tag, TagValue::Int(value));

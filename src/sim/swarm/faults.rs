@@ -5,6 +5,7 @@ use crate::domain::tag::{StationId, StationKind};
 use crate::engine::input::{Ask, Request};
 use crate::line::Arrival;
 use crate::sim::closer::CloserMishap;
+use crate::sim::mishap::Mishap;
 use crate::sim::physics::Deed;
 use crate::sim::rejector::BladeMishap;
 use crate::sim::swarm::journal::Fate;
@@ -141,12 +142,17 @@ impl World {
             Fault::SessionSilent => wire.block(now_us + SECOND + 3 * drawn),
             // F44, F45
             Fault::BadQuality => wire.cloud((place % 3 != 0).then_some(place), true, now_us + 20_000 + 2 * drawn),
-            Fault::UncertainQuality => wire.cloud((place % 3 != 0).then_some(place), false, now_us + 20_000 + 2 * drawn),
+            Fault::UncertainQuality => {
+                wire.cloud((place % 3 != 0).then_some(place), false, now_us + 20_000 + 2 * drawn)
+            }
             // F56, F71
             Fault::WriteLost => wire.loses_next_write = true,
             _ => wire.delay_writes(now_us + SECOND, 20_000 + drawn),
         }
-        if !matches!(fault, Fault::UpdateLate | Fault::UpdateTwice | Fault::UpdateReordered | Fault::WriteLost | Fault::WriteLate) {
+        if !matches!(
+            fault,
+            Fault::UpdateLate | Fault::UpdateTwice | Fault::UpdateReordered | Fault::WriteLost | Fault::WriteLate
+        ) {
             self.tally.reach(fault);
         }
         self.touch(5 * SECOND);
@@ -200,6 +206,23 @@ impl World {
         }
     }
 
+    /// The plant's plan asks for something outside of it.
+    pub(super) fn begin_outside(&mut self, mishap: Mishap) {
+        let lasts_us = match mishap {
+            Mishap::BrokerAway => 10 * SECOND,
+            Mishap::SlowDiskHalf => SECOND / 2,
+            _ => 2 * SECOND,
+        };
+        if mishap == Mishap::BrokerAway {
+            self.upstream.leave(self.now_us + lasts_us);
+        } else {
+            self.next_commit_us = lasts_us;
+            self.touch(lasts_us);
+        }
+        self.plant.order(Deed::Began(mishap));
+        self.schedule(self.now_us + lasts_us, Due::Over(mishap));
+    }
+
     fn ask_badly(&mut self, fault: Fault) {
         let batch = self.setup.order.sheet.batch;
         let request = match fault {
@@ -229,6 +252,7 @@ impl World {
     /// Every fault ends.
     pub(super) fn heal(&mut self) {
         self.storm.end();
+        self.plant.clear_up();
         self.next_fate = Fate::Taken;
         self.next_commit_us = 0;
         self.wires.iter_mut().for_each(super::wiring::Wire::heal);

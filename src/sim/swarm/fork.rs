@@ -28,6 +28,7 @@ impl World {
             process: None,
             boots: self.boots,
             starts_at_us: 0,
+            crashed_at_us: self.crashed_at_us.clone(),
             died_at_us: self.now_us,
             disk: self.disk.copy(),
             next_fate: Fate::Taken,

@@ -49,10 +49,12 @@ pub struct Serial {
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// Children that a full container has, by level.
-    case_capacity: usize,
+    pub case_capacity: usize,
     pallet_capacity: usize,
     seq: u64,
+    boot: u32,
     boot_mono_us: u64,
+    last_wall_us: Option<i64>,
     pub serials: HashMap<SerialNumber, Serial>,
     /// Tracks whose pass stands.
     pub passes: BTreeMap<u64, SerialNumber>,
@@ -85,6 +87,11 @@ impl Ledger {
         self.seq
     }
 
+    /// The time of the newest fact.
+    pub fn last_wall_us(&self) -> Option<i64> {
+        self.last_wall_us
+    }
+
     pub fn serial(&self, serial: &SerialNumber) -> Serial {
         self.serials.get(serial).copied().unwrap_or_default()
     }
@@ -102,17 +109,21 @@ impl Ledger {
         self.answered.get(station).is_some_and(|answered| answered.contains(&seq))
     }
 
-    /// The next durable fact, with the monotonic time of its row.
-    pub fn fact(&mut self, entry: &Entry, mono_us: u64) -> Verdict {
+    /// The next durable fact, with the times and the boot of its row.
+    pub fn fact(&mut self, entry: &Entry, (at_us, mono_us, boot): (i64, u64, u32)) -> Verdict {
         // I18: dense, in the order of deciding.
         claim(entry.seq == self.seq + 1, "I18", || format!("fact {} follows fact {}", entry.seq, self.seq))?;
         self.seq = entry.seq;
-        if matches!(entry.fact, Fact::LineStarted { .. }) {
-            self.boot_mono_us = 0;
+        if boot != self.boot {
+            (self.boot, self.boot_mono_us) = (boot, 0);
         }
         // I21
         claim(mono_us >= self.boot_mono_us, "I21", || format!("monotonic time fell at fact {}", entry.seq))?;
         self.boot_mono_us = mono_us;
+        let fell = self.last_wall_us.is_some_and(|last| at_us < last);
+        let is_step = matches!(entry.fact, Fact::ClockStepped { .. });
+        claim(!fell || is_step, "I21", || format!("the time falls at fact {}, and no fact says so", entry.seq))?;
+        self.last_wall_us = Some(at_us);
         self.fold(&entry.fact)
     }
 
@@ -150,7 +161,9 @@ impl Ledger {
             }
             Fact::RejectInferred { serial, .. } => self.scrap(*serial)?,
             Fact::Packed { level, container, children, .. } => self.pack(*level, container, children)?,
-            Fact::CloseGranted { request, gate, container, token, .. } => self.grant(request, *gate, container, *token)?,
+            Fact::CloseGranted { request, gate, container, token, .. } => {
+                self.grant(request, *gate, container, *token)?
+            }
             Fact::CloseRefused { request, reasons, .. } => {
                 claim(!reasons.is_empty(), "I23", || "a close was refused for no reason".to_owned())?;
                 self.refused += 1;
@@ -176,7 +189,10 @@ impl Ledger {
             | Fact::PhantomReject { .. }
             | Fact::EndsMissed { .. }
             | Fact::PermitAcked { .. }
-            | Fact::GateForced { .. } => {}
+            | Fact::GateForced { .. }
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::LinePaused { .. } => {}
         }
         Ok(())
     }

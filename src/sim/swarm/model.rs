@@ -5,15 +5,16 @@
 //! A spell is calm while no fault was at work for a while. A conforming unit that went its whole way in a calm spell has to
 //! pass and to be commissioned, and a full case of good units has to be granted.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::Gate;
 use crate::engine::fact::Child;
 use crate::sim::codes;
+use crate::sim::mishap::Mishap;
 use crate::sim::swarm::ledger::{Ledger, Stage};
 use crate::sim::swarm::violation::{Verdict, claim};
-use crate::sim::truth::{RequestOf, TruthEvent, TruthLine, bytes_of};
+use crate::sim::truth::{RequestOf, Touch, TruthEvent, TruthLine, bytes_of};
 
 /// A unit that passed in a calm spell is commissioned within this.
 const COMMISSIONED_MAX_US: u64 = 3_000_000;
@@ -38,6 +39,8 @@ struct Unit {
     is_duplicate: bool,
     /// No fault has touched its way yet.
     is_calm: bool,
+    /// A mishap acted upon it: it may be refused, and where it lies may differ from what its track says.
+    is_touched: bool,
     place: Place,
 }
 
@@ -49,6 +52,7 @@ struct Closed {
     sscc: Option<Sscc>,
     sealed_at_us: u64,
     is_released: bool,
+    is_touched: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -56,6 +60,10 @@ pub struct Model {
     units: HashMap<u64, Unit>,
     /// The unit that passed with a serial.
     passed: HashMap<SerialNumber, u64>,
+    /// Serials of units that a mishap acted upon.
+    touched: HashSet<SerialNumber>,
+    /// What lies in a container that asks to be sealed.
+    filled: BTreeMap<Body, Vec<u64>>,
     owed: VecDeque<(u64, SerialNumber)>,
     asked: BTreeMap<Body, u64>,
     bodies: BTreeMap<Body, Closed>,
@@ -110,16 +118,25 @@ impl Model {
                 self.asked.remove(&body(request));
                 return self.open(now_us, request, (*token, inside, children), ledger);
             }
-            TruthEvent::Denied(request) => drop(self.asked.remove(&body(request))),
+            TruthEvent::Denied(request) => {
+                if self.asked.remove(&body(request)).is_some() {
+                    return self.may_deny(request, ledger);
+                }
+            }
             TruthEvent::Moved { station, epoch, container, .. } => {
                 self.moved(station == "palletizer", *epoch, *container);
             }
-            TruthEvent::TakenOut { station, container, unit, .. } => {
-                if (station == "rejector" || station == "packer" && *container > 0)
-                    && let Some(unit) = self.units.get_mut(unit)
-                {
-                    unit.place = Place::Gone;
+            TruthEvent::TakenOut { station, unit, .. } => {
+                if station != "palletizer" {
+                    self.put(*unit, Place::Gone);
                 }
+            }
+            TruthEvent::PutBack { station, unit, .. } => {
+                self.put(*unit, if station == "packer" { Place::Passed } else { Place::Belt });
+            }
+            TruthEvent::Mishap(touch) | TruthEvent::Touched(touch) => self.touch(now_us, touch),
+            TruthEvent::Filled { station, epoch, container, inside } => {
+                self.filled.insert((station == "palletizer", *epoch, *container), inside.clone());
             }
             TruthEvent::Plant { .. }
             | TruthEvent::Result { .. }
@@ -128,10 +145,56 @@ impl Model {
             | TruthEvent::Closed { .. }
             | TruthEvent::Labelled { .. }
             | TruthEvent::Burned { .. }
+            | TruthEvent::Forced { .. }
             | TruthEvent::Belt { .. }
             | TruthEvent::Reset { .. } => {}
         }
         Ok(())
+    }
+
+    fn put(&mut self, unit: u64, place: Place) {
+        if let Some(unit) = self.units.get_mut(&unit) {
+            unit.place = place;
+        }
+    }
+
+    /// What a mishap touches has an excuse; one that is no unit's own works for a while.
+    fn touch(&mut self, now_us: u64, touch: &Touch) {
+        for unit in &touch.units {
+            if let Some(unit) = self.units.get_mut(unit) {
+                unit.is_touched = true;
+                self.touched.extend(unit.serial);
+            }
+        }
+        if touch.container > 0 {
+            let key = (touch.station == "palletizer", touch.epoch, touch.container);
+            self.bodies.entry(key).or_default().is_touched = true;
+        }
+        let works_us = match Mishap::parse(&touch.mishap) {
+            None => return,
+            Some(mishap) if is_of_one_unit(mishap) => return,
+            Some(Mishap::RestartOldEpoch | Mishap::LostPermitAck | Mishap::GateForced) => 18_000_000,
+            Some(_) => 10_000_000,
+        };
+        self.disturb(now_us, now_us + works_us);
+    }
+
+    // I30: a full case of good units, asked for in a calm spell, is not refused.
+    fn may_deny(&mut self, request: &RequestOf, ledger: &Ledger) -> Verdict {
+        let key = body(request);
+        let is_touched = self.bodies.get(&key).is_some_and(|body| body.is_touched);
+        if request.gate != "seal" || request.station != "packer" || is_touched {
+            return Ok(());
+        }
+        let inside = self.filled.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let is_good = |number: &u64| {
+            self.units.get(number).is_some_and(|unit| {
+                let known = unit.serial.map(|serial| ledger.serial(&serial)).unwrap_or_default();
+                unit.is_conforming && !unit.is_touched && known.is_commissioned && known.parent.is_none()
+            })
+        };
+        let is_wrong = !inside.is_empty() && inside.len() == ledger.case_capacity && inside.iter().all(is_good);
+        claim(!is_wrong, "I30", || format!("a full case of good units was refused: {request:?}, {inside:?}"))
     }
 
     fn enter(&mut self, now_us: u64, unit: u64, printed: &str, spoil: &str) {
@@ -143,6 +206,7 @@ impl Model {
             is_conforming,
             is_duplicate: spoil == "duplicate",
             is_calm: self.is_calm(now_us),
+            is_touched: false,
             place: Place::Belt,
         };
         self.units.insert(unit, unit_of);
@@ -152,13 +216,21 @@ impl Model {
     fn may_pass(&mut self, unit: u64, track: u64, ledger: &Ledger) -> Verdict {
         let Some(known) = self.units.get(&unit) else { return Ok(()) };
         let Some(serial) = known.serial else {
-            return claim(false, "I11", || format!("unit {unit} is illegible and is let pass on track {track}"));
+            return claim(known.is_touched, "I11", || {
+                format!("unit {unit} is illegible and is let pass on track {track}")
+            });
         };
         // A repeated code is indistinguishable until its first bearer was read.
         let is_first = known.is_duplicate && self.passed.get(&serial).is_none_or(|first| *first == unit);
+        // A hand or a swap behind the camera puts another unit on the track; the case is where that is seen.
+        if known.is_touched {
+            return Ok(());
+        }
         claim(known.is_conforming || is_first, "I11", || format!("unit {unit} ({serial}) is wrong and is let pass"))?;
         claim(ledger.serial(&serial).is_verified, "I01", || {
-            format!("unit {unit} ({serial}) is let pass on track {track}, and no durable fact says that it was verified")
+            format!(
+                "unit {unit} ({serial}) is let pass on track {track}, and no durable fact says that it was verified"
+            )
         })
     }
 
@@ -171,7 +243,7 @@ impl Model {
             _ => Place::Gone,
         };
         self.passed_count += u64::from(end == 1);
-        let is_owed = known.is_calm && is_calm_now && known.is_conforming;
+        let is_owed = known.is_calm && is_calm_now && known.is_conforming && !known.is_touched;
         let serial = known.serial;
         if let (1, Some(serial)) = (end, serial) {
             self.passed.entry(serial).or_insert(unit);
@@ -199,7 +271,13 @@ impl Model {
     }
 
     // I01, I22, I25, I26: a gate opens under a durable permit, for this request, over what the record says lies inside.
-    fn open(&mut self, now_us: u64, request: &RequestOf, (token, inside, codes): Inside<'_>, ledger: &Ledger) -> Verdict {
+    fn open(
+        &mut self,
+        now_us: u64,
+        request: &RequestOf,
+        (token, inside, codes): Inside<'_>,
+        ledger: &Ledger,
+    ) -> Verdict {
         let Some(granted) = ledger.tokens.get(&token) else {
             return claim(false, "I01", || format!("a gate opens under token {token}, which no durable fact granted"));
         };
@@ -220,7 +298,10 @@ impl Model {
                 format!("{number} ({code}) lies in {}, and the record does not say so", granted.container)
             })?;
             let unit = self.units.get(number).filter(|_| request.station == "packer");
-            let is_wrong = unit.is_some_and(|unit| unit.place != Place::Passed || !(unit.is_conforming || unit.is_duplicate));
+            let is_wrong = unit.is_some_and(|unit| {
+                let is_astray = unit.place != Place::Passed && !unit.is_touched;
+                is_astray || !(unit.is_conforming || unit.is_duplicate)
+            });
             claim(!is_wrong, "I11", || format!("unit {number} ({code}) is wrong and lies in {}", granted.container))?;
         }
         if request.gate == "seal" {
@@ -245,10 +326,13 @@ impl Model {
         for ((is_pallet, epoch, count), closed) in &self.bodies {
             let Some(sscc) = closed.sscc.filter(|_| closed.is_released) else { continue };
             let Some(vessel) = ledger.vessel(&sscc) else { continue };
-            let is_known = vessel.stage == Stage::Released || vessel.was_doubted;
+            let is_known = vessel.stage == Stage::Released || vessel.was_doubted || closed.is_touched;
             // I26
             claim(is_known, "I26", || {
-                format!("container {sscc} ({count} of epoch {epoch}, pallet: {is_pallet}) left, and is {:?}", vessel.stage)
+                format!(
+                    "container {sscc} ({count} of epoch {epoch}, pallet: {is_pallet}) left, and is {:?}",
+                    vessel.stage
+                )
             })?;
         }
         Ok(())
@@ -256,9 +340,8 @@ impl Model {
 
     // I06, I11: what lies in the bin is not commissioned.
     pub fn commissioned(&self, serial: &SerialNumber) -> Verdict {
-        claim(self.passed.contains_key(serial), "I06", || {
-            format!("{serial} was commissioned, and no unit that bears it passed the gate")
-        })
+        let is_known = self.passed.contains_key(serial) || self.touched.contains(serial);
+        claim(is_known, "I06", || format!("{serial} was commissioned, and no unit that bears it passed the gate"))
     }
 }
 
@@ -278,4 +361,18 @@ fn child_of(code: &str) -> Option<Child> {
         Some(serial) => Some(Child::Unit(serial)),
         None => code.strip_prefix("00").and_then(|digits| Sscc::new(digits).ok()).map(Child::Container),
     }
+}
+
+/// Whether a mishap is over with the unit that it spoiled.
+fn is_of_one_unit(mishap: Mishap) -> bool {
+    matches!(
+        mishap,
+        Mishap::NoRead
+            | Mishap::LowGrade
+            | Mishap::WrongLot
+            | Mishap::WrongExpiry
+            | Mishap::ForeignGtin
+            | Mishap::Duplicate
+            | Mishap::BrokerAway
+    )
 }

@@ -1,8 +1,8 @@
 //! What leaves the line in the unsafe direction is justified by a fact that is durable now (promise I1). Judged at the tags,
 //! as the machine would see it, and from the durable facts alone.
 
-use crate::domain::tag::{StationKind, Tag, TagValue, TagWrite};
 use crate::domain::gs1::SerialNumber;
+use crate::domain::tag::{StationKind, Tag, TagValue, TagWrite};
 use crate::sim::codes;
 use crate::sim::rejector::TRACK_LAST;
 use crate::sim::swarm::setup::name;
@@ -34,16 +34,15 @@ impl World {
     }
 
     fn may_run(&self) -> Verdict {
-        let alarms = self.process.as_ref().map_or(0, |process| process.line.engine().state().alarms.len());
+        let alarms = self.process.as_ref().map_or(0, |process| process.line.engine().state().alarms_that_hold());
         let may = self.ledger.is_running && alarms == 0;
         // I15, I24: no work without a batch, nor over an alarm.
         claim(may, "I24", || format!("the line may run; batch running: {}, alarms: {alarms}", self.ledger.is_running))
     }
 
     fn may_print(&self, data: &[u8]) -> Verdict {
-        let serial = codes::element(data, b"21").and_then(|value| {
-            SerialNumber::new(std::str::from_utf8(&value).ok()?).ok()
-        });
+        let serial =
+            codes::element(data, b"21").and_then(|value| SerialNumber::new(std::str::from_utf8(&value).ok()?).ok());
         let known = serial.and_then(|serial| self.ledger.serials.get(&serial));
         let may = known.is_some_and(|known| !known.is_invalid && !known.is_scrapped);
         claim(may, "I01", || format!("{serial:?} is printed, and no durable fact handed it over"))

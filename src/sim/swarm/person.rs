@@ -64,12 +64,19 @@ impl World {
             return;
         }
         self.person.next_look_us = self.now_us + LOOK_US;
-        let Some(process) = self.process.as_ref().filter(|process| self.now_us >= process.frozen_until_us) else { return };
+        let Some(process) = self.process.as_ref().filter(|process| self.now_us >= process.frozen_until_us) else {
+            return;
+        };
         let state = process.line.engine().state();
         let alarms: Vec<AlarmView> = state.alarms.iter().map(|(id, alarm)| view_of(*id, alarm, &self.tags)).collect();
         let batch = state.batch(&self.setup.order.sheet.batch).map(|batch| batch.state);
+        let away =
+            StationKind::ALL.iter().copied().filter(|kind| !state.station(&super::setup::name(kind.name())).joined);
+        let away = away.collect();
         let is_stopped_by_hand = self.person.goal != Goal::Run;
-        for action in self.person.operator.decide(&self.plant.view(), &alarms) {
+        let at = std::time::Duration::from_micros(self.now_us);
+        let decided = self.person.operator.decide(&self.plant.view(), &alarms);
+        for action in decided.into_iter().chain(self.person.operator.mend(away, at)) {
             match action {
                 Action::AckAlarm(alarm) => {
                     let alarm = u32::try_from(alarm).unwrap_or(u32::MAX);
@@ -93,7 +100,9 @@ impl World {
                 let order = Arc::clone(&self.setup.order);
                 self.ask(0, Request::LoadBatch(order));
             }
-            (Goal::Run | Goal::RunOut, Some(BatchState::Loaded | BatchState::Stopped)) => self.ask(0, Request::StartBatch(id)),
+            (Goal::Run | Goal::RunOut, Some(BatchState::Loaded | BatchState::Stopped)) => {
+                self.ask(0, Request::StartBatch(id))
+            }
             (Goal::Run | Goal::RunOut, Some(BatchState::Running | BatchState::Closed)) => {}
             (Goal::Close, Some(BatchState::Running)) => self.ask(0, Request::StopBatch(id)),
             (Goal::Close, Some(BatchState::Stopped)) => self.ask(CLOSE_ID, Request::CloseBatch(id)),

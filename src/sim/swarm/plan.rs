@@ -1,6 +1,7 @@
 //! Which faults a seed switches on and how often they come (swarm testing: most seeds leave most kinds out, so that no kind
 //! hides another). Faults come in storms with calm spells between, in which the line has to prove that it does its work.
 
+use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::random::Random;
 
 macro_rules! faults {
@@ -77,6 +78,8 @@ faults! {
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     pub rates: Vec<(Fault, u64)>,
+    /// What the plant does wrong by itself.
+    pub rough: Rough,
 }
 
 impl Plan {
@@ -100,12 +103,24 @@ impl Plan {
                 rates.push((*fault, fault.mean_s() * 100_000 * factor));
             }
         }
-        Self { rates }
+        Self { rates, rough: Self::rough(random) }
+    }
+
+    fn rough(random: &mut Random) -> Rough {
+        let share = [1, 2, 4, 8].get(usize::try_from(random.below(8)).unwrap_or(0)).copied().unwrap_or(0);
+        let mut kinds = Vec::new();
+        for mishap in Mishap::ALL {
+            let is_on = random.below(share.max(1)) == 0;
+            if is_on && share > 0 {
+                kinds.push(*mishap);
+            }
+        }
+        Rough { kinds, times: 1 + u32::try_from(random.below(3)).unwrap_or(0) }
     }
 
     /// One kind alone, as often as it can be told apart.
     pub fn only(fault: Fault) -> Self {
-        Self { rates: vec![(fault, 4_000_000)] }
+        Self { rates: vec![(fault, 4_000_000)], rough: Rough::none() }
     }
 }
 
@@ -122,7 +137,12 @@ impl Storm {
     /// The first spell is calm: a batch has to begin.
     pub fn new(plan: &Plan, random: &mut Random) -> Self {
         let due = plan.rates.iter().map(|(fault, mean)| (*fault, *mean, 0)).collect();
-        Self { due, is_blowing: false, turns_at_us: 3_000_000 + random.below(6_000_000), is_over: plan.rates.is_empty() }
+        Self {
+            due,
+            is_blowing: false,
+            turns_at_us: 3_000_000 + random.below(6_000_000),
+            is_over: plan.rates.is_empty(),
+        }
     }
 
     pub fn end(&mut self) {

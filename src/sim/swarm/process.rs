@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::domain::tag::{StationKind, TagWrite};
-use crate::domain::time::Now;
+use crate::domain::time::{ClockState, Now};
 use crate::engine::fact::Fact;
 use crate::engine::{Engine, Start};
 use crate::line::recover::{self, Recovery};
-use crate::line::{self, Arrival, Inbound, Line, Parts, Turn};
+use crate::line::{self, Arrival, Inbound, Line, Opening, Parts, Turn};
 use crate::sim::swarm::journal::{Outcome, Slip};
 use crate::sim::swarm::plan::Fault;
 use crate::sim::swarm::setup::name;
@@ -58,7 +58,7 @@ impl World {
     /// A start: recovery from what is durable, the first fact, sessions to the devices.
     pub(super) fn start_process(&mut self) -> Verdict {
         self.boots += 1;
-        let Recovery { state, was_stopped } = self.fold.clone();
+        let Recovery { state, was_stopped, .. } = self.fold.clone();
         let stations = recover::stations(self.setup.stations.iter(), &state);
         let (slip, outbox) = (Slip::default(), Outbox::default());
         let line = Line::new(Parts {
@@ -82,14 +82,26 @@ impl World {
         });
         self.note(|| "start".into());
         let now = self.clock(self.now_us);
-        let start = Start { version: name("sim"), config_sha256: name("sim"), clean: was_stopped };
-        let turn = self.process.as_mut().map(|process| process.line.start(now, start)).unwrap_or_default();
+        let doubts = Vec::new();
+        let start = Start { version: name("sim"), config_sha256: name("sim"), clean: was_stopped, doubts };
+        let crashes = self.crashes_lately(was_stopped);
+        let opening = Opening { last_wall_us: self.ledger.last_wall_us(), clock: ClockState::Synchronised, crashes };
+        let turn = self.process.as_mut().map(|process| process.line.open(now, start, opening)).unwrap_or_default();
         self.carry_out(self.now_us, turn)?;
         for device in self.setup.devices.clone() {
             let at = self.now_us + 20_000 + self.random.below(200_000);
             self.schedule(at, Due::Reconnect(device));
         }
         Ok(())
+    }
+
+    /// Starts of the last ten minutes that followed a run without an end, this one among them.
+    fn crashes_lately(&mut self, was_stopped: bool) -> u32 {
+        self.crashed_at_us.retain(|at| at + 600_000_000 > self.now_us);
+        if !was_stopped {
+            self.crashed_at_us.push(self.now_us);
+        }
+        u32::try_from(self.crashed_at_us.len()).unwrap_or(u32::MAX)
     }
 
     /// The process is gone, with all that it had not handed over.
@@ -209,7 +221,7 @@ impl World {
             };
             let unreadable = |error| Violation { invariant: "I28", what: format!("{error}") };
             let entry = self.fold.fact(stored).map_err(unreadable)?;
-            self.ledger.fact(&entry, row.mono_us)?;
+            self.ledger.fact(&entry, (row.at_us, row.mono_us, row.boot))?;
             if let Fact::Commissioned { serial, .. } = &entry.fact {
                 self.model.commissioned(serial)?;
             }
@@ -222,7 +234,9 @@ impl World {
         let Some(process) = &self.process else { return Ok(()) };
         let state = process.line.engine().state();
         if state.seq == self.fold.state.seq {
-            claim(*state == self.fold.state, "I28", || format!("the fold of {} facts differs from the line", state.seq))?;
+            claim(*state == self.fold.state, "I28", || {
+                format!("the fold of {} facts differs from the line", state.seq)
+            })?;
         }
         let is_bounded = state.transit.tracks.len() <= crate::engine::state::TRANSIT_MAX && state.alarms.len() <= 128;
         claim(is_bounded, "I9", || "a collection of the line has no bound".to_owned())?;

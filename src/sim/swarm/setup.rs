@@ -126,7 +126,9 @@ fn station_settings(plant: &PlantSettings, kind: StationKind, verdict_depth: u16
     let ends_ring = plant.ends_ring as u64;
     settings.wraps = vec![(Tag::Heartbeat, 65_535), (Tag::HeartbeatOut, 65_535), (Tag::Track, TRACK_LAST)];
     settings.wraps.extend(match kind {
-        StationKind::Printer => vec![(Tag::PrintedSeq, u32_last), (Tag::AcceptedSeq, u32_last), (Tag::DataSeq, u32_last)],
+        StationKind::Printer => {
+            vec![(Tag::PrintedSeq, u32_last), (Tag::AcceptedSeq, u32_last), (Tag::DataSeq, u32_last)]
+        }
         StationKind::Camera => vec![(Tag::Seq, plant.seq_last)],
         StationKind::Rejector => vec![(Tag::InCount, TRACK_LAST), (Tag::EndSeq, u32_last / ends_ring * ends_ring)],
         StationKind::Packer | StationKind::Palletizer => vec![(Tag::Seq, u32_last)],

@@ -174,15 +174,15 @@ impl Wire {
         let news = self.tags.iter().filter(is_news);
         news.filter_map(|tag| {
             let value = tags.value(self.kind, *tag)?.clone();
-            Some(Reading { tag: *tag, value, quality: self.quality(*tag), source_us: None })
+            Some(Reading { tag: *tag, value, quality: self.quality(*tag, tags), source_us: None })
         })
         .collect()
     }
 
-    fn quality(&self, tag: Tag) -> Quality {
+    fn quality(&self, tag: Tag, tags: &Tags) -> Quality {
         match self.clouded {
             Some(clouded) if clouded.tag.is_none_or(|only| only == tag) => clouded.quality,
-            Some(_) | None => Quality::Good,
+            Some(_) | None => tags.quality(self.kind, tag),
         }
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::domain::tag::{StationId, StationKind};
 use crate::line::Arrival;
 use crate::line::recover::Recovery;
-use crate::sim::physics::Plant;
+use crate::sim::mishap::Mishap;
+use crate::sim::physics::{Deed, Plant};
 use crate::sim::random::Random;
 use crate::sim::swarm::journal::{Disk, Fate};
 use crate::sim::swarm::ledger::Ledger;
@@ -38,6 +39,8 @@ pub(super) enum Due {
     /// The sessions to the stations of a device stand again.
     Reconnect(Vec<StationId>),
     Crash(Fault),
+    /// A mishap outside of the plant is over.
+    Over(Mishap),
 }
 
 pub struct World {
@@ -53,6 +56,8 @@ pub struct World {
     pub(super) boots: u32,
     /// When the next process starts, where none runs.
     pub(super) starts_at_us: u64,
+    /// Starts of the last ten minutes after a crash.
+    pub(super) crashed_at_us: Vec<u64>,
     /// When the last process died.
     pub(super) died_at_us: u64,
     pub(super) disk: Disk,
@@ -94,6 +99,7 @@ impl World {
             process: None,
             boots: 0,
             starts_at_us: 0,
+            crashed_at_us: Vec::new(),
             died_at_us: 0,
             disk: Disk::default(),
             next_fate: Fate::Taken,
@@ -225,6 +231,10 @@ impl World {
                 Ok(())
             }
             Due::Reconnect(stations) => self.connect(stations),
+            Due::Over(mishap) => {
+                self.plant.order(Deed::Ended(mishap));
+                Ok(())
+            }
             Due::Crash(fault) => {
                 let is_kept = self.random.below(2) == 0;
                 self.crash(fault, is_kept)
@@ -244,6 +254,9 @@ impl World {
     }
 
     fn look_at_plant(&mut self) -> Verdict {
+        for mishap in self.plant.take_calls() {
+            self.begin_outside(mishap);
+        }
         for line in self.plant.take_truth() {
             self.note(|| format!("plant {:?}", line.event));
             self.model.see(self.now_us, &line, &self.ledger)?;
