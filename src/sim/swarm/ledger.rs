@@ -61,6 +61,8 @@ pub struct Ledger {
     vessels: HashMap<Sscc, Vessel>,
     pub tokens: HashMap<u32, Granted>,
     last_token: u32,
+    /// The newest token of each closer.
+    newest: BTreeMap<Name, u32>,
     /// The requests of each closer's present epoch that have an answer.
     answered: BTreeMap<Name, BTreeSet<u64>>,
     /// The pallet of a case.
@@ -167,7 +169,7 @@ impl Ledger {
             Fact::CloseRefused { request, reasons, .. } => {
                 claim(!reasons.is_empty(), "I23", || "a close was refused for no reason".to_owned())?;
                 self.refused += 1;
-                self.answer(request)?;
+                self.refuse(request)?;
             }
             Fact::Closed { container, token, children, .. } => self.done(*token, container, children, Gate::Seal)?,
             Fact::Released { container, token, children, .. } => {
@@ -301,6 +303,16 @@ impl Ledger {
         Ok(())
     }
 
+    /// A request that was granted may be refused after all, once its permit has failed.
+    fn refuse(&mut self, request: &RequestKey) -> Verdict {
+        let is_granted = |granted: &Granted| granted.request == *request;
+        let failed = self.newest.get(&request.station).and_then(|token| self.tokens.get(token));
+        if let Some(granted) = failed.filter(|granted| is_granted(granted)) {
+            return claim(!granted.is_open, "I22", || format!("{request:?} is refused while its permit stands"));
+        }
+        self.answer(request)
+    }
+
     fn answer(&mut self, request: &RequestKey) -> Verdict {
         // I22: one answer for each request.
         let is_first = self.answered.entry(request.station).or_default().insert(request.seq);
@@ -320,6 +332,7 @@ impl Ledger {
         let before = if gate == Gate::Seal { Stage::Open } else { Stage::Closed };
         claim(vessel.stage == before, "I04", || format!("{container} is granted and is {:?}", vessel.stage))?;
         vessel.stage = Stage::Granted;
+        self.newest.insert(request.station, token);
         self.tokens.insert(token, Granted { container: *container, gate, request: *request, is_open: true });
         Ok(())
     }
