@@ -29,10 +29,13 @@ impl State {
             }
             Fact::StationLost { station, .. } => self.station_mut(station).joined = false,
             Fact::StationFaulted { .. }
+            | Fact::LineDescribed { .. }
             | Fact::GateForced { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
-            | Fact::LinePaused { .. } => {}
+            | Fact::LinePaused { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. } => {}
             Fact::AlarmRaised { alarm, kind, station, detail } => {
                 self.last_alarm = self.last_alarm.max(*alarm);
                 self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });

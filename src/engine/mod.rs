@@ -28,7 +28,7 @@ use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
 use crate::engine::clock::Clock;
-use crate::engine::fact::{Entry, Fact};
+use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
@@ -110,6 +110,9 @@ pub struct Engine {
     live: Vec<Live>,
     /// What was said last to the rejectors about running; `None` at first.
     run_said: Option<bool>,
+    /// Releases a container whose label was not read: a fault of our own.
+    #[cfg(feature = "canary")]
+    forgets_labels: bool,
     policy: Policy,
     clock: Clock,
 }
@@ -170,7 +173,16 @@ impl Engine {
     /// An engine over the state that recovery folded, or over an empty one.
     pub fn new(settings: Settings, state: State) -> Self {
         let live = settings.stations.iter().map(|_| Live::default()).collect();
-        Self { settings, state, live, run_said: None, policy: Policy::default(), clock: Clock::default() }
+        Self {
+            settings,
+            state,
+            live,
+            run_said: None,
+            policy: Policy::default(),
+            clock: Clock::default(),
+            #[cfg(feature = "canary")]
+            forgets_labels: false,
+        }
     }
 
     pub fn with_policy(self, policy: Policy) -> Self {
@@ -190,8 +202,18 @@ impl Engine {
         let mut step = Step::default();
         match input {
             Input::Started(start) => {
-                let Start { version, config_sha256, clean, doubts } = start;
+                let Start { version, config_sha256, clean, epoch, key, doubts, description } = start;
+                // First, so that no fact of this run has a number that stood for another one in the same epoch.
+                if let Some(begun) = epoch {
+                    self.emit(&mut step, Fact::EpochRaised { begun });
+                }
                 self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
+                if let Some(description) = description {
+                    self.emit(&mut step, Fact::LineDescribed { description });
+                }
+                if let Some(key) = key {
+                    self.emit(&mut step, Fact::KeyAnnounced { key });
+                }
                 for doubt in doubts {
                     self.doubt(&mut step, doubt);
                 }
@@ -361,9 +383,15 @@ pub struct Start {
     pub config_sha256: Text<64>,
     /// The last run ended with `LineStopped`.
     pub clean: bool,
+    /// Where this file is behind or beside what was anchored elsewhere, or was restored.
+    pub epoch: Option<NewEpoch>,
+    /// A key that this journal has not heard of.
+    pub key: Option<NewKey>,
     /// What is in doubt about the journal, one sentence each, with the facts that it is about. Each becomes an alarm that holds
     /// the line until a person acknowledges it; one that waits already, word by word, is not raised again.
     pub doubts: Vec<String>,
+    /// What the messages of this run say about their place.
+    pub description: Option<Box<Description>>,
 }
 
 /// The actor of what the line decides by itself.

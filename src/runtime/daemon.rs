@@ -109,7 +109,7 @@ impl From<RecoverError> for RunError {
 /// Runs the line until it is told to stop.
 pub fn run(config: Config) -> Result<(), RunError> {
     let clock = Clock::start();
-    let mut store = store::open(&store::Settings::new(&config.journal, config.line.path.clone()))?;
+    let mut store = store::open(&assemble::journal(&config))?;
     let recovery = assemble::recover(&mut store)?;
     tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -236,13 +236,18 @@ fn start_line(
     let policy = Policy { commission_needs_clock: config.line.commission_needs_clock };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
     let lowering = assemble::lowering(config);
-    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
     let start = Start {
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
         clean: was_stopped,
+        epoch: None,
+        key: None,
         doubts,
+        description: Some(Box::new(lowering.description())),
     };
+    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
+    #[cfg(feature = "canary")]
+    line.infect(crate::canary::Canary::chosen());
     let (ended, line_ended) = oneshot::channel();
     tasks::thread("sealgate-line", move || {
         let first = line.open(clock.now(), start, opening);

@@ -8,6 +8,8 @@ mod daemon;
 pub mod demo;
 mod desk;
 mod feed;
+#[cfg(feature = "demo")]
+pub mod lockstep;
 mod plant;
 pub mod service;
 mod snapshot;

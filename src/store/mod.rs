@@ -14,6 +14,7 @@
 pub mod batches;
 pub mod change;
 pub mod commit;
+mod compare;
 pub mod detail;
 pub mod error;
 pub mod facts;
@@ -25,8 +26,10 @@ pub mod memory;
 pub mod occupied;
 pub mod open;
 mod phrase;
+mod proven;
 pub mod query;
 pub mod reader;
+pub mod rebuild;
 pub mod recover;
 mod schema;
 pub mod starts;

@@ -157,6 +157,9 @@ fact_kinds! {
     ClockFound "clock_found" { clock "clock" }
     ClockStepped "clock_stepped" { from_us "from_us", to_us "to_us" }
     LinePaused "line_paused" { paused_us "paused_us" }
+    KeyAnnounced "key_announced" { key "" }
+    EpochRaised "epoch_raised" { begun "" }
+    LineDescribed "line_described" { description "" }
 }
 
 fn read_with(

@@ -12,6 +12,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
     match &scene.entry.fact {
         Fact::LineStarted { .. }
         | Fact::LineStopped
+        | Fact::LineDescribed { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
         | Fact::BatchCloseRefused { .. }
@@ -21,7 +22,9 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::GateForced { .. }
         | Fact::ClockFound { .. }
         | Fact::ClockStepped { .. }
-        | Fact::LinePaused { .. } => Vec::new(),
+        | Fact::LinePaused { .. }
+        | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
             vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]
         }

@@ -134,6 +134,7 @@ impl Judge {
                 self.vessel(container)?.stage = Stage::Held;
             }
             Fact::StationFaulted { .. }
+            | Fact::LineDescribed { .. }
             | Fact::BatchLoaded { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::SerialsEncoded { .. }
@@ -143,7 +144,9 @@ impl Judge {
             | Fact::GateForced { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
-            | Fact::LinePaused { .. } => {}
+            | Fact::LinePaused { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. } => {}
         }
         Ok(())
     }
