@@ -105,7 +105,7 @@ impl State {
         }
         self.stations.insert(name, Station::default());
         if kind == StationKind::Rejector {
-            self.transit = Transit::default();
+            self.transit = Transit { before: self.transit.last_inspected, ..Transit::default() };
         }
     }
 

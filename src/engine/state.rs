@@ -72,6 +72,8 @@ pub struct Transit {
     pub unknown: VecDeque<(u64, u64)>,
     /// Where tracks and the order of printing are known to run in step.
     pub run: Option<Run>,
+    /// The highest track that was inspected in the epoch before: what is shown near it may still be meant in that epoch.
+    pub before: u64,
 }
 
 /// Every certain pair of track and place from `track` to `to` has the same distance, so those between are certain too.

@@ -22,6 +22,9 @@ const MISSED_ROWS_MAX: u64 = 1024;
 /// How far a result may lie ahead of the tracks that are known to have entered: the count of the tracks comes its own way.
 const TRACKS_AHEAD_MAX: u64 = 1024;
 
+/// How far from the last track of the epoch before a number is still taken for one of that epoch, until it has entered anew.
+const TRACKS_STALE_MAX: u64 = 256;
+
 /// What the verification found.
 struct Finds {
     /// The serial that was read, where the code names one of this batch.
@@ -171,6 +174,9 @@ impl Engine {
             Some(FailReason::Late)
         } else if transit.tracks.len() >= TRANSIT_MAX
             || entered.is_some_and(|entered| track > entered.saturating_add(TRACKS_AHEAD_MAX))
+            || (transit.before.abs_diff(track) < TRACKS_STALE_MAX
+                && transit.before > 0
+                && entered.is_none_or(|entered| track > entered))
         {
             // No unit that the line knows of: a number of an earlier epoch, or more than fit before the gate.
             Some(FailReason::NoTrack)

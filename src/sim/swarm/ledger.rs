@@ -194,7 +194,10 @@ impl Ledger {
             | Fact::GateForced { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
-            | Fact::LinePaused { .. } => {}
+            | Fact::LinePaused { .. }
+            | Fact::LineDescribed { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. } => {}
         }
         Ok(())
     }

@@ -82,8 +82,15 @@ impl World {
         });
         self.note(|| "start".into());
         let now = self.clock(self.now_us);
-        let doubts = Vec::new();
-        let start = Start { version: name("sim"), config_sha256: name("sim"), clean: was_stopped, doubts };
+        let start = Start {
+            version: name("sim"),
+            config_sha256: name("sim"),
+            clean: was_stopped,
+            epoch: None,
+            key: None,
+            doubts: Vec::new(),
+            description: Some(Box::new(self.setup.lowering.description())),
+        };
         let crashes = self.crashes_lately(was_stopped);
         let opening = Opening { last_wall_us: self.ledger.last_wall_us(), clock: ClockState::Synchronised, crashes };
         let turn = self.process.as_mut().map(|process| process.line.open(now, start, opening)).unwrap_or_default();
