@@ -63,7 +63,9 @@ impl Engine {
             self.encode_seen(step);
             finds = self.verify(&result, grade_min_milli);
         }
-        let key = ResultKey { station: spec.name, epoch: camera.epoch, seq: Some(result.seq), track: result.track };
+        // A number that is no unit's is none: nothing is awaited at the gate for it.
+        let track = result.track.filter(|_| !finds.reasons.contains(&FailReason::NoTrack));
+        let key = ResultKey { station: spec.name, epoch: camera.epoch, seq: Some(result.seq), track };
         let pass = self.pass_key(rejector, &result);
         let grade_milli = result.grade_milli;
         match (finds.serial, pass) {
