@@ -51,6 +51,24 @@ pub struct Mqtt {
     pub warn_behind: Duration,
 }
 
+/// Where the journal lies, and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileJournal {
+    pub(super) path: PathBuf,
+    pub(super) proof: Proof,
+}
+
+/// The files that prove a journal; each may lie on a medium of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The secret key that signs; made at the first start where it is missing.
+    pub key: PathBuf,
+    /// The public keys, the newest last.
+    pub public_keys: PathBuf,
+    /// The side file of checkpoints.
+    pub anchors: PathBuf,
+}
+
 /// As written; a missing key is `None`.
 pub(super) struct FileLine {
     name: Option<Field<String>>,
@@ -67,6 +85,8 @@ pub(super) struct FileLine {
 /// systemd-timesyncd makes it when the clock is set for the first time after a boot (systemd-timesyncd.service(8)).
 const CLOCK_FILE: &str = "/run/systemd/timesync/synchronized";
 
+/// The credential that is taken where the file names no key.
+const KEY_CREDENTIAL: &str = "sealgate-key";
 const NAME: &str = "1 to 24 characters of a-z, 0-9, _ and -, beginning with a letter";
 const PATH: &str = "levels of A-Z, a-z, 0-9, _ and - with / between, none beginning with _";
 const LOCATION: &str = "urn:epc:id:sgln:..., https://id.gs1.org/414/..., or another absolute URI";
@@ -186,12 +206,34 @@ fn offset_minutes(text: &str) -> Option<i16> {
     (minutes < 60 && total <= 14 * 60).then_some(sign * total)
 }
 
-/// `[journal]`: the path of the database, seen from the folder of the configuration.
-pub(super) fn journal(mut section: Section<'_>, folder: &Path) -> Option<PathBuf> {
+/// `[journal]`: the path of the database, seen from the folder of the configuration, and where its proof lies.
+pub(super) fn journal(mut section: Section<'_>, folder: &Path) -> Option<FileJournal> {
     let path = section.filled("path");
+    let key = section.filled("key");
+    let anchors = section.filled("anchors");
     let _: Option<()> = section.missing("path", "the path of the journal, for example \"/var/lib/sealgate/line3.db\"");
     section.finish();
-    Some(folder.join(path?.value))
+    let path = folder.join(path?.value);
+    let named = |extension| path.with_extension(extension);
+    let anchors = match anchors {
+        Some(field) => folder.join(field.value).join(named("anchors").file_name().unwrap_or_default()),
+        None => named("anchors"),
+    };
+    let key = key_path(key.map(|field| field.value), folder).unwrap_or_else(|| named("key"));
+    let proof = Proof { key, public_keys: named("pub"), anchors };
+    Some(FileJournal { path, proof })
+}
+
+/// Where the secret key lies: as the file says, or where systemd has put one; `credential:NAME` is seen by the running service alone.
+fn key_path(written: Option<String>, folder: &Path) -> Option<PathBuf> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    match written {
+        Some(text) => match text.strip_prefix("credential:") {
+            Some(name) => credentials.map(|directory| directory.join(name)),
+            None => Some(folder.join(text)),
+        },
+        None => credentials.map(|directory| directory.join(KEY_CREDENTIAL)).filter(|path| path.is_file()),
+    }
 }
 
 /// `[mqtt]`; `line` names the client where the section does not.

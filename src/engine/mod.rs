@@ -214,6 +214,7 @@ impl Engine {
                 if let Some(key) = key {
                     self.emit(&mut step, Fact::KeyAnnounced { key });
                 }
+                self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
                 for doubt in doubts {
                     self.doubt(&mut step, doubt);
                 }

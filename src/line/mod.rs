@@ -236,6 +236,8 @@ impl<J: Journal, P: Plant> Line<J, P> {
     /// The last fact: from here on nothing is decided, and what was decided still becomes durable.
     fn stop(&mut self, now: Now, turn: &mut Turn) {
         self.decide(now, Input::Stopping, turn);
+        // A clean end is signed to its last fact.
+        self.work.push(Work::Checkpoint);
         self.is_stopping = true;
     }
 

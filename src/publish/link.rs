@@ -75,7 +75,7 @@ impl Broken {
                 StateError::OutgoingPacketTooLarge { .. } => Self::TooLarge(text),
                 // No code of a PUBACK by the standard (MQTT 5, 3.4.2.1), and yet what mosquitto answers.
                 StateError::Deserialization(
-                    MqttError::InvalidReason(PACKET_TOO_LARGE) | MqttError::OutgoingPacketTooLarge { .. },
+                    MqttError::InvalidConnectReturnCode(PACKET_TOO_LARGE) | MqttError::OutgoingPacketTooLarge { .. },
                 ) => Self::TooLarge(text),
                 _ => Self::Lost(text),
             },

@@ -25,7 +25,9 @@ use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, ControlError};
 use crate::runtime::desk::Desk;
 use crate::runtime::feed;
+use crate::runtime::keys::KeysError;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
+use crate::runtime::proof::{self, Proven};
 use crate::runtime::service::Service;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::{Item, Spine};
@@ -55,6 +57,7 @@ pub enum RunError {
     /// A fact in the journal cannot be read by this release.
     Recover(String),
     Control(ControlError),
+    Keys(KeysError),
     Io(std::io::Error),
     /// A part of the daemon ended although it never should.
     Ended(String),
@@ -66,7 +69,9 @@ impl RunError {
         match self {
             RunError::Store(error) => error.exit_code(),
             RunError::Control(ControlError::Taken { .. }) => 75,
-            RunError::Recover(_) | RunError::Control(_) | RunError::Io(_) | RunError::Ended(_) => 74,
+            RunError::Recover(_) | RunError::Control(_) | RunError::Keys(_) | RunError::Io(_) | RunError::Ended(_) => {
+                74
+            }
         }
     }
 }
@@ -79,6 +84,7 @@ impl fmt::Display for RunError {
                 write!(f, "the journal cannot be folded: {what}; keep the file and ask for help")
             }
             RunError::Control(error) => error.fmt(f),
+            RunError::Keys(error) => error.fmt(f),
             RunError::Io(error) => write!(f, "the daemon cannot start: {error}"),
             RunError::Ended(what) => write!(f, "{what} ended, and the daemon with it; it is to be started again"),
         }
@@ -110,16 +116,23 @@ impl From<RecoverError> for RunError {
 pub fn run(config: Config) -> Result<(), RunError> {
     let clock = Clock::start();
     let mut store = store::open(&assemble::journal(&config))?;
-    let recovery = assemble::recover(&mut store)?;
+    let mut recovery = assemble::recover(&mut store)?;
+    let mut proven = proof::open(&config, &mut store)?;
+    recovery.doubts.append(&mut proven.doubts);
     tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let ended = runtime.block_on(serve(Arc::new(config), clock, store, recovery));
+    let ended = runtime.block_on(serve(Arc::new(config), clock, (store, proven), recovery));
     // A blocking read of the journal may still run; it holds nothing that must be finished.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recovery) -> Result<(), RunError> {
+async fn serve(
+    config: Arc<Config>,
+    clock: Clock,
+    (store, proven): (Store, Proven),
+    recovery: Recovery,
+) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let control = Control::bind(&config.line.socket, config.line.socket_for_group).await.map_err(RunError::Control)?;
@@ -156,7 +169,7 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
         ready,
         stopped: Some(stopped),
     };
-    let parts = Foundation { clock, store, recovery, durables };
+    let parts = Foundation { clock, store, proven, recovery, durables };
     let (mut line_ended, log_ended) = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
 
     let publisher = async {
@@ -196,6 +209,7 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
 struct Foundation {
     clock: Clock,
     store: Store,
+    proven: Proven,
     recovery: Recovery,
     durables: Sender<Durable>,
 }
@@ -208,7 +222,7 @@ fn start_line(
     spine: Spine,
     plant: DeviceWrites,
 ) -> Result<(oneshot::Receiver<()>, oneshot::Receiver<()>), RunError> {
-    let Foundation { clock, store, recovery, durables } = foundation;
+    let Foundation { clock, store, proven, recovery, durables } = foundation;
     let Recovery { state, was_stopped, doubts } = recovery;
     let opening = opening(config, clock, &store, was_stopped)?;
     let (journal, jobs) = store::commit::channel();
@@ -232,6 +246,8 @@ fn start_line(
             std::process::exit(i32::from(error.exit_code()));
         }
     })?;
+    let Proven { side, notes, epoch, key, .. } = proven;
+    tasks::thread("sealgate-anchor", move || store::side::run(side, &notes, |_| {}))?;
     let stations = assemble::stations(config, &state);
     let policy = Policy { commission_needs_clock: config.line.commission_needs_clock };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
@@ -240,8 +256,8 @@ fn start_line(
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
         clean: was_stopped,
-        epoch: None,
-        key: None,
+        epoch,
+        key,
         doubts,
         description: Some(Box::new(lowering.description())),
     };

@@ -10,7 +10,9 @@ mod desk;
 mod feed;
 #[cfg(feature = "demo")]
 pub mod lockstep;
+pub mod keys;
 mod plant;
+mod proof;
 pub mod service;
 mod snapshot;
 mod spine;

@@ -218,6 +218,7 @@ impl Plant {
         self.camera.publish(self.now_us, camera_epoch, &mut self.truth);
         self.touch_results();
         self.step_closers(tags);
+        self.recount();
         self.look(tags);
         self.show(tags);
     }

@@ -13,6 +13,7 @@ use crate::store::error::StoreError;
 use crate::store::facts;
 use crate::store::journal::Durable;
 use crate::store::lock::{self, Lock};
+use crate::store::notary::Notary;
 use crate::store::schema;
 use crate::store::verify;
 use crate::store::words::Words;
@@ -71,6 +72,7 @@ pub struct Store {
     pub(super) head: (u64, [u8; 32]),
     pub(super) identity: Identity,
     pub(super) boot_is_written: bool,
+    pub(super) notary: Option<Notary>,
     path: PathBuf,
     _lock: Lock,
 }
@@ -106,6 +108,7 @@ pub fn open(settings: &Settings) -> Result<Store, StoreError> {
         head,
         identity,
         boot_is_written: false,
+        notary: None,
         path: path.clone(),
         _lock: lock,
     })
@@ -129,6 +132,7 @@ pub(super) fn open_beside(path: &Path, identity: &Identity, words: Words) -> Res
         head: (0, identity.genesis),
         identity,
         boot_is_written: true,
+        notary: None,
         path: path.to_owned(),
         _lock: lock,
     })

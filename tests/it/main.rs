@@ -18,6 +18,8 @@ mod feed;
 mod gs1_vectors;
 mod keep;
 mod layers;
+#[cfg(feature = "demo")]
+mod rough;
 mod scenario;
 mod source;
 mod standards;

@@ -14,7 +14,10 @@ import sys
 import time
 import traceback
 
+import canaries
 import cuts
+import daemon
+import disks
 import errors
 import kills
 from rig import House, LeftOut, Row
@@ -23,6 +26,9 @@ STEPS = {
     "kills": (kills.at_files, kills.at_speech, kills.twice),
     "errors": (errors.once, errors.for_ever, errors.reads),
     "cuts": (cuts.once, cuts.twice),
+    "disks": (disks.full, disks.read_only, disks.broken, disks.over_committed),
+    "daemon": (daemon.sockets, daemon.slow),
+    "canaries": (canaries.noticed,),
 }
 SHOWN = 5
 

@@ -116,6 +116,16 @@ fn spoil_of(mishap: Mishap) -> Option<Spoil> {
 }
 
 impl Plant {
+    /// Mishaps upset the count of what fills containers. While nothing is on its way, what lies there is what counts.
+    pub(super) fn recount(&mut self) {
+        let is_quiet = self.to_camera.is_empty() && self.rejector.is_clear() && self.to_packer.is_empty();
+        if is_quiet && !self.rough.plan.kinds().is_empty() {
+            let case = self.units_in(StationKind::Palletizer);
+            let cases = self.palletizer.waiting() + self.packer.sealed();
+            self.filling = count(self.packer.waiting()) + case * count(cases);
+        }
+    }
+
     /// How often each kind of mishap has happened.
     pub fn tally(&self) -> &Tally {
         self.truth.tally()
@@ -231,6 +241,10 @@ impl Plant {
             tags.thaw(spell.station);
             tags.set_quality(spell.station, None, Quality::Good);
         }
+        let dim = |kind| self.rough.spells.iter().any(|spell| spell.station == kind);
+        let (packer, palletizer) = (dim(StationKind::Packer), dim(StationKind::Palletizer));
+        self.packer.set_dim(packer);
+        self.palletizer.set_dim(palletizer);
         while self.rough.ended.front().is_some_and(|(at, _)| at + END_UNREAD_US < now_us) {
             self.rough.ended.pop_front();
         }
@@ -489,6 +503,10 @@ impl Plant {
         self.truth = truth;
         done
     }
+}
+
+fn count(items: u64) -> i64 {
+    i64::try_from(items).unwrap_or(i64::MAX)
 }
 
 /// Whether it happens to the unit that enters.

@@ -163,7 +163,8 @@ impl Rig {
     }
 
     pub(crate) async fn until_acked(&self, fact: u64) {
-        wait_until(&format!("fact {fact} is acknowledged"), || self.acked() >= fact).await;
+        let reached = wait_for(|| self.acked() >= fact).await;
+        assert!(reached, "fact {fact} is not acknowledged: {:?} {:?}", self.handle.status(), self.problems());
     }
 }
 
@@ -172,12 +173,16 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
 }
 
 pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    assert!(wait_for(condition).await, "{what}: not within half a minute");
+}
+
+async fn wait_for(condition: impl Fn() -> bool) -> bool {
     let reached = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(30), reached).await.is_ok(), "{what}: not within half a minute");
+    tokio::time::timeout(Duration::from_secs(30), reached).await.is_ok()
 }
 
 /// I16, I17: what arrived is every message of the facts `from..=to`, equal ids have equal bytes, and within a connection the
@@ -189,8 +194,10 @@ pub(crate) fn assert_whole(seen: &[Seen], from: u64, to: u64, without: &[&str]) 
             assert_eq!(*bytes.entry(id).or_insert(&one.payload), &one.payload[..], "{id} came with other bytes");
         }
     }
-    let all: Vec<(String, Outgoing)> =
-        (from..=to).flat_map(messages).map(|message| (format!("{}/{}", message.stream, message.seq), message)).collect();
+    let all: Vec<(String, Outgoing)> = (from..=to)
+        .flat_map(messages)
+        .map(|message| (format!("{}/{}", message.stream, message.seq), message))
+        .collect();
     for (id, message) in all.iter().filter(|(id, _)| !without.contains(&id.as_str())) {
         assert_eq!(bytes.get(id.as_str()).copied(), Some(&message.payload[..]), "{id} did not arrive");
     }
