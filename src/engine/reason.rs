@@ -195,6 +195,8 @@ pub enum AlarmKind {
     LinePaused,
     /// The daemon was started again and again after runs that did not end in order.
     CrashLoop,
+    /// Another controller writes to a device of this line.
+    ForeignWriter,
     /// The broker will never take a message as it is; it lies in the feed's quarantine.
     FeedQuarantined,
     /// The broker does not let the feed in, or takes nothing of it.
@@ -314,6 +316,7 @@ impl AlarmKind {
         AlarmKind::ClockUnset,
         AlarmKind::LinePaused,
         AlarmKind::CrashLoop,
+        AlarmKind::ForeignWriter,
         AlarmKind::FeedQuarantined,
         AlarmKind::FeedRefused,
         AlarmKind::DuplicateClientId,
@@ -342,7 +345,8 @@ impl AlarmKind {
             | AlarmKind::ChildEscaped
             | AlarmKind::SerialsExhausted
             | AlarmKind::SsccExhausted
-            | AlarmKind::JournalDoubt => true,
+            | AlarmKind::JournalDoubt
+            | AlarmKind::ForeignWriter => true,
             AlarmKind::FeedQuarantined
             | AlarmKind::FeedRefused
             | AlarmKind::DuplicateClientId
@@ -381,6 +385,7 @@ impl AlarmKind {
             AlarmKind::ClockUnset => "clock_unset",
             AlarmKind::LinePaused => "line_paused",
             AlarmKind::CrashLoop => "crash_loop",
+            AlarmKind::ForeignWriter => "foreign_writer",
             AlarmKind::FeedQuarantined => "feed_quarantined",
             AlarmKind::FeedRefused => "feed_refused",
             AlarmKind::DuplicateClientId => "duplicate_client_id",
