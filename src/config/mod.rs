@@ -21,7 +21,7 @@ mod whole;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use line::{Line, Mqtt};
+pub use line::{Line, Mqtt, Proof};
 pub use problem::{Problem, Severity};
 pub use station::Station;
 
@@ -38,6 +38,7 @@ pub struct Config {
     pub digest: String,
     pub line: Line,
     pub journal: PathBuf,
+    pub proof: Proof,
     /// `None`: no feed.
     pub mqtt: Option<Mqtt>,
     /// By `DeviceId`.
@@ -60,7 +61,7 @@ pub struct ConfigError {
 struct FileConfig {
     at: Place,
     line: Option<line::FileLine>,
-    journal: Option<PathBuf>,
+    journal: Option<line::FileJournal>,
     mqtt: Option<Mqtt>,
     devices: Vec<device::FileDevice>,
     stations: Vec<station::FileStation>,

@@ -7,6 +7,7 @@ use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
+use crate::domain::time::ClockState;
 use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
@@ -62,6 +63,25 @@ pub enum InvalidCause {
     BatchStopped,
 }
 
+/// What the events of a line say about their place (EPCIS read point and business location).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    pub biz_location: String,
+    /// Local time at the line, minutes east of UTC.
+    pub offset_minutes: i64,
+    /// Of stations, by name; one that is absent reads at `biz_location`.
+    pub stations: Vec<ReadPoint>,
+    /// Where containers of a level are labelled.
+    pub levels: Vec<ReadPoint>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadPoint {
+    /// The station or the pack level.
+    pub of: Name,
+    pub read_point: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     LineStarted {
@@ -70,6 +90,10 @@ pub enum Fact {
         clean: bool,
     },
     LineStopped,
+    /// Where the line stands, as the messages of this run say it: with it they follow from the facts alone.
+    LineDescribed {
+        description: Box<Description>,
+    },
     StationJoined {
         station: Name,
         kind: StationKind,
@@ -245,6 +269,53 @@ pub enum Fact {
         epoch: u32,
         container: Option<Sscc>,
     },
+
+    /// What is known of the wall clock: after every `LineStarted`, then whenever it changes. It holds for every fact up to the next.
+    ClockFound {
+        clock: ClockState,
+    },
+    /// The wall clock went elsewhere than the monotonic one: it would have shown `from_us`, and shows `to_us`. Nowhere else do the
+    /// times of facts fall.
+    ClockStepped {
+        from_us: i64,
+        to_us: i64,
+    },
+    /// No turn happened for so long: the process or the machine stood still, or the disk did.
+    LinePaused {
+        paused_us: u64,
+    },
+    /// From here on checkpoints are signed with this key. `signature` is the one of the key that it replaces
+    /// (`wire::checkpoint`); the first key of a journal replaces none.
+    KeyAnnounced {
+        key: NewKey,
+    },
+    /// Numbers begin to mean something else with this fact: those from `lost_from` to `lost_to` stood for other facts in the
+    /// epoch before, which this file does not hold. Part of every message id, so that nobody takes one for the other.
+    EpochRaised {
+        begun: NewEpoch,
+    },
+}
+
+/// A public key that begins to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// Eight hexadecimal digits.
+    pub key_id: Text<8>,
+    /// Ed25519, in base64.
+    pub public_key: Text<44>,
+    pub replaces: Option<Text<8>>,
+    /// In base64.
+    pub signature: Option<Text<88>>,
+}
+
+/// A later epoch than any that was seen of this line, and what it left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewEpoch {
+    pub epoch: u32,
+    /// Where the lost facts stood in another file.
+    pub lost_store: Option<Text<36>>,
+    pub lost_from: Option<u64>,
+    pub lost_to: Option<u64>,
 }
 
 /// The counts of I10 at the close of a batch.

@@ -28,7 +28,13 @@ impl State {
                 (at.joined, at.device_epoch, at.epoch) = (true, *device_epoch, *epoch);
             }
             Fact::StationLost { station, .. } => self.station_mut(station).joined = false,
-            Fact::StationFaulted { .. } => {}
+            Fact::StationFaulted { .. }
+            | Fact::LineDescribed { .. }
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::LinePaused { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. } => {}
             Fact::GateForced { container, .. } => self.quarantine(batch, container.as_ref()),
             Fact::AlarmRaised { alarm, kind, station, detail } => {
                 self.last_alarm = self.last_alarm.max(*alarm);

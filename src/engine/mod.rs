@@ -5,6 +5,7 @@
 //! gate positions). It is empty after a restart and is read again from the devices.
 
 mod batch;
+mod clock;
 pub mod fact;
 mod fold;
 mod gate;
@@ -26,7 +27,8 @@ use crate::domain::pack::PackLevel;
 use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
-use crate::engine::fact::{Entry, Fact};
+use crate::engine::clock::Clock;
+use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
@@ -108,6 +110,18 @@ pub struct Engine {
     live: Vec<Live>,
     /// What was said last to the rejectors about running; `None` at first.
     run_said: Option<bool>,
+    /// Releases a container whose label was not read: a fault of our own.
+    #[cfg(feature = "canary")]
+    forgets_labels: bool,
+    policy: Policy,
+    clock: Clock,
+}
+
+/// What a site may ask for beyond the rules of the line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Nothing is started and no unit passes while the clock is not known to be right.
+    pub commission_needs_clock: bool,
 }
 
 /// What a station shows now.
@@ -160,7 +174,20 @@ impl Engine {
     /// An engine over the state that recovery folded, or over an empty one.
     pub fn new(settings: Settings, state: State) -> Self {
         let live = settings.stations.iter().map(|_| Live::default()).collect();
-        Self { settings, state, live, run_said: None }
+        Self {
+            settings,
+            state,
+            live,
+            run_said: None,
+            policy: Policy::default(),
+            clock: Clock::default(),
+            #[cfg(feature = "canary")]
+            forgets_labels: false,
+        }
+    }
+
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     pub fn state(&self) -> &State {
@@ -176,7 +203,18 @@ impl Engine {
         let mut step = Step::default();
         match input {
             Input::Started(start) => {
-                let Start { version, config_sha256, clean, doubts } = start;
+                let Start { version, config_sha256, clean, epoch, key, doubts, description } = start;
+                // First, so that no fact of this run has a number that stood for another one in the same epoch.
+                if let Some(begun) = epoch {
+                    self.emit(&mut step, Fact::EpochRaised { begun });
+                }
+                self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
+                if let Some(description) = description {
+                    self.emit(&mut step, Fact::LineDescribed { description });
+                }
+                if let Some(key) = key {
+                    self.emit(&mut step, Fact::KeyAnnounced { key });
+                }
                 self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
                 for doubt in doubts {
                     self.doubt(&mut step, doubt);
@@ -188,6 +226,10 @@ impl Engine {
             Input::Doubted(doubt) => self.doubt(&mut step, doubt),
             Input::Tick => self.tick(now, &mut step),
             Input::PassExpired(key) => self.expire_pass(&mut step, key),
+            Input::ClockSeen(clock) => self.see_clock(now, &mut step, clock),
+            Input::ClockStepped { from_us, to_us } => self.step_clock(now, &mut step, from_us, to_us),
+            Input::Paused { paused_us } => self.pause(&mut step, paused_us),
+            Input::Crashed { starts } => self.crashed(&mut step, starts),
             Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
         }
         self.settle_run(&mut step);
@@ -343,9 +385,15 @@ pub struct Start {
     pub config_sha256: Text<64>,
     /// The last run ended with `LineStopped`.
     pub clean: bool,
+    /// Where this file is behind or beside what was anchored elsewhere, or was restored.
+    pub epoch: Option<NewEpoch>,
+    /// A key that this journal has not heard of.
+    pub key: Option<NewKey>,
     /// What is in doubt about the journal, one sentence each, with the facts that it is about. Each becomes an alarm that holds
     /// the line until a person acknowledges it; one that waits already, word by word, is not raised again.
     pub doubts: Vec<String>,
+    /// What the messages of this run say about their place.
+    pub description: Option<Box<Description>>,
 }
 
 /// The actor of what the line decides by itself.

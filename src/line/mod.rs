@@ -6,19 +6,23 @@
 
 mod cleared;
 pub mod recover;
+mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+#[cfg(feature = "canary")]
+use crate::canary::Canary;
 use crate::domain::tag::{StationId, TagUpdate, TagWrite};
 use crate::domain::text::BatchId;
-use crate::domain::time::Now;
+use crate::domain::time::{ClockState, Now};
 use crate::engine::fact::{Entry, Fact};
 use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
 use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
 use crate::engine::reason::AlarmKind;
 use crate::engine::{Engine, Start};
 use crate::line::cleared::Cleared;
+use crate::line::watch::Watch;
 use crate::station::Station;
 use crate::store::{Durable, Journal, Work};
 use crate::wire::lower::{Lowering, Stamp};
@@ -47,6 +51,8 @@ pub enum Arrival {
     Durable(Durable),
     /// Upkeep of the journal that is no fact: the place of the feed.
     Work(Work),
+    /// What the machine says of its wall clock.
+    Clock(ClockState),
     /// Something outside the facts says that the journal is not what it was; the line is held until a person looked.
     Doubted(String),
     /// What a person must know of the feed.
@@ -80,6 +86,16 @@ pub struct Parts<J, P> {
     pub boot: u32,
 }
 
+/// What is known when a run begins, beside what the journal folds to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The time of the newest fact before.
+    pub last_wall_us: Option<i64>,
+    pub clock: ClockState,
+    /// Starts of the last ten minutes, this one among them, that followed a run without an end.
+    pub crashes: u32,
+}
+
 pub struct Line<J, P> {
     parts: Parts<J, P>,
     sheets: BTreeMap<BatchId, BatchSheet>,
@@ -94,12 +110,20 @@ pub struct Line<J, P> {
     beat: u32,
     beat_at_us: Option<u64>,
     is_stopping: bool,
+    #[cfg(feature = "canary")]
+    canary: Option<Canary>,
+    watch: Watch,
 }
 
-/// Facts that may wait for the disk; beyond them the line takes nothing but completions.
+/// Facts that may wait for the disk, and as many of what waits for them; beyond it the line takes nothing but completions.
 const RECORDS_MAX: usize = 8192;
+/// Results whose verdict is timed; a line that passes nothing for days keeps the newest.
+const RESULTS_MAX: usize = 4096;
 /// A commit that takes longer than this lets the heartbeat stop.
 const COMMIT_SLOW_US: u64 = 500_000;
+/// One that takes longer than this will not come back: a disk that slow gives no answer to a new start either, and a thread that
+/// hangs needs one.
+const COMMIT_WEDGED_US: u64 = 20_000_000;
 
 impl<J: Journal, P: Plant> Line<J, P> {
     pub fn new(parts: Parts<J, P>) -> Self {
@@ -116,6 +140,18 @@ impl<J: Journal, P: Plant> Line<J, P> {
             beat: 0,
             beat_at_us: None,
             is_stopping: false,
+            watch: Watch::default(),
+            #[cfg(feature = "canary")]
+            canary: None,
+        }
+    }
+
+    /// Breaks a promise from now on, for a harness that must notice it.
+    #[cfg(feature = "canary")]
+    pub fn infect(&mut self, canary: Option<Canary>) {
+        self.canary = canary;
+        if canary == Some(Canary::ForgetfulGate) {
+            self.parts.engine.forget_labels();
         }
     }
 
@@ -125,7 +161,13 @@ impl<J: Journal, P: Plant> Line<J, P> {
 
     /// Whether only completions may come in: the disk is behind by more than memory should hold.
     pub fn is_full(&self) -> bool {
-        self.records.len() >= RECORDS_MAX
+        let waiting = [self.records.len(), self.work.len(), self.permits.len(), self.answers.len()];
+        waiting.into_iter().any(|waiting| waiting >= RECORDS_MAX)
+    }
+
+    /// Whether the disk has not answered for so long that a new start is the only way on: the watchdog is fed no more.
+    pub fn is_wedged(&self, now: Now) -> bool {
+        self.in_flight_since_us.is_some_and(|since| now.mono_us.saturating_sub(since) > COMMIT_WEDGED_US)
     }
 
     /// Whether everything decided so far is on disk.
@@ -138,16 +180,29 @@ impl<J: Journal, P: Plant> Line<J, P> {
         self.is_stopping && self.is_settled()
     }
 
-    /// The first fact of a run.
+    /// The first facts of a run, where nothing is known of the clock nor of earlier runs.
     pub fn start(&mut self, now: Now, start: Start) -> Turn {
+        self.open(now, start, Opening::default())
+    }
+
+    /// The first facts of a run. A wall clock that was set back meanwhile is said before anything else, so that times fall nowhere
+    /// but at that fact.
+    pub fn open(&mut self, now: Now, start: Start, opening: Opening) -> Turn {
         let mut turn = Turn::default();
+        if let Some(from_us) = opening.last_wall_us.filter(|last| now.wall_us < *last) {
+            self.decide(now, Input::ClockStepped { from_us, to_us: now.wall_us }, &mut turn);
+        }
+        self.watch.look(now);
         self.decide(now, Input::Started(start), &mut turn);
+        self.decide(now, Input::ClockSeen(opening.clock), &mut turn);
+        self.decide(now, Input::Crashed { starts: opening.crashes }, &mut turn);
         self.submit(now);
         turn
     }
 
     pub fn turn(&mut self, now: Now, inbound: Inbound) -> Turn {
         let mut turn = Turn::default();
+        self.keep_time(now, &mut turn);
         match inbound.what {
             Arrival::Durable(durable) => self.complete(now, durable, &mut turn),
             Arrival::Work(work) => self.work.push(work),
@@ -155,6 +210,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Arrival::Disconnected(_)
             | Arrival::Update(_)
             | Arrival::Asked(_)
+            | Arrival::Clock(_)
             | Arrival::Doubted(_)
             | Arrival::Noticed(..)
             | Arrival::Tick
@@ -164,6 +220,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Disconnected(stations) => self.disconnect(now, &stations, &mut turn),
             Arrival::Update(update) => self.update(now, inbound.seen_mono_us, &update, &mut turn),
             Arrival::Asked(ask) => self.ask(now, ask, &mut turn),
+            Arrival::Clock(clock) => self.decide(now, Input::ClockSeen(clock), &mut turn),
             Arrival::Doubted(doubt) => self.decide(now, Input::Doubted(doubt), &mut turn),
             Arrival::Noticed(kind, detail) => self.decide(now, Input::Noticed(kind, detail), &mut turn),
             Arrival::Tick => self.tick(now, &mut turn),
@@ -173,9 +230,27 @@ impl<J: Journal, P: Plant> Line<J, P> {
         turn
     }
 
+    /// What the clocks say comes before what arrived: the facts of this turn carry these times. After a pause the stations are looked
+    /// at first, so that nothing is decided, and no permit released, on what they showed before it.
+    fn keep_time(&mut self, now: Now, turn: &mut Turn) {
+        let seen = self.watch.look(now);
+        if self.is_stopping {
+            return;
+        }
+        if let Some((from_us, to_us)) = seen.stepped {
+            self.decide(now, Input::ClockStepped { from_us, to_us }, turn);
+        }
+        if let Some(paused_us) = seen.paused_us {
+            self.decide(now, Input::Paused { paused_us }, turn);
+            self.supervise(now, turn);
+        }
+    }
+
     /// The last fact: from here on nothing is decided, and what was decided still becomes durable.
     fn stop(&mut self, now: Now, turn: &mut Turn) {
         self.decide(now, Input::Stopping, turn);
+        // A clean end is signed to its last fact.
+        self.work.push(Work::Checkpoint);
         self.is_stopping = true;
     }
 
@@ -192,6 +267,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
         for what in observed {
             if let Observed::Result(CameraResult { track: Some(track), .. }) = &what {
                 self.results.insert(*track, seen_mono_us);
+                if self.results.len() > RESULTS_MAX {
+                    self.results.pop_first();
+                }
             }
             self.align(station, &what);
             self.decide(now, Input::Observed(Observation { station, seen_mono_us, what }), turn);
@@ -223,6 +301,13 @@ impl<J: Journal, P: Plant> Line<J, P> {
     }
 
     fn tick(&mut self, now: Now, turn: &mut Turn) {
+        self.supervise(now, turn);
+        self.decide(now, Input::Tick, turn);
+        self.beat(now);
+    }
+
+    /// Notices stations that fell silent.
+    fn supervise(&mut self, now: Now, turn: &mut Turn) {
         for index in 0..self.parts.stations.len() {
             let Ok(id) = u8::try_from(index).map(StationId) else { break };
             let mut observed = Vec::new();
@@ -329,7 +414,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
         while let Some((_, answer)) = self.answers.pop_front_if(|(needs, _)| *needs <= durable) {
             turn.answers.push(answer);
         }
+        #[cfg(feature = "canary")]
+        let durable = if self.canary == Some(Canary::EarlyPermit) { u64::MAX } else { durable };
         while let Some((needs, permit)) = self.permits.pop_front_if(|(needs, _)| *needs <= durable) {
+            #[cfg(feature = "canary")]
+            let needs = if self.canary == Some(Canary::EarlyPermit) { 0 } else { needs };
             match self.parts.engine.recheck(now, &permit) {
                 Recheck::Go => self.permit(now, needs, permit, turn),
                 Recheck::Void => {}
@@ -353,6 +442,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
             turn.verdicts_us.push(now.mono_us.saturating_sub(seen));
             self.results = self.results.split_off(&key.track);
         }
+        #[cfg(feature = "canary")]
+        let cleared =
+            if self.canary == Some(Canary::NeighbourVerdict) { cleared.for_the_next_track() } else { cleared };
         let mut writes = Vec::new();
         self.each(&[cleared.station()], |station| station.permit(cleared.permit(), &mut writes));
         self.write(writes);

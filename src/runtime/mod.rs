@@ -8,11 +8,17 @@ mod daemon;
 pub mod demo;
 mod desk;
 mod feed;
+pub mod keys;
+#[cfg(feature = "demo")]
+pub mod lockstep;
 mod plant;
+mod proof;
 pub mod service;
 mod snapshot;
 mod spine;
 mod tasks;
+mod timesync;
+mod upkeep;
 
 pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, run};

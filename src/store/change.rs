@@ -74,6 +74,9 @@ impl Scope<'_> {
                 (alarm, self.seq),
             ),
             Change::StationCursor { station, device_epoch, epoch } => self.set_station(station, *device_epoch, *epoch),
+            Change::EpochRaised { epoch } => {
+                self.one("earlier epoch", "UPDATE meta SET epoch = ?1 WHERE epoch < ?1", [epoch])
+            }
         }
     }
 

@@ -4,8 +4,9 @@
 //! process ends with its exit code, and nothing is tried again with other content. Only the write lock is waited for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::{ErrorCode, OptionalExtension};
 
 use crate::domain::epc;
@@ -17,6 +18,7 @@ use crate::store::feed::{MAY_GO, WATERMARK_ROW};
 use crate::store::journal::{Busy, Durable, Journal, Work};
 use crate::store::open::Store;
 use crate::store::phrase;
+use crate::store::recover::unsigned;
 use crate::store::words::Words;
 use crate::wire::chain;
 use crate::wire::record::{FactRow, Message, Record};
@@ -55,17 +57,24 @@ impl Journal for SqliteJournal {
     }
 }
 
-/// Commits jobs until all senders are gone. `mono_us` is the monotonic clock, for the duration in [`Durable`].
+/// How long the thread waits for a job before it looks whether a checkpoint is due.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Commits jobs until all senders are gone. `mono_us` is the monotonic clock, for the duration in [`Durable`] and for the age of
+/// what is not signed yet.
 pub fn run(
     mut store: Store,
     jobs: &Receiver<Job>,
     mono_us: impl Fn() -> u64,
     mut done: impl FnMut(Durable),
 ) -> Result<(), StoreError> {
-    for job in jobs {
-        done(store.commit(&job, &mono_us)?);
+    loop {
+        match jobs.recv_timeout(PATIENCE) {
+            Ok(job) => done(store.commit(&job, &mono_us)?),
+            Err(RecvTimeoutError::Timeout) => store.sign_the_rest(mono_us(), false)?,
+            Err(RecvTimeoutError::Disconnected) => return store.sign_the_rest(mono_us(), true),
+        }
     }
-    Ok(())
 }
 
 impl Store {
@@ -76,15 +85,19 @@ impl Store {
         let mut touched = BTreeMap::new();
         let mut head = self.head;
         let written = self.write(job, &mut head, &mut touched);
-        if let Err(error) = written {
-            // What stood before the job stands again; a roll-back that fails leaves the same to the next start.
-            let _ = self.conn.execute_batch("ROLLBACK");
-            self.forget_what_was_not_committed();
-            return Err(error);
-        }
+        let signed = match written.and_then(|()| self.sign_job(job, head, began)) {
+            Ok(signed) => signed,
+            Err(error) => {
+                // What stood before the job stands again; a roll-back that fails leaves the same to the next start.
+                let _ = self.conn.execute_batch("ROLLBACK");
+                self.forget_what_was_not_committed();
+                return Err(error);
+            }
+        };
         self.run_cached("COMMIT", "commit")?;
         self.head = head;
         self.boot_is_written = true;
+        self.tell_signed(job, signed, began);
         Ok(Durable::new(head.0, touched, mono_us().saturating_sub(began)))
     }
 
@@ -95,7 +108,7 @@ impl Store {
     }
 
     /// Waits for the write lock as long as it takes; a tool that holds it is reported once.
-    fn begin(&mut self) -> Result<(), StoreError> {
+    pub(super) fn begin(&mut self) -> Result<(), StoreError> {
         let mut reported = false;
         loop {
             let begun = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
@@ -250,15 +263,14 @@ impl Store {
         match work {
             Work::FeedAcked { through } => {
                 let fact = self.words.id(&self.conn, "fact")?;
+                self.note_place(fact, *through)?;
                 let end = integer(*through)?.saturating_add(1).saturating_mul(256);
-                let mut note = self.conn.prepare_cached(
-                    "INSERT INTO work_feed (stream, acked_seq) \
-                     SELECT stream, max(seq) FROM message WHERE id < ?3 AND id >= 256 * \
-                       COALESCE((SELECT acked_seq FROM work_feed WHERE stream = ?1), 0) GROUP BY stream \
-                     UNION ALL SELECT ?1, ?2 \
-                     ON CONFLICT (stream) DO UPDATE SET acked_seq = max(acked_seq, excluded.acked_seq)",
-                )?;
-                note.execute((fact, integer(*through)?, end))?;
+                for (stream, acked, last) in self.stream_places()? {
+                    let taken = self.taken_of(stream, (acked, last), end)?;
+                    if taken > acked {
+                        self.note_place(stream, taken)?;
+                    }
+                }
             }
             Work::FeedExcepted { stream, seq, cause } => {
                 let id = self.words.id(&self.conn, stream)?;
@@ -281,6 +293,8 @@ impl Store {
                 )?;
                 note.execute((WATERMARK_ROW, integer(*through)?))?;
             }
+            // The facts of the job are signed once all of it is written.
+            Work::Checkpoint => {}
             Work::MessagesExpired { through_fact } => {
                 let end = integer(*through_fact)?.saturating_add(1).saturating_mul(256);
                 let mut expire =
@@ -291,7 +305,52 @@ impl Store {
         Ok(())
     }
 
-    fn run_cached(&self, sql: &str, doing: &'static str) -> Result<(), StoreError> {
+    /// A place never falls.
+    fn note_place(&self, stream: i64, seq: u64) -> Result<(), Flaw> {
+        let mut note = self.conn.prepare_cached(
+            "INSERT INTO work_feed (stream, acked_seq) VALUES (?1, ?2) \
+             ON CONFLICT (stream) DO UPDATE SET acked_seq = max(acked_seq, excluded.acked_seq)",
+        )?;
+        note.execute((stream, integer(seq)?))?;
+        Ok(())
+    }
+
+    /// Each stream of messages: the number that was taken last, and the newest.
+    fn stream_places(&self) -> Result<Vec<(i64, u64, u64)>, Flaw> {
+        let mut list = self.conn.prepare_cached(
+            "SELECT stream, COALESCE((SELECT acked_seq FROM work_feed f WHERE f.stream = s.stream), 0), last_seq FROM stream s",
+        )?;
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, unsigned(row, 1)?, unsigned(row, 2)?));
+        Ok(list.query_map([], row)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The last number in `acked..=last` whose message lies before the id `end`. Numbers and ids rise together, so that a few
+    /// looks into the index find it; the messages themselves, which may be the backlog of days, are not touched: they would
+    /// push everything else out of the page cache.
+    fn taken_of(&self, stream: i64, (acked, last): (u64, u64), end: i64) -> Result<u64, Flaw> {
+        let mut find = self.conn.prepare_cached("SELECT id FROM message WHERE stream = ?1 AND seq = ?2")?;
+        let mut lies_before = |seq: u64| -> Result<bool, Flaw> {
+            let id: Option<i64> = find.query_row((stream, integer(seq)?), |row| row.get(0)).optional()?;
+            Ok(id.is_some_and(|id| id < end))
+        };
+        let (mut low, mut step) = (acked, 1_u64);
+        while low < last && lies_before(low.saturating_add(step).min(last))? {
+            low = low.saturating_add(step).min(last);
+            step = step.saturating_mul(2);
+        }
+        let mut high = low.saturating_add(step).min(last.saturating_add(1));
+        while low.saturating_add(1) < high {
+            let middle = low.midpoint(high);
+            if lies_before(middle)? {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    pub(super) fn run_cached(&self, sql: &str, doing: &'static str) -> Result<(), StoreError> {
         let run = || self.conn.prepare_cached(sql)?.execute([]);
         run().map(drop).map_err(StoreError::sqlite(doing))
     }

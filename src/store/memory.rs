@@ -25,6 +25,8 @@ pub struct MemoryJournal {
 pub struct Kept {
     /// The newest fact.
     pub through: u64,
+    /// 0 while it is the first one.
+    pub epoch: u32,
     /// Number in its stream, the fact that caused it, and the message.
     pub messages: Vec<(u64, u64, Message)>,
     pub acked: BTreeMap<&'static str, u64>,
@@ -176,6 +178,8 @@ impl Kept {
             }
             Work::FeedCleared { stream, seq } => drop(self.excepted.remove(&(*stream, *seq))),
             Work::FeedConfirmed { through } => self.confirmed = Some(*through),
+            // Nothing is signed in memory.
+            Work::Checkpoint => {}
             Work::MessagesExpired { through_fact } => {
                 let (acked, excepted) = (&self.acked, &self.excepted);
                 self.messages.retain(|(number, fact, message)| {
@@ -246,6 +250,11 @@ impl Kept {
                 false => Err(format!("alarm {alarm} is not open")),
             },
             Change::StationCursor { station: _, device_epoch: _, epoch: _ } => Ok(()),
+            Change::EpochRaised { epoch } => {
+                let is_later = *epoch > self.epoch.max(1);
+                self.epoch = self.epoch.max(*epoch);
+                is_later.then_some(()).ok_or_else(|| format!("epoch {epoch} is not later than the one before"))
+            }
         }
     }
 

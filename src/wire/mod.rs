@@ -1,6 +1,7 @@
 //! Every byte format that leaves or enters: pure functions between facts, texts and bytes; no I/O, no clock.
 
 pub mod chain;
+pub mod checkpoint;
 pub mod command;
 pub mod digest;
 pub mod epcis;
@@ -9,6 +10,7 @@ pub mod fact;
 pub mod lower;
 pub mod order;
 pub mod record;
+pub mod refold;
 pub mod schema;
 mod suggest;
 pub mod text;

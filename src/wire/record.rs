@@ -129,6 +129,10 @@ pub enum Change {
         device_epoch: u32,
         epoch: u32,
     },
+    /// `meta.epoch`; it never falls.
+    EpochRaised {
+        epoch: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -241,6 +241,19 @@ fn a_loaded_order_outlives_a_kill_and_hostile_serials_are_traced_in_every_spelli
 }
 
 #[test]
+fn who_asks_again_to_close_a_closed_batch_hears_that_it_is_done() {
+    let site = Site::new();
+    let daemon = site.start();
+    assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0);
+    assert_eq!(site.run(&["batch", "close", "B1"]).code, 0, "an order that was never started is given back");
+    daemon.kill();
+    let _daemon = site.start();
+    let again = site.run(&["batch", "close", "B1"]);
+    assert_eq!(again.code, 0, "{}{}", again.out, again.err);
+    assert_eq!(site.run(&["batch", "close", "B9"]).code, 1, "that one never was");
+}
+
+#[test]
 fn one_changed_byte_breaks_the_proof_and_the_fact_is_named() {
     let site = Site::new();
     let daemon = site.start();
@@ -249,6 +262,8 @@ fn one_changed_byte_breaks_the_proof_and_the_fact_is_named() {
     // What the daemon left in the log moves into the file, where a byte can be changed.
     let journal = rusqlite::Connection::open(site.file("line3.db")).expect("the journal");
     journal.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("nobody holds it");
+    let loaded = "SELECT seq FROM v_fact WHERE kind = 'batch_loaded'";
+    let loaded: i64 = journal.query_row(loaded, [], |row| row.get(0)).expect("the order's fact");
     journal.close().expect("nothing is open");
     let mut bytes = fs::read(site.file("line3.db")).expect("the journal");
     let word = br#""serial_count":5"#;
@@ -257,11 +272,11 @@ fn one_changed_byte_breaks_the_proof_and_the_fact_is_named() {
     fs::write(site.file("changed.db"), bytes).expect("ours");
     let verdict = site.run(&["audit", "verify", "--db", "changed.db"]);
     assert_eq!(verdict.code, 1, "{}", verdict.out);
-    assert!(verdict.out.contains("broken_seq  2"), "{}", verdict.out);
+    assert!(verdict.out.contains(&format!("broken_seq  {loaded}")), "{}", verdict.out);
     let several = site.run(&["audit", "verify", "--db", "line3.db", "--db", "changed.db", "--json"]);
     let documents: Value = serde_json::from_str(&several.out).expect("one JSON document");
     assert_eq!(several.code, 1);
-    assert_eq!((&documents[0]["outcome"], &documents[1]["broken_seq"]), (&"whole".into(), &2.into()));
+    assert_eq!((&documents[0]["outcome"], &documents[1]["broken_seq"]), (&"whole".into(), &loaded.into()));
 }
 
 #[test]

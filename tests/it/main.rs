@@ -8,14 +8,19 @@
 )]
 
 mod ai_table;
+mod bounds;
 mod config;
 mod daemon;
 mod demo;
 mod engine_properties;
 mod epcis;
 mod event_hash;
+mod feed;
 mod gs1_vectors;
+mod keep;
 mod layers;
+#[cfg(feature = "demo")]
+mod lockstep;
 #[cfg(feature = "demo")]
 mod rough;
 mod scenario;

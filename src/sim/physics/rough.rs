@@ -450,6 +450,13 @@ impl Plant {
         self.touch(Touch { mishap, station, epoch, container, units });
     }
 
+    /// The line fell silent: passes were cleared and results wait, perhaps for too long. What lies between camera and blade may be
+    /// rejected.
+    pub(super) fn touch_by_silence(&mut self) {
+        let units = self.rejector.numbers();
+        self.touch(Touch { mishap: "line_silent".into(), units, ..Touch::default() });
+    }
+
     fn go_astray(&mut self, planned: Planned) {
         let mishap = match (planned.mishap, planned.choose(1, 3)) {
             (Mishap::LostPermitAck, 0) => CloserMishap::PermitForgotten,

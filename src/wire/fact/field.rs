@@ -6,7 +6,10 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::Text;
-use crate::engine::fact::{Child, Counts, InvalidCause, RequestKey, ResultKey, TrackKey};
+use crate::domain::time::ClockState;
+use crate::engine::fact::{
+    Child, Counts, Description, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 use crate::wire::fact::device_text;
@@ -50,6 +53,7 @@ text_fields! {
     PackLevel { |level: &PackLevel| level.name(), PackLevel::parse, schema::word(PackLevel::ALL, |level| level.name()) }
     Gate { |gate: &Gate| gate.name(), Gate::parse, schema::word(&[Gate::Seal, Gate::Release], |gate| gate.name()) }
     AlarmKind { |kind: &AlarmKind| kind.name(), AlarmKind::parse, schema::word(AlarmKind::ALL, |kind| kind.name()) }
+    ClockState { |state: &ClockState| state.name(), ClockState::parse, schema::word(ClockState::ALL, |state| state.name()) }
     LostCause { lost_cause, |text: &str| find(LOST_CAUSES, lost_cause, text), schema::word(LOST_CAUSES, lost_cause) }
     CloseEnd { close_end, |text: &str| find(CLOSE_ENDS, close_end, text), schema::word(CLOSE_ENDS, close_end) }
     InvalidCause { invalid_cause, |text: &str| find(INVALID_CAUSES, invalid_cause, text), schema::word(INVALID_CAUSES, invalid_cause) }
@@ -169,6 +173,56 @@ impl Field for Vec<u8> {
     }
 }
 
+impl Field for NewKey {
+    fn write(&self, out: &mut ObjectWriter, _key: &'static str) {
+        self.key_id.write(out, "key_id");
+        self.public_key.write(out, "public_key");
+        self.replaces.write(out, "replaces");
+        self.signature.write(out, "signature");
+    }
+
+    fn read(body: &mut ObjectReader<'_>, _key: &'static str) -> Result<Self, Flaw> {
+        Ok(Self {
+            key_id: Field::read(body, "key_id")?,
+            public_key: Field::read(body, "public_key")?,
+            replaces: Field::read(body, "replaces")?,
+            signature: Field::read(body, "signature")?,
+        })
+    }
+
+    fn describe(shape: &mut Shape, _key: &'static str) {
+        Text::<8>::describe(shape, "key_id");
+        Text::<44>::describe(shape, "public_key");
+        Option::<Text<8>>::describe(shape, "replaces");
+        Option::<Text<88>>::describe(shape, "signature");
+    }
+}
+
+impl Field for NewEpoch {
+    fn write(&self, out: &mut ObjectWriter, _key: &'static str) {
+        self.epoch.write(out, "epoch");
+        self.lost_store.write(out, "lost_store");
+        self.lost_from.write(out, "lost_from");
+        self.lost_to.write(out, "lost_to");
+    }
+
+    fn read(body: &mut ObjectReader<'_>, _key: &'static str) -> Result<Self, Flaw> {
+        Ok(Self {
+            epoch: Field::read(body, "epoch")?,
+            lost_store: Field::read(body, "lost_store")?,
+            lost_from: Field::read(body, "lost_from")?,
+            lost_to: Field::read(body, "lost_to")?,
+        })
+    }
+
+    fn describe(shape: &mut Shape, _key: &'static str) {
+        u32::describe(shape, "epoch");
+        Option::<Text<36>>::describe(shape, "lost_store");
+        Option::<u64>::describe(shape, "lost_from");
+        Option::<u64>::describe(shape, "lost_to");
+    }
+}
+
 impl Field for Vec<SerialNumber> {
     fn write(&self, out: &mut ObjectWriter, key: &'static str) {
         out.texts(key, self.iter().map(SerialNumber::as_str));
@@ -257,6 +311,9 @@ struct_fields! {
         batch "batch", gtin "gtin", lot "lot", expiry "expiry", gcp_length "gcp_length",
         pack "", sscc "sscc",
     }
+    Description {
+        biz_location "biz_location", offset_minutes "offset_minutes", stations "stations", levels "levels",
+    }
     SsccRange { extension "extension", prefix "prefix", first "first", last "last" }
     Counts {
         received "received", unused "unused", burned "burned", printed "printed", commissioned "commissioned",
@@ -264,6 +321,25 @@ struct_fields! {
         pass "pass", fail "fail", no_read "no_read", missed "missed", rejects_commanded "rejects_commanded",
         rejects_confirmed "rejects_confirmed", rejects_resolved "rejects_resolved", bin "bin", phantom "phantom",
         cases_released "cases_released", pallets_released "pallets_released",
+    }
+}
+
+impl Field for Vec<ReadPoint> {
+    fn write(&self, out: &mut ObjectWriter, key: &'static str) {
+        out.objects(key, self, |out, at| {
+            out.text("of", at.of.as_str());
+            out.text("read_point", &at.read_point);
+        });
+    }
+
+    fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
+        body.objects(key, |body| {
+            Ok(ReadPoint { of: Field::read(body, "of")?, read_point: Field::read(body, "read_point")? })
+        })
+    }
+
+    fn describe(shape: &mut Shape, key: &'static str) {
+        shape.required(key, schema::list(schema::read_point()));
     }
 }
 

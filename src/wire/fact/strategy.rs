@@ -8,7 +8,10 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{Name, Text};
-use crate::engine::fact::{Child, Counts, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
+use crate::domain::time::ClockState;
+use crate::engine::fact::{
+    Child, Counts, Description, Fact, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
@@ -134,6 +137,18 @@ fn children() -> impl Strategy<Value = Vec<Child>> {
     vec(prop_oneof![serial().prop_map(Child::Unit), sscc().prop_map(Child::Container)], 0..6)
 }
 
+fn description() -> impl Strategy<Value = Description> {
+    let at = || (name(), any::<String>()).prop_map(|(of, read_point)| ReadPoint { of, read_point });
+    (any::<String>(), any::<i64>(), vec(at(), 0..4), vec(at(), 0..3)).prop_map(
+        |(biz_location, offset_minutes, stations, levels)| Description {
+            biz_location,
+            offset_minutes,
+            stations,
+            levels,
+        },
+    )
+}
+
 fn line_fact() -> impl Strategy<Value = Fact> {
     let cause = one_of(&[LostCause::Device, LostCause::Heartbeat, LostCause::Quality]);
     prop_oneof![
@@ -143,6 +158,7 @@ fn line_fact() -> impl Strategy<Value = Fact> {
             clean
         }),
         Just(Fact::LineStopped),
+        description().prop_map(|description| Fact::LineDescribed { description: Box::new(description) }),
         (name(), one_of(StationKind::ALL), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
             |(station, kind, device_epoch, epoch, reset)| Fact::StationJoined {
                 station,
@@ -157,6 +173,19 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         (any::<u32>(), one_of(AlarmKind::ALL), option::of(name()), any::<String>())
             .prop_map(|(alarm, kind, station, detail)| Fact::AlarmRaised { alarm, kind, station, detail }),
         any::<u32>().prop_map(|alarm| Fact::AlarmAcknowledged { alarm }),
+        one_of(ClockState::ALL).prop_map(|clock| Fact::ClockFound { clock }),
+        any::<(i64, i64)>().prop_map(|(from_us, to_us)| Fact::ClockStepped { from_us, to_us }),
+        any::<u64>().prop_map(|paused_us| Fact::LinePaused { paused_us }),
+        (text(), text(), option::of(text()), option::of(text())).prop_map(
+            |(key_id, public_key, replaces, signature)| Fact::KeyAnnounced {
+                key: NewKey { key_id, public_key, replaces, signature }
+            }
+        ),
+        (any::<u32>(), option::of(text()), any::<Option<u64>>(), any::<Option<u64>>()).prop_map(
+            |(epoch, lost_store, lost_from, lost_to)| Fact::EpochRaised {
+                begun: NewEpoch { epoch, lost_store, lost_from, lost_to }
+            }
+        ),
     ]
 }
 

@@ -12,15 +12,21 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
     match &scene.entry.fact {
         Fact::LineStarted { .. }
         | Fact::LineStopped
+        | Fact::LineDescribed { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
         | Fact::BatchCloseRefused { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
-        | Fact::CloseRefused { .. } => Vec::new(),
+        | Fact::CloseRefused { .. }
+        | Fact::ClockFound { .. }
+        | Fact::ClockStepped { .. }
+        | Fact::LinePaused { .. }
+        | Fact::KeyAnnounced { .. } => Vec::new(),
         Fact::GateForced { container, .. } => {
             container.map(|container| container_state(container, ContainerState::Held)).into_iter().collect()
         }
+        Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
             vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]
         }

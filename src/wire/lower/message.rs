@@ -19,6 +19,7 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         Fact::BatchClosed { opened_seq, counts } => batch_closed(scene, *opened_seq, **counts, body),
         Fact::LineStarted { .. }
         | Fact::LineStopped
+        | Fact::LineDescribed { .. }
         | Fact::StationJoined { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
@@ -48,7 +49,12 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::Closed { .. }
         | Fact::CloseFailed { .. }
         | Fact::CloseUnresolved { .. }
-        | Fact::GateForced { .. } => Vec::new(),
+        | Fact::GateForced { .. }
+        | Fact::ClockFound { .. }
+        | Fact::ClockStepped { .. }
+        | Fact::LinePaused { .. }
+        | Fact::KeyAnnounced { .. }
+        | Fact::EpochRaised { .. } => Vec::new(),
     }
 }
 

@@ -134,13 +134,19 @@ impl Judge {
                 self.vessel(container)?.stage = Stage::Held;
             }
             Fact::StationFaulted { .. }
+            | Fact::LineDescribed { .. }
             | Fact::BatchLoaded { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::SerialsEncoded { .. }
             | Fact::PhantomReject { .. }
             | Fact::EndsMissed { .. }
             | Fact::PermitAcked { .. }
-            | Fact::GateForced { .. } => {}
+            | Fact::GateForced { .. }
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::LinePaused { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. } => {}
         }
         Ok(())
     }

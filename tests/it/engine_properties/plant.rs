@@ -188,7 +188,15 @@ impl Plant {
 
     fn start_up(&mut self) -> Played {
         let (version, config_sha256) = (Text::default(), Text::default());
-        self.step(Input::Started(Start { version, config_sha256, clean: false, doubts: Vec::new() }))
+        self.step(Input::Started(Start {
+            version,
+            config_sha256,
+            clean: false,
+            epoch: None,
+            key: None,
+            doubts: Vec::new(),
+            description: None,
+        }))
     }
 
     /// A station joins and shows its levels, and again what was not decided yet.

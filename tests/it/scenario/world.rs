@@ -183,7 +183,15 @@ impl World {
 
     fn start_up(&mut self, doubts: Vec<String>) -> Played {
         let version = Text::new("0").expect("short");
-        self.step(Input::Started(Start { version, config_sha256: Text::default(), clean: true, doubts }))
+        self.step(Input::Started(Start {
+            version,
+            config_sha256: Text::default(),
+            clean: true,
+            epoch: None,
+            key: None,
+            doubts,
+            description: None,
+        }))
     }
 
     fn join(&mut self, station: usize, reset: bool) -> Played {
