@@ -51,7 +51,9 @@ impl State {
                 self.with_batch(batch, |batch| batch.allocate(range(*first_index, serials)));
             }
             Fact::SerialsEncoded { station, from_seq, first_index, serials, .. } => {
-                self.station_mut(station).printed = last_of(*from_seq, serials);
+                let at = self.station_mut(station);
+                at.printed = last_of(*from_seq, serials);
+                at.encoded = at.printed;
                 self.with_batch(batch, |batch| batch.encode(range(*first_index, serials)));
             }
             Fact::SerialsInvalidated { station, cause, first_index, serials } => {
@@ -103,7 +105,7 @@ impl State {
         }
         self.stations.insert(name, Station::default());
         if kind == StationKind::Rejector {
-            self.transit = Transit::default();
+            self.transit = Transit { before: self.transit.last_inspected, ..Transit::default() };
             // Its bin counts from 0 again: what was confirmed until now is taken as it was confirmed.
             for batch in &mut self.batches {
                 batch.rebase_bin();

@@ -99,7 +99,6 @@ impl Engine {
                 let token = token.unwrap_or_default();
                 self.emit(step, Fact::CloseGranted { request: key, gate, container, token, ttl_ms });
                 self.with_live(station, |live| (live.permit_until_us, live.is_gate_used) = (None, false));
-                self.with_live(station, |live| live.permit_said_us = Some((now.mono_us, now.mono_us)));
                 step.permits.push(Permit::AckRequest { station, device_epoch, seq });
                 if let Stage::Granted(grant) = self.known(station).request.map_or(Stage::Settled, |at| at.stage) {
                     step.permits.extend(self.close_permit(now, station, grant));

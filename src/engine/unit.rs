@@ -25,6 +25,9 @@ const TRACKS_AHEAD_MAX: u64 = 64;
 /// And how far it may while hardly any has entered: a camera still shows tracks of before the rejector began anew.
 const TRACKS_AHEAD_MIN: u64 = 8;
 
+/// How far from the last track of the epoch before a number is still taken for one of that epoch, until it has entered anew.
+const TRACKS_STALE_MAX: u64 = 256;
+
 /// What the verification found.
 struct Finds {
     /// The serial that was read, where the code names one of this batch.
@@ -174,7 +177,12 @@ impl Engine {
         } else if track <= transit.last_ended || self.has_left(track) {
             // No pass was given while it could have been: where the unit went through, it did so unasked.
             Some(FailReason::Late)
-        } else if transit.tracks.len() >= TRANSIT_MAX || entered.is_some_and(|entered| is_ahead(track, entered)) {
+        } else if transit.tracks.len() >= TRANSIT_MAX
+            || entered.is_some_and(|entered| is_ahead(track, entered))
+            || (transit.before.abs_diff(track) < TRACKS_STALE_MAX
+                && transit.before > 0
+                && entered.is_none_or(|entered| track > entered))
+        {
             // No unit that the line knows of: a number of an earlier epoch, or more than fit before the gate.
             Some(FailReason::NoTrack)
         } else {

@@ -303,7 +303,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
     fn tick(&mut self, now: Now, turn: &mut Turn) {
         self.supervise(now, turn);
         self.decide(now, Input::Tick, turn);
-        self.beat(now);
+        self.beat(now, turn);
     }
 
     /// Notices stations that fell silent.

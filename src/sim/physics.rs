@@ -99,6 +99,7 @@ struct Printed {
     grade_milli: i64,
 }
 
+#[derive(Clone)]
 pub struct Plant {
     settings: PlantSettings,
     random: Random,

@@ -21,7 +21,10 @@ fn a_calm_batch_closes_and_two_runs_of_it_leave_the_same_facts() {
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let verdicts = folders.each_ref().map(|folder| run(folder.path(), &[]));
     let (code, verdict) = &verdicts[0];
-    assert_eq!((*code, &verdict["violations"], &verdict["ends"]), (0, &serde_json::json!([]), &serde_json::json!(["0"])));
+    assert_eq!(
+        (*code, &verdict["violations"], &verdict["ends"]),
+        (0, &serde_json::json!([]), &serde_json::json!(["0"]))
+    );
     assert_eq!((&verdict["cases_closed"], &verdict["closes_refused"]), (&3.into(), &1.into()), "{verdict}");
     assert_eq!(verdicts[0].1, verdicts[1].1);
 }

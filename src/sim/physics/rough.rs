@@ -10,6 +10,7 @@ use super::{
     Tags, Tally, TruthEvent, Unit, text_of,
 };
 use crate::domain::tag::{Quality, Tag};
+use crate::sim::mishap::Rough;
 use crate::sim::rejector::BladeMishap;
 use crate::sim::truth::Touch;
 
@@ -34,7 +35,7 @@ struct Spell {
     until_us: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     plan: Plan,
     spells: Vec<Spell>,
@@ -128,6 +129,13 @@ impl Plant {
     /// How often each kind of mishap has happened.
     pub fn tally(&self) -> &Tally {
         self.truth.tally()
+    }
+
+    /// The weather clears up: what goes on ends, and nothing more is planned.
+    pub fn clear_up(&mut self) {
+        self.rough.plan = Plan::new(0, Rough::none(), 0);
+        self.rough.spells.iter_mut().for_each(|spell| spell.until_us = 0);
+        self.rough.calls.clear();
     }
 
     /// Mishaps outside of the plant that are to begin now.
