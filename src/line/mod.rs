@@ -314,8 +314,6 @@ impl<J: Journal, P: Plant> Line<J, P> {
             self.each(&[id], |station| station.tick(now, &mut observed));
             self.observe(now, id, now.mono_us, observed, turn);
         }
-        self.decide(now, Input::Tick, turn);
-        self.beat(now, turn);
     }
 
     /// The heartbeat says that turns happen and that commits come back: a line that cannot record must look dead.
