@@ -169,7 +169,9 @@ impl Engine {
             .values()
             .any(|alarm| alarm.kind == AlarmKind::CloseUnresolved && alarm.station == Some(spec.name));
         let is_shut = self.live(station).is_some_and(|live| live.gate == Some(GateState::Shut) && !live.is_gate_used);
-        let Some((level, _)) = self.contents(&grant).filter(|_| is_looked_at && is_shut && !grant.acked) else { return };
+        let Some((level, _)) = self.contents(&grant).filter(|_| is_looked_at && is_shut && !grant.acked) else {
+            return;
+        };
         let Grant { gate, container, token, .. } = grant;
         self.emit(step, Fact::CloseFailed { gate, container, token, result: CloseEnd::Expired });
         let reasons = vec![RefuseReason::OnHold];

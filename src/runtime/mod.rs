@@ -8,9 +8,9 @@ mod daemon;
 pub mod demo;
 mod desk;
 mod feed;
+pub mod keys;
 #[cfg(feature = "demo")]
 pub mod lockstep;
-pub mod keys;
 mod plant;
 mod proof;
 pub mod service;
