@@ -111,11 +111,12 @@ impl Engine {
         if waiting {
             return;
         }
-        let container = self
-            .state
-            .current()
-            .zip(known.request)
-            .and_then(|(batch, request)| batch.container_of(&request.key).map(|container| container.sscc));
+        let container = self.state.current().zip(known.request).and_then(|(batch, request)| {
+            let container = batch.container_of(&request.key)?;
+            // One that was released has left, and one under a permit gets its own answer.
+            let is_here = matches!(container.state, ContainerState::Open | ContainerState::Closed);
+            is_here.then_some(container.sscc)
+        });
         self.emit(step, Fact::GateForced { station: spec.name, epoch: known.epoch, container });
         self.raise(step, AlarmKind::GateForced, Some(station), String::new());
     }

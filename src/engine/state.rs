@@ -149,6 +149,8 @@ pub struct Batch {
     pub counts: Counts,
     pub bin_start: Option<u64>,
     pub bin_stop: Option<u64>,
+    /// Pieces that lay in the bin when its count began anew.
+    pub bin_before: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +197,7 @@ impl State {
             counts: Counts { received, ..Counts::default() },
             bin_start: None,
             bin_stop: None,
+            bin_before: 0,
         });
     }
 }
