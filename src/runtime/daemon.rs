@@ -152,8 +152,6 @@ async fn serve(
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));
     start_clocks(&config, clock, &inbox, &mut tasks);
-    let (kept, upkeep_inbox) = (Arc::clone(&config), inbox.clone());
-    tasks.add("the upkeep of the feed", async move { upkeep::run(&kept, upkeep_inbox, clock).await });
 
     let facts = recovery.state.seq;
     let ready = format!("line {}, {facts} facts recovered", config.line.name);
@@ -329,6 +327,8 @@ fn event_sink(device: String, inbox: Sender<Item>, clock: Clock, stations: Vec<S
 fn start_clocks(config: &Config, clock: Clock, inbox: &Sender<Item>, tasks: &mut Tasks) {
     tasks.add("the clock", tick(inbox.clone(), clock));
     tasks.add("the look at the clock", look_at_clock(inbox.clone(), clock, config.line.clock_file.clone()));
+    let (journal, mqtt) = (config.journal.clone(), config.mqtt.clone());
+    tasks.add("the upkeep of the feed", upkeep::run(journal, mqtt, inbox.clone(), clock));
 }
 
 /// Turns happen even when nothing does. A tick that finds no room is no loss: the inbox is full of turns.
