@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod feed;
 mod live;
+mod lockstep;
 mod log;
 mod online;
 mod outcome;
@@ -20,6 +21,7 @@ mod schema;
 mod screen;
 mod source;
 mod status;
+mod store;
 mod trace;
 
 use std::path::PathBuf;
@@ -93,6 +95,11 @@ enum Command {
     Feed(feed::FeedArgs),
     /// Prove a journal: verify
     Audit(audit::AuditArgs),
+    /// A small batch over a journal on disk, step by step, the daemon in a process that may die at any call
+    #[command(hide = true)]
+    Lockstep(lockstep::LockstepArgs),
+    /// The journal's own care: rebuild
+    Store(store::StoreArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),
 }
@@ -132,6 +139,8 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Alarm(args) => alarm::run(args, shared),
         Command::Feed(args) => feed::run(args, shared),
         Command::Audit(args) => audit::run(&args, shared),
+        Command::Lockstep(args) => lockstep::run(args, shared),
+        Command::Store(args) => store::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),
     }
 }

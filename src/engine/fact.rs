@@ -63,6 +63,25 @@ pub enum InvalidCause {
     BatchStopped,
 }
 
+/// What the events of a line say about their place (EPCIS read point and business location).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    pub biz_location: String,
+    /// Local time at the line, minutes east of UTC.
+    pub offset_minutes: i64,
+    /// Of stations, by name; one that is absent reads at `biz_location`.
+    pub stations: Vec<ReadPoint>,
+    /// Where containers of a level are labelled.
+    pub levels: Vec<ReadPoint>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadPoint {
+    /// The station or the pack level.
+    pub of: Name,
+    pub read_point: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     LineStarted {
@@ -71,6 +90,10 @@ pub enum Fact {
         clean: bool,
     },
     LineStopped,
+    /// Where the line stands, as the messages of this run say it: with it they follow from the facts alone.
+    LineDescribed {
+        description: Box<Description>,
+    },
     StationJoined {
         station: Name,
         kind: StationKind,

@@ -29,6 +29,7 @@ impl State {
             }
             Fact::StationLost { station, .. } => self.station_mut(station).joined = false,
             Fact::StationFaulted { .. }
+            | Fact::LineDescribed { .. }
             | Fact::GateForced { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }

@@ -28,7 +28,7 @@ use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
 use crate::engine::clock::Clock;
-use crate::engine::fact::{Entry, Fact, NewEpoch, NewKey};
+use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
@@ -110,6 +110,9 @@ pub struct Engine {
     live: Vec<Live>,
     /// What was said last to the rejectors about running; `None` at first.
     run_said: Option<bool>,
+    /// Releases a container whose label was not read: a fault of our own.
+    #[cfg(feature = "canary")]
+    forgets_labels: bool,
     policy: Policy,
     clock: Clock,
 }
@@ -169,7 +172,16 @@ impl Engine {
     /// An engine over the state that recovery folded, or over an empty one.
     pub fn new(settings: Settings, state: State) -> Self {
         let live = settings.stations.iter().map(|_| Live::default()).collect();
-        Self { settings, state, live, run_said: None, policy: Policy::default(), clock: Clock::default() }
+        Self {
+            settings,
+            state,
+            live,
+            run_said: None,
+            policy: Policy::default(),
+            clock: Clock::default(),
+            #[cfg(feature = "canary")]
+            forgets_labels: false,
+        }
     }
 
     pub fn with_policy(self, policy: Policy) -> Self {
@@ -189,10 +201,13 @@ impl Engine {
         let mut step = Step::default();
         match input {
             Input::Started(start) => {
-                let Start { version, config_sha256, clean, epoch, key, doubts } = start;
+                let Start { version, config_sha256, clean, epoch, key, doubts, description } = start;
                 // First, so that no fact of this run has a number that stood for another one in the same epoch.
                 if let Some(begun) = epoch {
                     self.emit(&mut step, Fact::EpochRaised { begun });
+                }
+                if let Some(description) = description {
+                    self.emit(&mut step, Fact::LineDescribed { description });
                 }
                 if let Some(key) = key {
                     self.emit(&mut step, Fact::KeyAnnounced { key });
@@ -374,6 +389,8 @@ pub struct Start {
     /// What is in doubt about the journal, one sentence each, with the facts that it is about. Each becomes an alarm that holds
     /// the line until a person acknowledges it; one that waits already, word by word, is not raised again.
     pub doubts: Vec<String>,
+    /// What the messages of this run say about their place.
+    pub description: Option<Box<Description>>,
 }
 
 /// The actor of what the line decides by itself.

@@ -11,6 +11,8 @@ mod watch;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+#[cfg(feature = "canary")]
+use crate::canary::Canary;
 use crate::domain::tag::{StationId, TagUpdate, TagWrite};
 use crate::domain::text::BatchId;
 use crate::domain::time::{ClockState, Now};
@@ -107,6 +109,8 @@ pub struct Line<J, P> {
     results: BTreeMap<u64, u64>,
     beat: u32,
     is_stopping: bool,
+    #[cfg(feature = "canary")]
+    canary: Option<Canary>,
     watch: Watch,
 }
 
@@ -130,6 +134,17 @@ impl<J: Journal, P: Plant> Line<J, P> {
             beat: 0,
             is_stopping: false,
             watch: Watch::default(),
+            #[cfg(feature = "canary")]
+            canary: None,
+        }
+    }
+
+    /// Breaks a promise from now on, for a harness that must notice it.
+    #[cfg(feature = "canary")]
+    pub fn infect(&mut self, canary: Option<Canary>) {
+        self.canary = canary;
+        if canary == Some(Canary::ForgetfulGate) {
+            self.parts.engine.forget_labels();
         }
     }
 
@@ -366,7 +381,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
         while let Some((_, answer)) = self.answers.pop_front_if(|(needs, _)| *needs <= durable) {
             turn.answers.push(answer);
         }
+        #[cfg(feature = "canary")]
+        let durable = if self.canary == Some(Canary::EarlyPermit) { u64::MAX } else { durable };
         while let Some((needs, permit)) = self.permits.pop_front_if(|(needs, _)| *needs <= durable) {
+            #[cfg(feature = "canary")]
+            let needs = if self.canary == Some(Canary::EarlyPermit) { 0 } else { needs };
             match self.parts.engine.recheck(now, &permit) {
                 Recheck::Go => self.permit(now, needs, permit, turn),
                 Recheck::Void => {}
@@ -387,6 +406,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
             turn.verdicts_us.push(now.mono_us.saturating_sub(seen));
             self.results = self.results.split_off(&key.track);
         }
+        #[cfg(feature = "canary")]
+        let cleared =
+            if self.canary == Some(Canary::NeighbourVerdict) { cleared.for_the_next_track() } else { cleared };
         let mut writes = Vec::new();
         self.each(&[cleared.station()], |station| station.permit(cleared.permit(), &mut writes));
         self.write(writes);

@@ -419,6 +419,12 @@ pub fn open(settings: Settings, inputs: Inputs) -> (PublishHandle, Publisher) {
 }
 
 impl Publisher {
+    /// From now on the feed's place moves with every message that is sent: a fault of our own.
+    #[cfg(feature = "canary")]
+    pub fn acknowledge_unasked(&mut self) {
+        self.pump.is_unasked = true;
+    }
+
     /// Runs until `stop` is true and the last messages are out or two seconds have passed.
     pub async fn run(self) {
         let Self { pump, commands, mut stop } = self;

@@ -131,6 +131,9 @@ pub(super) struct Pump {
     pub(super) stuck: (u64, u32),
     pub(super) judgement: Judgement,
     pub(super) mark: Mark,
+    /// Takes every message that was sent for acknowledged: a fault of our own.
+    #[cfg(feature = "canary")]
+    pub(super) is_unasked: bool,
 }
 
 impl Pump {
@@ -169,6 +172,8 @@ impl Pump {
             judgement: Judgement::default(),
             mark: Mark::default(),
             settings,
+            #[cfg(feature = "canary")]
+            is_unasked: false,
         }
     }
 

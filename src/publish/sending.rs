@@ -71,7 +71,13 @@ impl Pump {
             let cause = format!("the packet has {bytes} bytes, the broker takes {}", epoch.packet_max);
             return self.quarantine((ordinal, fact_seq), (stream, seq), topic, cause);
         }
-        self.send(epoch, Slot::Live { ordinal, stream, seq, fact_seq, topic }, message, false)
+        self.send(epoch, Slot::Live { ordinal, stream, seq, fact_seq, topic }, message, false)?;
+        #[cfg(feature = "canary")]
+        if self.is_unasked {
+            self.live.acked(ordinal);
+            self.report(true);
+        }
+        Ok(())
     }
 
     /// At most half of the window belongs to a replay. True when something was sent, or left out.

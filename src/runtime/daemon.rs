@@ -115,7 +115,7 @@ impl From<RecoverError> for RunError {
 /// Runs the line until it is told to stop.
 pub fn run(config: Config) -> Result<(), RunError> {
     let clock = Clock::start();
-    let mut store = store::open(&store::Settings::new(&config.journal, config.line.path.clone()))?;
+    let mut store = store::open(&assemble::journal(&config))?;
     let mut recovery = assemble::recover(&mut store)?;
     let mut proven = proof::open(&config, &mut store)?;
     recovery.doubts.append(&mut proven.doubts);
@@ -252,7 +252,6 @@ fn start_line(
     let policy = Policy { commission_needs_clock: config.line.commission_needs_clock };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
     let lowering = assemble::lowering(config);
-    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
     let start = Start {
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
@@ -260,7 +259,11 @@ fn start_line(
         epoch,
         key,
         doubts,
+        description: Some(Box::new(lowering.description())),
     };
+    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
+    #[cfg(feature = "canary")]
+    line.infect(crate::canary::Canary::chosen());
     let (ended, line_ended) = oneshot::channel();
     tasks::thread("sealgate-line", move || {
         let first = line.open(clock.now(), start, opening);

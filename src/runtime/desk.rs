@@ -234,7 +234,7 @@ fn question(look: Look) -> Question {
 }
 
 /// Why an order cannot be put to the line.
-enum Unfit {
+pub(super) enum Unfit {
     Order(Vec<crate::wire::order::Problem>),
     /// The file of serials cannot be read.
     File(String),
@@ -249,7 +249,7 @@ impl From<StoreError> for Unfit {
 }
 
 /// The whole order with its file of serials, and what older batches have used of it.
-fn check(journal: &Path, draft: OrderDraft) -> Result<Order, Unfit> {
+pub(super) fn check(journal: &Path, draft: OrderDraft) -> Result<Order, Unfit> {
     let file = match draft.serials_file() {
         Some(path) => {
             Some(std::fs::read(path).map_err(|error| Unfit::File(format!("the daemon cannot read {path}: {error}")))?)

@@ -138,7 +138,19 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         offline,
         command: Arc::new(|_: Command| Reception::Unknown),
     };
-    Ok(Some(publish::open(settings, inputs)))
+    let opened = publish::open(settings, inputs);
+    #[cfg(feature = "canary")]
+    let opened = impatient(opened);
+    Ok(Some(opened))
+}
+
+#[cfg(feature = "canary")]
+fn impatient((handle, mut publisher): (PublishHandle, Publisher)) -> (PublishHandle, Publisher) {
+    use crate::canary::Canary;
+    if Canary::chosen() == Some(Canary::CursorWithoutAck) {
+        publisher.acknowledge_unasked();
+    }
+    (handle, publisher)
 }
 
 fn work_of(note: Note) -> Work {

@@ -9,6 +9,8 @@ pub mod demo;
 mod desk;
 mod feed;
 pub mod keys;
+#[cfg(feature = "demo")]
+pub mod lockstep;
 mod plant;
 mod proof;
 pub mod service;

@@ -33,11 +33,20 @@ pub struct Settings {
     pub line: String,
     /// Bound of SQLite's page cache.
     pub cache_mib: u32,
+    /// Commits are not flushed: a fault of our own.
+    #[cfg(feature = "canary")]
+    pub is_sync_weak: bool,
 }
 
 impl Settings {
     pub fn new(path: impl Into<PathBuf>, line: impl Into<String>) -> Self {
-        Self { path: path.into(), line: line.into(), cache_mib: 32 }
+        Self {
+            path: path.into(),
+            line: line.into(),
+            cache_mib: 32,
+            #[cfg(feature = "canary")]
+            is_sync_weak: false,
+        }
     }
 }
 
@@ -74,6 +83,10 @@ pub fn open(settings: &Settings) -> Result<Store, StoreError> {
     let lock = lock::acquire(path)?;
     schema::refuse_unknown(path)?;
     let conn = connect(path, settings.cache_mib)?;
+    #[cfg(feature = "canary")]
+    if settings.is_sync_weak {
+        conn.execute_batch("PRAGMA synchronous=NORMAL").map_err(StoreError::sqlite("weakening the sync"))?;
+    }
     schema::migrate(&conn, path)?;
     if identity(&conn)?.is_none() {
         create_identity(&conn, &settings.line)?;
@@ -101,7 +114,41 @@ pub fn open(settings: &Settings) -> Result<Store, StoreError> {
     })
 }
 
+/// An empty journal of the same identity, to be filled from facts. It is nobody's record before it is whole: nothing in it
+/// is flushed until [`Store::make_durable`].
+pub(super) fn open_beside(path: &Path, identity: &Identity, words: Words) -> Result<Store, StoreError> {
+    let lock = lock::acquire(path)?;
+    let conn = connect(path, 32)?;
+    schema::migrate(&conn, path)?;
+    conn.execute_batch("PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=1000")
+        .map_err(StoreError::sqlite("setting up a new file"))?;
+    let identity = Identity { epoch: 1, boot: 0, ..identity.clone() };
+    insert_identity(&conn, &identity)?;
+    Ok(Store {
+        conn,
+        words,
+        batches: Batches::default(),
+        streams: BTreeMap::new(),
+        head: (0, identity.genesis),
+        identity,
+        boot_is_written: true,
+        notary: None,
+        path: path.to_owned(),
+        _lock: lock,
+    })
+}
+
 impl Store {
+    /// Flushes a file that was made by [`open_beside`], its log included.
+    pub(super) fn make_durable(self) -> Result<(), StoreError> {
+        self.conn.execute_batch("PRAGMA synchronous=FULL").map_err(StoreError::sqlite("finishing a new file"))?;
+        truncate_log(&self.conn)?;
+        let path = self.path.clone();
+        drop(self);
+        let synced = std::fs::File::open(&path).and_then(|file| file.sync_all());
+        synced.map_err(|source| StoreError::Io { doing: "writing", path, source })
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -180,9 +227,14 @@ pub(super) fn identity(conn: &Connection) -> Result<Option<Identity>, StoreError
 fn create_identity(conn: &Connection, line: &str) -> Result<(), StoreError> {
     let store_uuid = uuid::Uuid::new_v4().to_string();
     let genesis = chain::genesis(line, &store_uuid);
+    insert_identity(conn, &Identity { line: line.to_owned(), store_uuid, epoch: 1, boot: 0, genesis })
+}
+
+fn insert_identity(conn: &Connection, identity: &Identity) -> Result<(), StoreError> {
+    let Identity { line, store_uuid, epoch, boot, genesis } = identity;
     conn.execute(
-        "INSERT INTO meta (id, line, schema_version, store_uuid, epoch, boot, genesis) VALUES (1, ?1, ?2, ?3, 1, 0, ?4)",
-        (line, schema::version_known(), &store_uuid, genesis),
+        "INSERT INTO meta (id, line, schema_version, store_uuid, epoch, boot, genesis) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+        (line, schema::version_known(), store_uuid, epoch, boot, genesis),
     )
     .map_err(StoreError::sqlite("creating the identity"))?;
     Ok(())

@@ -34,7 +34,7 @@ impl Reader {
         }
         schema::refuse_unknown(path)?;
         let log_lies_there = std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-        let (copy, conn) = if lock::is_held(path) {
+        let (copy, conn) = if lock::is_held(path)? {
             (None, connect(path, "mode=ro")?)
         } else if log_lies_there {
             let copy = PrivateCopy::of(path)?;

@@ -22,9 +22,19 @@ pub(super) struct Words {
     ids: HashMap<Arc<str>, i64>,
     texts: HashMap<i64, Arc<str>>,
     prefixes: HashMap<i64, Arc<str>>,
+    /// Numbers that another file's dictionary gives to its words: a file made anew from its facts takes the same. Empty
+    /// elsewhere; the words of one file bound it.
+    given: HashMap<Box<str>, i64>,
 }
 
 impl Words {
+    /// New words get the numbers that they have in another file.
+    pub(super) fn as_in(other: &Connection) -> rusqlite::Result<Self> {
+        let mut list = other.prepare("SELECT text, word FROM word")?;
+        let given = list.query_map([], |row| Ok((row.get::<_, String>(0)?.into_boxed_str(), row.get(1)?)))?;
+        Ok(Self { given: given.collect::<rusqlite::Result<_>>()?, ..Self::default() })
+    }
+
     /// The number of a word, new where it was never used.
     pub(super) fn id(&mut self, conn: &Connection, text: &str) -> rusqlite::Result<i64> {
         if let Some(id) = self.ids.get(text) {
@@ -32,6 +42,9 @@ impl Words {
         }
         let id = match self.find(conn, text)? {
             Some(id) => id,
+            None if self.given.contains_key(text) => conn
+                .prepare_cached("INSERT INTO word (word, text) VALUES (?1, ?2)")?
+                .insert((self.given.get(text), text))?,
             // 64 is the first number that the schema leaves free.
             None => conn
                 .prepare_cached("INSERT INTO word (word, text) SELECT max(max(word) + 1, 64), ?1 FROM word")?

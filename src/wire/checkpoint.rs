@@ -34,6 +34,7 @@
 //!
 //! Not here: when a checkpoint is due (`store`), where keys lie (`runtime`).
 
+pub mod history;
 mod note;
 
 use std::collections::BTreeMap;

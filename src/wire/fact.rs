@@ -159,6 +159,7 @@ fact_kinds! {
     LinePaused "line_paused" { paused_us "paused_us" }
     KeyAnnounced "key_announced" { key "" }
     EpochRaised "epoch_raised" { begun "" }
+    LineDescribed "line_described" { description "" }
 }
 
 fn read_with(

@@ -15,7 +15,7 @@ use crate::domain::epc;
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::PackLevel;
 use crate::domain::text::{Name, Text};
-use crate::engine::fact::{Child, Entry, Fact};
+use crate::engine::fact::{Child, Description, Entry, Fact, ReadPoint};
 use crate::engine::input::{BatchSheet, Order};
 use crate::engine::reason::FailReason;
 use crate::wire::epcis::EventPlace;
@@ -23,7 +23,7 @@ use crate::wire::fact;
 use crate::wire::record::{FactRow, Record};
 
 /// What a line is called and where it stands, from its config.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineIdentity {
     /// The name of the line, as in message ids.
     pub line: String,
@@ -46,6 +46,21 @@ pub struct Stamp {
     pub boot: u32,
 }
 
+impl LineIdentity {
+    /// Takes the places of a description; `None` where a level or an offset in it is none of ours.
+    pub fn placed(self, description: &Description) -> Option<Self> {
+        let read_points = description.stations.iter().map(|at| (at.of, at.read_point.clone())).collect();
+        let level = |at: &ReadPoint| Some((PackLevel::parse(at.of.as_str())?, at.read_point.clone()));
+        Some(Self {
+            read_points,
+            container_read_points: description.levels.iter().map(level).collect::<Option<_>>()?,
+            biz_location: description.biz_location.clone(),
+            offset_minutes: i16::try_from(description.offset_minutes).ok()?,
+            ..self
+        })
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Lowering {
     pub line: LineIdentity,
@@ -63,6 +78,18 @@ struct Scene<'a> {
 impl Lowering {
     pub fn new(line: LineIdentity) -> Self {
         Self { line }
+    }
+
+    /// The places that the messages name, for a fact: who has the facts can make the messages again.
+    pub fn description(&self) -> Description {
+        let at = |(of, read_point): (Name, &String)| ReadPoint { of, read_point: read_point.clone() };
+        let levels = self.line.container_read_points.iter();
+        Description {
+            biz_location: self.line.biz_location.clone(),
+            offset_minutes: i64::from(self.line.offset_minutes),
+            stations: self.line.read_points.iter().map(|(name, uri)| at((*name, uri))).collect(),
+            levels: levels.filter_map(|(level, uri)| Some(at((Name::new(level.name())?, uri)))).collect(),
+        }
     }
 
     /// `sheet` is the batch of the entry, wherever it has one; `order` is needed for `BatchLoaded` alone.
@@ -124,9 +151,10 @@ impl Scene<'_> {
         match &self.entry.fact {
             Fact::LineStarted { .. }
             | Fact::LineStopped
+            | Fact::LineDescribed { .. }
+            | Fact::EpochRaised { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
-            | Fact::EpochRaised { .. }
             | Fact::LinePaused { .. } => String::new(),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }

@@ -10,6 +10,7 @@ pub mod fact;
 pub mod lower;
 pub mod order;
 pub mod record;
+pub mod refold;
 pub mod schema;
 mod suggest;
 pub mod text;

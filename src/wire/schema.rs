@@ -163,6 +163,14 @@ pub(crate) fn difference() -> Value {
     ]})
 }
 
+/// Where events of a station, or about containers of a level, are read.
+pub(crate) fn read_point() -> Value {
+    object(|shape| {
+        shape.required("of", text_of_at_most(24));
+        shape.required("read_point", text());
+    })
+}
+
 pub(crate) fn refuse_reason() -> Value {
     let mut packed = coded(&["packed_child"], &["slot"]);
     if let Some(parts) = packed.as_object_mut() {

@@ -16,6 +16,7 @@ mod epcis;
 mod event_hash;
 mod feed;
 mod gs1_vectors;
+mod keep;
 mod layers;
 mod scenario;
 mod source;

@@ -7,7 +7,9 @@ use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::Text;
 use crate::domain::time::ClockState;
-use crate::engine::fact::{Child, Counts, InvalidCause, NewEpoch, NewKey, RequestKey, ResultKey, TrackKey};
+use crate::engine::fact::{
+    Child, Counts, Description, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 use crate::wire::fact::device_text;
@@ -309,6 +311,9 @@ struct_fields! {
         batch "batch", gtin "gtin", lot "lot", expiry "expiry", gcp_length "gcp_length",
         pack "", sscc "sscc",
     }
+    Description {
+        biz_location "biz_location", offset_minutes "offset_minutes", stations "stations", levels "levels",
+    }
     SsccRange { extension "extension", prefix "prefix", first "first", last "last" }
     Counts {
         received "received", unused "unused", burned "burned", printed "printed", commissioned "commissioned",
@@ -316,6 +321,25 @@ struct_fields! {
         pass "pass", fail "fail", no_read "no_read", missed "missed", rejects_commanded "rejects_commanded",
         rejects_confirmed "rejects_confirmed", rejects_resolved "rejects_resolved", bin "bin", phantom "phantom",
         cases_released "cases_released", pallets_released "pallets_released",
+    }
+}
+
+impl Field for Vec<ReadPoint> {
+    fn write(&self, out: &mut ObjectWriter, key: &'static str) {
+        out.objects(key, self, |out, at| {
+            out.text("of", at.of.as_str());
+            out.text("read_point", &at.read_point);
+        });
+    }
+
+    fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
+        body.objects(key, |body| {
+            Ok(ReadPoint { of: Field::read(body, "of")?, read_point: Field::read(body, "read_point")? })
+        })
+    }
+
+    fn describe(shape: &mut Shape, key: &'static str) {
+        shape.required(key, schema::list(schema::read_point()));
     }
 }
 

@@ -5,7 +5,9 @@ use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
-use crate::engine::fact::{Child, Counts, Fact, InvalidCause, NewEpoch, NewKey, RequestKey, ResultKey, TrackKey};
+use crate::engine::fact::{
+    Child, Counts, Description, Fact, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
@@ -78,6 +80,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(container_facts());
     facts.extend(clock_facts());
     facts.extend(proof_facts());
+    facts.extend(upkeep_facts());
     facts
 }
 
@@ -87,6 +90,18 @@ fn clock_facts() -> Vec<Fact> {
         Fact::ClockStepped { from_us: 1_780_315_200_000_000, to_us: -1 },
         Fact::LinePaused { paused_us: 30_000_001 },
     ]
+}
+
+/// What keeps the journal and its messages reproducible.
+fn upkeep_facts() -> Vec<Fact> {
+    let at = |of: &str, read_point: &str| ReadPoint { of: name(of), read_point: read_point.to_owned() };
+    let description = Description {
+        biz_location: "urn:epc:id:sgln:9506000.12345.0".to_owned(),
+        offset_minutes: -330,
+        stations: vec![at("camera", "urn:epc:id:sgln:9506000.12345.line1")],
+        levels: vec![at("case", "urn:epc:id:sgln:9506000.12345.pack")],
+    };
+    vec![Fact::LineDescribed { description: Box::new(description) }]
 }
 
 fn line_facts() -> Vec<Fact> {

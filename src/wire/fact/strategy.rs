@@ -9,7 +9,9 @@ use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{Name, Text};
 use crate::domain::time::ClockState;
-use crate::engine::fact::{Child, Counts, Fact, InvalidCause, NewEpoch, NewKey, RequestKey, ResultKey, TrackKey};
+use crate::engine::fact::{
+    Child, Counts, Description, Fact, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
@@ -135,6 +137,18 @@ fn children() -> impl Strategy<Value = Vec<Child>> {
     vec(prop_oneof![serial().prop_map(Child::Unit), sscc().prop_map(Child::Container)], 0..6)
 }
 
+fn description() -> impl Strategy<Value = Description> {
+    let at = || (name(), any::<String>()).prop_map(|(of, read_point)| ReadPoint { of, read_point });
+    (any::<String>(), any::<i64>(), vec(at(), 0..4), vec(at(), 0..3)).prop_map(
+        |(biz_location, offset_minutes, stations, levels)| Description {
+            biz_location,
+            offset_minutes,
+            stations,
+            levels,
+        },
+    )
+}
+
 fn line_fact() -> impl Strategy<Value = Fact> {
     let cause = one_of(&[LostCause::Device, LostCause::Heartbeat, LostCause::Quality]);
     prop_oneof![
@@ -144,6 +158,7 @@ fn line_fact() -> impl Strategy<Value = Fact> {
             clean
         }),
         Just(Fact::LineStopped),
+        description().prop_map(|description| Fact::LineDescribed { description: Box::new(description) }),
         (name(), one_of(StationKind::ALL), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
             |(station, kind, device_epoch, epoch, reset)| Fact::StationJoined {
                 station,

@@ -12,6 +12,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
     match &scene.entry.fact {
         Fact::LineStarted { .. }
         | Fact::LineStopped
+        | Fact::LineDescribed { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
         | Fact::BatchCloseRefused { .. }

@@ -19,6 +19,7 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         Fact::BatchClosed { opened_seq, counts } => batch_closed(scene, *opened_seq, **counts, body),
         Fact::LineStarted { .. }
         | Fact::LineStopped
+        | Fact::LineDescribed { .. }
         | Fact::StationJoined { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }

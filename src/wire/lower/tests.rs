@@ -65,6 +65,8 @@ fn every_kind_has_its_subject() {
         vec![UNIT, UNIT, "camera", UNIT, UNIT, "rejector", UNIT, "rejector", "rejector", "rejector", "rejector"],
         vec![case, case, "packer", case, case, case, case, case, case],
         vec!["", "", ""],
+        vec!["key:1a2b3c4d", ""],
+        vec![""],
     ];
     assert_eq!(subjects, expected.concat());
 }

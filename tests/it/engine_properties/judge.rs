@@ -134,6 +134,7 @@ impl Judge {
                 self.vessel(container)?.stage = Stage::Held;
             }
             Fact::StationFaulted { .. }
+            | Fact::LineDescribed { .. }
             | Fact::BatchLoaded { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::SerialsEncoded { .. }

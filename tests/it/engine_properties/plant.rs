@@ -195,6 +195,7 @@ impl Plant {
             epoch: None,
             key: None,
             doubts: Vec::new(),
+            description: None,
         }))
     }
 

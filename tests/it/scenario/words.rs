@@ -5,6 +5,7 @@ use sealgate::domain::pack::Gate;
 use sealgate::engine::fact::{Child, Counts, Fact, RequestKey, TrackKey};
 use sealgate::engine::input::{CloseEnd, LostCause};
 use sealgate::engine::reason::{Difference, RefuseReason, RequestRefusal};
+use sealgate::wire::fact::kind;
 
 /// Names that the facts do not hold: which container a station's count or an SSCC is, which serial a track carried.
 pub(crate) trait Names {
@@ -14,8 +15,11 @@ pub(crate) trait Names {
 
 pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
     match fact {
-        Fact::LineStarted { .. } => "line_started".to_owned(),
-        Fact::LineStopped => "line_stopped".to_owned(),
+        Fact::LineStarted { .. }
+        | Fact::LineStopped
+        | Fact::LineDescribed { .. }
+        | Fact::BatchStarted { .. }
+        | Fact::BatchStopped { .. } => kind(fact).to_owned(),
         Fact::ClockFound { clock } => format!("clock {}", clock.name()),
         Fact::ClockStepped { from_us, to_us } => format!("clock_stepped {from_us} {to_us}"),
         Fact::LinePaused { paused_us } => format!("line_paused {paused_us}"),
@@ -32,8 +36,6 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         Fact::KeyAnnounced { key } => format!("key {}", key.key_id),
         Fact::EpochRaised { begun } => format!("epoch {}", begun.epoch),
         Fact::BatchLoaded { sheet, .. } => format!("batch_loaded {}", sheet.batch),
-        Fact::BatchStarted { .. } => "batch_started".to_owned(),
-        Fact::BatchStopped { .. } => "batch_stopped".to_owned(),
         Fact::BatchCloseRefused { differences } => {
             format!("batch_close_refused {}", join(differences.iter().map(difference)))
         }

@@ -190,6 +190,7 @@ impl World {
             epoch: None,
             key: None,
             doubts,
+            description: None,
         }))
     }
 

@@ -1,0 +1,218 @@
+//! The state tables are the fold of the facts (I7): made anew from the facts alone, through the lowering and the changes
+//! that made them first, and compared row by row with what lies in the file.
+//!
+//! Contract: [`check`] leaves the file as it is and works on what [`Reader`] sees. It begins with the chain
+//! (`store::verify`), since a fold of facts that are not proven proves nothing. Covered are all tables but `work_*`:
+//! - the serials of an order by their digest in `batch_loaded` (`store::proven`);
+//! - messages up to the place from which they must be there: acknowledged ones may have gone, from the oldest on. Their
+//!   bodies follow from the facts after the first `line_described`; before it their digests alone are checked;
+//! - `checkpoint` rows are signed statements about the facts, and belong to `audit verify`.
+//!
+//!
+
+use std::path::{Path, PathBuf};
+
+use crate::store::commit::Job;
+pub use crate::store::compare::Difference;
+use crate::store::compare::{self, Differences};
+use crate::store::error::StoreError;
+use crate::store::facts::StoredFact;
+use crate::store::open::{self, Store};
+use crate::store::proven;
+use crate::store::reader::{Reader, each_fact};
+use crate::store::verify::{self, VerifyReport};
+use crate::store::words::Words;
+use crate::wire::fact::{DecodeError, StoredFact as Stored};
+use crate::wire::lower::Stamp;
+use crate::wire::record::Record;
+use crate::wire::refold::Refold;
+
+/// Facts that share a transaction of the new file.
+const GROUP: usize = 256;
+
+/// What a comparison found.
+#[derive(Debug)]
+pub struct CheckReport {
+    pub verified: VerifyReport,
+    /// Rows that were compared.
+    pub rows: u64,
+    /// The first of them, by table.
+    pub differences: Vec<Difference>,
+    /// All of them.
+    pub difference_count: u64,
+}
+
+impl CheckReport {
+    pub fn is_same(&self) -> bool {
+        self.verified.first_bad.is_none() && self.difference_count == 0
+    }
+}
+
+/// Compares a journal with the fold of its facts. `scratch` is a folder for the second copy; it is left empty.
+pub fn check(path: &Path, scratch: &Path) -> Result<CheckReport, StoreError> {
+    let verified = verify::run(path)?;
+    let mut found = Differences::default();
+    if verified.first_bad.is_none() {
+        let mut source = Reader::open(path)?;
+        let folder = Scratch::within(scratch)?;
+        let (copy, fold) = fold(&mut source, &folder.file())?;
+        found.take(fold.stopped);
+        compare::all(&source.conn, &copy.conn, fold.places_from, &mut found)
+            .map_err(StoreError::sqlite("comparing the tables"))?;
+    }
+    let Differences { rows, list, count } = found;
+    Ok(CheckReport { verified, rows, differences: list, difference_count: count })
+}
+
+/// How far the fold came.
+pub(super) struct Fold {
+    /// The first fact after which the bodies of messages follow from the facts.
+    pub(super) places_from: Option<u64>,
+    /// Why it ended before the last fact.
+    pub(super) stopped: Option<Difference>,
+    /// The newest fact that it took.
+    pub(super) through: u64,
+}
+
+/// Folds the facts of `source`, in order, into a new file.
+pub(super) fn fold(source: &mut Reader, target: &Path) -> Result<(Store, Fold), StoreError> {
+    let words = Words::as_in(&source.conn).map_err(StoreError::sqlite("reading the words"))?;
+    let mut copy = open::open_beside(target, source.identity(), words)?;
+    let mut fold = Fold { places_from: None, stopped: None, through: 0 };
+    let (mut refold, mut group, mut boot) = (Refold::default(), Vec::with_capacity(GROUP), 0);
+    let Reader { conn, words, .. } = source;
+    let mut dictionary = Words::default();
+    let ended = each_fact(conn, words, (1, None), |fact| -> Result<(), Stop> {
+        let record = refold.record(stored(&fact), stamp(&fact), |proof| {
+            let order = proven::order(conn, &mut dictionary, proof);
+            order.map(Some).ok_or_else(|| Stop::at(fact.seq, "its serials are neither in serial nor in used"))
+        })?;
+        let record = whole(record, &fact)?;
+        if refold.knows_places() && fold.places_from.is_none() {
+            fold.places_from = Some(fact.seq);
+        }
+        boot = fact.boot.max(boot);
+        group.push(record);
+        if group.len() == GROUP {
+            commit(&mut copy, &mut group)?;
+        }
+        Ok(())
+    });
+    let ended = ended.and_then(|()| commit(&mut copy, &mut group));
+    match ended {
+        Ok(()) => {}
+        Err(Stop::Store(error)) => return Err(error),
+        Err(Stop::Fact { seq, what }) => {
+            // Those before it in its group still belong to the fold.
+            let _ = commit(&mut copy, &mut group);
+            fold.stopped = Some(Difference::of_fact(seq, what));
+        }
+    }
+    fold.through = copy.head().0;
+    copy.note_starts(boot)?;
+    Ok((copy, fold))
+}
+
+/// Why the fold went no further.
+enum Stop {
+    Store(StoreError),
+    Fact { seq: u64, what: String },
+}
+
+impl Stop {
+    fn at(seq: u64, what: impl Into<String>) -> Self {
+        Stop::Fact { seq, what: what.into() }
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused { seq, what } => Stop::Fact { seq, what },
+            StoreError::Damaged { seq: Some(seq), what } => Stop::Fact { seq, what },
+            StoreError::Held { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::Io { .. }
+            | StoreError::Sqlite { .. }
+            | StoreError::Damaged { seq: None, .. } => Stop::Store(error),
+        }
+    }
+}
+
+impl From<DecodeError> for Stop {
+    fn from(error: DecodeError) -> Self {
+        Stop::Fact { seq: error.seq, what: error.to_string() }
+    }
+}
+
+fn commit(copy: &mut Store, group: &mut Vec<Record>) -> Result<(), Stop> {
+    let records = std::mem::take(group);
+    if records.is_empty() {
+        return Ok(());
+    }
+    match copy.commit(&Job { records, work: Vec::new() }, || 0) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Stop::from(error)),
+    }
+}
+
+/// What this release makes of a fact must be what stands there: only then do its changes mean what they meant.
+fn whole(record: Record, fact: &StoredFact) -> Result<Record, Stop> {
+    let row = &record.row;
+    if row.body == fact.body && row.subject == fact.subject && row.version == fact.version {
+        return Ok(record);
+    }
+    Err(Stop::at(fact.seq, "this release would write its body or its subject otherwise"))
+}
+
+fn stored(fact: &StoredFact) -> Stored<'_> {
+    Stored {
+        seq: fact.seq,
+        kind: &fact.kind,
+        version: fact.version,
+        batch: fact.batch.as_deref(),
+        actor: &fact.actor,
+        body: &fact.body,
+    }
+}
+
+fn stamp(fact: &StoredFact) -> Stamp {
+    Stamp { at_us: fact.at_us, mono_us: fact.mono_us, boot: fact.boot }
+}
+
+impl Store {
+    /// What `meta` says after the facts that a file was made from.
+    fn note_starts(&mut self, boot: u32) -> Result<(), StoreError> {
+        self.conn.execute("UPDATE meta SET boot = ?1", [boot]).map_err(StoreError::sqlite("noting the starts"))?;
+        self.identity.boot = boot;
+        Ok(())
+    }
+}
+
+/// A folder of its own that goes with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn within(folder: &Path) -> Result<Self, StoreError> {
+        let own = folder.join(format!("sealgate-rebuild-{}", uuid::Uuid::new_v4()));
+        let made = std::fs::create_dir(&own);
+        made.map_err(|source| StoreError::Io {
+            doing: "making a folder for the comparison",
+            path: own.clone(),
+            source,
+        })?;
+        Ok(Self(own))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("rebuilt.db")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays behind is a copy in a folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

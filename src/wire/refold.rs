@@ -1,0 +1,77 @@
+//! Stored facts become records again: the same lowering as when they were decided, from the facts alone.
+//!
+//! Contract: facts come in order from the first one. What follows from a fact and stands in no table of its own comes from
+//! older facts: the sheet of its batch from `batch_loaded`, the places of its messages from `line_described`. The serials
+//! of an order stand in no fact; whoever has them proves them by the digest in `batch_loaded`.
+//! Before the first `line_described` the places are not known: [`Refold::knows_places`] says so, and bodies of messages
+//! are then none that could be compared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::text::BatchId;
+use crate::engine::fact::{Entry, Fact};
+use crate::wire::fact::{self, DecodeError, StoredFact};
+use crate::wire::lower::{LineIdentity, Lowering, Stamp};
+use crate::wire::record::{BatchSheet, Order, Record};
+
+#[derive(Debug)]
+pub struct Refold {
+    lowering: Lowering,
+    /// Batches that are not closed; the engine lets a handful wait at once.
+    sheets: BTreeMap<BatchId, BatchSheet>,
+    knows_places: bool,
+}
+
+/// What an order must be: its sheet, how many serials it has and their digest.
+#[derive(Clone, Copy, Debug)]
+pub struct OrderProof<'a> {
+    pub sheet: &'a BatchSheet,
+    pub serial_count: u32,
+    pub serials_sha256: &'a str,
+}
+
+impl Default for Refold {
+    fn default() -> Self {
+        Self { lowering: Lowering::new(LineIdentity::default()), sheets: BTreeMap::new(), knows_places: false }
+    }
+}
+
+impl Refold {
+    /// Whether the bodies of messages follow from the facts so far.
+    pub fn knows_places(&self) -> bool {
+        self.knows_places
+    }
+
+    /// `order` is asked for the serials of a `batch_loaded`. Without them the batch has no rows.
+    pub fn record<E: From<DecodeError>>(
+        &mut self,
+        stored: StoredFact<'_>,
+        stamp: Stamp,
+        order: impl FnOnce(OrderProof<'_>) -> Result<Option<Arc<Order>>, E>,
+    ) -> Result<Record, E> {
+        let entry = fact::decode(stored)?;
+        let mut found = None;
+        if let Fact::BatchLoaded { sheet, serial_count, serials_sha256 } = &entry.fact {
+            let proof = OrderProof { sheet, serial_count: *serial_count, serials_sha256: serials_sha256.as_str() };
+            found = order(proof)?;
+            self.sheets.insert(sheet.batch, *sheet);
+        }
+        if let Fact::LineDescribed { description } = &entry.fact
+            && let Some(line) = self.lowering.line.clone().placed(description)
+        {
+            self.lowering = Lowering::new(line);
+            self.knows_places = true;
+        }
+        let sheet = entry.batch.and_then(|batch| self.sheets.get(&batch));
+        let record = self.lowering.record(&entry, sheet, found.as_ref(), stamp);
+        self.forget_closed(&entry);
+        Ok(record)
+    }
+
+    fn forget_closed(&mut self, entry: &Entry) {
+        if let (Fact::BatchClosed { .. }, Some(batch)) = (&entry.fact, entry.batch) {
+            self.sheets.remove(&batch);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The store's own care, from outside: what follows from the facts, what is found, what is saved.
+
+mod story;
+mod tables;
