@@ -50,6 +50,10 @@ pub(super) struct Auditor<'a> {
     /// Notes by their facts, each with the place where it was found.
     notes: BTreeMap<u64, Vec<(&'a str, &'a Note)>>,
     note_count: u64,
+    /// The newest fact that a note of this file proves.
+    furthest: u64,
+    /// Notes about facts that this file does not have in that epoch, or at all; `true` where it is this file's.
+    lost: Vec<(&'a str, &'a Note, bool)>,
     /// The newest fact on which a note agreed.
     agreed: u64,
     last: Option<(u64, bool)>,
@@ -91,8 +95,10 @@ impl<'a> Auditor<'a> {
             read_through: i64::MIN,
             count: 0,
             through: 0,
+            furthest: notes.keys().last().copied().unwrap_or(0),
             notes,
             note_count: 0,
+            lost: Vec::new(),
             agreed: 0,
             last: None,
             found: Signatures {
@@ -123,6 +129,11 @@ impl<'a> Auditor<'a> {
         Ok(None)
     }
 
+    /// The newest epoch that the facts begin.
+    pub(super) fn epoch(&self) -> u32 {
+        history::epoch_at(&self.begun, u64::MAX)
+    }
+
     /// After the last fact.
     pub(super) fn end(mut self) -> Result<(Option<Flaw>, Signatures), StoreError> {
         let flaw = self.flaw_at_the_end()?;
@@ -143,6 +154,11 @@ impl<'a> Auditor<'a> {
         }
         for (place, note) in std::mem::take(&mut self.notes).into_values().flatten() {
             if let Some(flaw) = self.judge_note(place, note, None, true) {
+                return Ok(Some(flaw));
+            }
+        }
+        for (place, note, is_own) in std::mem::take(&mut self.lost) {
+            if let Some(flaw) = self.judge_lost(place, note, is_own) {
                 return Ok(Some(flaw));
             }
         }
@@ -193,7 +209,13 @@ impl<'a> Auditor<'a> {
     }
 
     /// `fact` is the one that the note names; none where the journal ends before it.
-    fn judge_note(&mut self, place: &str, note: &Note, fact: Option<&StoredFact>, is_signed: bool) -> Option<Flaw> {
+    fn judge_note(
+        &mut self,
+        place: &'a str,
+        note: &'a Note,
+        fact: Option<&StoredFact>,
+        is_signed: bool,
+    ) -> Option<Flaw> {
         self.note_count = self.note_count.saturating_add(1);
         let (head, first, seq) = (self.last.map_or(0, |(seq, _)| seq), self.agreed.saturating_add(1), note.seq);
         if !note.is_signed_by(&self.ring) {
@@ -209,7 +231,9 @@ impl<'a> Auditor<'a> {
         let is_own = note.store_uuid == self.identity.store_uuid && note.line == self.identity.line;
         let epoch = history::epoch_at(&self.begun, seq);
         if !is_own || note.epoch < epoch {
-            return self.judge_lost(place, note, is_own);
+            // Whether a signed fact gave them up is known at the end.
+            self.lost.push((place, note, is_own));
+            return None;
         }
         if note.epoch > epoch {
             let what = format!(
@@ -219,11 +243,10 @@ impl<'a> Auditor<'a> {
             return Some(Flaw { seq: Some(first), what });
         }
         let Some(fact) = fact else {
-            self.found.missing = Some((head.saturating_add(1), self.found.missing.map_or(seq, |(_, to)| to.max(seq))));
-            let from = head.saturating_add(1);
-            let last = self.notes.keys().last().copied().unwrap_or(seq).max(seq);
+            let (from, to) = (head.saturating_add(1), self.furthest);
+            self.found.missing = Some((from, to));
             let what = format!(
-                "facts {from} to {last} are missing: {place} holds a checkpoint of fact {seq}, and the journal ends with fact {head}"
+                "facts {from} to {to} are missing: {place} holds a checkpoint of fact {seq}, and the journal ends with fact {head}"
             );
             return Some(Flaw { seq: Some(from), what });
         };
@@ -246,8 +269,7 @@ impl<'a> Auditor<'a> {
             is_its_store && begun.epoch > note.epoch && begun.lost_to.is_none_or(|to| note.seq <= to)
         };
         let by = self.begun.iter().find(gave_up);
-        let is_covered =
-            |begun: &&Begun| begun.seq <= self.through || self.rows.iter().any(|row| row.seq >= signed(begun.seq));
+        let is_covered = |begun: &&Begun| begun.seq <= self.through;
         match by.filter(is_covered) {
             Some(begun) => {
                 let text = format!(

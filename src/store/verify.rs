@@ -160,6 +160,7 @@ fn find_flaw(
         Some(Flaw { seq, what }) => Err(StoreError::Damaged { seq, what }),
         None => Ok(()),
     });
+    let epoch = auditor.epoch();
     // What the checkpoints said so far is told where the chain is broken, too.
     let (flaw, signatures) = auditor.end()?;
     report.signatures = signatures;
@@ -167,7 +168,7 @@ fn find_flaw(
     if flaw.is_some() {
         return Ok(flaw);
     }
-    if let Some(flaw) = identity_flaw(conn, identity)? {
+    if let Some(flaw) = identity_flaw(conn, identity, epoch)? {
         return Ok(Some(flaw));
     }
     if let Some(flaw) = message_flaw(conn, report.facts)? {
@@ -248,17 +249,12 @@ fn walk_with(
 }
 
 /// What of the identity follows from the facts: the run of the newest one, and the newest epoch.
-fn identity_flaw(conn: &Connection, identity: &Identity) -> Result<Option<Flaw>, StoreError> {
-    let doing = "comparing the identity with the facts";
-    let (boot, epoch, version): (u32, u32, i64) = conn
-        .query_row(
-            "SELECT COALESCE((SELECT boot FROM fact ORDER BY seq DESC LIMIT 1), 0), \
-             COALESCE((SELECT json_extract(body, '$.epoch') FROM v_fact WHERE kind = 'epoch_raised' \
-               ORDER BY seq DESC LIMIT 1), 1), (SELECT schema_version FROM meta)",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .map_err(StoreError::sqlite(doing))?;
+fn identity_flaw(conn: &Connection, identity: &Identity, epoch: u32) -> Result<Option<Flaw>, StoreError> {
+    let sql =
+        "SELECT COALESCE((SELECT boot FROM fact ORDER BY seq DESC LIMIT 1), 0), (SELECT schema_version FROM meta)";
+    let (boot, version): (u32, i64) = conn
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(StoreError::sqlite("comparing the identity with the facts"))?;
     let what = if boot != identity.boot {
         format!("meta.boot is {}, and the newest fact is of run {boot}", identity.boot)
     } else if epoch != identity.epoch {
