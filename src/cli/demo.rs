@@ -39,6 +39,9 @@ pub struct DemoArgs {
     /// Kill the daemon so many times, each at least a second after it was ready
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub kills: u32,
+    /// Start the daemon under this program; once for each word of its command line
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true, hide = true)]
+    pub under: Vec<String>,
     /// What goes wrong on the simulated line: none, mild (spoiled units) or rough (everything that does on real ones)
     #[arg(long, value_name = "WEATHER", default_value = "mild", value_parser = ["none", "mild", "rough"])]
     pub faults: String,
@@ -62,6 +65,7 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
         seed: args.seed,
         data: args.data,
         kills: args.kills,
+        under: args.under,
         faults: Faults::ALL.iter().copied().find(|faults| faults.name() == args.faults).unwrap_or_default(),
         broker: args.broker,
     };

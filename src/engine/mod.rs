@@ -143,8 +143,9 @@ struct Live {
     fault: Option<i64>,
     /// The gate has moved under the last grant: it moves once for each.
     is_gate_used: bool,
-    /// When an unanswered permit is void on our side.
+    /// When an unanswered permit is void on our side, and how often it was said again.
     permit_until_us: Option<u64>,
+    permit_repeats: u64,
 }
 
 #[derive(Clone, Copy, Debug)]

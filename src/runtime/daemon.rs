@@ -351,3 +351,33 @@ async fn look_at_clock(inbox: Sender<Item>, clock: Clock, file: PathBuf) {
         let _ = inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tag::TagUpdate;
+
+    /// What the devices would show: nothing that is taken here was acknowledged, since only the line does that.
+    fn update(station: u8) -> DeviceEvent {
+        DeviceEvent::Update(TagUpdate { station: StationId(station), readings: Vec::new() })
+    }
+
+    // F09
+    #[test]
+    fn a_full_inbox_refuses_telemetry_so_that_it_is_offered_again_and_keeps_what_it_took_in_order() {
+        let (inbox, items) = bounded(INBOX_MAX);
+        let sink = event_sink("plc".to_owned(), inbox.clone(), Clock::start(), vec![StationId(0)]);
+        let taken = (0..2 * INBOX_MAX).filter(|number| sink(update((number % 5) as u8))).count();
+        assert_eq!(taken, INBOX_MAX, "the rest stays at the device, unacknowledged");
+        let disconnected = DeviceEvent::Disconnected { device: crate::domain::tag::DeviceId(0), reason: String::new() };
+        assert!(!sink(disconnected.clone()), "the task offers it until it is taken");
+        for number in 0..INBOX_MAX {
+            let Ok(Item::Line(Inbound { what: Arrival::Update(update), .. })) = items.try_recv() else {
+                panic!("item {number} is none of those that were taken");
+            };
+            assert_eq!(usize::from(update.station.0), number % 5);
+        }
+        assert!(sink(disconnected), "there is room again");
+        assert!(matches!(items.try_recv(), Ok(Item::Line(Inbound { what: Arrival::Disconnected(_), .. }))));
+    }
+}

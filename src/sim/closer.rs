@@ -166,6 +166,8 @@ pub struct Closer {
     hides_ack: bool,
     /// The reply is wiped out of the memory at the next look.
     forgets_reply: bool,
+    /// Nothing that the station shows can be trusted to be seen: its gate does not go astray now.
+    is_dim: bool,
     /// What the machine shows of its newest refusal.
     refusal: Option<Refusal>,
 }
@@ -213,6 +215,7 @@ impl Closer {
             mute_until_us: 0,
             hides_ack: false,
             forgets_reply: false,
+            is_dim: false,
             refusal: None,
         }
     }

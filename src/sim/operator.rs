@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::closer::Refusal;
 use super::physics::{Deed, PlantView};
-use crate::domain::tag::StationKind;
+use super::tags::Tags;
+use crate::domain::tag::{StationKind, Tag, TagValue};
 
 /// An alarm on the controller's screen, as far as an operator needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,19 @@ pub struct AlarmView {
     pub is_open: bool,
     /// The child that has to leave its container, where the alarm names one.
     pub bad_child: Option<(StationKind, Vec<u8>)>,
+}
+
+impl AlarmView {
+    /// An open alarm as the screen shows it. Where it names a slot, the machine is asked which child lies there.
+    pub fn read(id: u64, station: Option<StationKind>, detail: &str, tags: &Tags) -> Self {
+        let slot = detail.split("in slot ").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
+        let bad_child = station.zip(slot).and_then(|(kind, slot)| {
+            let Some(TagValue::Texts(children)) = tags.value(kind, Tag::Children) else { return None };
+            let code = children.get(slot.checked_sub(1)?)?.clone();
+            (!code.is_empty()).then_some((kind, code))
+        });
+        Self { id, is_open: true, bad_child }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

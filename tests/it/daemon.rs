@@ -241,6 +241,19 @@ fn a_loaded_order_outlives_a_kill_and_hostile_serials_are_traced_in_every_spelli
 }
 
 #[test]
+fn who_asks_again_to_close_a_closed_batch_hears_that_it_is_done() {
+    let site = Site::new();
+    let daemon = site.start();
+    assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0);
+    assert_eq!(site.run(&["batch", "close", "B1"]).code, 0, "an order that was never started is given back");
+    daemon.kill();
+    let _daemon = site.start();
+    let again = site.run(&["batch", "close", "B1"]);
+    assert_eq!(again.code, 0, "{}{}", again.out, again.err);
+    assert_eq!(site.run(&["batch", "close", "B9"]).code, 1, "that one never was");
+}
+
+#[test]
 fn one_changed_byte_breaks_the_proof_and_the_fact_is_named() {
     let site = Site::new();
     let daemon = site.start();

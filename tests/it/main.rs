@@ -8,6 +8,7 @@
 )]
 
 mod ai_table;
+mod bounds;
 mod config;
 mod daemon;
 mod demo;
@@ -18,6 +19,10 @@ mod feed;
 mod gs1_vectors;
 mod keep;
 mod layers;
+#[cfg(feature = "demo")]
+mod lockstep;
+#[cfg(feature = "demo")]
+mod rough;
 mod scenario;
 mod source;
 mod standards;

@@ -14,15 +14,23 @@ import sys
 import time
 import traceback
 
+import canaries
 import cuts
+import daemon
+import disks
 import errors
 import kills
+import losses
 from rig import House, LeftOut, Row
 
 STEPS = {
     "kills": (kills.at_files, kills.at_speech, kills.twice),
     "errors": (errors.once, errors.for_ever, errors.reads),
     "cuts": (cuts.once, cuts.twice),
+    "disks": (disks.full, disks.read_only, disks.broken, disks.over_committed),
+    "losses": (losses.log_removed, losses.old_copy, losses.page_damaged),
+    "daemon": (daemon.sockets, daemon.slow),
+    "canaries": (canaries.no_release, canaries.noticed),
 }
 SHOWN = 5
 

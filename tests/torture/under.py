@@ -57,31 +57,6 @@ def empty(folder):
     (Path(folder) / "filler").unlink(missing_ok=True)
 
 
-def remove(*files):
-    for file in files:
-        Path(file).unlink(missing_ok=True)
-
-
-def copy(source, target):
-    """Laid over as by `cp`: the log of the newer one goes, since it belongs to what is replaced."""
-    remove(f"{target}-wal", f"{target}-shm")
-    Path(target).write_bytes(Path(source).read_bytes())
-
-
-def keep(source, target):
-    """A copy of the file as it is now, for later."""
-    Path(target).write_bytes(Path(source).read_bytes())
-
-
-def damage(file, page):
-    """The bytes of one page of 4096 are others; counted from the end where the number is negative."""
-    size = os.path.getsize(file) // 4096
-    at = int(page) % size
-    with open(file, "r+b") as opened:
-        opened.seek(at * 4096 + 8)
-        opened.write(b"\xa5" * 4000)
-
-
 def remount(how):
     insist("mount", "-o", f"remount,{how}", os.environ["DISK_MOUNT"])
 
@@ -96,14 +71,19 @@ def broken(seconds):
 
 
 def mended():
-    """Unmounted, checked and mounted again."""
+    """Unmounted and mounted again: the file system's own journal is played back."""
     image, mount, options = disk()
     insist("umount", mount)
-    quiet("e2fsck", "-fy", image)
     insist("mount", "-o", options, image, mount)
 
 
-DEEDS = {deed.__name__: deed for deed in (cut, fill, empty, remove, copy, keep, damage, remount, broken, mended)}
+def grow(memory):
+    """What lies under the disk is large enough at last; what it lost is lost, and the file system starts anew."""
+    insist("mount", "-o", "remount,size=64m", memory)
+    mended()
+
+
+DEEDS = {deed.__name__: deed for deed in (cut, fill, empty, remount, broken, mended, grow)}
 
 
 def main(arguments):

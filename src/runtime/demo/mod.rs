@@ -42,6 +42,8 @@ pub struct DemoSettings {
     pub seed: u64,
     pub data: Option<PathBuf>,
     pub kills: u32,
+    /// The words of a program under which the daemon is started.
+    pub under: Vec<String>,
     pub faults: Faults,
     pub broker: Option<(String, u16)>,
 }
@@ -240,7 +242,7 @@ impl Stage {
             return Err(DemoError::Broker(what));
         }
         let mut interrupt = Interrupt::listen()?;
-        let mut daemon = Daemon::start(&self.folder, settings.kills, settings.seed).await?;
+        let mut daemon = Daemon::start(&self.folder, settings).await?;
         let mut person = Person::new(self.folder.socket());
         person.load_and_start(&self.folder, settings, &self.world).await?;
         let end = tokio::select! {

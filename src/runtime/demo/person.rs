@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::domain::tag::{StationKind, Tag, TagValue};
+use crate::domain::tag::StationKind;
 use crate::runtime::demo::folder::Folder;
 use crate::runtime::demo::{DemoError, DemoSettings};
 use crate::sim::operator::{Action, AlarmView, Operator};
@@ -147,19 +147,12 @@ fn stations_away(status: &Value) -> Vec<StationKind> {
     away.filter_map(|station| StationKind::parse(station.get("kind")?.as_str()?)).collect()
 }
 
-/// An alarm as the operator reads it. One that names a slot is looked up at the machine: what is the code of the child there?
+/// An alarm as the operator reads it.
 fn view_of(alarm: &Value, world: &World) -> Option<AlarmView> {
     let id = alarm.get("alarm")?.as_u64()?;
     let station = alarm.get("station").and_then(Value::as_str).and_then(StationKind::parse);
     let detail = alarm.get("detail").and_then(Value::as_str).unwrap_or_default();
-    let slot = detail.split("in slot ").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
-    let bad_child = station.zip(slot).and_then(|(kind, slot)| {
-        let children = world.image().read(|tags| tags.value(kind, Tag::Children).cloned());
-        let Some(TagValue::Texts(children)) = children else { return None };
-        let code = children.get(slot.checked_sub(1)?)?.clone();
-        (!code.is_empty()).then_some((kind, code))
-    });
-    Some(AlarmView { id, is_open: true, bad_child })
+    Some(world.image().read(|tags| AlarmView::read(id, station, detail, tags)))
 }
 
 /// An order with enough serials for all rejects; serials and their order come from the seed.

@@ -76,6 +76,9 @@ pub(super) fn judge(evidence: &Evidence<'_>, seen: &mut Seen) -> Result<Verdict,
     if report.cases_closed < evidence.cases {
         violations.push(format!("I30: {} cases closed, {} were to be", report.cases_closed, evidence.cases));
     }
+    if !views.facts.iter().any(|fact| fact.kind == "batch_closed") {
+        violations.push("I30: the batch is not closed".to_owned());
+    }
     // The plant made one label unreadable.
     if report.closes_refused == 0 {
         violations.push("I4: a label that was not read was not refused".to_owned());

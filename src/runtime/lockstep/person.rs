@@ -30,6 +30,8 @@ pub(super) struct Person {
     last_id: u64,
     /// The request that waits for its answer, and whether it belongs to the phase (else it is an acknowledgement).
     open: Option<(u64, bool)>,
+    /// Closing was asked for, so that the answer may have died with the subject.
+    may_be_closed: bool,
     /// Why the newest request was refused.
     refused: String,
 }
@@ -42,6 +44,7 @@ impl Person {
             operator: Operator::default(),
             last_id: 0,
             open: None,
+            may_be_closed: false,
             refused: String::new(),
         }
     }
@@ -103,7 +106,8 @@ impl Person {
         if !is_of_phase {
             return;
         }
-        if !answer.ok {
+        let is_gone = answer.reasons.iter().any(|reason| reason.code == "unknown_batch");
+        if !answer.ok && !(self.may_be_closed && is_gone) {
             self.refused = format!("{:?} {:?}", answer.reasons, answer.differences);
             return;
         }
@@ -118,7 +122,7 @@ impl Person {
 
     /// The subject died: its answer will not come.
     pub(super) fn forget(&mut self) {
-        self.open = None;
+        self.may_be_closed |= self.open.take().is_some() && self.phase == Phase::Close;
     }
 }
 

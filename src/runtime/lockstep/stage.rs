@@ -1,6 +1,7 @@
 //! The stage: steps the plant in virtual time, carries tags, requests and messages between it and the subject, starts the subject
 //! again when it dies, and hands what it saw to the judge.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -21,6 +22,7 @@ use crate::sim::closer::CloserMishap;
 use crate::sim::physics::{Deed, Plant};
 use crate::sim::settings::{PlantSettings, Weather};
 use crate::sim::tags::Tags;
+use crate::sim::truth::{Touch, TruthEvent, TruthLine};
 
 /// One frame of virtual time.
 const STEP_US: u64 = 10_000;
@@ -131,6 +133,10 @@ struct Stage {
     truth: String,
     person: Person,
     upstream: Upstream,
+    /// Units that entered and have not met the end of their track.
+    on_belt: BTreeSet<u64>,
+    /// The newest of them.
+    entered: u64,
     seen: Seen,
     status: Value,
     frame: u64,
@@ -190,6 +196,8 @@ impl Stage {
             config,
             desk,
             truth: String::new(),
+            on_belt: BTreeSet::new(),
+            entered: 0,
             seen: Seen::default(),
             status: Value::Null,
             frame: 0,
@@ -306,6 +314,12 @@ impl Stage {
         let now_us = self.now_us();
         self.plant.step(now_us, &mut self.tags);
         for line in self.plant.take_truth() {
+            if let TruthEvent::Unit { unit, .. } = &line.event {
+                self.on_belt.insert(*unit);
+                self.entered = *unit;
+            } else if let TruthEvent::End { unit, .. } = &line.event {
+                self.on_belt.remove(unit);
+            }
             self.truth.push_str(&talk::line(&line));
         }
     }
@@ -370,9 +384,14 @@ impl Stage {
         }
     }
 
-    /// The subject is dead: nobody answers, and the machines notice.
+    /// The subject is dead: nobody answers, and the machines notice. What is on the belt meanwhile may be rejected for want of a
+    /// pass, and nothing else may become of it.
     fn mourn(&mut self) {
         self.person.forget();
+        let (mut units, entered) = (self.on_belt.clone(), self.entered);
         (0..DEAD_FRAMES).for_each(|_| self.step_plant());
+        units.extend(entered + 1..=self.entered);
+        let touch = Touch { mishap: "line_dead".into(), units: units.into_iter().collect(), ..Touch::default() };
+        self.truth.push_str(&talk::line(&TruthLine { t_us: self.now_us(), event: TruthEvent::Touched(touch) }));
     }
 }

@@ -10,6 +10,11 @@ use crate::sim::truth::{Touch, TruthEvent, text_of};
 const SHOWN_US: u64 = 200_000;
 
 impl Closer {
+    /// Containers sealed here that still have to go on.
+    pub fn sealed(&self) -> u64 {
+        u64::from(!self.sealed.is_empty()) + u64::from(self.outgoing.is_some())
+    }
+
     /// Whether a mishap waits for its chance.
     pub fn is_fated(&self) -> bool {
         !self.mishaps.is_empty()
@@ -18,6 +23,11 @@ impl Closer {
     /// The newest refusal, while it stands.
     pub fn refusal(&self) -> Option<Refusal> {
         self.refusal
+    }
+
+    /// Whether what the station shows is frozen or bad just now.
+    pub fn set_dim(&mut self, is_dim: bool) {
+        self.is_dim = is_dim;
     }
 
     /// One child is held back while the station is to ask too early.
@@ -29,7 +39,7 @@ impl Closer {
     /// Full, or about to go wrong.
     pub(super) fn begin(&mut self, scene: &mut Scene<'_>) {
         let (have, want) = (self.staged.len(), self.settings.capacity);
-        if self.mishap_happens(CloserMishap::GateJogged) {
+        if !self.is_dim && self.mishap_happens(CloserMishap::GateJogged) {
             self.note(Mishap::GateForced, Vec::new(), scene);
             self.force(Forced::Jog, scene);
         } else if have + 1 == want && have > 0 && self.mishap_happens(CloserMishap::AsksShort) {
@@ -41,7 +51,9 @@ impl Closer {
                 (CloserMishap::SealForcedRelabelled, Forced::SealRelabelled),
             ];
             // A number that was given belongs to a container that the other side knows: it asks again.
-            let forced = forced.into_iter().find(|(mishap, _)| !self.is_numbered && self.mishap_happens(*mishap));
+            let forced = forced
+                .into_iter()
+                .find(|(mishap, _)| !self.is_numbered && !self.is_dim && self.mishap_happens(*mishap));
             match forced {
                 Some((_, forced)) => self.force(forced, scene),
                 None => self.ask(Gate::Seal, scene),

@@ -10,6 +10,7 @@ use super::{
     Tags, Tally, TruthEvent, Unit, text_of,
 };
 use crate::domain::tag::{Quality, Tag};
+use crate::sim::mishap::Rough;
 use crate::sim::rejector::BladeMishap;
 use crate::sim::truth::Touch;
 
@@ -34,7 +35,7 @@ struct Spell {
     until_us: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     plan: Plan,
     spells: Vec<Spell>,
@@ -115,9 +116,26 @@ fn spoil_of(mishap: Mishap) -> Option<Spoil> {
 }
 
 impl Plant {
+    /// Mishaps upset the count of what fills containers. While nothing is on its way, what lies there is what counts.
+    pub(super) fn recount(&mut self) {
+        let is_quiet = self.to_camera.is_empty() && self.rejector.is_clear() && self.to_packer.is_empty();
+        if is_quiet && !self.rough.plan.kinds().is_empty() {
+            let case = self.units_in(StationKind::Palletizer);
+            let cases = self.palletizer.waiting() + self.packer.sealed();
+            self.filling = count(self.packer.waiting()) + case * count(cases);
+        }
+    }
+
     /// How often each kind of mishap has happened.
     pub fn tally(&self) -> &Tally {
         self.truth.tally()
+    }
+
+    /// The weather clears up: what goes on ends, and nothing more is planned.
+    pub fn clear_up(&mut self) {
+        self.rough.plan = Plan::new(0, Rough::none(), 0);
+        self.rough.spells.iter_mut().for_each(|spell| spell.until_us = 0);
+        self.rough.calls.clear();
     }
 
     /// Mishaps outside of the plant that are to begin now.
@@ -223,6 +241,10 @@ impl Plant {
             tags.thaw(spell.station);
             tags.set_quality(spell.station, None, Quality::Good);
         }
+        let dim = |kind| self.rough.spells.iter().any(|spell| spell.station == kind);
+        let (packer, palletizer) = (dim(StationKind::Packer), dim(StationKind::Palletizer));
+        self.packer.set_dim(packer);
+        self.palletizer.set_dim(palletizer);
         while self.rough.ended.front().is_some_and(|(at, _)| at + END_UNREAD_US < now_us) {
             self.rough.ended.pop_front();
         }
@@ -380,8 +402,9 @@ impl Plant {
 
     /// Results that come while the camera is under a spell, or while the disk is slow, may come too late.
     pub(super) fn touch_results(&mut self) {
-        let cause =
-            self.rough.spells.iter().find(|spell| spell.station == StationKind::Camera).map(|spell| spell.mishap);
+        // While the rejector stands still, results run ahead of the tracks that it has shown.
+        let seen = [StationKind::Camera, StationKind::Rejector];
+        let cause = self.rough.spells.iter().find(|spell| seen.contains(&spell.station)).map(|spell| spell.mishap);
         let cause = cause.or(self.rough.outside.iter().copied().find(|mishap| *mishap == Mishap::SlowDiskTwo));
         let Some(mishap) = cause else { return };
         let fresh = self.camera.take_fresh();
@@ -435,6 +458,13 @@ impl Plant {
         self.touch(Touch { mishap, station, epoch, container, units });
     }
 
+    /// The line fell silent: passes were cleared and results wait, perhaps for too long. What lies between camera and blade may be
+    /// rejected.
+    pub(super) fn touch_by_silence(&mut self) {
+        let units = self.rejector.numbers();
+        self.touch(Touch { mishap: "line_silent".into(), units, ..Touch::default() });
+    }
+
     fn go_astray(&mut self, planned: Planned) {
         let mishap = match (planned.mishap, planned.choose(1, 3)) {
             (Mishap::LostPermitAck, 0) => CloserMishap::PermitForgotten,
@@ -481,6 +511,10 @@ impl Plant {
         self.truth = truth;
         done
     }
+}
+
+fn count(items: u64) -> i64 {
+    i64::try_from(items).unwrap_or(i64::MAX)
 }
 
 /// Whether it happens to the unit that enters.

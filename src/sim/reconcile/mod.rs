@@ -67,15 +67,27 @@ impl Report {
     }
 }
 
+/// Compares the first two alone: for runs without a broker.
+pub fn reconcile_without_feed(truth_jsonl: &str, views: &Views) -> Report {
+    let mut report = Report::default();
+    let world = world::World::read(truth_jsonl, &mut report);
+    compare(&world, views, &mut report);
+    report
+}
+
 /// Compares the three. A line of a file that cannot be read is a difference as well.
 pub fn reconcile(truth_jsonl: &str, views: &Views, feed_jsonl: &str) -> Report {
     let mut report = Report::default();
     let world = world::World::read(truth_jsonl, &mut report);
-    physical::compare(&world, views, &mut report);
-    untouched::compare(&world, views, &mut report);
+    compare(&world, views, &mut report);
     capture::compare(views, feed_jsonl, &mut report);
-    count(&world, views, &mut report);
     report
+}
+
+fn compare(world: &world::World, views: &Views, report: &mut Report) {
+    physical::compare(world, views, report);
+    untouched::compare(world, views, report);
+    count(world, views, report);
 }
 
 fn count(world: &world::World, views: &Views, report: &mut Report) {

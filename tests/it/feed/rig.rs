@@ -38,6 +38,7 @@ struct Kept {
     problems: Vec<Problem>,
     /// The largest page that was asked for, in messages.
     largest_page: usize,
+    births: usize,
 }
 
 pub(crate) struct Rig {
@@ -99,8 +100,8 @@ impl Rig {
         let (head, head_in) = watch::channel(facts);
         let (state, state_in) = watch::channel(StateTopics::default());
         let (stop, stop_in) = watch::channel(false);
-        let (acks, notes, problems, pages) =
-            (Arc::clone(&kept), Arc::clone(&kept), Arc::clone(&kept), Arc::clone(&kept));
+        let (acks, notes, problems, pages, births) =
+            (Arc::clone(&kept), Arc::clone(&kept), Arc::clone(&kept), Arc::clone(&kept), Arc::clone(&kept));
         let newest = head.subscribe();
         let inputs = Inputs {
             head: head_in,
@@ -125,7 +126,10 @@ impl Rig {
                 true
             }),
             problem: Arc::new(move |problem| lock(&problems).problems.push(problem)),
-            birth: Box::new(|status| format!(r#"{{"state":"online","backlog":{}}}"#, status.backlog()).into_bytes()),
+            birth: Box::new(move |status| {
+                lock(&births).births += 1;
+                format!(r#"{{"state":"online","backlog":{}}}"#, status.backlog()).into_bytes()
+            }),
             offline: br#"{"state":"offline"}"#.to_vec(),
             command: Arc::new(|_| Reception::Unknown),
         };
@@ -153,6 +157,11 @@ impl Rig {
         lock(&self.kept).largest_page
     }
 
+    /// How often it said that it is there: once for each connection, and every ten seconds.
+    pub(crate) fn connections(&self) -> usize {
+        lock(&self.kept).births
+    }
+
     /// Stream and number of what the store was told to do without.
     pub(crate) fn excepted(&self) -> Vec<(&'static str, u64)> {
         let excepted = |told: Told| match told {
@@ -163,7 +172,8 @@ impl Rig {
     }
 
     pub(crate) async fn until_acked(&self, fact: u64) {
-        wait_until(&format!("fact {fact} is acknowledged"), || self.acked() >= fact).await;
+        let reached = wait_for(|| self.acked() >= fact).await;
+        assert!(reached, "fact {fact} is not acknowledged: {:?} {:?}", self.handle.status(), self.problems());
     }
 }
 
@@ -172,12 +182,16 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
 }
 
 pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    assert!(wait_for(condition).await, "{what}: not within half a minute");
+}
+
+async fn wait_for(condition: impl Fn() -> bool) -> bool {
     let reached = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(30), reached).await.is_ok(), "{what}: not within half a minute");
+    tokio::time::timeout(Duration::from_secs(30), reached).await.is_ok()
 }
 
 /// I16, I17: what arrived is every message of the facts `from..=to`, equal ids have equal bytes, and within a connection the
