@@ -208,7 +208,6 @@ impl Engine {
                 if let Some(begun) = epoch {
                     self.emit(&mut step, Fact::EpochRaised { begun });
                 }
-                self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
                 if let Some(description) = description {
                     self.emit(&mut step, Fact::LineDescribed { description });
                 }

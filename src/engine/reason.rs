@@ -209,6 +209,8 @@ pub enum AlarmKind {
     WatermarkStalled,
     /// What waits for the broker has reached half of what may wait.
     FeedBehind,
+    /// The broker has taken no checkpoint for long, although there is news: nobody outside could prove what was written since.
+    CheckpointsWithheld,
 }
 
 impl FailReason {
@@ -323,6 +325,7 @@ impl AlarmKind {
         AlarmKind::FeedUnheard,
         AlarmKind::WatermarkStalled,
         AlarmKind::FeedBehind,
+        AlarmKind::CheckpointsWithheld,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -353,6 +356,7 @@ impl AlarmKind {
             | AlarmKind::FeedUnheard
             | AlarmKind::WatermarkStalled
             | AlarmKind::FeedBehind
+            | AlarmKind::CheckpointsWithheld
             | AlarmKind::ClockStepped
             | AlarmKind::ClockRollback
             | AlarmKind::ClockUnset
@@ -392,6 +396,7 @@ impl AlarmKind {
             AlarmKind::FeedUnheard => "feed_unheard",
             AlarmKind::WatermarkStalled => "watermark_stalled",
             AlarmKind::FeedBehind => "feed_behind",
+            AlarmKind::CheckpointsWithheld => "checkpoints_withheld",
         }
     }
 

@@ -263,6 +263,9 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         AlarmKind::WatermarkStalled => {
             "The consumer does not confirm what the broker took. Look whether messages were lost, send them again with `sealgate feed replay`, then acknowledge."
         }
+        AlarmKind::CheckpointsWithheld => {
+            "No checkpoint has reached the broker for ten minutes. Look who keeps them from it, see `sealgate feed status`, then acknowledge."
+        }
         AlarmKind::FeedBehind => {
             "Much waits for the broker. See `sealgate feed status` for what, and for how long; bring the broker back, then acknowledge."
         }
