@@ -23,8 +23,10 @@ pub enum Input {
     Tick,
     /// A pass whose deadline had gone when its facts were durable: it never left.
     PassExpired(PassKey),
-    /// Something outside the stations that a person must know of, as the feed tells it. Never one that holds the line.
+    /// Something outside the stations that a person must know of, as the feed and the watch over the journal tell it.
     Noticed(AlarmKind, String),
+    /// It has ended, and nobody needs to look any more.
+    Eased(AlarmKind),
 }
 
 /// What a station saw. `seen_mono_us` is when its tags reached the inbox, on the clock of `Now::mono_us`.

@@ -197,6 +197,7 @@ impl Engine {
             Input::Tick => self.tick(now, &mut step),
             Input::PassExpired(key) => self.expire_pass(&mut step, key),
             Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
+            Input::Eased(kind) => self.ease(&mut step, kind),
         }
         self.settle_run(&mut step);
         step

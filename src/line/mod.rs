@@ -15,8 +15,8 @@ use crate::domain::text::BatchId;
 use crate::domain::time::Now;
 use crate::engine::fact::{Entry, Fact};
 use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
-use crate::engine::reason::AlarmKind;
 use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
+use crate::engine::reason::AlarmKind;
 use crate::engine::{Engine, Start};
 use crate::line::cleared::Cleared;
 use crate::station::Station;
@@ -51,6 +51,8 @@ pub enum Arrival {
     Doubted(String),
     /// What a person must know of the feed.
     Noticed(AlarmKind, String),
+    /// What was noticed has ended by itself.
+    Eased(AlarmKind),
     Tick,
     /// The daemon is to end: the last fact is written, nothing is permitted any more.
     Stop,
@@ -93,12 +95,17 @@ pub struct Line<J, P> {
     results: BTreeMap<u64, u64>,
     beat: u32,
     is_stopping: bool,
+    /// When commits were slow; at most `SLOW_MAX`.
+    slow: VecDeque<u64>,
 }
 
 /// Facts that may wait for the disk; beyond them the line takes nothing but completions.
 const RECORDS_MAX: usize = 8192;
 /// A commit that takes longer than this lets the heartbeat stop.
 const COMMIT_SLOW_US: u64 = 500_000;
+/// So many slow commits within so long are told.
+const SLOW_MAX: usize = 3;
+const SLOW_WITHIN_US: u64 = 60_000_000;
 
 impl<J: Journal, P: Plant> Line<J, P> {
     pub fn new(parts: Parts<J, P>) -> Self {
@@ -114,6 +121,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             results: BTreeMap::new(),
             beat: 0,
             is_stopping: false,
+            slow: VecDeque::new(),
         }
     }
 
@@ -155,6 +163,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Arrival::Asked(_)
             | Arrival::Doubted(_)
             | Arrival::Noticed(..)
+            | Arrival::Eased(_)
             | Arrival::Tick
             | Arrival::Stop
                 if self.is_stopping => {}
@@ -164,6 +173,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Asked(ask) => self.ask(now, ask, &mut turn),
             Arrival::Doubted(doubt) => self.decide(now, Input::Doubted(doubt), &mut turn),
             Arrival::Noticed(kind, detail) => self.decide(now, Input::Noticed(kind, detail), &mut turn),
+            Arrival::Eased(kind) => self.decide(now, Input::Eased(kind), &mut turn),
             Arrival::Tick => self.tick(now, &mut turn),
             Arrival::Stop => self.stop(now, &mut turn),
         }
@@ -302,8 +312,26 @@ impl<J: Journal, P: Plant> Line<J, P> {
     fn complete(&mut self, now: Now, durable: Durable, turn: &mut Turn) {
         self.in_flight_since_us = None;
         turn.durable = Some(durable.through());
+        let commit_us = durable.commit_us();
         self.parts.durable = durable;
+        self.notice_slow(now, commit_us, turn);
         self.release(now, turn);
+    }
+
+    /// One slow commit is a hiccup; several within a minute are a disk that cannot keep up.
+    fn notice_slow(&mut self, now: Now, commit_us: u64, turn: &mut Turn) {
+        if commit_us <= COMMIT_SLOW_US {
+            return;
+        }
+        self.slow.push_back(now.mono_us);
+        while self.slow.front().is_some_and(|then| now.mono_us.saturating_sub(*then) > SLOW_WITHIN_US) {
+            self.slow.pop_front();
+        }
+        if self.slow.len() >= SLOW_MAX && !self.is_stopping {
+            self.slow.clear();
+            let detail = format!("a commit took {} ms", commit_us / 1000);
+            self.decide(now, Input::Noticed(AlarmKind::JournalSlow, detail), turn);
+        }
     }
 
     /// Lets go what is justified by what is on disk, after a second look.

@@ -24,6 +24,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, ControlError};
 use crate::runtime::desk::Desk;
 use crate::runtime::feed;
+use crate::runtime::journal::{self, Beginning};
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::service::Service;
 use crate::runtime::snapshot::Snapshot;
@@ -98,10 +99,9 @@ impl From<RecoverError> for RunError {
 }
 
 /// Runs the line until it is told to stop.
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(config: Config, beginning: Beginning) -> Result<(), RunError> {
     let clock = Clock::start();
-    let mut store = store::open(&store::Settings::new(&config.journal, config.line.path.clone()))?;
-    let recovery = assemble::recover(&mut store)?;
+    let (store, recovery) = journal::open(&config, beginning)?;
     tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(Arc::new(config), clock, store, recovery));
@@ -131,6 +131,7 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
     tasks.add("the desk", desk.run(waiting));
     tasks.add("the clock", tick(inbox.clone(), clock));
 
+    let _watch = journal::watch(&config, clock, inbox.clone())?;
     let facts = recovery.state.seq;
     let ready = format!("line {}, {facts} facts recovered", config.line.name);
     let (durables, durable) = bounded(2);
@@ -211,12 +212,14 @@ fn start_line(
         }
         drop(log_done);
     })?;
+    let suspect = config.journal.clone();
     tasks::thread("sealgate-commit", move || {
         let _keep_log = keep_log;
         let done = |durable| drop(durables.send(durable));
         if let Err(error) = store::commit::run(store, &jobs, || clock.now().mono_us, done) {
             // Whether it is on disk is unknown until the file is read again: nothing may go on from here.
             tracing::error!(%error, "commit_failed");
+            store::start::note_damage(&suspect, &error);
             std::process::exit(i32::from(error.exit_code()));
         }
     })?;

@@ -8,6 +8,7 @@ mod daemon;
 pub mod demo;
 mod desk;
 mod feed;
+mod journal;
 mod plant;
 pub mod service;
 mod snapshot;
@@ -16,6 +17,7 @@ mod tasks;
 
 pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, run};
+pub use journal::Beginning;
 
 /// Of this program, as its first fact of every run says.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -17,7 +17,6 @@ use crate::store::feed::{MAY_GO, WATERMARK_ROW};
 use crate::store::journal::{Busy, Durable, Journal, Work};
 use crate::store::open::Store;
 use crate::store::phrase;
-use crate::store::words::Words;
 use crate::wire::chain;
 use crate::wire::record::{FactRow, Message, Record};
 
@@ -89,7 +88,7 @@ impl Store {
     }
 
     fn forget_what_was_not_committed(&mut self) {
-        self.words = Words::default();
+        self.words.forget();
         self.batches = Batches::default();
         self.streams.clear();
     }
@@ -283,7 +282,8 @@ impl Store {
             }
             Work::MessagesExpired { through_fact } => {
                 let end = integer(*through_fact)?.saturating_add(1).saturating_mul(256);
-                let mut expire = self.conn.prepare_cached(&format!("DELETE FROM message WHERE id < ?1 AND {MAY_GO}"))?;
+                let mut expire =
+                    self.conn.prepare_cached(&format!("DELETE FROM message WHERE id < ?1 AND {MAY_GO}"))?;
                 expire.execute([end])?;
             }
         }

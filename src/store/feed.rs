@@ -132,7 +132,9 @@ impl Reader {
         let lengths = "SELECT COALESCE(CAST(avg(length) AS INTEGER), 0) FROM (\
                        SELECT length(body) AS length FROM (SELECT body FROM message ORDER BY id LIMIT 100) UNION ALL \
                        SELECT length(body) FROM (SELECT body FROM message ORDER BY id DESC LIMIT 100))";
-        let one = |sql| Ok::<u64, StoreError>(rows(&self.conn, sql, [], |row| unsigned(row, 0))?.first().copied().unwrap_or(0));
+        let one = |sql| {
+            Ok::<u64, StoreError>(rows(&self.conn, sql, [], |row| unsigned(row, 0))?.first().copied().unwrap_or(0))
+        };
         Ok(one(counts)?.saturating_mul(one(lengths)?.saturating_add(ROW_BYTES)))
     }
 
@@ -219,10 +221,10 @@ fn join(facts: Vec<StoredFact>, messages: Vec<StoredMessage>) -> Vec<FeedItem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::commit::Job;
     use crate::store::journal::Work;
     use crate::store::open::{Settings, open};
     use crate::store::samples::*;
-    use crate::store::commit::Job;
 
     #[test]
     fn messages_go_by_age_when_confirmed_by_size_in_any_case_and_never_unacknowledged_or_quarantined() {
@@ -235,7 +237,8 @@ mod tests {
         let look = |keep: Keep| Reader::open(&path).expect("reads").expirable(keep).expect("an answer");
         let old = Keep { from_us: i64::MAX, bytes_max: u64::MAX };
         let young = Keep { from_us: 0, bytes_max: u64::MAX };
-        let facts: Vec<u64> = Reader::open(&path).unwrap().messages_from("epcis", 1, 9).unwrap().iter().map(|m| m.fact_seq).collect();
+        let facts: Vec<u64> =
+            Reader::open(&path).unwrap().messages_from("epcis", 1, 9).unwrap().iter().map(|m| m.fact_seq).collect();
         assert_eq!(facts.len(), 3);
         assert_eq!(look(old), None, "nothing was taken yet");
         work(Work::FeedAcked { through: 21 });

@@ -181,7 +181,8 @@ impl Kept {
             Work::MessagesExpired { through_fact } => {
                 let (acked, excepted) = (&self.acked, &self.excepted);
                 self.messages.retain(|(number, fact, message)| {
-                    let waits = excepted.get(&(message.stream, *number)).is_some_and(|cause| !cause.starts_with(SKIPPED));
+                    let waits =
+                        excepted.get(&(message.stream, *number)).is_some_and(|cause| !cause.starts_with(SKIPPED));
                     fact > through_fact || waits || acked.get(message.stream).is_none_or(|acked| number > acked)
                 });
             }

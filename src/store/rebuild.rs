@@ -22,6 +22,7 @@ use crate::store::proven;
 use crate::store::reader::{Reader, each_fact};
 use crate::store::verify::{self, VerifyReport};
 use crate::store::words::Words;
+use crate::wire::chain;
 use crate::wire::fact::{DecodeError, StoredFact as Stored};
 use crate::wire::lower::Stamp;
 use crate::wire::record::Record;
@@ -76,13 +77,16 @@ pub(super) struct Fold {
 
 /// Folds the facts of `source`, in order, into a new file.
 pub(super) fn fold(source: &mut Reader, target: &Path) -> Result<(Store, Fold), StoreError> {
-    let words = Words::as_in(&source.conn).map_err(StoreError::sqlite("reading the words"))?;
+    // Words that cannot be read get new numbers; the facts that need them cannot be read either.
+    let words = Words::as_in(&source.conn).unwrap_or_default();
     let mut copy = open::open_beside(target, source.identity(), words)?;
     let mut fold = Fold { places_from: None, stopped: None, through: 0 };
     let (mut refold, mut group, mut boot) = (Refold::default(), Vec::with_capacity(GROUP), 0);
     let Reader { conn, words, .. } = source;
     let mut dictionary = Words::default();
+    let mut link = (0, copy.head().1);
     let ended = each_fact(conn, words, (1, None), |fact| -> Result<(), Stop> {
+        link = linked(link, &fact)?;
         let record = refold.record(stored(&fact), stamp(&fact), |proof| {
             let order = proven::order(conn, &mut dictionary, proof);
             order.map(Some).ok_or_else(|| Stop::at(fact.seq, "its serials are neither in serial nor in used"))
@@ -101,6 +105,10 @@ pub(super) fn fold(source: &mut Reader, target: &Path) -> Result<(Store, Fold), 
     let ended = ended.and_then(|()| commit(&mut copy, &mut group));
     match ended {
         Ok(()) => {}
+        Err(Stop::Store(error)) if error.is_damage() => {
+            let _ = commit(&mut copy, &mut group);
+            fold.stopped = Some(Difference::of_fact(link.0 + 1, error.to_string()));
+        }
         Err(Stop::Store(error)) => return Err(error),
         Err(Stop::Fact { seq, what }) => {
             // Those before it in its group still belong to the fold.
@@ -134,6 +142,9 @@ impl From<StoreError> for Stop {
             | StoreError::Newer { .. }
             | StoreError::Foreign { .. }
             | StoreError::Io { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Replaced { .. }
+            | StoreError::Place { .. }
             | StoreError::Sqlite { .. }
             | StoreError::Damaged { seq: None, .. } => Stop::Store(error),
         }
@@ -151,10 +162,24 @@ fn commit(copy: &mut Store, group: &mut Vec<Record>) -> Result<(), Stop> {
     if records.is_empty() {
         return Ok(());
     }
-    match copy.commit(&Job { records, work: Vec::new() }, || 0) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Stop::from(error)),
+    let mut job = Job { records, work: Vec::new() };
+    let Err(error) = copy.commit(&job, || 0) else { return Ok(()) };
+    // One by one, those before the one that cannot be applied are applied all the same.
+    for record in std::mem::take(&mut job.records) {
+        copy.commit(&Job { records: vec![record], work: Vec::new() }, || 0)?;
     }
+    Err(Stop::from(error))
+}
+
+/// The next link of the chain: a fact that does not fit the one before proves nothing, nor does what follows it.
+fn linked((last, prev): (u64, [u8; 32]), fact: &StoredFact) -> Result<(u64, [u8; 32]), Stop> {
+    if fact.seq != last + 1 {
+        return Err(Stop::at(last + 1, "it is missing"));
+    }
+    if chain::hash_columns(&prev, &fact.columns()) != fact.hash {
+        return Err(Stop::at(fact.seq, "its columns and its hash do not belong together"));
+    }
+    Ok((fact.seq, fact.hash))
 }
 
 /// What this release makes of a fact must be what stands there: only then do its changes mean what they meant.

@@ -66,6 +66,9 @@ fn flaw_of(error: StoreError) -> Result<Flaw, StoreError> {
         | StoreError::Newer { .. }
         | StoreError::Foreign { .. }
         | StoreError::Io { .. }
+        | StoreError::Missing { .. }
+        | StoreError::Replaced { .. }
+        | StoreError::Place { .. }
         | StoreError::Sqlite { .. }
         | StoreError::Refused { .. } => Err(error),
     }
@@ -130,6 +133,20 @@ pub(super) fn tail(
         return Ok((0, identity.genesis));
     }
     walk(conn, words, first, prev)
+}
+
+/// The structure of the whole file.
+pub(super) fn structure(conn: &Connection) -> Result<(), StoreError> {
+    let check: String = conn
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(StoreError::sqlite("checking the structure"))?;
+    if check == "ok" { Ok(()) } else { Err(StoreError::damaged(check)) }
+}
+
+/// The structure and the whole chain.
+pub(super) fn whole(conn: &Connection, identity: &Identity) -> Result<(), StoreError> {
+    structure(conn)?;
+    walk(conn, &mut Words::default(), 1, identity.genesis).map(drop)
 }
 
 /// Recomputes the chain from `first` to the end; the newest fact and its hash.

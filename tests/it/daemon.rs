@@ -44,6 +44,10 @@ impl Site {
             .replace("10.0.0.5:4840", "127.0.0.1:1")
             .replace("10.0.0.6:4840", "127.0.0.1:1")
             .replace("host = \"10.0.0.7\"\nport = 1502", "host = \"127.0.0.1\"\nport = 1")
+            .replace(
+                "[mqtt]",
+                "[store]\nfile_systems = [\"tmpfs\", \"overlay\"]\nreserve_free_mb = 1\nballast_mb = 0\n\n[mqtt]",
+            )
             .replace("host = \"broker\"", "host = \"127.0.0.1\"\nport = 1");
         fs::write(folder.path().join("line.toml"), text).expect("the folder is ours");
         fs::write(folder.path().join("order.json"), ORDER).expect("the folder is ours");
