@@ -230,6 +230,17 @@ pub enum Request {
     StopBatch(BatchId),
     CloseBatch(BatchId),
     AcknowledgeAlarm(u32),
+    /// Serials that were used, as upstream knows them.
+    DeclareUsed(UsedSerials),
+    /// Upstream has named all serials that were used since the backup.
+    ConfirmSerials,
+}
+
+/// Serials of one product, a bounded part of a longer list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedSerials {
+    pub gtin: Gtin,
+    pub serials: Vec<SerialNumber>,
 }
 
 /// A production order, complete and valid in itself; what it means against the past is checked by the engine and by the store.

@@ -14,6 +14,7 @@ pub mod output;
 mod pack;
 pub mod pool;
 pub mod reason;
+mod reuse;
 mod standing;
 pub mod state;
 mod supply;

@@ -139,6 +139,8 @@ pub enum RequestRefusal {
     ExpiryPast,
     UnknownAlarm(u32),
     NotBalanced,
+    /// Upstream has not said yet which serials were used since the backup.
+    SerialsSuspended,
     Busy,
 }
 

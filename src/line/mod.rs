@@ -259,9 +259,12 @@ impl<J: Journal, P: Plant> Line<J, P> {
     fn ask(&mut self, now: Now, ask: Ask, turn: &mut Turn) {
         let order = match &ask.request {
             Request::LoadBatch(order) => Some(Arc::clone(order)),
-            Request::StartBatch(_) | Request::StopBatch(_) | Request::CloseBatch(_) | Request::AcknowledgeAlarm(_) => {
-                None
-            }
+            Request::StartBatch(_)
+            | Request::StopBatch(_)
+            | Request::CloseBatch(_)
+            | Request::AcknowledgeAlarm(_)
+            | Request::DeclareUsed(_)
+            | Request::ConfirmSerials => None,
         };
         let step = self.parts.engine.step(now, Input::Asked(ask));
         self.carry_out(now, step, order.as_ref(), turn);

@@ -1,5 +1,7 @@
 //! The journal at the start of a run, and the thread that watches over it.
 
+use std::path::Path;
+
 use crossbeam_channel::{Sender, bounded};
 
 use crate::config::Config;
@@ -13,7 +15,7 @@ use crate::runtime::spine::Item;
 use crate::runtime::tasks;
 use crate::store::guard::{self, Trouble, Word};
 use crate::store::start::{self, Opened, Policy};
-use crate::store::{Settings, Store};
+use crate::store::{Settings, Store, StoreError};
 
 /// What a person says about a journal that is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +63,15 @@ pub(super) fn watch(config: &Config, clock: Clock, inbox: Sender<Item>) -> std::
         }
     })?;
     Ok(keep)
+}
+
+/// A page that cannot be read while the line runs ends the process (reliability F19): the next start looks at the whole file.
+pub(super) fn end_on_damage(path: &Path, error: &StoreError) {
+    if error.is_damage() {
+        start::note_damage(path, error);
+        tracing::error!(%error, "journal_damaged");
+        std::process::exit(i32::from(error.exit_code()));
+    }
 }
 
 fn arrival(word: Word) -> Arrival {

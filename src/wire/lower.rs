@@ -149,9 +149,11 @@ impl Scene<'_> {
     /// What the fact is about: the unit or container where there is one, else the batch, the station or the alarm.
     fn subject(&self) -> String {
         match &self.entry.fact {
-            Fact::LineStarted { .. } | Fact::LineStopped | Fact::LineDescribed { .. } | Fact::EpochRaised { .. } => {
-                String::new()
-            }
+            Fact::LineStarted { .. }
+            | Fact::LineStopped
+            | Fact::LineDescribed { .. }
+            | Fact::StoreRestored { .. }
+            | Fact::EpochRaised { .. } => String::new(),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
@@ -166,7 +168,9 @@ impl Scene<'_> {
             | Fact::BatchClosed { .. }
             | Fact::SerialsAllocated { .. }
             | Fact::SerialsEncoded { .. }
+            | Fact::SerialsRetired { .. }
             | Fact::SerialsInvalidated { .. } => self.batch.clone(),
+            Fact::SerialsDeclared { gtin, .. } => ["gtin:", gtin.as_str()].concat(),
             Fact::Verified { result, serial, .. } => self.unit_or(Some(serial), &result.station),
             Fact::Failed { result, serial, reasons, .. } => {
                 self.unit_or(own_serial(serial.as_ref(), reasons), &result.station)

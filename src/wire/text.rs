@@ -67,6 +67,7 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::ExpiryPast => "expiry_past",
         RequestRefusal::UnknownAlarm(_) => "unknown_alarm",
         RequestRefusal::NotBalanced => "not_balanced",
+        RequestRefusal::SerialsSuspended => "serials_suspended",
         RequestRefusal::Busy => "busy",
     }
 }
@@ -111,6 +112,10 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         }
         RequestRefusal::NotBalanced => {
             "the counts of the batch do not balance; the differences say what is missing".to_owned()
+        }
+        RequestRefusal::SerialsSuspended => {
+            "the journal was restored, and which serials were used since its backup is not known; give them with `sealgate serials confirm`"
+                .to_owned()
         }
         RequestRefusal::Busy => {
             "the line is at its bound of waiting requests, or still answers the last one; try again in a second"
