@@ -18,6 +18,7 @@ mod run;
 mod schema;
 #[cfg(feature = "demo")]
 mod screen;
+mod serials;
 mod source;
 mod status;
 mod store;
@@ -94,7 +95,9 @@ enum Command {
     Feed(feed::FeedArgs),
     /// Prove a journal: verify
     Audit(audit::AuditArgs),
-    /// The journal's own care: rebuild
+    /// Serials after a restore: used, confirm
+    Serials(serials::SerialsArgs),
+    /// The journal's own care: check, backup, restore, salvage, rebuild
     Store(store::StoreArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),
@@ -135,6 +138,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Alarm(args) => alarm::run(args, shared),
         Command::Feed(args) => feed::run(args, shared),
         Command::Audit(args) => audit::run(&args, shared),
+        Command::Serials(args) => serials::run(args, shared),
         Command::Store(args) => store::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),
     }

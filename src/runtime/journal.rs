@@ -67,7 +67,7 @@ pub(super) fn watch(config: &Config, clock: Clock, inbox: Sender<Item>) -> std::
 
 /// A page that cannot be read while the line runs ends the process (reliability F19): the next start looks at the whole file.
 pub(super) fn end_on_damage(path: &Path, error: &StoreError) {
-    if error.is_damage() {
+    if error.is_corruption() {
         start::note_damage(path, error);
         tracing::error!(%error, "journal_damaged");
         std::process::exit(i32::from(error.exit_code()));

@@ -10,6 +10,7 @@ mod desk;
 mod feed;
 mod journal;
 mod plant;
+mod restore;
 pub mod service;
 mod snapshot;
 mod spine;
@@ -18,6 +19,7 @@ mod tasks;
 pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, run};
 pub use journal::Beginning;
+pub use restore::{Restored, restore};
 
 /// Of this program, as its first fact of every run says.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

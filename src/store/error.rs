@@ -64,6 +64,15 @@ impl StoreError {
         }
     }
 
+    /// Whether SQLite itself met a page that cannot be right, or could not read one: no question of what was asked.
+    pub fn is_corruption(&self) -> bool {
+        let StoreError::Sqlite { source, .. } = self else { return false };
+        matches!(
+            source.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::SystemIoFailure)
+        )
+    }
+
     pub(super) fn sqlite(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
         move |source| StoreError::Sqlite { doing, source }
     }

@@ -11,6 +11,7 @@
 //! Not here: what a fact means (`engine`), the bytes of its body (`wire::fact`), when to commit (`line`). This is the only
 //! place that names rusqlite.
 
+pub mod backup;
 pub mod batches;
 pub mod change;
 pub mod commit;
@@ -31,6 +32,7 @@ pub mod query;
 pub mod reader;
 pub mod rebuild;
 pub mod recover;
+pub mod restore;
 pub mod salvage;
 mod schema;
 pub mod start;

@@ -57,10 +57,15 @@ fn unescaped(text: &str) -> PathBuf {
     PathBuf::from(known.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain)))
 }
 
+/// Whether a file system is known to keep what was flushed.
+pub fn is_trusted(name: &str) -> bool {
+    TRUSTED.contains(&name)
+}
+
 /// Refuses a file system that nobody vouched for: a network share loses locks, one in memory loses everything.
 pub(super) fn refuse_untrusted(path: &Path, allowed: &[String]) -> Result<(), StoreError> {
     let Some(name) = file_system(path) else { return Ok(()) };
-    if TRUSTED.contains(&name.as_str()) || allowed.contains(&name) {
+    if is_trusted(&name) || allowed.contains(&name) {
         return Ok(());
     }
     let what = format!(

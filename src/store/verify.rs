@@ -143,6 +143,15 @@ pub(super) fn structure(conn: &Connection) -> Result<(), StoreError> {
     if check == "ok" { Ok(()) } else { Err(StoreError::damaged(check)) }
 }
 
+/// What is wrong with the structure of a file; `None` where it is sound.
+pub fn quick(path: &Path) -> Result<Option<String>, StoreError> {
+    let reader = Reader::open(path)?;
+    match structure(&reader.conn) {
+        Ok(()) => Ok(None),
+        Err(error) => flaw_of(error).map(|flaw| Some(flaw.what)),
+    }
+}
+
 /// The structure and the whole chain.
 pub(super) fn whole(conn: &Connection, identity: &Identity) -> Result<(), StoreError> {
     structure(conn)?;
