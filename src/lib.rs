@@ -53,6 +53,8 @@
 // A test that unwraps fails with a line number, which is all that is wanted of it; it may say how long something took.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, clippy::disallowed_methods))]
 
+#[cfg(feature = "canary")]
+pub mod canary;
 pub mod cli;
 pub mod config;
 #[allow(clippy::wildcard_enum_match_arm, reason = "the protocol libraries' enums are foreign and open for additions")]

@@ -12,6 +12,7 @@ Examples:
   sealgate demo                                       live in this terminal; Ctrl-C ends it
   sealgate demo --units 2000 --rate 6000 --seed 1 --headless --json --data out
   sealgate demo --units 6000 --rate 1800 --kills 50   kill the daemon fifty times while the plant goes on
+  sealgate demo --units 2000 --faults rough           every kind of mishap, and what became of it
   sealgate demo --broker 127.0.0.1:1883               publish to this broker
 
 The folder holds line.db (the journal), truth.jsonl (what the plant did) and feed.jsonl (what a subscriber saw);
@@ -38,6 +39,12 @@ pub struct DemoArgs {
     /// Kill the daemon so many times, each at least a second after it was ready
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub kills: u32,
+    /// Start the daemon under this program; once for each word of its command line
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true, hide = true)]
+    pub under: Vec<String>,
+    /// What goes wrong on the simulated line: none, mild (spoiled units) or rough (everything that does on real ones)
+    #[arg(long, value_name = "WEATHER", default_value = "mild", value_parser = ["none", "mild", "rough"])]
+    pub faults: String,
     /// Publish to this broker in place of the embedded one
     #[arg(long, value_name = "HOST:PORT", value_parser = broker)]
     pub broker: Option<(String, u16)>,
@@ -50,7 +57,7 @@ pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
 /// Runs the simulated line and prints the comparison of its records as the last line.
 #[cfg(feature = "demo")]
 fn start_demo(args: DemoArgs, json: bool) -> Outcome {
-    use crate::runtime::demo::{self, DemoError, DemoSettings};
+    use crate::runtime::demo::{self, DemoError, DemoSettings, Faults};
     let mut screen = super::screen::Screen::new(args.headless);
     let settings = DemoSettings {
         units: args.units,
@@ -58,6 +65,8 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
         seed: args.seed,
         data: args.data,
         kills: args.kills,
+        under: args.under,
+        faults: Faults::ALL.iter().copied().find(|faults| faults.name() == args.faults).unwrap_or_default(),
         broker: args.broker,
     };
     let summary = demo::run(settings, &mut |view| screen.show(view)).map_err(|error| match error {

@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod feed;
 mod live;
+mod lockstep;
 mod log;
 mod online;
 mod outcome;
@@ -98,6 +99,10 @@ enum Command {
     /// Serials after a restore: used, confirm
     Serials(serials::SerialsArgs),
     /// The journal's own care: check, backup, restore, salvage, rebuild
+    /// A small batch over a journal on disk, step by step, the daemon in a process that may die at any call
+    #[command(hide = true)]
+    Lockstep(lockstep::LockstepArgs),
+    /// The journal's own care: rebuild
     Store(store::StoreArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),
@@ -139,6 +144,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Feed(args) => feed::run(args, shared),
         Command::Audit(args) => audit::run(&args, shared),
         Command::Serials(args) => serials::run(args, shared),
+        Command::Lockstep(args) => lockstep::run(args, shared),
         Command::Store(args) => store::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),
     }

@@ -43,7 +43,7 @@ fn start_daemon(config: Config, beginning: Beginning) -> Outcome {
     runtime::run(config, beginning).map(|()| Exit::Done).map_err(|error| exit_of(&error).failure(error.to_string()))
 }
 
-fn exit_of(error: &RunError) -> Exit {
+pub(super) fn exit_of(error: &RunError) -> Exit {
     [Exit::Taken, Exit::Config].into_iter().find(|exit| exit.code() == error.exit_code()).unwrap_or(Exit::Io)
 }
 

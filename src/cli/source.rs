@@ -60,6 +60,8 @@ fn words(question: &Question) -> (&'static str, Option<(&'static str, String)>) 
         Question::Trace(code) => ("trace", field("code", code)),
         Question::Alarms => ("alarm_list", None),
         Question::Feed => ("feed_status", None),
+        Question::Quarantine => ("feed_quarantine", None),
+        Question::QuarantineExport => ("feed_export", None),
     }
 }
 

@@ -24,6 +24,10 @@ pub struct Line {
     pub socket: PathBuf,
     /// Whether the socket answers the daemon's group too (mode 0660), or its own user alone (0600).
     pub socket_for_group: bool,
+    /// A file that is there while the wall clock is synchronised.
+    pub clock_file: PathBuf,
+    /// Nothing is started and no unit passes while the clock is not known to be right.
+    pub commission_needs_clock: bool,
 }
 
 /// The feed's broker.
@@ -37,6 +41,32 @@ pub struct Mqtt {
     pub keep_alive: Duration,
     /// Publishes in flight; brokers allow 20 unless told otherwise.
     pub window: u16,
+    /// Messages in a second after an outage, and of a replay; 0 is no limit.
+    pub drain_per_s: u32,
+    /// Messages that the broker took stay so long, for a replay.
+    pub keep_sent: Duration,
+    /// About so many bytes of them at most.
+    pub keep_sent_bytes: u64,
+    /// A fact that waits for the broker so long is told as an alarm, which holds nothing.
+    pub warn_behind: Duration,
+}
+
+/// Where the journal lies, and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileJournal {
+    pub(super) path: PathBuf,
+    pub(super) proof: Proof,
+}
+
+/// The files that prove a journal; each may lie on a medium of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The secret key that signs; made at the first start where it is missing.
+    pub key: PathBuf,
+    /// The public keys, the newest last.
+    pub public_keys: PathBuf,
+    /// The side file of checkpoints.
+    pub anchors: PathBuf,
 }
 
 /// As written; a missing key is `None`.
@@ -48,8 +78,15 @@ pub(super) struct FileLine {
     utc_offset: Option<Field<i16>>,
     socket: Option<Field<String>>,
     socket_for_group: Option<Field<bool>>,
+    clock_file: Option<Field<String>>,
+    commission_needs_clock: Option<Field<bool>>,
 }
 
+/// systemd-timesyncd makes it when the clock is set for the first time after a boot (systemd-timesyncd.service(8)).
+const CLOCK_FILE: &str = "/run/systemd/timesync/synchronized";
+
+/// The credential that is taken where the file names no key.
+const KEY_CREDENTIAL: &str = "sealgate-key";
 const NAME: &str = "1 to 24 characters of a-z, 0-9, _ and -, beginning with a letter";
 const PATH: &str = "levels of A-Z, a-z, 0-9, _ and - with / between, none beginning with _";
 const LOCATION: &str = "urn:epc:id:sgln:..., https://id.gs1.org/414/..., or another absolute URI";
@@ -64,6 +101,8 @@ impl FileLine {
             utc_offset: utc_offset(&mut section),
             socket: section.filled("socket"),
             socket_for_group: section.word("socket_access", &[("user", false), ("group", true)]),
+            clock_file: section.filled("clock_file"),
+            commission_needs_clock: section.flag("commission_needs_clock"),
         };
         let _: Option<()> = section.missing("name", NAME);
         let _: Option<()> = section.missing("path", PATH);
@@ -91,6 +130,8 @@ impl FileLine {
             utc_offset_min: self.utc_offset.map_or(0, |field| field.value),
             socket,
             socket_for_group: self.socket_for_group.is_some_and(|field| field.value),
+            clock_file: self.clock_file.map_or_else(|| PathBuf::from(CLOCK_FILE), |field| folder.join(field.value)),
+            commission_needs_clock: self.commission_needs_clock.is_some_and(|field| field.value),
         })
     }
 }
@@ -165,12 +206,34 @@ fn offset_minutes(text: &str) -> Option<i16> {
     (minutes < 60 && total <= 14 * 60).then_some(sign * total)
 }
 
-/// `[journal]`: the path of the database, seen from the folder of the configuration.
-pub(super) fn journal(mut section: Section<'_>, folder: &Path) -> Option<PathBuf> {
+/// `[journal]`: the path of the database, seen from the folder of the configuration, and where its proof lies.
+pub(super) fn journal(mut section: Section<'_>, folder: &Path) -> Option<FileJournal> {
     let path = section.filled("path");
+    let key = section.filled("key");
+    let anchors = section.filled("anchors");
     let _: Option<()> = section.missing("path", "the path of the journal, for example \"/var/lib/sealgate/line3.db\"");
     section.finish();
-    Some(folder.join(path?.value))
+    let path = folder.join(path?.value);
+    let named = |extension| path.with_extension(extension);
+    let anchors = match anchors {
+        Some(field) => folder.join(field.value).join(named("anchors").file_name().unwrap_or_default()),
+        None => named("anchors"),
+    };
+    let key = key_path(key.map(|field| field.value), folder).unwrap_or_else(|| named("key"));
+    let proof = Proof { key, public_keys: named("pub"), anchors };
+    Some(FileJournal { path, proof })
+}
+
+/// Where the secret key lies: as the file says, or where systemd has put one; `credential:NAME` is seen by the running service alone.
+fn key_path(written: Option<String>, folder: &Path) -> Option<PathBuf> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    match written {
+        Some(text) => match text.strip_prefix("credential:") {
+            Some(name) => credentials.map(|directory| directory.join(name)),
+            None => Some(folder.join(text)),
+        },
+        None => credentials.map(|directory| directory.join(KEY_CREDENTIAL)).filter(|path| path.is_file()),
+    }
 }
 
 /// `[mqtt]`; `line` names the client where the section does not.
@@ -182,6 +245,10 @@ pub(super) fn mqtt(mut section: Section<'_>, line: &str, folder: &Path) -> Optio
     let password = password(&mut section, folder);
     let keep_alive = section.number("keep_alive_s", 5..=600).map_or(15, |field| field.value);
     let window = section.number("window", 1..=1000).map_or(20, |field| field.value);
+    let drain_per_s = section.number("drain_per_s", 0..=100_000).map_or(2000, |field| field.value);
+    let keep_sent_days: u64 = section.number("keep_sent_days", 1..=3650).map_or(30, |field| field.value);
+    let keep_sent_mb: u64 = section.number("keep_sent_mb", 16..=1_000_000).map_or(4096, |field| field.value);
+    let warn_behind_h: u64 = section.number("warn_behind_h", 1..=8760).map_or(36, |field| field.value);
     let _: Option<()> = section.missing("host", "the host name or address of the broker");
     if username.is_none() && section.has("password_file") {
         let _: Option<()> = section.missing("username", "a user name, since there is a password");
@@ -195,6 +262,10 @@ pub(super) fn mqtt(mut section: Section<'_>, line: &str, folder: &Path) -> Optio
         password,
         keep_alive: Duration::from_secs(keep_alive),
         window,
+        drain_per_s,
+        keep_sent: Duration::from_secs(keep_sent_days * 86_400),
+        keep_sent_bytes: keep_sent_mb << 20,
+        warn_behind: Duration::from_secs(warn_behind_h * 3600),
     })
 }
 

@@ -22,7 +22,7 @@ mod whole;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use line::{Line, Mqtt};
+pub use line::{Line, Mqtt, Proof};
 pub use problem::{Problem, Severity};
 pub use station::Station;
 pub use store::Upkeep;
@@ -41,6 +41,7 @@ pub struct Config {
     pub line: Line,
     pub journal: PathBuf,
     pub upkeep: Upkeep,
+    pub proof: Proof,
     /// `None`: no feed.
     pub mqtt: Option<Mqtt>,
     /// By `DeviceId`.
@@ -63,7 +64,7 @@ pub struct ConfigError {
 struct FileConfig {
     at: Place,
     line: Option<line::FileLine>,
-    journal: Option<PathBuf>,
+    journal: Option<line::FileJournal>,
     upkeep: Upkeep,
     mqtt: Option<Mqtt>,
     devices: Vec<device::FileDevice>,

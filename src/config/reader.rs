@@ -91,6 +91,15 @@ impl<'a> Section<'a> {
         Some(field)
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<Field<bool>> {
+        let (value, at) = self.get(key)?;
+        let DeValue::Boolean(flag) = value else {
+            return self.wrong_type(&at, value, "true or false");
+        };
+        Some(Field { value: *flag, at })
+    }
+
     pub(super) fn integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<Field<i64>> {
         let (value, at) = self.get(key)?;
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());

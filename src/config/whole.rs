@@ -52,7 +52,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
             file.at.warning("has no section [mqtt]: the line works and keeps its journal, and nothing is published"),
         );
     }
-    let journal = file.journal?;
+    let line::FileJournal { path: journal, proof } = file.journal?;
     let pki = journal.parent().unwrap_or(Path::new("")).join("pki");
     let numbered = file.devices.into_iter().zip(tags).zip(registers).zip(0_u8..);
     let devices: Option<Vec<link::Settings>> =
@@ -64,6 +64,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
         line: file.line?.build(folder)?,
         journal,
         upkeep: file.upkeep,
+        proof,
         mqtt: file.mqtt,
         devices: devices?,
         engine: engine::Settings { stations: specs },

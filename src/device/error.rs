@@ -16,6 +16,8 @@ pub(super) enum DeviceError {
     Protocol(String),
     /// The server answers reads but has stopped to notify.
     Deaf,
+    /// This process did not run for so long that nothing that waits to be written may still be sent.
+    StoodStill,
 }
 
 impl fmt::Display for DeviceError {
@@ -26,6 +28,7 @@ impl fmt::Display for DeviceError {
             DeviceError::TimedOut(what) => write!(f, "no answer in time to {what}"),
             DeviceError::Lost(what) => write!(f, "the connection was lost: {what}"),
             DeviceError::Protocol(what) => write!(f, "the device answered wrongly: {what}"),
+            DeviceError::StoodStill => f.write_str("this process stood still; the session is made anew"),
             DeviceError::Deaf => {
                 f.write_str("the subscription is dead: values change and nothing is notified; the session is rebuilt")
             }

@@ -25,15 +25,15 @@ mod settings;
 #[cfg(test)]
 mod testing;
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use tokio::{
     sync::mpsc::Receiver,
-    time::{Duration, Instant, sleep},
+    time::{Duration, Instant, MissedTickBehavior, interval, sleep},
 };
 
 use crate::domain::tag::{DeviceId, StationId, Tag, TagUpdate, TagWrite};
-use error::End;
+use error::{DeviceError, End};
 pub use settings::*;
 
 /// What a device task tells the line.
@@ -61,6 +61,9 @@ pub type EventSink = Arc<dyn Fn(DeviceEvent) -> bool + Send + Sync>;
 
 /// How long to wait before an event that found no room is offered again.
 const OFFER_AGAIN: Duration = Duration::from_millis(2);
+/// A task that was not run for so long starts its session anew. Every request is bounded by less, and the heartbeat's time-out is no
+/// more, so that the device is in its safe state by then.
+const STILL_MAX: Duration = Duration::from_secs(1);
 /// A session that lived this long starts the doubling of the waiting times anew; a shorter one does not, or a peer that takes
 /// every connection and drops it would see a storm.
 const STEADY: Duration = Duration::from_secs(2);
@@ -71,9 +74,16 @@ pub async fn run(settings: Settings, sink: EventSink, mut writes: Receiver<TagWr
     let mut said = String::new();
     loop {
         let began = Instant::now();
-        let end = match &settings.link {
-            Link::Opcua(link) => opcua::serve(link, &settings, &sink, &mut writes).await,
-            Link::Modbus(link) => modbus::serve(link, &settings, &sink, &mut writes).await,
+        let serve = async {
+            match &settings.link {
+                Link::Opcua(link) => opcua::serve(link, &settings, &sink, &mut writes).await,
+                Link::Modbus(link) => modbus::serve(link, &settings, &sink, &mut writes).await,
+            }
+        };
+        let end = tokio::select! {
+            biased;
+            () = stood_still() => End::Failed { error: DeviceError::StoodStill, connected: true },
+            end = serve => end,
         };
         let (error, connected) = match end {
             End::Closed => return,
@@ -96,6 +106,25 @@ pub async fn run(settings: Settings, sink: EventSink, mut writes: Receiver<TagWr
             () = sleep(wait) => {}
         }
     }
+}
+
+/// Ends when this task was not run for `STILL_MAX` (a stopped process, a machine that was held). What waited to be written meanwhile
+/// is void: the task is not polled further, so that none of it is sent late.
+async fn stood_still() {
+    let mut pulse = interval(STILL_MAX / 4);
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    poll_fn(|context| {
+        let now = Instant::now();
+        // The clock itself is asked, since after a pause the timers may ring later than other news.
+        if now.duration_since(last) > STILL_MAX {
+            return Poll::Ready(());
+        }
+        last = now;
+        while pulse.poll_tick(context).is_ready() {}
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Offers an event until it is taken: these are changes that nothing would tell again. Gives up when the line is gone.

@@ -93,6 +93,7 @@ impl Engine {
         if alarms > 0 {
             reasons.push(RequestRefusal::AlarmsOpen(u32::try_from(alarms).unwrap_or(u32::MAX)));
         }
+        reasons.extend(self.clock_refusal());
         if !reasons.is_empty() {
             return Err(Refused { reasons, differences: Vec::new() });
         }

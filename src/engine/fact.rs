@@ -7,6 +7,7 @@ use crate::domain::gs1::{Gtin, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
+use crate::domain::time::ClockState;
 use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
@@ -269,6 +270,20 @@ pub enum Fact {
         container: Option<Sscc>,
     },
 
+    /// What is known of the wall clock: after every `LineStarted`, then whenever it changes. It holds for every fact up to the next.
+    ClockFound {
+        clock: ClockState,
+    },
+    /// The wall clock went elsewhere than the monotonic one: it would have shown `from_us`, and shows `to_us`. Nowhere else do the
+    /// times of facts fall.
+    ClockStepped {
+        from_us: i64,
+        to_us: i64,
+    },
+    /// No turn happened for so long: the process or the machine stood still, or the disk did.
+    LinePaused {
+        paused_us: u64,
+    },
     /// From here on checkpoints are signed with this key. `signature` is the one of the key that it replaces
     /// (`wire::checkpoint`); the first key of a journal replaces none.
     KeyAnnounced {

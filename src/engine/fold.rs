@@ -31,6 +31,9 @@ impl State {
             Fact::StationFaulted { .. }
             | Fact::LineDescribed { .. }
             | Fact::GateForced { .. }
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::LinePaused { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. }
             | Fact::StoreRestored { .. }

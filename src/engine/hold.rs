@@ -59,6 +59,7 @@ impl Engine {
     pub fn may_run(&self) -> bool {
         self.state.current().is_some_and(|batch| batch.state == BatchState::Running)
             && self.state.alarms_that_hold() == 0
+            && !self.clock_blocks()
             && self.ids().all(|id| self.known(id).joined)
     }
 

@@ -6,6 +6,7 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationId;
 use crate::domain::text::{BatchId, Text};
+use crate::domain::time::ClockState;
 use crate::engine::Start;
 use crate::engine::reason::AlarmKind;
 
@@ -23,6 +24,21 @@ pub enum Input {
     Tick,
     /// A pass whose deadline had gone when its facts were durable: it never left.
     PassExpired(PassKey),
+    /// What the machine says of its wall clock now.
+    ClockSeen(ClockState),
+    /// The wall clock shows `to_us` where the monotonic one expects `from_us`.
+    ClockStepped {
+        from_us: i64,
+        to_us: i64,
+    },
+    /// Nothing was decided for so long, in microseconds.
+    Paused {
+        paused_us: u64,
+    },
+    /// So many starts of the last minutes, this one among them, followed a run that did not end in order.
+    Crashed {
+        starts: u32,
+    },
     /// Something outside the stations that a person must know of, as the feed and the watch over the journal tell it.
     Noticed(AlarmKind, String),
     /// It has ended, and nobody needs to look any more.

@@ -5,6 +5,7 @@
 //! gate positions). It is empty after a restart and is read again from the devices.
 
 mod batch;
+mod clock;
 pub mod fact;
 mod fold;
 mod gate;
@@ -27,6 +28,7 @@ use crate::domain::pack::PackLevel;
 use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
+use crate::engine::clock::Clock;
 use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
@@ -109,6 +111,18 @@ pub struct Engine {
     live: Vec<Live>,
     /// What was said last to the rejectors about running; `None` at first.
     run_said: Option<bool>,
+    /// Releases a container whose label was not read: a fault of our own.
+    #[cfg(feature = "canary")]
+    forgets_labels: bool,
+    policy: Policy,
+    clock: Clock,
+}
+
+/// What a site may ask for beyond the rules of the line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Nothing is started and no unit passes while the clock is not known to be right.
+    pub commission_needs_clock: bool,
 }
 
 /// What a station shows now.
@@ -159,7 +173,20 @@ impl Engine {
     /// An engine over the state that recovery folded, or over an empty one.
     pub fn new(settings: Settings, state: State) -> Self {
         let live = settings.stations.iter().map(|_| Live::default()).collect();
-        Self { settings, state, live, run_said: None }
+        Self {
+            settings,
+            state,
+            live,
+            run_said: None,
+            policy: Policy::default(),
+            clock: Clock::default(),
+            #[cfg(feature = "canary")]
+            forgets_labels: false,
+        }
+    }
+
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     pub fn state(&self) -> &State {
@@ -187,6 +214,7 @@ impl Engine {
                 if let Some(key) = key {
                     self.emit(&mut step, Fact::KeyAnnounced { key });
                 }
+                self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
                 for doubt in doubts {
                     self.doubt(&mut step, doubt);
                 }
@@ -197,6 +225,10 @@ impl Engine {
             Input::Doubted(doubt) => self.doubt(&mut step, doubt),
             Input::Tick => self.tick(now, &mut step),
             Input::PassExpired(key) => self.expire_pass(&mut step, key),
+            Input::ClockSeen(clock) => self.see_clock(now, &mut step, clock),
+            Input::ClockStepped { from_us, to_us } => self.step_clock(now, &mut step, from_us, to_us),
+            Input::Paused { paused_us } => self.pause(&mut step, paused_us),
+            Input::Crashed { starts } => self.crashed(&mut step, starts),
             Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
             Input::Eased(kind) => self.ease(&mut step, kind),
         }

@@ -2,6 +2,7 @@
 
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::text::{BatchId, Text};
+use crate::domain::time::ClockState;
 
 /// Why a unit failed its verification (GS1-DataMatrix, element string, order, serial, grade).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +43,8 @@ pub enum FailReason {
     NoBatch,
     /// Answered too late for the blade.
     Late,
+    /// The clock is not known to be right, and the line's policy asks for that.
+    ClockUnsure,
 }
 
 /// Why a close was refused. The machine gets `code()`.
@@ -142,6 +145,8 @@ pub enum RequestRefusal {
     /// Upstream has not said yet which serials were used since the backup.
     SerialsSuspended,
     Busy,
+    /// The clock is unset, or not known to be right where the line's policy asks for that.
+    ClockUnsure(ClockState),
 }
 
 /// The life of a batch in this release; clearance, challenge and the rest join later.
@@ -182,6 +187,16 @@ pub enum AlarmKind {
     SsccExhausted,
     /// The journal was repaired, lacks facts that were anchored elsewhere, or differs from them.
     JournalDoubt,
+    /// The wall clock went forward by more than a minute.
+    ClockStepped,
+    /// The wall clock went backward.
+    ClockRollback,
+    /// The wall clock shows a year before this release was made.
+    ClockUnset,
+    /// The line stood still for seconds.
+    LinePaused,
+    /// The daemon was started again and again after runs that did not end in order.
+    CrashLoop,
     /// The broker will never take a message as it is; it lies in the feed's quarantine.
     FeedQuarantined,
     /// The broker does not let the feed in, or takes nothing of it.
@@ -231,6 +246,7 @@ impl FailReason {
         FailReason::NoGrade,
         FailReason::NoBatch,
         FailReason::Late,
+        FailReason::ClockUnsure,
     ];
 
     /// The stable word, lower snake case.
@@ -259,6 +275,7 @@ impl FailReason {
             FailReason::NoGrade => "no_grade",
             FailReason::NoBatch => "no_batch",
             FailReason::Late => "late",
+            FailReason::ClockUnsure => "clock_unsure",
         }
     }
 
@@ -304,6 +321,11 @@ impl AlarmKind {
         AlarmKind::SerialsExhausted,
         AlarmKind::SsccExhausted,
         AlarmKind::JournalDoubt,
+        AlarmKind::ClockStepped,
+        AlarmKind::ClockRollback,
+        AlarmKind::ClockUnset,
+        AlarmKind::LinePaused,
+        AlarmKind::CrashLoop,
         AlarmKind::FeedQuarantined,
         AlarmKind::FeedRefused,
         AlarmKind::DuplicateClientId,
@@ -318,7 +340,8 @@ impl AlarmKind {
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
-    /// and production goes on, since everything is in the journal.
+    /// and production goes on, since everything is in the journal. Nor does the wall clock hold the line: every time-out is
+    /// monotonic, and order is by sequence number.
     pub fn holds(self) -> bool {
         match self {
             AlarmKind::WrongGtin
@@ -347,7 +370,12 @@ impl AlarmKind {
             | AlarmKind::DiskLow
             | AlarmKind::JournalLogLarge
             | AlarmKind::JournalSlow
-            | AlarmKind::FeedBehind => false,
+            | AlarmKind::FeedBehind
+            | AlarmKind::ClockStepped
+            | AlarmKind::ClockRollback
+            | AlarmKind::ClockUnset
+            | AlarmKind::LinePaused
+            | AlarmKind::CrashLoop => false,
         }
     }
 
@@ -370,6 +398,11 @@ impl AlarmKind {
             AlarmKind::SerialsExhausted => "serials_exhausted",
             AlarmKind::SsccExhausted => "sscc_exhausted",
             AlarmKind::JournalDoubt => "journal_doubt",
+            AlarmKind::ClockStepped => "clock_stepped",
+            AlarmKind::ClockRollback => "clock_rollback",
+            AlarmKind::ClockUnset => "clock_unset",
+            AlarmKind::LinePaused => "line_paused",
+            AlarmKind::CrashLoop => "crash_loop",
             AlarmKind::FeedQuarantined => "feed_quarantined",
             AlarmKind::FeedRefused => "feed_refused",
             AlarmKind::DuplicateClientId => "duplicate_client_id",

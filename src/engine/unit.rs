@@ -142,6 +142,9 @@ impl Engine {
             }
         }
         finds.reasons.extend(self.track_reason(result.track));
+        if finds.reasons.is_empty() && self.clock_blocks() {
+            finds.reasons.push(FailReason::ClockUnsure);
+        }
         let first = result.track.and_then(|track| self.state.transit.tracks.get(&track)).map(|track| track.verdict);
         if finds.serial.is_some() && finds.serial == first.and_then(TrackVerdict::serial) {
             // The same unit read twice is no second unit with its serial.

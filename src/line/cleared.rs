@@ -13,6 +13,15 @@ impl Cleared {
         (needs <= durable.through()).then_some(Self(permit))
     }
 
+    /// The same for the neighbour: a fault of our own.
+    #[cfg(feature = "canary")]
+    pub(super) fn for_the_next_track(mut self) -> Self {
+        if let Permit::Pass { key, .. } = &mut self.0 {
+            key.track = key.track.saturating_add(1);
+        }
+        self
+    }
+
     pub(super) fn permit(&self) -> &Permit {
         &self.0
     }

@@ -6,19 +6,23 @@
 
 mod cleared;
 pub mod recover;
+mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+#[cfg(feature = "canary")]
+use crate::canary::Canary;
 use crate::domain::tag::{StationId, TagUpdate, TagWrite};
 use crate::domain::text::BatchId;
-use crate::domain::time::Now;
+use crate::domain::time::{ClockState, Now};
 use crate::engine::fact::{Entry, Fact};
 use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
 use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
 use crate::engine::reason::AlarmKind;
 use crate::engine::{Engine, Start};
 use crate::line::cleared::Cleared;
+use crate::line::watch::Watch;
 use crate::station::Station;
 use crate::store::{Durable, Journal, Work};
 use crate::wire::lower::{Lowering, Stamp};
@@ -47,6 +51,8 @@ pub enum Arrival {
     Durable(Durable),
     /// Upkeep of the journal that is no fact: the place of the feed.
     Work(Work),
+    /// What the machine says of its wall clock.
+    Clock(ClockState),
     /// Something outside the facts says that the journal is not what it was; the line is held until a person looked.
     Doubted(String),
     /// What a person must know of the feed.
@@ -82,6 +88,16 @@ pub struct Parts<J, P> {
     pub boot: u32,
 }
 
+/// What is known when a run begins, beside what the journal folds to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The time of the newest fact before.
+    pub last_wall_us: Option<i64>,
+    pub clock: ClockState,
+    /// Starts of the last ten minutes, this one among them, that followed a run without an end.
+    pub crashes: u32,
+}
+
 pub struct Line<J, P> {
     parts: Parts<J, P>,
     sheets: BTreeMap<BatchId, BatchSheet>,
@@ -97,6 +113,9 @@ pub struct Line<J, P> {
     is_stopping: bool,
     /// When commits were slow; at most `SLOW_MAX`.
     slow: VecDeque<u64>,
+    #[cfg(feature = "canary")]
+    canary: Option<Canary>,
+    watch: Watch,
 }
 
 /// Facts that may wait for the disk; beyond them the line takes nothing but completions.
@@ -122,6 +141,18 @@ impl<J: Journal, P: Plant> Line<J, P> {
             beat: 0,
             is_stopping: false,
             slow: VecDeque::new(),
+            watch: Watch::default(),
+            #[cfg(feature = "canary")]
+            canary: None,
+        }
+    }
+
+    /// Breaks a promise from now on, for a harness that must notice it.
+    #[cfg(feature = "canary")]
+    pub fn infect(&mut self, canary: Option<Canary>) {
+        self.canary = canary;
+        if canary == Some(Canary::ForgetfulGate) {
+            self.parts.engine.forget_labels();
         }
     }
 
@@ -144,16 +175,29 @@ impl<J: Journal, P: Plant> Line<J, P> {
         self.is_stopping && self.is_settled()
     }
 
-    /// The first fact of a run.
+    /// The first facts of a run, where nothing is known of the clock nor of earlier runs.
     pub fn start(&mut self, now: Now, start: Start) -> Turn {
+        self.open(now, start, Opening::default())
+    }
+
+    /// The first facts of a run. A wall clock that was set back meanwhile is said before anything else, so that times fall nowhere
+    /// but at that fact.
+    pub fn open(&mut self, now: Now, start: Start, opening: Opening) -> Turn {
         let mut turn = Turn::default();
+        if let Some(from_us) = opening.last_wall_us.filter(|last| now.wall_us < *last) {
+            self.decide(now, Input::ClockStepped { from_us, to_us: now.wall_us }, &mut turn);
+        }
+        self.watch.look(now);
         self.decide(now, Input::Started(start), &mut turn);
+        self.decide(now, Input::ClockSeen(opening.clock), &mut turn);
+        self.decide(now, Input::Crashed { starts: opening.crashes }, &mut turn);
         self.submit(now);
         turn
     }
 
     pub fn turn(&mut self, now: Now, inbound: Inbound) -> Turn {
         let mut turn = Turn::default();
+        self.keep_time(now, &mut turn);
         match inbound.what {
             Arrival::Durable(durable) => self.complete(now, durable, &mut turn),
             Arrival::Work(work) => self.work.push(work),
@@ -161,6 +205,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Arrival::Disconnected(_)
             | Arrival::Update(_)
             | Arrival::Asked(_)
+            | Arrival::Clock(_)
             | Arrival::Doubted(_)
             | Arrival::Noticed(..)
             | Arrival::Eased(_)
@@ -171,6 +216,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Disconnected(stations) => self.disconnect(now, &stations, &mut turn),
             Arrival::Update(update) => self.update(now, inbound.seen_mono_us, &update, &mut turn),
             Arrival::Asked(ask) => self.ask(now, ask, &mut turn),
+            Arrival::Clock(clock) => self.decide(now, Input::ClockSeen(clock), &mut turn),
             Arrival::Doubted(doubt) => self.decide(now, Input::Doubted(doubt), &mut turn),
             Arrival::Noticed(kind, detail) => self.decide(now, Input::Noticed(kind, detail), &mut turn),
             Arrival::Eased(kind) => self.decide(now, Input::Eased(kind), &mut turn),
@@ -181,9 +227,27 @@ impl<J: Journal, P: Plant> Line<J, P> {
         turn
     }
 
+    /// What the clocks say comes before what arrived: the facts of this turn carry these times. After a pause the stations are looked
+    /// at first, so that nothing is decided, and no permit released, on what they showed before it.
+    fn keep_time(&mut self, now: Now, turn: &mut Turn) {
+        let seen = self.watch.look(now);
+        if self.is_stopping {
+            return;
+        }
+        if let Some((from_us, to_us)) = seen.stepped {
+            self.decide(now, Input::ClockStepped { from_us, to_us }, turn);
+        }
+        if let Some(paused_us) = seen.paused_us {
+            self.decide(now, Input::Paused { paused_us }, turn);
+            self.supervise(now, turn);
+        }
+    }
+
     /// The last fact: from here on nothing is decided, and what was decided still becomes durable.
     fn stop(&mut self, now: Now, turn: &mut Turn) {
         self.decide(now, Input::Stopping, turn);
+        // A clean end is signed to its last fact.
+        self.work.push(Work::Checkpoint);
         self.is_stopping = true;
     }
 
@@ -231,14 +295,19 @@ impl<J: Journal, P: Plant> Line<J, P> {
     }
 
     fn tick(&mut self, now: Now, turn: &mut Turn) {
+        self.supervise(now, turn);
+        self.decide(now, Input::Tick, turn);
+        self.beat(now);
+    }
+
+    /// Notices stations that fell silent.
+    fn supervise(&mut self, now: Now, turn: &mut Turn) {
         for index in 0..self.parts.stations.len() {
             let Ok(id) = u8::try_from(index).map(StationId) else { break };
             let mut observed = Vec::new();
             self.each(&[id], |station| station.tick(now, &mut observed));
             self.observe(now, id, now.mono_us, observed, turn);
         }
-        self.decide(now, Input::Tick, turn);
-        self.beat(now);
     }
 
     /// The heartbeat says that turns happen and that commits come back: a line that cannot record must look dead.
@@ -343,7 +412,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
         while let Some((_, answer)) = self.answers.pop_front_if(|(needs, _)| *needs <= durable) {
             turn.answers.push(answer);
         }
+        #[cfg(feature = "canary")]
+        let durable = if self.canary == Some(Canary::EarlyPermit) { u64::MAX } else { durable };
         while let Some((needs, permit)) = self.permits.pop_front_if(|(needs, _)| *needs <= durable) {
+            #[cfg(feature = "canary")]
+            let needs = if self.canary == Some(Canary::EarlyPermit) { 0 } else { needs };
             match self.parts.engine.recheck(now, &permit) {
                 Recheck::Go => self.permit(now, needs, permit, turn),
                 Recheck::Void => {}
@@ -364,6 +437,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
             turn.verdicts_us.push(now.mono_us.saturating_sub(seen));
             self.results = self.results.split_off(&key.track);
         }
+        #[cfg(feature = "canary")]
+        let cleared =
+            if self.canary == Some(Canary::NeighbourVerdict) { cleared.for_the_next_track() } else { cleared };
         let mut writes = Vec::new();
         self.each(&[cleared.station()], |station| station.permit(cleared.permit(), &mut writes));
         self.write(writes);

@@ -1,17 +1,19 @@
 //! Commands from upstream: `{prefix}/_cmd/#`, on a client of its own.
 //!
 //! A command is data from outside: retained ones are refused (a broker would repeat them for ever), so are oversized ones and
-//! those that want their answer where it would pass for the feed. `feed/replay` is done here; every other name goes to the
-//! sink. Every refusal is answered where an answer was asked for, and changes nothing.
+//! those that want their answer where it would pass for the feed. `feed/replay` and `feed/watermark` are done here; every other
+//! name goes to the sink. Every refusal is answered where an answer was asked for, and changes nothing. None of them grants a
+//! permit, signs, or changes people or settings: there is no word for it.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::calm::Calm;
 use super::link::Link;
 use super::subscriber::{self, Post, Received, SubscriberEvent, Subscription};
-use super::{Answer, Command, CommandSink, PublishHandle, Settings};
+use super::{Answer, Command, CommandSink, PublishHandle, Reception, Settings};
 
 const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 const NAME_BYTES_MAX: usize = 64;
@@ -23,6 +25,7 @@ const WAITING_MAX: usize = 8;
 /// Answered replays whose ids are remembered, so that a request sent twice is one replay.
 const REMEMBERED_MAX: usize = 32;
 const REPLAY: &str = "feed/replay";
+const WATERMARK: &str = "feed/watermark";
 /// Answers may go below this part of our own prefix, and nowhere else in it.
 const ANSWERS: &str = "_answer/";
 
@@ -38,6 +41,7 @@ pub(super) struct Session {
 #[derive(Debug, PartialEq, Eq)]
 enum Admitted {
     Replay { from: u64, id: RequestId, answer_to: Option<AnswerTo> },
+    Watermark { seq: u64, id: RequestId, answer_to: Option<AnswerTo> },
     Other(Command),
 }
 
@@ -64,6 +68,14 @@ struct ReplayBody {
     stream: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WatermarkBody {
+    /// Every fact up to this one arrived, with all that it caused.
+    seq: u64,
+    id: RequestId,
+}
+
 /// As the sender wrote it, and answered so.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
@@ -83,6 +95,8 @@ struct AnswerBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     through: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    watermark: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
@@ -95,7 +109,19 @@ pub(super) fn post_of(answer: Answer) -> Post {
     }
 }
 
-type Waiting = (u64, RequestId, Option<AnswerTo>);
+/// Done one after the other, beside the session, which goes on reading.
+#[derive(Debug)]
+struct Waiting {
+    what: Asked,
+    id: RequestId,
+    answer_to: Option<AnswerTo>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    ReplayFrom(u64),
+    Watermark(u64),
+}
 
 impl Session {
     pub(super) fn new(
@@ -111,9 +137,10 @@ impl Session {
     pub(super) async fn run(self) {
         let Self { link, prefix, handle, sink, posts } = self;
         let filter = Subscription { filter: format!("{prefix}/_cmd/#"), is_retain_shown_as_sent: true };
-        let (waiting, replays) = mpsc::channel(WAITING_MAX);
+        let (waiting, requests) = mpsc::channel(WAITING_MAX);
+        let mut calm = Calm::new();
         let on_event = |event| match event {
-            SubscriberEvent::Received(received) => on_command(&prefix, &sink, &waiting, received),
+            SubscriberEvent::Received(received) => on_command(&prefix, &sink, (&waiting, &mut calm), received),
             SubscriberEvent::Subscribed => Vec::new(),
             SubscriberEvent::Lost(why) => {
                 tracing::debug!(why, "command session lost");
@@ -122,56 +149,87 @@ impl Session {
         };
         let filters = [filter];
         let session = subscriber::run(&link, &filters, posts, on_event);
-        tokio::join!(session, replay_all(handle, replays));
+        tokio::join!(session, do_all(handle, requests));
     }
 }
 
-fn on_command(prefix: &str, sink: &CommandSink, waiting: &mpsc::Sender<Waiting>, received: Received) -> Vec<Post> {
+fn on_command(
+    prefix: &str,
+    sink: &CommandSink,
+    (waiting, calm): (&mpsc::Sender<Waiting>, &mut Calm),
+    received: Received,
+) -> Vec<Post> {
+    let wait = |what, id, answer_to: Option<AnswerTo>| {
+        let busy = Refused { why: "too much is asked for: ask again later".into(), answer_to: answer_to.clone() };
+        waiting.try_send(Waiting { what, id, answer_to }).err().map(|_| busy)
+    };
     let refused = match admit(prefix, received) {
-        Ok(Admitted::Replay { from, id, answer_to }) => {
-            let busy =
-                Refused { why: "too many replays are asked for: ask again later".into(), answer_to: answer_to.clone() };
-            waiting.try_send((from, id, answer_to)).err().map(|_| busy)
-        }
+        Ok(Admitted::Replay { from, id, answer_to }) => wait(Asked::ReplayFrom(from), id, answer_to),
+        Ok(Admitted::Watermark { seq, id, answer_to }) => wait(Asked::Watermark(seq), id, answer_to),
         Ok(Admitted::Other(command)) => {
-            let answer_to = answer_to(&command);
-            let is_taken = sink(command);
-            (!is_taken).then(|| Refused { why: "busy, or no such command: ask again later".into(), answer_to })
+            let (answer_to, name) = (answer_to(&command), command.name.clone());
+            let why = match sink(command) {
+                Reception::Taken => None,
+                Reception::Busy => Some(format!("{name}: the line is busy; ask again later")),
+                Reception::Unknown => Some(format!("{name} is no command of this release: {REPLAY}, {WATERMARK}")),
+            };
+            why.map(|why| Refused { why, answer_to })
         }
         Err(refused) => Some(refused),
     };
     let Some(Refused { why, answer_to }) = refused else { return Vec::new() };
-    tracing::warn!(why, "command refused");
-    let body = AnswerBody { id: None, ok: false, from: None, through: None, error: Some(why) };
+    if let Some(left_out) = calm.ask() {
+        tracing::warn!(why, left_out, "command refused");
+    }
+    let body = AnswerBody { id: None, ok: false, from: None, through: None, watermark: None, error: Some(why) };
     answer_to.map(|to| post(to, &body)).into_iter().collect()
 }
 
-/// Replays, one after the other, each answered; an id that was taken before gets the same answer and no second replay.
-async fn replay_all(handle: PublishHandle, mut replays: mpsc::Receiver<Waiting>) {
-    let mut taken: VecDeque<(RequestId, u64, u64)> = VecDeque::new();
-    while let Some((from, id, answer_to)) = replays.recv().await {
-        let known = taken.iter().find(|(known, ..)| *known == id).map(|(_, from, through)| (*from, *through));
-        let (from, outcome) = match known {
-            Some((from, through)) => (from, Ok(through)),
-            None => (from, handle.replay(from).await),
-        };
-        if let (None, Ok(through)) = (known, outcome) {
-            taken.push_back((id.clone(), from, through));
-            let excess = taken.len().saturating_sub(REMEMBERED_MAX);
-            taken.drain(..excess);
-        }
-        let body = AnswerBody {
-            id: Some(&id),
-            ok: outcome.is_ok(),
-            from: Some(from),
-            through: outcome.ok(),
-            error: outcome.err().map(|refusal| refusal.to_string()),
+/// Requests, one after the other, each answered.
+async fn do_all(handle: PublishHandle, mut requests: mpsc::Receiver<Waiting>) {
+    let mut taken = VecDeque::new();
+    while let Some(Waiting { what, id, answer_to }) = requests.recv().await {
+        let body = match what {
+            Asked::ReplayFrom(from) => replay(&handle, &mut taken, from, &id).await,
+            Asked::Watermark(seq) => {
+                let outcome = handle.confirm(seq).await;
+                let watermark = outcome.is_ok().then_some(seq);
+                let error = outcome.err().map(|refusal| refusal.to_string());
+                AnswerBody { id: Some(&id), ok: error.is_none(), from: None, through: None, watermark, error }
+            }
         };
         if let Some(to) = answer_to
             && handle.answers.try_send(post(to, &body)).is_err()
         {
-            tracing::warn!(?id, "answer to a replay request dropped: too many wait");
+            tracing::debug!(?id, "answer to a request dropped: too many wait");
         }
+    }
+}
+
+/// An id that was taken before gets the same answer and no second replay.
+async fn replay<'a>(
+    handle: &PublishHandle,
+    taken: &mut VecDeque<(RequestId, u64, u64)>,
+    from: u64,
+    id: &'a RequestId,
+) -> AnswerBody<'a> {
+    let known = taken.iter().find(|(known, ..)| known == id).map(|(_, from, through)| (*from, *through));
+    let (from, outcome) = match known {
+        Some((from, through)) => (from, Ok(through)),
+        None => (from, handle.replay(from).await),
+    };
+    if let (None, Ok(through)) = (known, outcome) {
+        taken.push_back((id.clone(), from, through));
+        let excess = taken.len().saturating_sub(REMEMBERED_MAX);
+        taken.drain(..excess);
+    }
+    AnswerBody {
+        id: Some(id),
+        ok: outcome.is_ok(),
+        from: Some(from),
+        through: outcome.ok(),
+        watermark: None,
+        error: outcome.err().map(|refusal| refusal.to_string()),
     }
 }
 
@@ -208,21 +266,40 @@ fn admit(prefix: &str, received: Received) -> Result<Admitted, Refused> {
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(refuse(format!("{name} has {} bytes: at most {PAYLOAD_BYTES_MAX} are allowed", payload.len())));
     }
-    if name != REPLAY {
-        let name = name.to_owned();
-        return Ok(Admitted::Other(Command { name, payload, response_topic, correlation }));
-    }
-    let body: ReplayBody = serde_json::from_slice(&payload)
-        .map_err(|error| refuse(format!("{REPLAY} needs {{\"from\": SEQ, \"id\": \"…\"}}: {error}")))?;
+    let admitted = match name {
+        REPLAY => replay_asked(&payload).map(|(from, id)| Admitted::Replay { from, id, answer_to: answer_to.clone() }),
+        WATERMARK => {
+            watermark_said(&payload).map(|(seq, id)| Admitted::Watermark { seq, id, answer_to: answer_to.clone() })
+        }
+        other => Ok(Admitted::Other(Command { name: other.to_owned(), payload, response_topic, correlation })),
+    };
+    admitted.map_err(refuse)
+}
+
+fn replay_asked(payload: &[u8]) -> Result<(u64, RequestId), String> {
+    let body: ReplayBody = serde_json::from_slice(payload)
+        .map_err(|error| format!("{REPLAY} needs {{\"from\": SEQ, \"id\": \"…\"}}: {error}"))?;
     if body.stream.as_deref().is_some_and(|stream| stream != "fact") {
-        return Err(refuse(format!(
-            "{REPLAY}: \"stream\" is \"fact\" or left out; what the facts caused comes with them"
-        )));
+        return Err(format!("{REPLAY}: \"stream\" is \"fact\" or left out; what the facts caused comes with them"));
     }
-    if matches!(&body.id, RequestId::Text(id) if id.is_empty() || id.len() > ID_BYTES_MAX) {
-        return Err(refuse(format!("{REPLAY}: \"id\" has 1 to {ID_BYTES_MAX} bytes")));
+    check_id(REPLAY, &body.id)?;
+    Ok((body.from, body.id))
+}
+
+fn watermark_said(payload: &[u8]) -> Result<(u64, RequestId), String> {
+    let body: WatermarkBody = serde_json::from_slice(payload)
+        .map_err(|error| format!("{WATERMARK} needs {{\"seq\": SEQ, \"id\": \"…\"}}: {error}"))?;
+    check_id(WATERMARK, &body.id)?;
+    Ok((body.seq, body.id))
+}
+
+fn check_id(name: &str, id: &RequestId) -> Result<(), String> {
+    match id {
+        RequestId::Text(id) if id.is_empty() || id.len() > ID_BYTES_MAX => {
+            Err(format!("{name}: \"id\" has 1 to {ID_BYTES_MAX} bytes"))
+        }
+        RequestId::Text(_) | RequestId::Number(_) => Ok(()),
     }
-    Ok(Admitted::Replay { from: body.from, id: body.id, answer_to })
 }
 
 fn is_command_name(name: &str) -> bool {
@@ -318,7 +395,7 @@ mod tests {
             match admit(PREFIX, received("feed/replay", text.as_bytes())) {
                 Ok(Admitted::Replay { id: RequestId::Text(id), .. }) => prop_assert!(!id.is_empty() && id.len() <= ID_BYTES_MAX),
                 Ok(Admitted::Replay { id: RequestId::Number(_), .. }) => prop_assert!(false),
-                Ok(Admitted::Other(_)) => prop_assert!(false),
+                Ok(Admitted::Other(_) | Admitted::Watermark { .. }) => prop_assert!(false),
                 Err(refused) => prop_assert!(refused.answer_to.is_some() && !refused.why.is_empty()),
             }
         }
@@ -341,22 +418,24 @@ mod tests {
     fn an_id_sent_twice_is_one_replay() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let (replays, mut requests) = mpsc::channel(4);
+            let (orders, mut requests) = mpsc::channel(4);
             let (answers, mut posts) = mpsc::channel(4);
             let (_keep, status) = tokio::sync::watch::channel(super::super::FeedStatus::default());
-            let handle = PublishHandle { replays, answers, status };
+            let handle = PublishHandle { orders, answers, status };
             let (waiting, queue) = mpsc::channel(4);
             let to = Some(AnswerTo { topic: "t".into(), correlation: None });
             for _ in 0..2 {
-                waiting.try_send((3, RequestId::Text("same".into()), to.clone())).expect("room");
+                let (id, answer_to) = (RequestId::Text("same".into()), to.clone());
+                waiting.try_send(Waiting { what: Asked::ReplayFrom(3), id, answer_to }).expect("room");
             }
             drop(waiting);
             let pump = async {
-                let request: super::super::ReplayRequest = requests.recv().await.expect("one request");
-                request.reply.send(Ok(9)).expect("waits");
+                let order: super::super::Order = requests.recv().await.expect("one request");
+                let super::super::Order::Replay { from: 3, reply } = order else { panic!("{order:?}") };
+                reply.send(Ok(9)).expect("waits");
                 requests
             };
-            let (_, mut requests) = tokio::join!(replay_all(handle, queue), pump);
+            let (_, mut requests) = tokio::join!(do_all(handle, queue), pump);
             assert!(requests.try_recv().is_err());
             let first = posts.try_recv().expect("answered");
             assert_eq!(first, posts.try_recv().expect("answered again"));
@@ -365,11 +444,27 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_without_room_is_told_to_the_sender() {
+    fn a_sink_without_room_or_without_such_a_command_is_told_to_the_sender() {
+        // F125
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let _timers = runtime.enter();
         let (waiting, _queue) = mpsc::channel(1);
-        let sink: CommandSink = Arc::new(|_| false);
-        let posts = on_command(PREFIX, &sink, &waiting, received("batch/load", b"{}"));
-        assert_eq!(posts.len(), 1);
-        assert!(posts.iter().all(|post| post.topic == "l3/answers" && post.correlation == Some(vec![1, 2])));
+        for (reception, word) in [(Reception::Busy, "busy"), (Reception::Unknown, "no command of this release")] {
+            let sink: CommandSink = Arc::new(move |_| reception);
+            let posts = on_command(PREFIX, &sink, (&waiting, &mut Calm::new()), received("permit/grant", b"{}"));
+            assert_eq!(posts.len(), 1);
+            assert!(posts.iter().all(|post| post.topic == "l3/answers" && post.correlation == Some(vec![1, 2])));
+            assert!(String::from_utf8_lossy(&posts[0].payload).contains(word));
+        }
+    }
+
+    #[test]
+    fn a_watermark_is_a_number_and_a_request_that_can_be_repeated() {
+        let said = admit(PREFIX, received("feed/watermark", br#"{"seq": 7, "id": 1}"#)).expect("admitted");
+        assert!(matches!(said, Admitted::Watermark { seq: 7, id: RequestId::Number(1), answer_to: Some(_) }));
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for body in [r#"{"seq":-1,"id":1}"#, r#"{"seq":1}"#, r#"{"seq":1e300,"id":1}"#, "\u{0}", &deep] {
+            assert!(why(admit(PREFIX, received("feed/watermark", body.as_bytes()))).contains("seq"));
+        }
     }
 }

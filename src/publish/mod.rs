@@ -6,19 +6,28 @@
 //! client library believes about sessions and retransmission is never relied on: each TCP connection is a fresh client.
 //!
 //! An acknowledgement is not delivery. A consumer that lost something asks for a replay (`_cmd/feed/replay`), which sends the
-//! same ids and bytes again with the property `replay` = `true`.
+//! same ids and bytes again with the property `replay` = `true`; one that reports how far it has everything
+//! (`_cmd/feed/watermark`) makes a loss visible.
+//!
+//! A message that the broker can never take as it is goes to the quarantine, with a [`Problem`], and the feed goes on. There is
+//! room for [`QUARANTINE_MAX`]; beyond it, and where nothing at all is taken, the feed waits and tries again slowly.
 //!
 //! Not here: the bytes of payloads (`wire`), the cursor's table (`store`), the decision what a command does (the sink's owner).
 
+mod calm;
 mod command;
+mod ending;
+mod judging;
 mod lane;
 mod link;
+mod orders;
 mod pump;
 mod sending;
 mod senses;
 pub mod subscriber;
 #[cfg(test)]
 pub(crate) mod tests;
+mod throttle;
 mod window;
 
 use std::fmt;
@@ -27,10 +36,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use link::Link;
+pub use link::{Link, Pace};
 
 /// Facts, at most, that are read from the store at once, each with all of its messages.
 pub const PAGE_FACTS: usize = 256;
+
+/// Messages that may lie in quarantine; one more stays first in line.
+pub const QUARANTINE_MAX: u64 = 1000;
 
 /// Where the broker is, who we are there, and how much may be unacknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +59,9 @@ pub struct Settings {
     pub prefix: String,
     /// Unacknowledged messages at most; a smaller Receive Maximum of the broker wins. 20 unless there is a reason.
     pub window: u16,
+    /// Messages of the live feed and of a replay, each, in a second at most; 0 is no limit.
+    pub drain_per_s: u32,
+    pub pace: Pace,
 }
 
 impl Settings {
@@ -94,6 +109,20 @@ pub struct FeedAck {
 /// Takes progress to the store; `false` when there is no room now, and it is offered again.
 pub type AckSink = Arc<dyn Fn(FeedAck) -> bool + Send + Sync>;
 
+/// What the store is to note beside the feed's place; in the order in which it is told, and before the place moves past it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The broker will never take this one.
+    Excepted { stream: &'static str, seq: u64, cause: String },
+    /// It took an excepted one after all.
+    Cleared { stream: &'static str, seq: u64 },
+    /// The consumer has everything up to this fact.
+    Confirmed { through: u64 },
+}
+
+/// Takes a note to the store; `false` when there is no room now, and it is offered again.
+pub type NoteSink = Arc<dyn Fn(Note) -> bool + Send + Sync>;
+
 /// What a person must know of; told once per occurrence, while the pump goes on trying.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
@@ -107,6 +136,12 @@ pub enum Problem {
     TakenOver,
     /// The store could not be read.
     Unreadable { cause: String },
+    /// A message went to the quarantine.
+    Quarantined { stream: &'static str, seq: u64, topic: String, cause: String },
+    /// Everything of a while was taken without anybody who is subscribed to it.
+    Unheard { fact_seq: u64 },
+    /// The consumer's watermark stays behind.
+    Unconfirmed { confirmed: u64, acked: u64 },
 }
 
 impl fmt::Display for Problem {
@@ -123,6 +158,22 @@ impl fmt::Display for Problem {
             }
             Self::TakenOver => f.write_str("another client uses our MQTT client id: give each line its own"),
             Self::Unreadable { cause } => write!(f, "the feed cannot be read from the store: {cause}"),
+            Self::Quarantined { stream, seq, topic, cause } => {
+                write!(f, "{stream} {seq} ({topic}): {cause}; see `sealgate feed quarantine list`")
+            }
+            Self::Unheard { fact_seq } => {
+                write!(
+                    f,
+                    "nobody is subscribed since fact {fact_seq}: start the consumer, then `sealgate feed replay --from {fact_seq}`"
+                )
+            }
+            Self::Unconfirmed { confirmed, acked } => {
+                let from = confirmed.saturating_add(1);
+                write!(
+                    f,
+                    "the consumer has facts up to {confirmed}, the broker took {acked}: `sealgate feed replay --from {from}`"
+                )
+            }
         }
     }
 }
@@ -145,8 +196,16 @@ pub struct Command {
     pub correlation: Option<Vec<u8>>,
 }
 
-/// Takes a command; `false` when there is no room, which the sender is told.
-pub type CommandSink = Arc<dyn Fn(Command) -> bool + Send + Sync>;
+/// Takes a command, or says why not, which the sender is told.
+pub type CommandSink = Arc<dyn Fn(Command) -> Reception + Send + Sync>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reception {
+    Taken,
+    Busy,
+    /// No command of that name.
+    Unknown,
+}
 
 /// The answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +225,12 @@ pub struct FeedStatus {
     pub acked_fact_seq: u64,
     /// Acknowledged since the start of the process, replays not counted.
     pub messages_acked: u64,
+    /// Taken by the broker while nobody was subscribed: not counted as acknowledged, and for a replay to bring.
+    pub messages_unheard: u64,
+    /// In quarantine, as far as this process knows.
+    pub quarantined: u64,
+    /// How far the consumer says that it has everything.
+    pub confirmed: Option<u64>,
     pub messages_replayed: u64,
     /// Highest sequence number acknowledged since the start of the process; 0 when none.
     pub last_epcis_seq: u64,
@@ -196,36 +261,100 @@ impl fmt::Display for ReplayRefusal {
         match self {
             Self::Running => f.write_str("another replay is running: ask again when it has ended"),
             Self::OutOfRange { head } => {
-                write!(f, "\"from\" must lie between 1 and {}: the newest fact is {head}", head.saturating_add(1))
+                write!(f, "the number must lie between 1 and {}: the newest fact is {head}", head.saturating_add(1))
             }
             Self::Stopped => f.write_str("the publisher is stopping or does not respond: ask again"),
         }
     }
 }
 
+/// Why a message of the quarantine did not leave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RetryRefusal {
+    Running,
+    /// The journal does not hold it any more.
+    Gone,
+    Refused {
+        reason: String,
+    },
+    Away,
+}
+
+impl fmt::Display for RetryRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running => f.write_str("another retry is running: ask again when it has ended"),
+            Self::Gone => f.write_str("the journal does not hold this message"),
+            Self::Refused { reason } => write!(f, "the broker refuses it again ({reason}): it stays in quarantine"),
+            Self::Away => f.write_str("the broker is away: ask again when `sealgate feed status` says connected"),
+        }
+    }
+}
+
+/// One message of the quarantine: its own number, and the fact that caused it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageKey {
+    pub stream: &'static str,
+    pub seq: u64,
+    pub fact_seq: u64,
+}
+
+/// What others ask of the pump.
 #[derive(Debug)]
-struct ReplayRequest {
-    from: u64,
-    reply: oneshot::Sender<Result<u64, ReplayRefusal>>,
+enum Order {
+    Replay {
+        from: u64,
+        reply: oneshot::Sender<Result<u64, ReplayRefusal>>,
+    },
+    Retry {
+        key: MessageKey,
+        reply: oneshot::Sender<Result<(), RetryRefusal>>,
+    },
+    /// A person gave it up; it is noted already.
+    Skipped,
+    Confirm {
+        through: u64,
+        reply: oneshot::Sender<Result<(), ReplayRefusal>>,
+    },
 }
 
 /// Speaks to the publisher that runs.
 #[derive(Clone, Debug)]
 pub struct PublishHandle {
-    replays: mpsc::Sender<ReplayRequest>,
+    orders: mpsc::Sender<Order>,
     answers: mpsc::Sender<subscriber::Post>,
     status: watch::Receiver<FeedStatus>,
 }
+
+const REPLY_WITHIN: Duration = Duration::from_secs(5);
 
 impl PublishHandle {
     /// Sends facts `from` .. with their messages again. Returns the last fact of the replay.
     pub async fn replay(&self, from: u64) -> Result<u64, ReplayRefusal> {
         let (reply, answer) = oneshot::channel();
-        self.replays.try_send(ReplayRequest { from, reply }).map_err(|_| ReplayRefusal::Stopped)?;
-        match tokio::time::timeout(Duration::from_secs(5), answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(ReplayRefusal::Stopped),
+        self.orders.try_send(Order::Replay { from, reply }).map_err(|_| ReplayRefusal::Stopped)?;
+        answered(answer).await.unwrap_or(Err(ReplayRefusal::Stopped))
+    }
+
+    /// Sends one message of the quarantine again; what the broker says to it.
+    pub async fn retry(&self, key: MessageKey) -> Result<(), RetryRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.try_send(Order::Retry { key, reply }).map_err(|_| RetryRefusal::Away)?;
+        answered(answer).await.unwrap_or(Err(RetryRefusal::Away))
+    }
+
+    /// A person gave up a message of the quarantine: there is room for another.
+    pub fn skipped(&self) {
+        if self.orders.try_send(Order::Skipped).is_err() {
+            tracing::debug!("the count of the quarantine is right again after the next start");
         }
+    }
+
+    /// The consumer has every fact up to this one, and all that they caused.
+    pub async fn confirm(&self, through: u64) -> Result<(), ReplayRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.try_send(Order::Confirm { through, reply }).map_err(|_| ReplayRefusal::Stopped)?;
+        answered(answer).await.unwrap_or(Err(ReplayRefusal::Stopped))
     }
 
     /// `false` when too many answers wait; the sender of the command asks again under the same id.
@@ -242,6 +371,10 @@ impl PublishHandle {
     }
 }
 
+async fn answered<T>(answer: oneshot::Receiver<T>) -> Option<T> {
+    tokio::time::timeout(REPLY_WITHIN, answer).await.ok()?.ok()
+}
+
 /// All that the publisher takes from outside.
 pub struct Inputs {
     /// The newest durable fact.
@@ -251,8 +384,13 @@ pub struct Inputs {
     pub stop: watch::Receiver<bool>,
     /// The feed's place in the store at the start.
     pub acked_fact_seq: u64,
+    /// How many messages lie in quarantine at the start.
+    pub quarantined: u64,
+    /// The consumer's watermark at the start, where it ever reported one.
+    pub confirmed: Option<u64>,
     pub read: ReadFeed,
     pub ack: AckSink,
+    pub note: NoteSink,
     pub problem: ProblemSink,
     pub birth: BirthBody,
     /// The payload of `_status` as will and at a clean stop.
@@ -269,18 +407,24 @@ pub struct Publisher {
 
 /// Sets up both sessions; nothing happens until [`Publisher::run`].
 pub fn open(settings: Settings, inputs: Inputs) -> (PublishHandle, Publisher) {
-    let (replays, replay_requests) = mpsc::channel(4);
+    let (orders, orders_in) = mpsc::channel(4);
     let (answers, posts) = mpsc::channel(64);
     let first = FeedStatus { acked_fact_seq: inputs.acked_fact_seq, ..FeedStatus::default() };
     let (status_sender, status) = watch::channel(first);
-    let handle = PublishHandle { replays, answers, status };
+    let handle = PublishHandle { orders, answers, status };
     let commands = command::Session::new(&settings, handle.clone(), Arc::clone(&inputs.command), posts);
     let stop = inputs.stop.clone();
-    let pump = pump::Pump::new(settings, inputs, replay_requests, status_sender);
+    let pump = pump::Pump::new(settings, inputs, orders_in, status_sender);
     (handle, Publisher { pump, commands, stop })
 }
 
 impl Publisher {
+    /// From now on the feed's place moves with every message that is sent: a fault of our own.
+    #[cfg(feature = "canary")]
+    pub fn acknowledge_unasked(&mut self) {
+        self.pump.is_unasked = true;
+    }
+
     /// Runs until `stop` is true and the last messages are out or two seconds have passed.
     pub async fn run(self) {
         let Self { pump, commands, mut stop } = self;

@@ -2,86 +2,81 @@
 //!
 //! One connection is one epoch with a fresh client. While the window has room, the next message is handed to the client;
 //! its packet id is learnt when the client writes it; its acknowledgement frees the window and moves the lane. Any error, a
-//! packet id that does not fit, a collision inside the client, or ten seconds without an acknowledgement end the epoch: all
+//! packet id that does not fit, a collision inside the client, or half a minute without progress end the epoch: all
 //! of it is dropped, and after a pause the lanes start over behind the last fact that is wholly acknowledged.
 //!
 //! Polling the event loop must not be cancelled in the middle of a write. Its future is therefore pinned and polled to its
 //! end; the messages go in beside it, through the client.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use rumqttc::Outgoing as Wrote;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnAck, LastWill, Packet, PubAck, PubAckReason};
+use rumqttc::v5::mqttbytes::v5::{ConnAck, LastWill, Packet};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
+use super::ending::End;
+use super::judging::Judgement;
 use super::lane::Lane;
 use super::link::{Backoff, Broken};
-use super::senses::{Reader, Senses, Wake};
+use super::orders::{Mark, Retry};
+use super::senses::{Reader, Reading, Senses, Wake};
+use super::throttle::Throttle;
 use super::window::Window;
 use super::{
-    AckSink, BirthBody, FeedAck, FeedStatus, Inputs, Outgoing, Problem, ProblemSink, ReplayRefusal, ReplayRequest,
-    Settings,
+    AckSink, BirthBody, FeedAck, FeedStatus, Inputs, Note, NoteSink, Order, Outgoing, Problem, ProblemSink, Settings,
 };
 
-const STALL: Duration = Duration::from_secs(10);
 const ACK_EVERY: Duration = Duration::from_millis(50);
-const ACK_MESSAGES: u64 = 100;
+pub(super) const ACK_MESSAGES: u64 = 100;
+/// Notes that may wait for the store; while so many do, nothing more is sent.
+pub(super) const NOTES_MAX: usize = 64;
 const READ_AGAIN: Duration = Duration::from_secs(1);
 const DRAIN_AT_STOP: Duration = Duration::from_secs(2);
-/// A connection that lasted so long was a good one even if there was nothing to publish.
-const USEFUL_AFTER: Duration = Duration::from_secs(60);
 const GOODBYE: Duration = Duration::from_millis(500);
-/// A replay sends this many messages in each `ACK_EVERY` at most: 5,000 per second.
-const REPLAY_ALLOWANCE: u32 = 250;
-const TRIES_UNTIL_PROBLEM: u32 = 3;
+/// A replay is slower than this even where nothing limits the live feed.
+const REPLAY_PER_S: u32 = 5000;
 pub(super) const STATUS_TOPIC: &str = "_status";
 
 /// What a packet carries.
 #[derive(Clone, Debug)]
 pub(super) enum Slot {
-    Live { ordinal: u64, stream: &'static str, seq: u64, fact_seq: u64, topic: String },
-    Replay { ordinal: u64 },
-    State { topic: String },
-}
-
-/// Why an epoch ended.
-#[derive(Clone, Debug)]
-pub(super) enum End {
-    Stopped,
-    Broken(Broken),
-    Refused { topic: String, fact_seq: u64, reason: String },
-}
-
-impl End {
-    pub(super) fn lost(why: impl Into<String>) -> Self {
-        Self::Broken(Broken::Lost(why.into()))
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Stopped => "stopped".into(),
-            Self::Broken(Broken::Lost(why)) => why.clone(),
-            Self::Broken(Broken::NotAdmitted(why)) => format!("not admitted: {why}"),
-            Self::Broken(Broken::TakenOver) => "another client uses our id".into(),
-            Self::Refused { topic, reason, .. } => format!("{topic} refused: {reason}"),
-        }
-    }
+    Live {
+        ordinal: u64,
+        stream: &'static str,
+        seq: u64,
+        fact_seq: u64,
+        topic: String,
+    },
+    Replay {
+        ordinal: u64,
+        stream: &'static str,
+        seq: u64,
+        topic: String,
+    },
+    /// The one message of the quarantine that is tried again.
+    Retry,
+    State {
+        topic: String,
+        bytes: usize,
+    },
 }
 
 /// What one connection needs and the next does not inherit.
 pub(super) struct Epoch {
     pub(super) client: AsyncClient,
     pub(super) window: Window<Slot>,
-    last_answer: Instant,
+    pub(super) last_answer: Instant,
     pub(super) status_due: Instant,
     pub(super) state_due: Instant,
     pub(super) is_state_dirty: bool,
     pub(super) state_sent: HashMap<String, Vec<u8>>,
     stop_by: Option<Instant>,
+    /// What the broker takes at most, in bytes.
+    pub(super) packet_max: usize,
 }
 
 impl Epoch {
@@ -95,6 +90,7 @@ impl Epoch {
             state_due: now,
             is_state_dirty: true,
             state_sent: HashMap::new(),
+            packet_max: usize::MAX,
             stop_by: is_stopping.then(|| now + DRAIN_AT_STOP),
         }
     }
@@ -109,56 +105,75 @@ impl Epoch {
 }
 
 pub(super) struct Pump {
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) senses: Senses,
     ack: AckSink,
-    problem: ProblemSink,
+    note: NoteSink,
+    pub(super) problem: ProblemSink,
     pub(super) birth: BirthBody,
     offline: Vec<u8>,
     pub(super) status: FeedStatus,
     status_out: watch::Sender<FeedStatus>,
     pub(super) live: Lane,
+    pub(super) live_rate: Throttle,
     pub(super) replay: Option<Lane>,
-    pub(super) replay_allowance: u32,
+    pub(super) replay_rate: Throttle,
+    pub(super) retry: Option<Retry>,
     pub(super) live_run: u32,
-    unreported: u64,
+    /// What the store has not taken yet; at most [`NOTES_MAX`].
+    pub(super) notes: VecDeque<Note>,
+    pub(super) unreported: u64,
     reported_through: u64,
     report_due: Instant,
     pub(super) read_again_at: Instant,
-    backoff: Backoff,
+    pub(super) backoff: Backoff,
     /// The first message in line at the end of the last epochs, and how many epochs ended so.
-    stuck: (u64, u32),
+    pub(super) stuck: (u64, u32),
+    pub(super) judgement: Judgement,
+    pub(super) mark: Mark,
+    /// Takes every message that was sent for acknowledged: a fault of our own.
+    #[cfg(feature = "canary")]
+    pub(super) is_unasked: bool,
 }
 
 impl Pump {
     pub(super) fn new(
         settings: Settings,
         inputs: Inputs,
-        replays: mpsc::Receiver<ReplayRequest>,
+        orders: mpsc::Receiver<Order>,
         status_out: watch::Sender<FeedStatus>,
     ) -> Self {
-        let Inputs { head, state, stop, acked_fact_seq, read, ack, problem, birth, offline, command: _ } = inputs;
-        let reader = Reader::Idle(read);
+        let Inputs { head, state, stop, acked_fact_seq, quarantined, confirmed, .. } = inputs;
         let now = Instant::now();
+        let replay_per_s =
+            if settings.drain_per_s == 0 { REPLAY_PER_S } else { settings.drain_per_s.min(REPLAY_PER_S) };
         Self {
-            settings,
-            senses: Senses { head, state, stop, replays, reader },
-            ack,
-            problem,
-            birth,
-            offline,
-            status: FeedStatus { acked_fact_seq, ..FeedStatus::default() },
+            senses: Senses { head, state, stop, orders, reader: Reader::Idle(inputs.read) },
+            ack: inputs.ack,
+            note: inputs.note,
+            problem: inputs.problem,
+            birth: inputs.birth,
+            offline: inputs.offline,
+            status: FeedStatus { acked_fact_seq, quarantined, confirmed, ..FeedStatus::default() },
             status_out,
             live: Lane::new(acked_fact_seq, u64::MAX),
+            live_rate: Throttle::new(settings.drain_per_s),
             replay: None,
-            replay_allowance: REPLAY_ALLOWANCE,
+            replay_rate: Throttle::new(replay_per_s),
+            retry: None,
             live_run: 0,
+            notes: VecDeque::new(),
             unreported: 0,
             reported_through: acked_fact_seq,
             report_due: now,
             read_again_at: now,
-            backoff: Backoff::new(),
+            backoff: Backoff::new(settings.pace),
             stuck: (0, 0),
+            judgement: Judgement::default(),
+            mark: Mark::default(),
+            settings,
+            #[cfg(feature = "canary")]
+            is_unasked: false,
         }
     }
 
@@ -167,7 +182,7 @@ impl Pump {
         loop {
             let (before, since) = (self.live.through(), Instant::now());
             let end = self.epoch().await;
-            let was_useful = self.live.through() > before || since.elapsed() > USEFUL_AFTER;
+            let was_useful = self.live.through() > before || since.elapsed() > self.settings.pace.useful;
             self.finish_epoch(&end, was_useful);
             if matches!(end, End::Stopped) || *self.senses.stop.borrow() {
                 return;
@@ -179,70 +194,16 @@ impl Pump {
         }
     }
 
-    /// Waits without a connection; requests for replays are taken even so. True when asked to stop.
+    /// Waits without a connection; orders are taken even so. True when asked to stop.
     async fn rest(&mut self, until: Instant) -> bool {
         loop {
             match self.senses.wake(until, false).await {
                 Wake::Tick => return false,
                 Wake::Stop => return true,
-                Wake::Replay(request) => self.accept_replay(request),
+                Wake::Order(order) => self.take_order(order),
                 Wake::Page { .. } | Wake::Head | Wake::State => {}
             }
             self.report(true);
-        }
-    }
-
-    fn finish_epoch(&mut self, end: &End, was_useful: bool) {
-        self.live.start_over();
-        if let Some(replay) = &mut self.replay {
-            replay.start_over();
-        }
-        self.report(true);
-        if was_useful && !matches!(end, End::Broken(Broken::TakenOver)) {
-            self.backoff.reset();
-        }
-        self.tell_problem(end);
-        if self.status.is_connected {
-            tracing::info!(end = end.text(), acked = self.live.through(), "feed connection ended");
-        }
-        self.status.is_connected = false;
-        self.status.last_end = end.text();
-        self.show_status();
-    }
-
-    fn tell_problem(&mut self, end: &End) {
-        let first = self.live.through().saturating_add(1);
-        let waits = self.live.wants_page(*self.senses.head.borrow()).is_some() && self.status.is_connected;
-        self.stuck = match self.stuck {
-            (fact, times) if fact == first && waits => (fact, times.saturating_add(1)),
-            _ => (first, u32::from(waits)),
-        };
-        let is_third = self.stuck.1 == TRIES_UNTIL_PROBLEM;
-        match end {
-            End::Stopped => {}
-            End::Refused { topic, fact_seq, reason } => {
-                if is_third {
-                    let (topic, reason) = (topic.clone(), reason.clone());
-                    (self.problem)(Problem::MessageRefused { topic, fact_seq: *fact_seq, reason });
-                }
-                if self.stuck.1 >= TRIES_UNTIL_PROBLEM {
-                    self.backoff.slow();
-                }
-            }
-            End::Broken(Broken::Lost(cause)) if is_third => {
-                (self.problem)(Problem::MessageStuck { fact_seq: first, cause: cause.clone() });
-            }
-            End::Broken(Broken::Lost(_)) => {}
-            End::Broken(Broken::NotAdmitted(reason)) => {
-                self.backoff.slow();
-                if self.status.last_end != end.text() {
-                    (self.problem)(Problem::LinkRefused { reason: reason.clone() });
-                }
-            }
-            End::Broken(Broken::TakenOver) => {
-                self.backoff.slow();
-                (self.problem)(Problem::TakenOver);
-            }
         }
     }
 
@@ -255,7 +216,7 @@ impl Pump {
         let queue = usize::from(self.settings.window.max(1)).saturating_mul(2).saturating_add(8);
         let (client, mut events) = AsyncClient::new(options, queue);
         let connack = tokio::select! {
-            connack = timeout(STALL, connected(&mut events)) => connack,
+            connack = timeout(self.settings.pace.stall, connected(&mut events)) => connack,
             () = super::stopped(&mut self.senses.stop) => return End::Stopped,
         };
         let connack = match connack {
@@ -263,15 +224,23 @@ impl Pump {
             Ok(Err(end)) => return end,
             Ok(Ok(connack)) => connack,
         };
-        let receive_max = connack.properties.and_then(|properties| properties.receive_max).unwrap_or(u16::MAX);
-        let limit = usize::from(self.settings.window.max(1).min(receive_max));
-        let mut epoch = Epoch::new(client, limit, *self.senses.stop.borrow());
+        let properties = connack.properties.as_ref();
+        let receive_max = properties.and_then(|properties| properties.receive_max).unwrap_or(u16::MAX);
+        let packet_max = properties.and_then(|properties| properties.max_packet_size).unwrap_or(u32::MAX);
+        // One at a time, where one of several was too large for the broker and it did not say which.
+        let window = if self.is_careful() { 1 } else { self.settings.window.max(1).min(receive_max.max(1)) };
+        let mut epoch = Epoch::new(client, usize::from(window), *self.senses.stop.borrow());
+        epoch.packet_max = usize::try_from(packet_max).unwrap_or(usize::MAX);
         self.status.is_connected = true;
-        tracing::info!(window = limit, acked = self.live.through(), "feed connected");
+        self.begin_drain();
+        tracing::info!(window, packet_max, acked = self.live.through(), "feed connected");
         let end = match self.serve(&mut epoch, &mut events).await {
             Ok(never) => match never {},
             Err(end) => end,
         };
+        if let End::Broken(Broken::TooLarge(why)) = &end {
+            self.find_too_large(&epoch, why);
+        }
         if matches!(end, End::Stopped) {
             self.say_goodbye(&epoch, &mut events).await;
         }
@@ -313,67 +282,25 @@ impl Pump {
         }
     }
 
-    fn on_answer(&mut self, epoch: &mut Epoch, ack: &PubAck) -> Result<(), End> {
-        let slot = epoch.window.answered(ack.pkid).map_err(|wrong| {
-            End::lost(format!("an answer for packet id {}, which is not in flight", wrong.packet_id))
-        })?;
-        epoch.last_answer = Instant::now();
-        // No matching subscriber is the broker's consent too: nobody listens, and the store keeps the message for a replay.
-        let is_accepted = matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers);
-        let reason = || format!("{:?}", ack.reason);
-        match slot {
-            Slot::Live { ordinal, stream, seq, .. } if is_accepted => self.on_live_acked(ordinal, stream, seq),
-            Slot::Live { topic, fact_seq, .. } => return Err(End::Refused { topic, fact_seq, reason: reason() }),
-            Slot::Replay { ordinal } if is_accepted => self.on_replay_acked(ordinal),
-            Slot::Replay { .. } => {
-                tracing::warn!(reason = reason(), "replay ended: the broker refused a message of it");
-                self.replay = None;
-            }
-            Slot::State { .. } if is_accepted => {}
-            Slot::State { topic } => tracing::warn!(topic, reason = reason(), "state refused by the broker"),
-        }
-        Ok(())
-    }
-
-    fn on_live_acked(&mut self, ordinal: u64, stream: &str, seq: u64) {
-        self.live.acked(ordinal);
-        self.unreported = self.unreported.saturating_add(1);
-        self.status.messages_acked = self.status.messages_acked.saturating_add(1);
-        match stream {
-            "epcis" => self.status.last_epcis_seq = self.status.last_epcis_seq.max(seq),
-            "batch" => self.status.last_batch_seq = self.status.last_batch_seq.max(seq),
-            _ => {}
-        }
-        self.report(self.unreported >= ACK_MESSAGES);
-    }
-
-    fn on_replay_acked(&mut self, ordinal: u64) {
-        self.status.messages_replayed = self.status.messages_replayed.saturating_add(1);
-        let Some(replay) = &mut self.replay else { return };
-        replay.acked(ordinal);
-        if replay.is_done() {
-            tracing::info!(through = replay.end(), "replay done");
-            self.replay = None;
-        }
-    }
-
     fn on_wake(&mut self, epoch: &mut Epoch, wake: Wake) -> Result<(), End> {
         match wake {
             Wake::Head => {}
             Wake::State => epoch.is_state_dirty = true,
             Wake::Stop => epoch.stop_by = Some(Instant::now() + DRAIN_AT_STOP),
-            Wake::Replay(request) => self.accept_replay(request),
-            Wake::Page { after, is_replay, page } => self.take_page(after, is_replay, page),
+            Wake::Order(order) => self.take_order(order),
+            Wake::Page { after, reading, page } => self.take_page(after, reading, page),
             Wake::Tick => {
-                self.replay_allowance = REPLAY_ALLOWANCE;
                 self.report(true);
+                self.look_at_watermark();
             }
         }
         let now = Instant::now();
-        if epoch.window.used() == 0 {
+        // The watchdog: what waits at hand and does not leave is as bad as what left and is not answered.
+        let is_at_rest = epoch.window.used() == 0 && !(self.live.has_waiting() && self.live_rate.wakes_at().is_none());
+        if is_at_rest {
             epoch.last_answer = now;
-        } else if now >= epoch.last_answer + STALL {
-            return Err(End::lost("no acknowledgement for 10 s"));
+        } else if now >= epoch.last_answer + self.settings.pace.stall {
+            return Err(End::lost(format!("no progress for {:?}: the client is built anew", self.settings.pace.stall)));
         }
         let is_drained = epoch.window.used() == 0 && self.live.through() >= *self.senses.head.borrow();
         match epoch.stop_by {
@@ -382,7 +309,7 @@ impl Pump {
         }
     }
 
-    fn take_page(&mut self, after: u64, is_replay: bool, page: Result<Vec<Outgoing>, String>) {
+    fn take_page(&mut self, after: u64, reading: Reading, page: Result<Vec<Outgoing>, String>) {
         let page = match page {
             Ok(page) => page,
             Err(cause) => {
@@ -391,14 +318,18 @@ impl Pump {
                 return;
             }
         };
-        if page.is_empty() {
+        if page.is_empty() && reading != Reading::Retry {
             // The head promised more than the reader finds; ask again, but not in a circle.
             self.read_again_at = Instant::now() + READ_AGAIN;
         }
-        match &mut self.replay {
-            Some(replay) if is_replay => replay.take_page(after, page),
-            Some(_) | None if is_replay => {}
-            Some(_) | None => self.live.take_page(after, page),
+        match reading {
+            Reading::Live => self.live.take_page(after, page),
+            Reading::Replay => {
+                if let Some(replay) = &mut self.replay {
+                    replay.take_page(after, page);
+                }
+            }
+            Reading::Retry => self.take_retry_page(page),
         }
     }
 
@@ -410,10 +341,13 @@ impl Pump {
             tick = tick.min(epoch.state_due);
         }
         if epoch.window.used() > 0 {
-            tick = tick.min(epoch.last_answer + STALL);
+            tick = tick.min(epoch.last_answer + self.settings.pace.stall);
         }
-        if self.live.through() > self.reported_through || self.unreported > 0 {
+        if self.live.through() > self.reported_through || self.unreported > 0 || !self.notes.is_empty() {
             tick = tick.min(self.report_due);
+        }
+        if self.live.has_waiting() {
+            tick = tick.min(self.live_rate.wakes_at().unwrap_or(tick));
         }
         if self.replay.is_some() || epoch.stop_by.is_some() {
             tick = tick.min(now + ACK_EVERY);
@@ -424,36 +358,29 @@ impl Pump {
         tick
     }
 
-    /// Offers the progress to the store when it is due, or at once.
-    fn report(&mut self, at_once: bool) {
+    /// Offers the notes and then the progress to the store when it is due, or at once.
+    pub(super) fn report(&mut self, at_once: bool) {
         let now = Instant::now();
         let through = self.live.through();
-        if through == self.reported_through && self.unreported == 0 || !(at_once || now >= self.report_due) {
+        let is_said = through == self.reported_through && self.unreported == 0 && self.notes.is_empty();
+        if is_said || !(at_once || now >= self.report_due) {
             return;
         }
         self.report_due = now + ACK_EVERY;
+        while let Some(note) = self.notes.front() {
+            if !(self.note)(note.clone()) {
+                return;
+            }
+            self.notes.pop_front();
+        }
+        if through == self.reported_through && self.unreported == 0 {
+            return;
+        }
         if (self.ack)(FeedAck { through_fact_seq: through, messages: self.unreported }) {
             self.reported_through = through;
             self.unreported = 0;
         }
         self.show_status();
-    }
-
-    fn accept_replay(&mut self, request: ReplayRequest) {
-        let head = *self.senses.head.borrow();
-        let answer = if self.replay.is_some() {
-            Err(ReplayRefusal::Running)
-        } else if request.from == 0 || request.from > head.saturating_add(1) {
-            Err(ReplayRefusal::OutOfRange { head })
-        } else {
-            let lane = Lane::new(request.from.saturating_sub(1), head);
-            tracing::info!(from = request.from, through = head, "replay taken");
-            self.replay = Some(lane).filter(|lane| !lane.is_done());
-            Ok(head)
-        };
-        if request.reply.send(answer).is_err() {
-            tracing::debug!("whoever asked for the replay is gone; it runs all the same");
-        }
     }
 
     pub(super) fn show_status(&mut self) {

@@ -5,19 +5,28 @@
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Outgoing, PAGE_FACTS, ReadFeed, ReplayRequest, StateTopics};
+use super::{Order, Outgoing, PAGE_FACTS, ReadFeed, StateTopics};
 
 /// What wakes the pump beside the network.
 pub(super) enum Wake {
     Head,
     State,
     Stop,
-    Replay(ReplayRequest),
-    Page { after: u64, is_replay: bool, page: Result<Vec<Outgoing>, String> },
+    Order(Order),
+    Page { after: u64, reading: Reading, page: Result<Vec<Outgoing>, String> },
     Tick,
 }
 
-type PageRead = (ReadFeed, u64, bool, Result<Vec<Outgoing>, String>);
+/// For whom a page is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    Live,
+    Replay,
+    /// One fact, for one message of it.
+    Retry,
+}
+
+type PageRead = (ReadFeed, u64, Reading, Result<Vec<Outgoing>, String>);
 
 /// The reader is here, or on a blocking thread with one page.
 pub(super) enum Reader {
@@ -28,11 +37,12 @@ pub(super) enum Reader {
 }
 
 impl Reader {
-    pub(super) fn start(&mut self, after: u64, is_replay: bool) {
+    pub(super) fn start(&mut self, after: u64, reading: Reading) {
+        let facts = if reading == Reading::Retry { 1 } else { PAGE_FACTS };
         *self = match std::mem::replace(self, Self::Gone) {
             Self::Idle(mut read) => Self::Busy(tokio::task::spawn_blocking(move || {
-                let page = read(after, PAGE_FACTS);
-                (read, after, is_replay, page)
+                let page = read(after, facts);
+                (read, after, reading, page)
             })),
             busy_or_gone => busy_or_gone,
         };
@@ -42,13 +52,13 @@ impl Reader {
     async fn page(&mut self) -> Wake {
         let Self::Busy(reading) = self else { return std::future::pending().await };
         match reading.await {
-            Ok((read, after, is_replay, page)) => {
+            Ok((read, after, reading, page)) => {
                 *self = Self::Idle(read);
-                Wake::Page { after, is_replay, page }
+                Wake::Page { after, reading, page }
             }
             Err(panic) => {
                 *self = Self::Gone;
-                Wake::Page { after: 0, is_replay: false, page: Err(panic.to_string()) }
+                Wake::Page { after: 0, reading: Reading::Live, page: Err(panic.to_string()) }
             }
         }
     }
@@ -58,7 +68,7 @@ pub(super) struct Senses {
     pub(super) head: watch::Receiver<u64>,
     pub(super) state: watch::Receiver<StateTopics>,
     pub(super) stop: watch::Receiver<bool>,
-    pub(super) replays: mpsc::Receiver<ReplayRequest>,
+    pub(super) orders: mpsc::Receiver<Order>,
     pub(super) reader: Reader,
 }
 
@@ -70,7 +80,7 @@ impl Senses {
             Ok(()) = self.head.changed() => Wake::Head,
             Ok(()) = self.state.changed() => Wake::State,
             Ok(_) = self.stop.wait_for(|stop| *stop), if !is_stop_known => Wake::Stop,
-            Some(request) = self.replays.recv() => Wake::Replay(request),
+            Some(order) = self.orders.recv() => Wake::Order(order),
             page = self.reader.page() => page,
             () = sleep_until(tick) => Wake::Tick,
         }
@@ -86,9 +96,9 @@ mod tests {
         let (_head, head) = watch::channel(0);
         let (_state, state) = watch::channel(StateTopics::default());
         let (_stop, stop) = watch::channel(true);
-        let (_replays, replays) = mpsc::channel(1);
+        let (_orders, orders) = mpsc::channel(1);
         let reader = Reader::Idle(Box::new(|_, _| Ok(Vec::new())));
-        let mut senses = Senses { head, state, stop, replays, reader };
+        let mut senses = Senses { head, state, stop, orders, reader };
         let in_a_minute = Instant::now() + std::time::Duration::from_secs(60);
         assert!(matches!(senses.wake(in_a_minute, false).await, Wake::Stop));
         assert!(matches!(senses.wake(Instant::now(), true).await, Wake::Tick));

@@ -9,9 +9,10 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, PublishProperties, RetainForwardRule, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::link::{Backoff, Broken, Link};
+use super::calm::Calm;
+use super::link::{Backoff, Broken, Link, Pace};
 
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(10);
 const QUEUE: usize = 64;
@@ -59,14 +60,21 @@ pub async fn run(
     mut posts: mpsc::Receiver<Post>,
     mut on_event: impl FnMut(SubscriberEvent) -> Vec<Post>,
 ) {
-    let mut backoff = Backoff::new();
+    let pace = Pace::default();
+    let mut backoff = Backoff::new(pace);
+    let mut calm = Calm::new();
     loop {
+        let since = Instant::now();
         let (client, mut events) = AsyncClient::new(link.options(), QUEUE);
         let why = match subscribe(&client, &mut events, subscriptions).await {
             Ok(()) => {
-                backoff.reset();
-                publish_all(&client, on_event(SubscriberEvent::Subscribed));
-                serve(&client, &mut events, &mut posts, &mut on_event).await
+                publish_all(&client, &mut calm, on_event(SubscriberEvent::Subscribed));
+                let why = serve((&client, &mut events), &mut posts, &mut calm, &mut on_event).await;
+                // Two clients of one name would throw each other out at once, for ever.
+                if why != Broken::TakenOver || since.elapsed() > pace.useful {
+                    backoff.reset();
+                }
+                why
             }
             Err(why) => why,
         };
@@ -106,9 +114,9 @@ async fn subscribe(client: &AsyncClient, events: &mut EventLoop, subscriptions: 
 }
 
 async fn serve(
-    client: &AsyncClient,
-    events: &mut EventLoop,
+    (client, events): (&AsyncClient, &mut EventLoop),
     posts: &mut mpsc::Receiver<Post>,
+    calm: &mut Calm,
     on_event: &mut impl FnMut(SubscriberEvent) -> Vec<Post>,
 ) -> Broken {
     loop {
@@ -119,14 +127,14 @@ async fn serve(
             loop {
                 tokio::select! {
                     event = &mut poll => break event,
-                    Some(post) = posts.recv() => publish_all(client, vec![post]),
+                    Some(post) = posts.recv() => publish_all(client, calm, vec![post]),
                 }
             }
         };
         match event {
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 if let Some(received) = received(publish) {
-                    publish_all(client, on_event(SubscriberEvent::Received(received)));
+                    publish_all(client, calm, on_event(SubscriberEvent::Received(received)));
                 }
             }
             Ok(_) => {}
@@ -135,7 +143,7 @@ async fn serve(
     }
 }
 
-fn publish_all(client: &AsyncClient, posts: Vec<Post>) {
+fn publish_all(client: &AsyncClient, calm: &mut Calm, posts: Vec<Post>) {
     for post in posts {
         let properties = PublishProperties {
             response_topic: post.response_topic,
@@ -143,8 +151,8 @@ fn publish_all(client: &AsyncClient, posts: Vec<Post>) {
             ..PublishProperties::default()
         };
         let sent = client.try_publish_with_properties(&post.topic, QoS::AtLeastOnce, false, post.payload, properties);
-        if let Err(error) = sent {
-            tracing::warn!(topic = post.topic, %error, "not published: too much is waiting");
+        if let (Err(error), Some(left_out)) = (&sent, sent.is_err().then(|| calm.ask()).flatten()) {
+            tracing::warn!(topic = post.topic, %error, left_out, "not published: too much is waiting");
         }
     }
 }
@@ -152,6 +160,10 @@ fn publish_all(client: &AsyncClient, posts: Vec<Post>) {
 fn received(publish: Publish) -> Option<Received> {
     let topic = String::from_utf8(publish.topic.to_vec()).ok()?;
     let properties = publish.properties.unwrap_or_default();
+    if properties.message_expiry_interval == Some(0) {
+        // Its sender wanted it done by now, and a broker should have dropped it (MQTT 5, 3.3.2.3.3).
+        return None;
+    }
     Some(Received {
         topic,
         retain: publish.retain,

@@ -65,6 +65,8 @@ pub(crate) fn settings(port: u16) -> Settings {
         keep_alive_s: 5,
         prefix: PREFIX.into(),
         window: 20,
+        drain_per_s: 0,
+        pace: Pace { spread: Duration::ZERO, ..Pace::default() },
     }
 }
 
@@ -85,12 +87,15 @@ pub(crate) fn tell(facts: u64, port: u16) -> Told {
         state: state_in,
         stop: stop_in,
         acked_fact_seq: 0,
+        quarantined: 0,
+        confirmed: None,
         read,
         ack: Arc::new(move |ack| acked_in.fetch_max(ack.through_fact_seq, Ordering::SeqCst) <= ack.through_fact_seq),
+        note: Arc::new(|_| true),
         problem: Arc::new(move |problem| problems_in.lock().unwrap_or_else(PoisonError::into_inner).push(problem)),
         birth: Box::new(|status| format!(r#"{{"state":"online","backlog":{}}}"#, status.backlog()).into_bytes()),
         offline: br#"{"state":"offline"}"#.to_vec(),
-        command: Arc::new(|_| false),
+        command: Arc::new(|_| Reception::Unknown),
     };
     let (handle, publisher) = open(settings(port), inputs);
     Told { handle, publisher, head, state, stop, acked, problems }
@@ -192,8 +197,7 @@ impl FakeBroker {
         if is_refused {
             return stream.write_all(&[0x40, 4, high, low, 0x97, 0]).await;
         }
-        // 0x10, no matching subscribers, counts as taken.
-        stream.write_all(&[0x40, 4, high, low, 0x10, 0]).await
+        stream.write_all(&[0x40, 4, high, low, 0, 0]).await
     }
 
     fn note(&self, connection: u32, body: &[u8]) {

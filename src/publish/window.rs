@@ -36,6 +36,12 @@ impl<T> Window<T> {
         self.used() < self.limit
     }
 
+    /// The one message that is in flight; `None` where there are more, or none.
+    pub(super) fn only(&self) -> Option<&T> {
+        let mut all = self.unnumbered.iter().chain(self.numbered.values());
+        all.next().filter(|_| self.used() == 1)
+    }
+
     /// A message was handed to the library.
     pub(super) fn asked(&mut self, message: T) {
         self.unnumbered.push_back(message);

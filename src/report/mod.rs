@@ -5,6 +5,7 @@
 //! same key without `_us`, as RFC 3339 in UTC. Each document shows the journal of one moment.
 
 mod code;
+mod feed;
 mod trace;
 
 use std::fmt;
@@ -27,6 +28,10 @@ pub enum Question {
     Trace(String),
     Alarms,
     Feed,
+    /// Messages that the feed goes on without.
+    Quarantine,
+    /// The same, with what they say.
+    QuarantineExport,
 }
 
 /// Why a journal does not answer.
@@ -47,13 +52,19 @@ impl Question {
             Question::Trace(code) => format!("{code:?}: it is in no batch and on no container of this journal"),
             Question::Alarms => "alarms".to_owned(),
             Question::Feed => "the feed".to_owned(),
+            Question::Quarantine | Question::QuarantineExport => "the quarantine".to_owned(),
         }
     }
 
     /// Whether nothing is a good answer; else it means "not found".
     pub fn may_be_empty(&self) -> bool {
         match self {
-            Question::Status | Question::Batches | Question::Alarms | Question::Feed => true,
+            Question::Status
+            | Question::Batches
+            | Question::Alarms
+            | Question::Feed
+            | Question::Quarantine
+            | Question::QuarantineExport => true,
             Question::Batch(_) | Question::Trace(_) => false,
         }
     }
@@ -69,7 +80,9 @@ pub fn answer(db: &Path, question: &Question) -> Result<Value, ReportError> {
         Question::Batch(batch) => one_batch(&mut reader, batch),
         Question::Trace(code) => trace::answer(&mut reader, code),
         Question::Alarms => alarms(&mut reader),
-        Question::Feed => feed(&mut reader),
+        Question::Feed => feed::status(&mut reader),
+        Question::Quarantine => feed::quarantine(&mut reader, feed::Bodies::Left),
+        Question::QuarantineExport => feed::quarantine(&mut reader, feed::Bodies::Told),
     }
 }
 
@@ -96,7 +109,7 @@ fn status(reader: &mut Reader) -> Result<Value, ReportError> {
         let batch = current.map(|row| with_counts(reader, batch_fields(row))).transpose()?;
         fields.insert("batch".to_owned(), batch.map_or(Value::Null, Value::Object));
         fields.insert("alarms".to_owned(), alarms(reader)?);
-        fields.insert("feed".to_owned(), feed(reader)?);
+        fields.insert("feed".to_owned(), feed::status(reader)?);
     }
     Ok(status)
 }
@@ -180,33 +193,11 @@ fn alarms(reader: &mut Reader) -> Result<Value, ReportError> {
             "acked_seq": row.acked_seq,
         }));
         put_time(&mut fields, "raised_at", fact.map(|fact| fact.at_us));
+        fields.insert("holds".to_owned(), json!(text::alarm_holds(&row.kind)));
         fields.insert("text".to_owned(), json!(text::alarm_named(&row.kind)));
         rows.push(Value::Object(fields));
     }
     Ok(Value::Array(rows))
-}
-
-/// Every stream with its newest number, what the broker took of it, and what waits.
-fn feed(reader: &mut Reader) -> Result<Value, ReportError> {
-    let head = reader.head()?.0;
-    let acked = reader.feed_cursor(topic::STREAM_FACT)?;
-    let mut streams = Vec::new();
-    for stream in topic::STREAMS {
-        let last = if *stream == topic::STREAM_FACT { head } else { reader.stream_head(stream)? };
-        let acked = reader.feed_cursor(stream)?;
-        streams.push(json!({ "stream": stream, "head": last, "acked": acked, "backlog": last.saturating_sub(acked) }));
-    }
-    let exceptions = reader.feed_exceptions()?.into_iter();
-    let exceptions: Vec<Value> = exceptions
-        .map(|exception| json!({ "stream": &*exception.stream, "seq": exception.seq, "cause": exception.cause }))
-        .collect();
-    Ok(json!({
-        "head": head,
-        "acked": acked,
-        "backlog": head.saturating_sub(acked),
-        "streams": streams,
-        "exceptions": exceptions,
-    }))
 }
 
 /// `at_us` for machines and `at` for people; both null where it did not happen.

@@ -40,7 +40,7 @@ fn unit(reader: &mut Reader, gtin: Gtin, serial: SerialNumber) -> Result<Value, 
         "containers": around.iter().map(around_fields).collect::<Vec<_>>(),
         "parents": found.parents.iter().map(|member| membership("parent", member)).collect::<Vec<_>>(),
         "inspections": inspections.iter().map(inspection).collect::<Vec<_>>(),
-        "facts": found.facts.iter().map(fact).collect::<Vec<_>>(),
+        "facts": facts(reader, &found.facts),
     }))
 }
 
@@ -84,7 +84,7 @@ fn container(reader: &mut Reader, sscc: Sscc) -> Result<Value, ReportError> {
         "parents": found.parents.iter().map(|member| membership("parent", member)).collect::<Vec<_>>(),
         "members": found.children.iter().map(|member| membership("child", member)).collect::<Vec<_>>(),
         "permits": permits.iter().map(permit).collect::<Vec<_>>(),
-        "facts": found.facts.iter().map(fact).collect::<Vec<_>>(),
+        "facts": facts(reader, &found.facts),
     }))
 }
 
@@ -100,10 +100,15 @@ fn product(reader: &mut Reader, gtin: Gtin, lot: Option<Lot>) -> Result<Value, R
     Ok(one_or_all(found))
 }
 
-/// A row of `v_fact` without the previous hash; the body as the object that it is.
-fn fact(fact: &StoredFact) -> Value {
+fn facts(reader: &Reader, rows: &[StoredFact]) -> Vec<Value> {
+    rows.iter().map(|row| fact(row, reader.clock_at(row.seq))).collect()
+}
+
+/// A row of `v_fact`, and of `v_fact_clock`, without the previous hash; the body as the object that it is.
+fn fact(fact: &StoredFact, clock: Option<String>) -> Value {
     let mut fields = Map::from_iter([("seq".to_owned(), json!(fact.seq))]);
     put_time(&mut fields, "at", Some(fact.at_us));
+    fields.insert("clock".to_owned(), json!(clock));
     fields.extend(object(json!({
         "mono_us": fact.mono_us,
         "boot": fact.boot,

@@ -13,7 +13,7 @@ use crate::engine::state::{Alarm, State};
 use crate::line::recover;
 pub use crate::line::recover::Recovery;
 use crate::station::Station;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use crate::wire::fact::{self, StoredFact};
 use crate::wire::lower::{LineIdentity, Lowering};
 use crate::wire::order::serials_sha256;
@@ -37,6 +37,17 @@ pub(super) fn lowering(config: &Config) -> Lowering {
         biz_location,
         offset_minutes: line.utc_offset_min,
     })
+}
+
+/// How the journal is opened.
+pub(super) fn journal(config: &Config) -> store::Settings {
+    let settings = store::Settings::new(&config.journal, config.line.path.clone());
+    #[cfg(feature = "canary")]
+    let settings = {
+        use crate::canary::Canary;
+        store::Settings { is_sync_weak: Canary::chosen() == Some(Canary::SyncNormal), ..settings }
+    };
+    settings
 }
 
 /// The stations whose tags lie on a device.

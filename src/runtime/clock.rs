@@ -12,6 +12,11 @@ pub struct Clock {
     started: Instant,
 }
 
+/// Readings of both clocks that lie no further apart belong together.
+const TOGETHER_US: u64 = 5_000;
+/// A machine that is never left alone for so long has other worries.
+const READS_MAX: u32 = 20;
+
 impl Clock {
     /// Starts the monotonic clock of this process at 0.
     pub fn start() -> Self {
@@ -20,6 +25,19 @@ impl Clock {
 
     /// One reading of both clocks. A wall clock before 1970 reads as 0: such a machine has lost its time, and says so by that.
     pub fn now(&self) -> Now {
+        let mut now = self.read();
+        for _ in 0..READS_MAX {
+            let again = self.read();
+            // A process that was held up between the two readings would see a step where there is none.
+            if again.mono_us.saturating_sub(now.mono_us) <= TOGETHER_US {
+                return again;
+            }
+            now = again;
+        }
+        now
+    }
+
+    fn read(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             wall_us: i64::try_from(wall.as_micros()).unwrap_or(i64::MAX),

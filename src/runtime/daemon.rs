@@ -4,6 +4,7 @@
 //! long as they like. Order of the end: the line holds and records its stop, the feed gets two seconds, then all tasks go.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use crate::config::Config;
 use crate::device::{self, DeviceEvent, EventSink};
 use crate::domain::tag::{StationId, TagWrite};
 use crate::domain::text::Text;
-use crate::engine::{Engine, Start};
-use crate::line::{Arrival, Inbound, Line, Parts};
+use crate::engine::{Engine, Policy, Start};
+use crate::line::{Arrival, Inbound, Line, Opening, Parts};
 use crate::publish::StateTopics;
 use crate::runtime::VERSION;
 use crate::runtime::assemble::{self, RecoverError, Recovery};
@@ -25,17 +26,27 @@ use crate::runtime::control::{Control, ControlError};
 use crate::runtime::desk::Desk;
 use crate::runtime::feed;
 use crate::runtime::journal::{self, Beginning};
+use crate::runtime::keys::KeysError;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
+use crate::runtime::proof::{self, Proven};
 use crate::runtime::service::Service;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::{Item, Spine};
 use crate::runtime::tasks::{self, Tasks};
+use crate::runtime::timesync;
+use crate::runtime::upkeep;
+use crate::store::starts::StartSeen;
 use crate::store::{self, Durable, Store, StoreError};
 
 /// Things that may wait for the line; telemetry that finds no room is offered again by its device.
 const INBOX_MAX: usize = 4096;
 /// Requests of people that may wait for the desk.
 const REQUESTS_MAX: usize = 16;
+/// Starts after a crash are counted over ten minutes, as far back as these (F04, F13).
+const CRASHES_WITHIN_US: i64 = 600_000_000;
+const CRASHES_COUNTED: usize = 10;
+/// Whether the clock is synchronised changes rarely, and a second late is soon enough.
+const CLOCK_LOOK: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 /// The last facts must be on disk by then, or the end is no clean one.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -47,6 +58,7 @@ pub enum RunError {
     /// A fact in the journal cannot be read by this release.
     Recover(String),
     Control(ControlError),
+    Keys(KeysError),
     Io(std::io::Error),
     /// A part of the daemon ended although it never should.
     Ended(String),
@@ -58,7 +70,9 @@ impl RunError {
         match self {
             RunError::Store(error) => error.exit_code(),
             RunError::Control(ControlError::Taken { .. }) => 75,
-            RunError::Recover(_) | RunError::Control(_) | RunError::Io(_) | RunError::Ended(_) => 74,
+            RunError::Recover(_) | RunError::Control(_) | RunError::Keys(_) | RunError::Io(_) | RunError::Ended(_) => {
+                74
+            }
         }
     }
 }
@@ -71,6 +85,7 @@ impl fmt::Display for RunError {
                 write!(f, "the journal cannot be folded: {what}; keep the file and ask for help")
             }
             RunError::Control(error) => error.fmt(f),
+            RunError::Keys(error) => error.fmt(f),
             RunError::Io(error) => write!(f, "the daemon cannot start: {error}"),
             RunError::Ended(what) => write!(f, "{what} ended, and the daemon with it; it is to be started again"),
         }
@@ -101,16 +116,23 @@ impl From<RecoverError> for RunError {
 /// Runs the line until it is told to stop.
 pub fn run(config: Config, beginning: Beginning) -> Result<(), RunError> {
     let clock = Clock::start();
-    let (store, recovery) = journal::open(&config, beginning)?;
+    let (mut store, mut recovery) = journal::open(&config, beginning)?;
+    let mut proven = proof::open(&config, &mut store)?;
+    recovery.doubts.append(&mut proven.doubts);
     tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let ended = runtime.block_on(serve(Arc::new(config), clock, store, recovery));
+    let ended = runtime.block_on(serve(Arc::new(config), clock, (store, proven), recovery));
     // A blocking read of the journal may still run; it holds nothing that must be finished.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recovery) -> Result<(), RunError> {
+async fn serve(
+    config: Arc<Config>,
+    clock: Clock,
+    (store, proven): (Store, Proven),
+    recovery: Recovery,
+) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let control = Control::bind(&config.line.socket, config.line.socket_for_group).await.map_err(RunError::Control)?;
@@ -129,7 +151,9 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));
-    tasks.add("the clock", tick(inbox.clone(), clock));
+    start_clocks(&config, clock, &inbox, &mut tasks);
+    let (kept, upkeep_inbox) = (Arc::clone(&config), inbox.clone());
+    tasks.add("the upkeep of the feed", async move { upkeep::run(&kept, upkeep_inbox, clock).await });
 
     let _watch = journal::watch(&config, clock, inbox.clone())?;
     let facts = recovery.state.seq;
@@ -146,7 +170,7 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
         ready,
         stopped: Some(stopped),
     };
-    let parts = Foundation { clock, store, recovery, durables };
+    let parts = Foundation { clock, store, proven, recovery, durables };
     let (mut line_ended, log_ended) = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
 
     let publisher = async {
@@ -186,6 +210,7 @@ async fn serve(config: Arc<Config>, clock: Clock, store: Store, recovery: Recove
 struct Foundation {
     clock: Clock,
     store: Store,
+    proven: Proven,
     recovery: Recovery,
     durables: Sender<Durable>,
 }
@@ -198,8 +223,9 @@ fn start_line(
     spine: Spine,
     plant: DeviceWrites,
 ) -> Result<(oneshot::Receiver<()>, oneshot::Receiver<()>), RunError> {
-    let Foundation { clock, store, recovery, durables } = foundation;
+    let Foundation { clock, store, proven, recovery, durables } = foundation;
     let Recovery { state, was_stopped, doubts } = recovery;
+    let opening = opening(config, clock, &store, was_stopped)?;
     let (journal, jobs) = store::commit::channel();
     let (boot, durable) = (store.boot(), store.durable());
     let (keep_log, log_stop) = bounded(1);
@@ -223,26 +249,40 @@ fn start_line(
             std::process::exit(i32::from(error.exit_code()));
         }
     })?;
+    let Proven { side, notes, epoch, key, .. } = proven;
+    tasks::thread("sealgate-anchor", move || store::side::run(side, &notes, |_| {}))?;
     let stations = assemble::stations(config, &state);
-    let engine = Engine::new(config.engine.clone(), state);
+    let policy = Policy { commission_needs_clock: config.line.commission_needs_clock };
+    let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
     let lowering = assemble::lowering(config);
     let start = Start {
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
         clean: was_stopped,
-        epoch: None,
-        key: None,
+        epoch,
+        key,
         doubts,
         description: Some(Box::new(lowering.description())),
     };
     let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
+    #[cfg(feature = "canary")]
+    line.infect(crate::canary::Canary::chosen());
     let (ended, line_ended) = oneshot::channel();
     tasks::thread("sealgate-line", move || {
-        let first = line.start(clock.now(), start);
+        let first = line.open(clock.now(), start, opening);
         spine.run(line, first);
         drop(ended);
     })?;
     Ok((line_ended, log_ended))
+}
+
+/// What the first facts of this run say beside the config.
+fn opening(config: &Config, clock: Clock, store: &Store, was_stopped: bool) -> Result<Opening, StoreError> {
+    let since = clock.now().wall_us.saturating_sub(CRASHES_WITHIN_US);
+    let is_crash = |start: &&StartSeen| !start.clean && start.at_us >= since;
+    let before = store.starts(CRASHES_COUNTED)?.iter().filter(is_crash).count();
+    let crashes = if was_stopped { 0 } else { u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1) };
+    Ok(Opening { last_wall_us: store.last_wall_us()?, clock: timesync::look(&config.line.clock_file), crashes })
 }
 
 /// One task per device, and the channels of its writes by station.
@@ -289,6 +329,11 @@ fn event_sink(device: String, inbox: Sender<Item>, clock: Clock, stations: Vec<S
     })
 }
 
+fn start_clocks(config: &Config, clock: Clock, inbox: &Sender<Item>, tasks: &mut Tasks) {
+    tasks.add("the clock", tick(inbox.clone(), clock));
+    tasks.add("the look at the clock", look_at_clock(inbox.clone(), clock, config.line.clock_file.clone()));
+}
+
 /// Turns happen even when nothing does. A tick that finds no room is no loss: the inbox is full of turns.
 async fn tick(inbox: Sender<Item>, clock: Clock) {
     let mut interval = tokio::time::interval(TICK);
@@ -296,5 +341,16 @@ async fn tick(inbox: Sender<Item>, clock: Clock) {
     loop {
         interval.tick().await;
         let _ = inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what: Arrival::Tick }));
+    }
+}
+
+/// A look that finds no room is made again at the next.
+async fn look_at_clock(inbox: Sender<Item>, clock: Clock, file: PathBuf) {
+    let mut interval = tokio::time::interval(CLOCK_LOOK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let what = Arrival::Clock(timesync::look(&file));
+        let _ = inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what }));
     }
 }

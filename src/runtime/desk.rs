@@ -11,15 +11,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
 use crate::engine::input::{Actor, Order, Request};
-use crate::engine::output::{Answer, Refused};
+use crate::engine::output::{Answer, Done, Refused};
 use crate::engine::reason::RequestRefusal;
-use crate::publish::PublishHandle;
+use crate::line::{Arrival, Inbound};
+use crate::publish::{MessageKey, PublishHandle};
 use crate::report::{self, Question, ReportError};
 use crate::runtime::control::ClientRequest as Line;
 use crate::runtime::journal;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
-use crate::store::{Reader, StoreError};
+use crate::store::feed::FeedException;
+use crate::store::{Reader, SKIPPED, StoreError, Work};
 use crate::wire::command::{ClientAnswer, ClientRequest, Command, Look, Reason};
 use crate::wire::order::OrderDraft;
 use crate::wire::topic;
@@ -57,6 +59,8 @@ impl Desk {
             Command::FeedStatus => self.feed(id).await,
             Command::Look(look) => self.look(id, question(look)).await,
             Command::FeedReplay { stream, from } => self.replay(id, stream, from).await,
+            Command::FeedRetry { stream, seq } => self.retry(id, stream, seq).await,
+            Command::FeedSkip { stream, seq, reason } => self.skip(id, (stream, seq), &actor, &reason).await,
         }
     }
 
@@ -104,6 +108,9 @@ impl Desk {
             "acked": feed.acked_fact_seq,
             "backlog": feed.backlog(),
             "messages_acked": feed.messages_acked,
+            "messages_unheard": feed.messages_unheard,
+            "quarantined": feed.quarantined,
+            "watermark": feed.confirmed,
             "replay": feed.replay.map(|(next, last)| json!({ "next": next, "last": last })),
             "last_end": feed.last_end,
         })
@@ -154,6 +161,56 @@ impl Desk {
             Err(why) => refusal(id, "replay", why.to_string()),
         }
     }
+
+    async fn retry(&self, id: u64, stream: &'static str, seq: u64) -> ClientAnswer {
+        let Some(feed) = &self.feed else {
+            return refusal(id, "no_feed", "the config has no section [mqtt]".to_owned());
+        };
+        let fact_seq = match self.quarantined(stream, seq).await {
+            Ok(fact_seq) => fact_seq,
+            Err(why) => return refusal(id, "quarantine", why),
+        };
+        match feed.retry(MessageKey { stream, seq, fact_seq }).await {
+            Ok(()) => ClientAnswer::done(id, Done::Changed),
+            Err(why) => refusal(id, "retry", why.to_string()),
+        }
+    }
+
+    /// Operational state, no record: who gave it up and why stands with it in the quarantine, and in the log.
+    async fn skip(&self, id: u64, (stream, seq): (&'static str, u64), actor: &Actor, reason: &str) -> ClientAnswer {
+        if let Err(why) = self.quarantined(stream, seq).await {
+            return refusal(id, "quarantine", why);
+        }
+        let cause = format!("{SKIPPED} by {actor}: {reason}");
+        tracing::info!(stream, seq, cause, "feed_message_skipped");
+        let what = Arrival::Work(Work::FeedExcepted { stream, seq, cause });
+        if self.inbox.try_send(Item::Line(Inbound { seen_mono_us: 0, what })).is_err() {
+            return refusal(id, "busy", "the line is busy; ask again".to_owned());
+        }
+        if let Some(feed) = &self.feed {
+            feed.skipped();
+        }
+        ClientAnswer::done(id, Done::Changed)
+    }
+
+    /// The fact behind a message that waits in quarantine.
+    async fn quarantined(&self, stream: &'static str, seq: u64) -> Result<u64, String> {
+        let path = self.config.journal.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let waits = |exception: &FeedException| *exception.stream == *stream && exception.seq == seq;
+            let exceptions = Reader::open(&path)?.feed_exceptions()?;
+            let exception = exceptions.into_iter().find(waits).filter(|one| !one.cause.starts_with(SKIPPED));
+            exception.map_or(Ok(None), |_| fact_behind(&path, stream, seq))
+        });
+        match found.await {
+            Ok(Ok(Some(fact_seq))) => Ok(fact_seq),
+            Ok(Ok(None)) => {
+                Err(format!("{stream} {seq} does not wait in quarantine; see `sealgate feed quarantine list`"))
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
 }
 
 fn refusal(id: u64, code: &str, text: String) -> ClientAnswer {
@@ -175,11 +232,13 @@ fn question(look: Look) -> Question {
         Look::Batch(batch) => Question::Batch(batch.as_str().to_owned()),
         Look::Trace(code) => Question::Trace(code),
         Look::Alarms => Question::Alarms,
+        Look::Quarantine => Question::Quarantine,
+        Look::QuarantineExport => Question::QuarantineExport,
     }
 }
 
 /// Why an order cannot be put to the line.
-enum Unfit {
+pub(super) enum Unfit {
     Order(Vec<crate::wire::order::Problem>),
     /// The file of serials cannot be read.
     File(String),
@@ -194,7 +253,7 @@ impl From<StoreError> for Unfit {
 }
 
 /// The whole order with its file of serials, and what older batches have used of it.
-fn check(journal: &Path, draft: OrderDraft) -> Result<Order, Unfit> {
+pub(super) fn check(journal: &Path, draft: OrderDraft) -> Result<Order, Unfit> {
     let file = match draft.serials_file() {
         Some(path) => {
             Some(std::fs::read(path).map_err(|error| Unfit::File(format!("the daemon cannot read {path}: {error}")))?)

@@ -7,8 +7,12 @@ use crossbeam_channel::Sender;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::engine::reason::AlarmKind;
 use crate::line::{Arrival, Inbound};
-use crate::publish::{self, Command, FeedAck, FeedStatus, Inputs, Outgoing, PublishHandle, Publisher, StateTopics};
+use crate::publish::{
+    self, Command, FeedAck, FeedStatus, Inputs, Note, Outgoing, Problem, PublishHandle, Publisher, Reception,
+    StateTopics,
+};
 use crate::runtime::VERSION;
 use crate::runtime::assemble;
 use crate::runtime::clock::Clock;
@@ -19,6 +23,9 @@ use crate::runtime::spine::Item;
 use crate::store::feed::FeedItem;
 use crate::store::{Reader, StoreError, Work};
 use crate::wire::topic::{self, Birth, Envelope, LastSeq, Status};
+
+/// Characters of an alarm's detail.
+const DETAIL_MAX: usize = 300;
 
 /// Reads the feed; the connection is opened when it is first needed, and anew after an error.
 pub(super) struct FeedReader {
@@ -94,6 +101,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
     let Some(mqtt) = &config.mqtt else { return Ok(None) };
     let mut reader = Reader::open(&config.journal)?;
     let acked_fact_seq = reader.feed_cursor(topic::STREAM_FACT)?;
+    let (quarantined, confirmed) = (reader.feed_exception_count()?, reader.feed_watermark()?);
     let identity = assemble::lowering(config).line;
     let settings = publish::Settings {
         host: mqtt.host.clone(),
@@ -104,7 +112,10 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         keep_alive_s: u16::try_from(mqtt.keep_alive.as_secs()).unwrap_or(u16::MAX),
         prefix: config.line.path.clone(),
         window: mqtt.window,
+        drain_per_s: mqtt.drain_per_s,
+        pace: publish::Pace::default(),
     };
+    let (notes, alarms) = (doors.inbox.clone(), doors.inbox.clone());
     let Doors { inbox, clock, heads, states, stopping } = doors;
     let mut pages = FeedReader::new(&config.journal, &identity.line, &identity.source);
     let offline = topic::payload(&Status::Offline { line: identity.line.clone() });
@@ -114,16 +125,62 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         stop: stopping,
         acked_fact_seq,
         read: Box::new(move |after, limit| pages.page(after, limit).map_err(|error| error.to_string())),
+        quarantined,
+        confirmed,
         ack: Arc::new(move |ack: FeedAck| {
             let what = Arrival::Work(Work::FeedAcked { through: ack.through_fact_seq });
             inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok()
         }),
-        problem: Arc::new(|problem| tracing::warn!(%problem, "feed_problem")),
+        note: Arc::new(move |note| {
+            let what = Arrival::Work(work_of(note));
+            notes.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok()
+        }),
+        problem: Arc::new(move |problem| tell(&alarms, clock, &problem)),
         birth: birth(config, clock, reader.identity().epoch, identity.line),
         offline,
-        command: Arc::new(|_: Command| false),
+        command: Arc::new(|_: Command| Reception::Unknown),
     };
-    Ok(Some(publish::open(settings, inputs)))
+    let opened = publish::open(settings, inputs);
+    #[cfg(feature = "canary")]
+    let opened = impatient(opened);
+    Ok(Some(opened))
+}
+
+#[cfg(feature = "canary")]
+fn impatient((handle, mut publisher): (PublishHandle, Publisher)) -> (PublishHandle, Publisher) {
+    use crate::canary::Canary;
+    if Canary::chosen() == Some(Canary::CursorWithoutAck) {
+        publisher.acknowledge_unasked();
+    }
+    (handle, publisher)
+}
+
+fn work_of(note: Note) -> Work {
+    match note {
+        Note::Excepted { stream, seq, cause } => Work::FeedExcepted { stream, seq, cause },
+        Note::Cleared { stream, seq } => Work::FeedCleared { stream, seq },
+        Note::Confirmed { through } => Work::FeedConfirmed { through },
+    }
+}
+
+/// To the log, and to the line as an alarm that holds nothing. An inbox that is full loses the alarm, never the log.
+fn tell(inbox: &Sender<Item>, clock: Clock, problem: &Problem) {
+    tracing::warn!(%problem, "feed_problem");
+    let kind = match problem {
+        Problem::MessageRefused { .. } | Problem::MessageStuck { .. } | Problem::LinkRefused { .. } => {
+            AlarmKind::FeedRefused
+        }
+        Problem::TakenOver => AlarmKind::DuplicateClientId,
+        Problem::Quarantined { .. } => AlarmKind::FeedQuarantined,
+        Problem::Unheard { .. } => AlarmKind::FeedUnheard,
+        Problem::Unconfirmed { .. } => AlarmKind::WatermarkStalled,
+        Problem::Unreadable { .. } => return,
+    };
+    let detail: String = problem.to_string().chars().take(DETAIL_MAX).collect();
+    let what = Arrival::Noticed(kind, detail);
+    if inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_err() {
+        tracing::warn!("feed_problem_without_alarm");
+    }
 }
 
 fn birth(config: &Config, clock: Clock, epoch: u32, line: String) -> publish::BirthBody {

@@ -15,7 +15,7 @@ use crate::runtime::spine::Item;
 use crate::runtime::tasks;
 use crate::store::guard::{self, Trouble, Word};
 use crate::store::start::{self, Opened, Policy};
-use crate::store::{Settings, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// What a person says about a journal that is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Beginning {
 
 /// Opens and folds the journal; one that is damaged is made anew as far as its facts prove themselves, and held in doubt.
 pub(super) fn open(config: &Config, beginning: Beginning) -> Result<(Store, Recovery), RunError> {
-    let settings = Settings::new(&config.journal, config.line.path.clone());
+    let settings = assemble::journal(config);
     let policy =
         Policy { file_systems: config.upkeep.file_systems.clone(), may_begin_anew: beginning == Beginning::Anew };
     let Opened { mut store, mut doubts } = start::open_for_run(&settings, &policy)?;

@@ -9,12 +9,18 @@ pub mod demo;
 mod desk;
 mod feed;
 mod journal;
+pub mod keys;
+#[cfg(feature = "demo")]
+pub mod lockstep;
 mod plant;
+mod proof;
 mod restore;
 pub mod service;
 mod snapshot;
 mod spine;
 mod tasks;
+mod timesync;
+mod upkeep;
 
 pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, run};

@@ -12,9 +12,9 @@ use crate::engine::input::Actor;
 use crate::engine::reason::AlarmKind;
 use crate::runtime::assemble;
 use crate::runtime::clock::Clock;
+use crate::store::StoreError;
 use crate::store::commit::Job;
 use crate::store::restore::{self, Restore};
-use crate::store::{Settings, StoreError};
 use crate::wire::lower::Stamp;
 
 /// What a restore did.
@@ -31,7 +31,7 @@ pub struct Restored {
 
 /// Puts a backup in the place of the journal of the configuration.
 pub fn restore(config: &Config, backup: &Path, actor: &str, reason: &str) -> Result<Restored, StoreError> {
-    let settings = Settings::new(&config.journal, config.line.path.clone());
+    let settings = assemble::journal(config);
     let mut made = restore::prepare(backup, &settings)?;
     let (seq, _) = made.store.head();
     let (lowering, now, boot) = (assemble::lowering(config), Clock::start().now(), made.store.boot());

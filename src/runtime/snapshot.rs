@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
+use crate::domain::time::ClockState;
 use crate::engine::Engine;
 use crate::engine::reason::BatchState;
 use crate::engine::state::Stage;
 use crate::wire::text;
-use crate::wire::topic::{self, BatchLine, BatchNow, CountsLine, CountsNow, DevicesNow, StationLine};
+use crate::wire::topic::{
+    self, AlarmLine, AlarmsNow, BatchLine, BatchNow, CountsLine, CountsNow, DevicesNow, StationLine,
+};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
@@ -14,22 +17,14 @@ pub(super) struct Snapshot {
     pub(super) batch: BatchNow,
     pub(super) counts: CountsNow,
     pub(super) devices: DevicesNow,
-    pub(super) alarms: Vec<AlarmNow>,
+    pub(super) alarms: AlarmsNow,
     pub(super) may_run: bool,
+    pub(super) clock: ClockState,
     /// Requests of packers that are granted and not answered.
     pub(super) permits: usize,
     pub(super) loaded: Vec<String>,
     /// From the arrival of a result to its verdict's departure, of the newest thousand: 50 and 99 of 100.
     pub(super) verdict_us: Option<[u64; 2]>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct AlarmNow {
-    pub(super) alarm: u32,
-    pub(super) kind: &'static str,
-    pub(super) station: Option<String>,
-    pub(super) detail: String,
-    pub(super) text: String,
 }
 
 impl Snapshot {
@@ -47,9 +42,10 @@ impl Snapshot {
                 fault: engine.fault(&spec.name),
             }
         });
-        let alarms = state.alarms.iter().map(|(alarm, at)| AlarmNow {
+        let alarms = state.alarms.iter().map(|(alarm, at)| AlarmLine {
             alarm: *alarm,
-            kind: at.kind.name(),
+            kind: at.kind.name().to_owned(),
+            holds: at.kind.holds(),
             station: at.station.map(|name| name.as_str().to_owned()),
             detail: at.detail.clone(),
             text: text::alarm(at.kind).to_owned(),
@@ -66,8 +62,9 @@ impl Snapshot {
                 counts: current.map_or_else(CountsLine::default, |batch| CountsLine::from(batch.counts)),
             },
             devices: DevicesNow { stations: stations.collect() },
-            alarms: alarms.collect(),
+            alarms: AlarmsNow { alarms: alarms.collect() },
             may_run: engine.may_run(),
+            clock: engine.clock(),
             permits: state.stations.values().filter(granted).count(),
             loaded: loaded.map(|batch| batch.id().as_str().to_owned()).collect(),
             verdict_us: None,
@@ -80,34 +77,23 @@ impl Snapshot {
             ("_state/batch".to_owned(), topic::payload(&self.batch)),
             ("_state/counts".to_owned(), topic::payload(&self.counts)),
             ("_state/devices".to_owned(), topic::payload(&self.devices)),
+            (topic::STATE_ALARMS.to_owned(), topic::payload(&self.alarms)),
         ]
     }
 
     /// The answer to `status`, without what the feed adds.
     pub(super) fn status(&self) -> Value {
-        let alarms: Vec<Value> = self.alarms.iter().map(AlarmNow::to_json).collect();
         json!({
             "seq": self.seq,
             "running": self.may_run,
+            "clock": self.clock.name(),
             "batch": self.batch.batch,
             "counts": self.counts.counts,
             "stations": self.devices.stations,
-            "alarms": alarms,
+            "alarms": self.alarms.alarms,
             "permits_open": self.permits,
             "batches_loaded": self.loaded,
             "verdict_us": self.verdict_us.map(|[p50, p99]| json!({ "p50": p50, "p99": p99 })),
-        })
-    }
-}
-
-impl AlarmNow {
-    fn to_json(&self) -> Value {
-        json!({
-            "alarm": self.alarm,
-            "kind": self.kind,
-            "station": self.station,
-            "detail": self.detail,
-            "text": self.text,
         })
     }
 }

@@ -27,7 +27,23 @@ pub struct Exposure {
     /// Empty is a no-read.
     pub code: Vec<u8>,
     pub grade_milli: i64,
+    pub glitch: Glitch,
 }
+
+/// What goes wrong with one result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Glitch {
+    None,
+    /// Dropped with its number, as if there had been no room.
+    Lost,
+    /// Shown once more, under a new number.
+    Again,
+    /// Its number shows another code a little later.
+    Altered,
+}
+
+/// After so long a result is shown again or altered.
+const GLITCH_US: u64 = 5_000;
 
 #[derive(Clone, Debug)]
 pub struct Camera {
@@ -44,6 +60,12 @@ pub struct Camera {
     tracks: Vec<i64>,
     grades: Vec<i64>,
     waiting: VecDeque<(u64, Exposure)>,
+    /// Units of the results that are published and not acknowledged.
+    standing: VecDeque<(u64, u64)>,
+    /// Numbers that show another code from a time on.
+    altered: Vec<(u64, u64)>,
+    /// Units of the newest results.
+    fresh: Vec<u64>,
 }
 
 impl Camera {
@@ -62,6 +84,9 @@ impl Camera {
             tracks: vec![0; slots],
             grades: vec![0; slots],
             waiting: VecDeque::new(),
+            standing: VecDeque::new(),
+            altered: Vec::new(),
+            fresh: Vec::new(),
         }
     }
 
@@ -89,6 +114,7 @@ impl Camera {
         if let Some(number) = named {
             self.acked = number;
             self.overrun = false;
+            self.standing.retain(|(standing, _)| *standing > number);
         }
     }
 
@@ -97,9 +123,10 @@ impl Camera {
         self.exposures.sort_by_key(|exposure| (exposure.ready_at_us, exposure.unit));
         let ready = self.exposures.partition_point(|exposure| exposure.ready_at_us <= now_us);
         let ready: Vec<Exposure> = self.exposures.drain(..ready).collect();
+        self.fresh = ready.iter().map(|exposure| exposure.unit).collect();
         for exposure in ready {
             self.issued += 1;
-            let dropped = !self.has_room();
+            let dropped = !self.has_room() || exposure.glitch == Glitch::Lost;
             truth.note(TruthEvent::Result {
                 unit: exposure.unit,
                 epoch,
@@ -107,6 +134,7 @@ impl Camera {
                 track: exposure.track,
                 dropped,
             });
+            self.prepare_glitch(&exposure, dropped);
             match dropped {
                 true => self.drop_newest(),
                 false if self.ring == 0 => self.waiting.push_back((self.issued, exposure)),
@@ -114,6 +142,49 @@ impl Camera {
             }
         }
         self.show_next();
+        self.alter(now_us);
+    }
+
+    /// Units whose result is on its way or waits for its acknowledgement.
+    pub fn unanswered(&self) -> Vec<u64> {
+        let standing = self.standing.iter().map(|(_, unit)| *unit);
+        standing.chain(self.exposures.iter().map(|exposure| exposure.unit)).collect()
+    }
+
+    /// Units whose result was published or dropped since the last call.
+    pub fn take_fresh(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    fn prepare_glitch(&mut self, exposure: &Exposure, dropped: bool) {
+        if dropped {
+            return;
+        }
+        self.standing.push_back((self.issued, exposure.unit));
+        let at = exposure.ready_at_us + GLITCH_US;
+        match exposure.glitch {
+            Glitch::None | Glitch::Lost => {}
+            Glitch::Again => {
+                self.exposures.push(Exposure { ready_at_us: at, glitch: Glitch::None, ..exposure.clone() });
+            }
+            Glitch::Altered => self.altered.push((self.issued, at)),
+        }
+    }
+
+    fn alter(&mut self, now_us: u64) {
+        let (due, later) = std::mem::take(&mut self.altered).into_iter().partition(|(_, at)| *at <= now_us);
+        self.altered = later;
+        let due: Vec<(u64, u64)> = due;
+        for (number, _) in due {
+            // A slot that was used again meanwhile, or a result that is shown no more, cannot change.
+            if self.issued.saturating_sub(number) >= self.ring.max(1) {
+                continue;
+            }
+            let slot = self.wrapped(number).checked_rem(self.ring).and_then(|slot| usize::try_from(slot).ok());
+            if let Some(code) = self.codes.get_mut(slot.unwrap_or(0)) {
+                code.reverse();
+            }
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -203,6 +274,7 @@ mod tests {
                 ready_at_us: 0,
                 code: vec![b'a'],
                 grade_milli: 3000,
+                glitch: Glitch::None,
             });
             self.step();
         }

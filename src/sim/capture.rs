@@ -260,7 +260,8 @@ fn write_line(file: &mut File, received: &Received) -> io::Result<()> {
     file.write_all(line_of(received, at_us).as_bytes())
 }
 
-fn line_of(received: &Received, at_us: u128) -> String {
+/// One line of the file.
+pub fn line_of(received: &Received, at_us: u128) -> String {
     let properties: serde_json::Map<String, serde_json::Value> =
         received.properties.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     let text = std::str::from_utf8(&received.payload).ok().filter(|text| !text.contains(['\n', '\r']));

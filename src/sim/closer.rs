@@ -7,6 +7,8 @@
 //! in `label_read` with the release request (2). `close_result` and `permit_ack` stand until the next `seq`, which is raised
 //! only after `reply` is back at 0. The next container fills meanwhile; what arrives waits in a buffer that holds the belt.
 
+mod astray;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use super::link::Link;
@@ -81,7 +83,11 @@ enum Stage {
     Standing(Gate, u64),
     /// The outcome is shown; the permit has to be withdrawn first.
     Withdrawal(Gate),
+    /// A late answer stands at last, until this time.
+    Showing(Gate, u64),
     Labelling(u64),
+    /// The gate moves unasked until this time: a jog, or a stroke that seals what lies in it.
+    Forcing(u64, Forced),
     /// Released, waiting for room behind.
     Leaving,
 }
@@ -92,7 +98,33 @@ pub enum CloserMishap {
     SealFails,
     LabelUnreadable,
     ChildUnread,
+    /// The next permit is forgotten as soon as it arrives: whoever gave it has to write it again.
+    PermitForgotten,
+    /// What becomes of the next permit is shown only after [`MUTE_US`].
+    AnswerLate,
+    /// The next permit is never acknowledged, but its result is shown.
+    AckHidden,
+    /// The gate opens and shuts, and seals nothing.
+    GateJogged,
+    /// The next full container is sealed without a request, and goes on with no label, or with the last one again.
+    SealForced,
+    SealForcedRelabelled,
+    /// The labeller applies the last container's label; the next try is right.
+    LabelSwapped,
+    /// The next seal is asked for one child too early.
+    AsksShort,
 }
+
+/// How a gate moves unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Forced {
+    Jog,
+    Seal,
+    SealRelabelled,
+}
+
+/// Longer than a permit lives with everything that follows it.
+pub const MUTE_US: u64 = 6_500_000;
 
 /// How the station is built.
 #[derive(Clone, Debug)]
@@ -127,6 +159,29 @@ pub struct Closer {
     outgoing: Option<Item>,
     closed: u64,
     mishaps: Vec<CloserMishap>,
+    /// The label of the container that was released last.
+    last_label: Vec<u8>,
+    /// Until then the outcome of the permit is not shown.
+    mute_until_us: u64,
+    hides_ack: bool,
+    /// The reply is wiped out of the memory at the next look.
+    forgets_reply: bool,
+    /// Nothing that the station shows can be trusted to be seen: its gate does not go astray now.
+    is_dim: bool,
+    /// What the machine shows of its newest refusal.
+    refusal: Option<Refusal>,
+}
+
+/// A refusal as a person at the machine sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub is_seal: bool,
+    /// The number shown there (tag `reason`).
+    pub reason: u16,
+    /// Refusals of this container in a row.
+    pub times: u32,
+    /// The first child whose code cannot be read, counted from 0.
+    pub unread_slot: Option<usize>,
 }
 
 /// What a step sees beside the tags.
@@ -156,6 +211,12 @@ impl Closer {
             outgoing: None,
             closed: 0,
             mishaps: Vec::new(),
+            last_label: Vec::new(),
+            mute_until_us: 0,
+            hides_ack: false,
+            forgets_reply: false,
+            is_dim: false,
+            refusal: None,
         }
     }
 
@@ -219,21 +280,19 @@ impl Closer {
             | Stage::Opening(..)
             | Stage::Standing(..)
             | Stage::Withdrawal(_)
+            | Stage::Showing(..)
             | Stage::Labelling(_)
+            | Stage::Forcing(..)
             | Stage::Leaving => false,
         };
-        let at = self.staged.iter().position(|item| item.code == code)?;
+        // Where two bear the same code, the later one is the one too many.
+        let at = self.staged.iter().rposition(|item| item.code == code)?;
         if !is_free {
             return None;
         }
         let item = self.staged.remove(at);
-        scene.truth.note(TruthEvent::TakenOut {
-            station: self.settings.kind.name().into(),
-            epoch: scene.link.epoch(),
-            container: if self.is_numbered { self.container } else { 0 },
-            unit: item.number,
-            code: text_of(&item.code),
-        });
+        self.refusal = None;
+        self.note_taken(&item, scene);
         Some(item)
     }
 
@@ -242,11 +301,10 @@ impl Closer {
         self.fill();
         match self.stage {
             Stage::Filling => {
-                if self.staged.len() >= self.settings.capacity {
-                    self.ask(Gate::Seal, scene);
-                }
+                self.begin(scene);
             }
             Stage::Asking(gate) => self.look_for_answer(gate, tags, scene),
+            Stage::Forcing(until, forced) if scene.now_us >= until => self.finish_forced(forced, scene),
             Stage::Pausing(gate, until) if scene.now_us >= until => self.ask_again(gate, scene),
             Stage::Opening(gate, until) if scene.now_us >= until => {
                 self.gate_state = 2;
@@ -254,17 +312,23 @@ impl Closer {
             }
             Stage::Standing(gate, until) if scene.now_us >= until => self.finish(gate, scene),
             Stage::Withdrawal(gate) => {
-                if tags.int(self.settings.kind, Tag::Reply) == 0 {
+                if self.is_answer_seen(scene) && tags.int(self.settings.kind, Tag::Reply) == 0 {
                     self.go_on(gate, scene);
                 }
             }
+            Stage::Showing(gate, until) if scene.now_us >= until => self.stage = Stage::Withdrawal(gate),
             Stage::Labelling(until) if scene.now_us >= until => self.scan_label(scene),
             Stage::Leaving => {
                 if room {
                     return self.leave();
                 }
             }
-            Stage::Pausing(..) | Stage::Opening(..) | Stage::Standing(..) | Stage::Labelling(_) => {}
+            Stage::Pausing(..)
+            | Stage::Opening(..)
+            | Stage::Standing(..)
+            | Stage::Showing(..)
+            | Stage::Labelling(_)
+            | Stage::Forcing(..) => {}
         }
         None
     }
@@ -273,13 +337,15 @@ impl Closer {
         // While a seal is asked or paused the container is full or being mended; it takes more only when it fills.
         let is_filling = match self.stage {
             Stage::Filling | Stage::Labelling(_) | Stage::Leaving => true,
+            Stage::Forcing(..) => false,
             Stage::Asking(gate)
             | Stage::Pausing(gate, _)
             | Stage::Opening(gate, _)
             | Stage::Standing(gate, _)
+            | Stage::Showing(gate, _)
             | Stage::Withdrawal(gate) => gate == Gate::Release,
         };
-        while is_filling && self.staged.len() < self.settings.capacity {
+        while is_filling && self.staged.len() < self.fill_to() {
             let Some(mut item) = self.arrived.pop_front() else {
                 return;
             };
@@ -309,8 +375,10 @@ impl Closer {
         }
         self.seq += 1;
         self.permit_ack = 0;
+        self.hides_ack = false;
         self.close_result = CloseResult::Open;
         self.stage = Stage::Asking(gate);
+        self.note_filled(gate, scene);
         let request = self.request_of(gate, scene);
         scene.truth.note(TruthEvent::Request(request));
     }
@@ -330,11 +398,15 @@ impl Closer {
             return;
         }
         let token = u32::try_from(tags.int(kind, Tag::Token)).unwrap_or(0);
+        let is_ours = u64::try_from(tags.int(kind, Tag::ReplySeq)) == Ok(self.seq);
+        if is_ours && reply == PERMIT && self.forgets_permit(scene) {
+            return;
+        }
         if reply == PERMIT && token != 0 {
             self.tokens.entry(token).or_insert((scene.now_us, false));
         }
-        let is_ours = u64::try_from(tags.int(kind, Tag::ReplySeq)) == Ok(self.seq);
         if is_ours && reply == DENY {
+            self.note_refusal(gate, tags);
             self.stage = Stage::Pausing(gate, scene.now_us + self.settings.deny_pause_us);
             let request = self.request_of(gate, scene);
             scene.truth.note(TruthEvent::Denied(request));
@@ -355,6 +427,8 @@ impl Closer {
         }
         *is_spent = true;
         self.permit_ack = token;
+        self.refusal = None;
+        self.lose_answer(scene);
         if is_expired {
             self.conclude(gate, CloseResult::Expired, scene);
             return;
@@ -413,15 +487,16 @@ impl Closer {
     }
 
     fn scan_label(&mut self, scene: &mut Scene<'_>) {
+        let applied = self.applied_label(scene);
         self.label_read = match self.mishap_happens(CloserMishap::LabelUnreadable) {
             true => Vec::new(),
-            false => self.label.clone(),
+            false => applied.clone(),
         };
         scene.truth.note(TruthEvent::Labelled {
             station: self.settings.kind.name().into(),
             epoch: scene.link.epoch(),
             container: self.container,
-            label: text_of(&self.label),
+            label: text_of(&applied),
             label_read: text_of(&self.label_read),
         });
         self.ask(Gate::Release, scene);
@@ -442,6 +517,7 @@ impl Closer {
         });
         self.sealed.clear();
         self.is_numbered = false;
+        self.last_label.clone_from(&self.label);
         self.stage = Stage::Leaving;
     }
 
@@ -450,15 +526,19 @@ impl Closer {
         self.outgoing.take()
     }
 
-    pub fn show(&self, tags: &mut Tags) {
+    pub fn show(&mut self, tags: &mut Tags) {
         let kind = self.settings.kind;
         if self.seq > 0 {
             self.show_request(tags);
         }
-        tags.set_int(kind, Tag::PermitAck, u64::from(self.permit_ack));
-        let result = u64::from(self.close_result.code());
-        tags.set_int(kind, Tag::CloseResult, result);
-        tags.set_int(kind, Tag::GateState, self.gate_state);
+        if self.forgets_reply {
+            self.forget_reply(tags);
+        }
+        let (ack, result) = (u64::from(self.permit_ack), u64::from(self.close_result.code()));
+        let is_mute = self.mute_until_us != 0;
+        tags.set_int(kind, Tag::PermitAck, if is_mute || self.hides_ack { 0 } else { ack });
+        tags.set_int(kind, Tag::CloseResult, if is_mute { 0 } else { result });
+        tags.set_int(kind, Tag::GateState, if is_mute { 0 } else { self.gate_state });
     }
 
     /// The request's own values change with its number alone, so that they are frozen while it is open.

@@ -13,7 +13,10 @@ pub enum Spoil {
     NoRead,
     LowGrade,
     WrongLot,
+    WrongExpiry,
+    ForeignGtin,
     Duplicate,
+    /// An unknown serial or another GTIN.
     Foreign,
 }
 
@@ -25,6 +28,8 @@ impl Spoil {
             Spoil::NoRead => "no_read",
             Spoil::LowGrade => "low_grade",
             Spoil::WrongLot => "wrong_lot",
+            Spoil::WrongExpiry => "wrong_expiry",
+            Spoil::ForeignGtin => "foreign_gtin",
             Spoil::Duplicate => "duplicate",
             Spoil::Foreign => "foreign",
         }
@@ -94,6 +99,25 @@ pub fn wrong_lot(data: &[u8]) -> Vec<u8> {
     })
 }
 
+/// The same unit under another expiry: another year.
+pub fn wrong_expiry(data: &[u8]) -> Vec<u8> {
+    with_element(data, b"17", |expiry| {
+        if let Some(digit) = expiry.get_mut(1).filter(|digit| digit.is_ascii_digit()) {
+            *digit = if *digit == b'9' { b'8' } else { *digit + 1 };
+        }
+    })
+}
+
+/// The same serial under another product's GTIN.
+pub fn foreign_gtin(data: &[u8]) -> Vec<u8> {
+    with_element(data, b"01", |gtin| {
+        if let Some(digit) = gtin.get_mut(6).filter(|digit| digit.is_ascii_digit()) {
+            *digit = if *digit == b'9' { b'0' } else { *digit + 1 };
+        }
+        renew_check_digit(gtin);
+    })
+}
+
 /// A unit of nobody's order: an unknown serial or another GTIN.
 pub fn foreign(data: &[u8], random: &mut Random) -> Vec<u8> {
     if random.below(2) == 0 {
@@ -101,12 +125,7 @@ pub fn foreign(data: &[u8], random: &mut Random) -> Vec<u8> {
             *serial = format!("ZZ{:010}", random.below(10_000_000_000)).into_bytes();
         });
     }
-    with_element(data, b"01", |gtin| {
-        if let Some(digit) = gtin.get_mut(6).filter(|digit| digit.is_ascii_digit()) {
-            *digit = if *digit == b'9' { b'0' } else { *digit + 1 };
-        }
-        renew_check_digit(gtin);
-    })
+    foreign_gtin(data)
 }
 
 /// GS1 GenSpecs 7.9.1: weights 3 and 1 from the right.
@@ -130,8 +149,9 @@ mod tests {
     const DATA: &[u8] = b"010950600013435221A1\x1D1727033110L7";
 
     #[test]
-    fn changes_only_the_lot() {
+    fn changes_only_the_lot_or_the_expiry() {
         assert_eq!(wrong_lot(DATA), b"010950600013435221A1\x1D1727033110LX".to_vec());
+        assert_eq!(wrong_expiry(DATA), b"010950600013435221A1\x1D1728033110L7".to_vec());
         assert_eq!(element(DATA, b"21"), Some(b"A1".to_vec()));
     }
 

@@ -39,6 +39,12 @@ impl Link {
         self.epoch
     }
 
+    /// A restart that forgets everything but the epoch.
+    pub fn forget(&mut self, tags: &mut Tags) {
+        *self = Link::new(self.kind, self.epoch, self.timeout_us / 1000);
+        tags.clear(self.kind);
+    }
+
     /// A new epoch: every tag zero, then the epoch; the caller's step makes both visible together.
     pub fn reset(&mut self, tags: &mut Tags) {
         let epoch = self.epoch.checked_add(1).unwrap_or(1);

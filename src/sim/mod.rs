@@ -16,6 +16,7 @@ pub mod capture;
 pub mod closer;
 pub mod codes;
 pub mod link;
+pub mod mishap;
 pub mod modbus_server;
 pub mod opcua_server;
 pub mod operator;

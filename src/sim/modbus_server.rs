@@ -5,7 +5,7 @@
 //! first, padded with NUL; `children` is a fixed array of 64 such texts. Registers that no tag fills read 0. One request is one
 //! look at the plant, or one change of it: a block written by one request arrives whole. A write to anything that the
 //! contract does not call written is refused with exception 2 and changes nothing; a value out of range, with exception 3.
-//! Any unit identifier is answered; function codes 3, 4, 6 and 16 are known.
+//! A read that touches a value whose quality is not good is refused with exception 4. Any unit identifier is answered; function codes 3, 4, 6 and 16 are known.
 
 use std::future::{Ready, ready};
 use std::io;
@@ -17,7 +17,7 @@ use tokio_modbus::server::tcp::Server;
 use tokio_modbus::{ExceptionCode, Request, Response};
 
 use super::tags::{Shape, StationValue, TagImage, Tags, WriteRefusal};
-use crate::domain::tag::{StationKind, Tag, TagValue};
+use crate::domain::tag::{Quality, StationKind, Tag, TagValue};
 
 /// Where each tag lies in its station's block. What is polled lies together from 0, what answers a request together from
 /// 83 with `reply_seq` last, so that either is one request.
@@ -144,6 +144,9 @@ fn read(image: &TagImage, address: u16, count: u16) -> Result<Vec<u16>, Exceptio
     let mut words = vec![0; usize::from(count)];
     image.read(|tags| {
         for span in spans(tags, start, end) {
+            if tags.quality(span.kind, span.tag) != Quality::Good {
+                return Err(ExceptionCode::ServerDeviceFailure);
+            }
             let own = tags.value(span.kind, span.tag).map(|v| encode(span.shape, v));
             for (word, at) in own.unwrap_or_default().into_iter().zip(span.start..) {
                 let place = at.checked_sub(start).and_then(|at| words.get_mut(at));
@@ -152,7 +155,8 @@ fn read(image: &TagImage, address: u16, count: u16) -> Result<Vec<u16>, Exceptio
                 }
             }
         }
-    });
+        Ok(())
+    })?;
     Ok(words)
 }
 

@@ -26,7 +26,7 @@ use opcua::types::{
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::tags::{Shape, TagImage, Tags, WriteRefusal};
-use crate::domain::tag::{Access, StationKind, Tag, TagValue};
+use crate::domain::tag::{Access, Quality, StationKind, Tag, TagValue};
 
 pub const NAMESPACE: &str = "urn:sealgate:sim";
 
@@ -148,7 +148,8 @@ impl Nodes {
             .filter_map(|(kind, tag, value)| {
                 let id = self.ids.get(&(kind as u8, tag))?;
                 let shape = tags.shape(kind, tag)?;
-                Some((id, DataValue::new_now(variant(shape, value))))
+                let status = status(tags.quality(kind, tag));
+                Some((id, DataValue::new_now_status(variant(shape, value), status)))
             })
             .collect()
     }
@@ -211,6 +212,14 @@ fn data_type(shape: Shape) -> DataTypeId {
         Shape::U32 | Shape::Ints(_) => DataTypeId::UInt32,
         Shape::Text(_) | Shape::Texts { .. } => DataTypeId::ByteString,
         Shape::Milli | Shape::Millis(_) => DataTypeId::Double,
+    }
+}
+
+/// A quality as the severity and code that a client sees.
+fn status(quality: Quality) -> StatusCode {
+    match quality {
+        Quality::Good => StatusCode::Good,
+        Quality::Uncertain(code) | Quality::Bad(code) => StatusCode::from(code),
     }
 }
 

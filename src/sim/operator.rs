@@ -3,10 +3,13 @@
 //! One decision at a time from plain values; carrying it out (at the machine, or through the controller's command line) is
 //! the caller's part. Every action may safely be taken twice, but taking out a child, which is asked for once per alarm.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use super::closer::Refusal;
 use super::physics::{Deed, PlantView};
-use crate::domain::tag::StationKind;
+use super::tags::Tags;
+use crate::domain::tag::{StationKind, Tag, TagValue};
 
 /// An alarm on the controller's screen, as far as an operator needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,19 @@ pub struct AlarmView {
     pub is_open: bool,
     /// The child that has to leave its container, where the alarm names one.
     pub bad_child: Option<(StationKind, Vec<u8>)>,
+}
+
+impl AlarmView {
+    /// An open alarm as the screen shows it. Where it names a slot, the machine is asked which child lies there.
+    pub fn read(id: u64, station: Option<StationKind>, detail: &str, tags: &Tags) -> Self {
+        let slot = detail.split("in slot ").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
+        let bad_child = station.zip(slot).and_then(|(kind, slot)| {
+            let Some(TagValue::Texts(children)) = tags.value(kind, Tag::Children) else { return None };
+            let code = children.get(slot.checked_sub(1)?)?.clone();
+            (!code.is_empty()).then_some((kind, code))
+        });
+        Self { id, is_open: true, bad_child }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +45,29 @@ pub enum Action {
 #[derive(Clone, Debug, Default)]
 pub struct Operator {
     taken_out_for: BTreeSet<u64>,
+    /// Since when the screen shows a station as away.
+    away_since: BTreeMap<u8, Duration>,
 }
+
+/// A station that stays away for longer is restarted: it may have lost its memory and not know it.
+const AWAY_MAX: Duration = Duration::from_secs(4);
+/// Refusals of one container after which a person does something about it.
+const PATIENCE: u32 = 3;
+
+/// What the machine shows (`engine::reason`, tag `reason`) where no alarm names a child.
+const MISSING_CHILD: u16 = 7;
+const MALFORMED_CHILD: u16 = 8;
+const NOT_SEALED: u16 = 15;
+const LABEL_MISSING: u16 = 16;
+const ON_HOLD: u16 = 18;
 
 impl Operator {
     /// First the machine is made safe and mended, then alarms are acknowledged, and only when nothing is left open the belt
     /// is started.
     pub fn decide(&mut self, plant: &PlantView, alarms: &[AlarmView]) -> Vec<Action> {
         let mut actions = Vec::new();
+        let refused = [StationKind::Packer, StationKind::Palletizer].into_iter().zip(plant.refused);
+        actions.extend(refused.filter_map(|(kind, refusal)| at_refusal(kind, refusal?)));
         if plant.fault != 0 {
             actions.push(Action::AtMachine(Deed::ClearFault));
         }
@@ -54,6 +86,32 @@ impl Operator {
         }
         actions
     }
+
+    /// Restarts what has been away for too long, once each time; `at` is the operator's own clock.
+    pub fn mend(&mut self, away: Vec<StationKind>, at: Duration) -> Vec<Action> {
+        self.away_since.retain(|kind, _| away.iter().any(|away| *away as u8 == *kind));
+        let mut actions = Vec::new();
+        for kind in away {
+            let since = self.away_since.entry(kind as u8).or_insert(at);
+            if at.saturating_sub(*since) >= AWAY_MAX {
+                *since = at;
+                actions.push(Action::AtMachine(Deed::Reset(kind)));
+            }
+        }
+        actions
+    }
+}
+
+/// A container that is refused again and again, for a reason that asking again does not mend.
+fn at_refusal(kind: StationKind, refusal: Refusal) -> Option<Action> {
+    if refusal.times < PATIENCE {
+        return None;
+    }
+    match (refusal.reason, refusal.unread_slot) {
+        (MISSING_CHILD | MALFORMED_CHILD, Some(slot)) => Some(Action::AtMachine(Deed::TakeOutSlot(kind, slot))),
+        (NOT_SEALED | LABEL_MISSING | ON_HOLD, _) => Some(Action::AtMachine(Deed::TakeAway(kind))),
+        (_, _) => None,
+    }
 }
 
 #[cfg(test)]
@@ -64,7 +122,8 @@ mod tests {
         AlarmView { id, is_open: true, bad_child: None }
     }
 
-    const READY: PlantView = PlantView { is_running: false, can_start: true, fault: 0, is_finished: false };
+    const READY: PlantView =
+        PlantView { is_running: false, can_start: true, fault: 0, is_finished: false, refused: [None; 2] };
 
     #[test]
     fn starts_only_when_nothing_is_left_open() {

@@ -6,12 +6,15 @@
 //! and no station's heartbeat is stale; when one of these goes, it stays down until started again. It also waits, by
 //! itself, while the packer's buffer is full. It knows nothing of the controller: only tags.
 
+mod rough;
+
 use std::collections::VecDeque;
 
-use super::camera::{Camera, Exposure};
-use super::closer::{Closer, CloserMishap, CloserSettings, Item, Scene};
+use super::camera::{Camera, Exposure, Glitch};
+use super::closer::{Closer, CloserMishap, CloserSettings, Item, Refusal, Scene};
 use super::codes::{self, Spoil};
 use super::link::Link;
+use super::mishap::{Mishap, Plan, Planned, Tally};
 use super::printer::{Printer, Record};
 use super::random::Random;
 use super::rejector::{BladeMishap, Ended, Rejector, Unit};
@@ -41,8 +44,17 @@ pub enum Deed {
     ClearFault,
     /// Takes the child that bears this code out of the container at this station, as soon as its request is not open.
     TakeOut(StationKind, Vec<u8>),
+    /// The same for the illegible child in this slot, counted from 0; left alone while a request is open.
+    TakeOutSlot(StationKind, usize),
+    /// Takes the refused container away, sealed or not.
+    TakeAway(StationKind),
     /// The station's controller restarts with a new epoch.
     Reset(StationKind),
+    /// A mishap of the plan, now.
+    Mishap(Planned),
+    /// A mishap outside of the plant began, or is over.
+    Began(Mishap),
+    Ended(Mishap),
     Blade(BladeMishap),
     Closer(StationKind, CloserMishap),
 }
@@ -69,6 +81,8 @@ pub struct PlantView {
     /// 0 none, 1 missing, 2 phantom, 3 bin full.
     pub fault: u64,
     pub is_finished: bool,
+    /// What the packer and the palletizer show of a refusal that stands.
+    pub refused: [Option<Refusal>; 2],
 }
 
 /// A unit on the belt and the place where it is seen next.
@@ -109,6 +123,7 @@ pub struct Plant {
     /// Units that fill slots in containers, or will, as far as the plant can know.
     filling: i64,
     truth: Truth,
+    rough: rough::State,
 }
 
 impl Plant {
@@ -119,6 +134,8 @@ impl Plant {
             .iter()
             .map(|kind| Link::new(*kind, random.epoch(), settings.heartbeat_timeout_ms))
             .collect();
+        let plan = Plan::new(settings.seed, settings.rough.clone(), settings.units_min);
+        let rough = rough::State::new(plan);
         let mut truth = Truth::default();
         truth.note(TruthEvent::Plant {
             seed: settings.seed,
@@ -149,6 +166,7 @@ impl Plant {
             counters: Counters::default(),
             filling: 0,
             truth,
+            rough,
         }
     }
 
@@ -186,6 +204,7 @@ impl Plant {
             link.step(self.now_us, tags);
         }
         self.do_deeds(tags);
+        self.pass_rough(tags);
         self.take_written(&writes, tags);
         self.watch_permission(tags);
         if self.is_moving() {
@@ -196,7 +215,9 @@ impl Plant {
         }
         let camera_epoch = self.epoch(StationKind::Camera);
         self.camera.publish(self.now_us, camera_epoch, &mut self.truth);
+        self.touch_results();
         self.step_closers(tags);
+        self.recount();
         self.look(tags);
         self.show(tags);
     }
@@ -271,7 +292,12 @@ impl Plant {
                 Deed::PressStop => self.set_started(false, "operator"),
                 Deed::ClearFault => self.rejector.clear_fault(),
                 Deed::TakeOut(kind, code) => self.take_out(kind, code),
+                Deed::TakeOutSlot(kind, slot) => self.take_out_slot(kind, slot),
+                Deed::TakeAway(kind) => self.take_away(kind),
                 Deed::Reset(kind) => self.reset(kind, tags),
+                Deed::Mishap(planned) => self.begin_mishap(planned, tags),
+                Deed::Began(mishap) => self.outside_began(mishap),
+                Deed::Ended(mishap) => self.outside_ended(mishap),
                 Deed::Blade(mishap) => self.rejector.mishap(mishap),
                 Deed::Closer(kind, mishap) => self.closer(kind).mishap(mishap),
             }
@@ -312,11 +338,18 @@ impl Plant {
     }
 
     fn reset(&mut self, kind: StationKind, tags: &mut Tags) {
+        self.touch_by_restart(kind);
         let old = self.epoch(kind);
         if let Some(link) = self.links.get_mut(kind as usize) {
             link.reset(tags);
             link.step(self.now_us, tags);
         }
+        self.lose_memory(kind, old);
+        self.truth.note(TruthEvent::Reset { station: kind.name().into(), epoch: self.epoch(kind) });
+    }
+
+    /// What a station's controller knew is gone.
+    fn lose_memory(&mut self, kind: StationKind, old: u32) {
         match kind {
             StationKind::Printer => self.printer.reset(old, &mut self.truth),
             StationKind::Camera => self.camera.reset(&self.settings),
@@ -324,6 +357,7 @@ impl Plant {
                 let removed = self.rejector.reset(&self.settings);
                 for unit in removed {
                     self.note_removed(kind, old, unit.number, &unit.printed);
+                    self.owe_fate(unit.fate);
                     self.filling -= i64::from(unit.is_conforming);
                     self.counters.rejected += 1;
                 }
@@ -335,7 +369,6 @@ impl Plant {
                 }
             }
         }
-        self.truth.note(TruthEvent::Reset { station: kind.name().into(), epoch: self.epoch(kind) });
     }
 
     fn note_removed(&mut self, kind: StationKind, epoch: u32, unit: u64, code: &[u8]) {
@@ -374,7 +407,9 @@ impl Plant {
     /// Whether another unit is needed: the least number is not presented yet, or the last pallet would stay short.
     fn wants_more(&self) -> bool {
         let per_pallet = i64::try_from(self.settings.units_per_pallet()).unwrap_or(i64::MAX);
-        self.counters.presented < self.settings.units_min || self.filling % per_pallet != 0
+        self.counters.presented < self.settings.units_min
+            || self.filling.rem_euclid(per_pallet) != 0
+            || self.owes_mishaps()
     }
 
     fn feed(&mut self) {
@@ -393,7 +428,7 @@ impl Plant {
 
     fn enter(&mut self, record: Record, entered_at: u64) {
         self.counters.presented += 1;
-        let spoil = self.draw_spoil();
+        let (spoil, fate) = self.draw_fate();
         let printed = self.spoiled(spoil, &record.data);
         let is_conforming = spoil == Spoil::None;
         self.counters.conforming += u64::from(is_conforming);
@@ -407,12 +442,14 @@ impl Plant {
             printed: text_of(&printed),
             spoil: spoil.name().into(),
         });
+        self.note_spoil(number, fate);
         let grade_milli = self.draw_grade(spoil);
-        let unit = Unit { number, printed, is_conforming };
+        let unit = Unit { number, printed, is_conforming, fate };
         self.to_camera.push_back(Riding {
             what: Printed { unit, grade_milli },
             at: entered_at + self.settings.printer_to_camera_us,
         });
+        self.touch_printed(number);
     }
 
     fn draw_spoil(&mut self) -> Spoil {
@@ -442,6 +479,8 @@ impl Plant {
             Spoil::None | Spoil::LowGrade => data.to_vec(),
             Spoil::NoRead => Vec::new(),
             Spoil::WrongLot => codes::wrong_lot(data),
+            Spoil::WrongExpiry => codes::wrong_expiry(data),
+            Spoil::ForeignGtin => codes::foreign_gtin(data),
             Spoil::Foreign => codes::foreign(data, &mut self.random),
             Spoil::Duplicate => {
                 let old = self.memory.len().saturating_sub(MEMORY_MIN) as u64;
@@ -463,7 +502,12 @@ impl Plant {
         let (least, spread) = match spoil {
             Spoil::NoRead => (0, 1),
             Spoil::LowGrade => (3, 10),
-            Spoil::None | Spoil::WrongLot | Spoil::Duplicate | Spoil::Foreign => (25, 16),
+            Spoil::None
+            | Spoil::WrongLot
+            | Spoil::WrongExpiry
+            | Spoil::ForeignGtin
+            | Spoil::Duplicate
+            | Spoil::Foreign => (25, 16),
         };
         i64::try_from(least + self.random.below(spread)).unwrap_or(0) * 100
     }
@@ -473,20 +517,33 @@ impl Plant {
         let camera_us = self.settings.camera_us;
         let jitter = self.random.below(self.settings.camera_jitter_us.saturating_add(1));
         let blade_at = at + camera_us + self.settings.camera_jitter_us + deadline_us;
-        let unit = printed.unit;
+        let Printed { mut unit, grade_milli } = printed;
+        let Some(sight) = self.sight(&mut unit) else { return self.take_by_hand(unit, StationKind::Camera) };
         let (number, code) = (unit.number, unit.printed.clone());
-        let track = self.rejector.track(unit, blade_at);
-        self.camera.expose(Exposure {
-            unit: number,
-            track,
-            ready_at_us: self.now_us + camera_us + jitter,
-            code,
-            grade_milli: printed.grade_milli,
-        });
+        let seen = if sight.is_taken { Unit::none() } else { unit.clone() };
+        let track = self.rejector.track(seen, blade_at);
+        let ready_at_us = self.now_us + camera_us + jitter + sight.late_us;
+        let exposure = Exposure { unit: number, track, ready_at_us, code, grade_milli, glitch: sight.glitch };
+        if sight.is_doubled {
+            let track = self.rejector.track(Unit::none(), blade_at);
+            self.camera.expose(Exposure { track, ready_at_us: ready_at_us + 1, ..exposure.clone() });
+        }
+        if sight.is_seen {
+            self.camera.expose(exposure);
+        }
+        if sight.is_taken {
+            self.take_by_hand(unit, StationKind::Rejector);
+        }
     }
 
     fn note_end(&mut self, ended: Ended) {
+        self.remember_end(&ended);
         match ended.end {
+            1 if self.is_taken_behind(&ended.unit) => {
+                self.counters.passed += 1;
+                self.filling += i64::from(!ended.unit.is_conforming);
+                self.take_by_hand(ended.unit, StationKind::Packer);
+            }
             1 => {
                 self.counters.passed += 1;
                 // A spoiled unit that slipped through takes a place as well.
@@ -529,10 +586,11 @@ impl Plant {
             can_start: !self.is_started && self.hindrance(tags).is_none(),
             fault: self.rejector.fault(),
             is_finished: is_empty && !self.wants_more(),
+            refused: [self.packer.refusal(), self.palletizer.refusal()],
         };
     }
 
-    fn show(&self, tags: &mut Tags) {
+    fn show(&mut self, tags: &mut Tags) {
         self.printer.show(tags);
         self.camera.show(tags);
         self.rejector.show(tags);

@@ -60,6 +60,11 @@ impl Printer {
         Some(record)
     }
 
+    /// Records in the buffer.
+    pub fn held(&self) -> u64 {
+        self.buffer.len() as u64
+    }
+
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }

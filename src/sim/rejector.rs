@@ -10,9 +10,10 @@
 
 use std::collections::VecDeque;
 
+use super::mishap::{Mishap, Planned};
 use super::settings::PlantSettings;
 use super::tags::{StationValue, Tags};
-use super::truth::{Truth, TruthEvent};
+use super::truth::{Touch, Truth, TruthEvent};
 use crate::domain::tag::{StationKind, Tag, TagValue};
 
 const KIND: StationKind = StationKind::Rejector;
@@ -43,10 +44,20 @@ pub enum BladeMishap {
 /// A physical unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
+    /// 0 is none: a track without a unit.
     pub number: u64,
     /// What it bears; empty when illegible.
     pub printed: Vec<u8>,
     pub is_conforming: bool,
+    /// What will happen to it on its way.
+    pub fate: Option<Planned>,
+}
+
+impl Unit {
+    /// A track whose unit was never there, or is there no more.
+    pub fn none() -> Self {
+        Self { number: 0, printed: Vec::new(), is_conforming: false, fate: None }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -171,8 +182,8 @@ impl Rejector {
     pub fn reset(&mut self, settings: &PlantSettings) -> Vec<Unit> {
         let leaving = std::mem::take(&mut self.leaving);
         let tracked = std::mem::take(&mut self.tracked);
-        let units = leaving.into_iter().map(|l| l.unit);
-        let units = units.chain(tracked.into_iter().map(|t| t.unit)).collect();
+        let units = leaving.into_iter().map(|l| l.unit).chain(tracked.into_iter().map(|t| t.unit));
+        let units = units.filter(|unit| unit.number != 0).collect();
         *self = Rejector::new(settings);
         units
     }
@@ -232,7 +243,7 @@ impl Rejector {
     pub fn advance(&mut self, travel: u64, epoch: u32, truth: &mut Truth) -> Vec<Ended> {
         while self.tracked.front().is_some_and(|t| t.blade_at <= travel) {
             if let Some(tracked) = self.tracked.pop_front() {
-                self.stroke(tracked);
+                self.stroke(tracked, truth);
             }
         }
         if self.mishap_happens(BladeMishap::StrayInBin) {
@@ -244,13 +255,41 @@ impl Rejector {
         due.into_iter().map(|leaving| self.end(leaving, epoch, truth)).collect()
     }
 
+    /// The units between the trigger and the sensors.
+    pub fn numbers(&self) -> Vec<u64> {
+        let units = self.leaving.iter().map(|l| &l.unit).chain(self.tracked.iter().map(|t| &t.unit));
+        units.map(|unit| unit.number).filter(|number| *number != 0).collect()
+    }
+
+    /// Two neighbours before the blade change places, and keep each other's verdict: where there is such a pair, one of them
+    /// passes and the other does not. Gives back their numbers.
+    pub fn swap_neighbours(&mut self) -> Option<Vec<u64>> {
+        let units = self.tracked.make_contiguous();
+        let is_pair = |pair: &[Tracked]| pair.iter().all(|t| t.unit.number != 0);
+        let differs = |pair: &[Tracked]| is_pair(pair) && pair.iter().filter(|t| t.passed).count() == 1;
+        let at = units.windows(2).position(differs).or_else(|| units.windows(2).rposition(is_pair))?;
+        let (before, after) = units.split_at_mut(at + 1);
+        let (one, other) = (before.last_mut()?, after.first_mut()?);
+        std::mem::swap(&mut one.unit, &mut other.unit);
+        Some(vec![one.unit.number, other.unit.number])
+    }
+
     fn mishap_happens(&mut self, mishap: BladeMishap) -> bool {
         let at = self.mishaps.iter().position(|m| *m == mishap);
         at.map(|at| self.mishaps.remove(at)).is_some()
     }
 
-    fn stroke(&mut self, tracked: Tracked) {
-        let (way, after) = if tracked.passed || self.mishap_happens(BladeMishap::Slips) {
+    fn stroke(&mut self, mut tracked: Tracked, truth: &mut Truth) {
+        let fated = tracked.unit.fate.filter(|fate| fate.mishap == Mishap::MissingReject);
+        let (way, after) = if tracked.unit.number == 0 {
+            (Way::Nowhere, WINDOW_US)
+        } else if tracked.passed {
+            (Way::Exit, EXIT_US)
+        } else if let Some(fate) = fated {
+            tracked.unit.fate = None;
+            truth.note(TruthEvent::Mishap(Touch::units(Mishap::MissingReject, vec![tracked.unit.number])));
+            if fate.choose(0, 2) == 0 { (Way::Exit, EXIT_US) } else { (Way::Nowhere, WINDOW_US) }
+        } else if self.mishap_happens(BladeMishap::Slips) {
             (Way::Exit, EXIT_US)
         } else if self.mishap_happens(BladeMishap::Vanishes) {
             (Way::Nowhere, WINDOW_US)
@@ -271,6 +310,7 @@ impl Rejector {
         self.bin_count += 1;
         self.fault = FAULT_PHANTOM;
         let phantom_count = self.phantom_count;
+        truth.note(TruthEvent::Mishap(Touch::units(Mishap::PhantomReject, Vec::new())));
         truth.note(TruthEvent::Phantom { epoch, phantom_count });
     }
 

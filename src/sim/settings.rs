@@ -1,6 +1,8 @@
 //! What the simulated plant is built like. Distances are given as travel times at nominal belt speed, since the belt's
 //! encoder counts them so: a stopped belt stops all of them.
 
+use super::mishap::Rough;
+
 /// Parts per ten thousand of units that are spoiled in each way; the rest is conforming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weather {
@@ -28,6 +30,8 @@ pub struct PlantSettings {
     pub case_capacity: usize,
     pub pallet_capacity: usize,
     pub weather: Weather,
+    /// What goes wrong beside the weather.
+    pub rough: Rough,
     /// A written heartbeat that has not changed for so long is stale.
     pub heartbeat_timeout_ms: u64,
     /// Records that the printer's buffer holds.
@@ -63,6 +67,7 @@ impl Default for PlantSettings {
             case_capacity: 10,
             pallet_capacity: 10,
             weather: Weather::MILD,
+            rough: Rough::none(),
             heartbeat_timeout_ms: 1000,
             printer_depth: 16,
             ring: 64,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::settings::{CHILD_SLOTS, PlantSettings};
-use crate::domain::tag::{Access, StationKind, Tag, TagValue};
+use crate::domain::tag::{Access, Quality, StationKind, Tag, TagValue};
 
 /// The longest element string with GTIN, serial, expiry and lot, a separator and a symbology identifier, rounded up.
 pub const TEXT_LENGTH: usize = 72;
@@ -182,6 +182,8 @@ pub type StationValue = (StationKind, Tag, TagValue);
 struct Cell {
     shape: Shape,
     value: TagValue,
+    /// With which the servers show it.
+    quality: Quality,
     version: u64,
 }
 
@@ -192,6 +194,8 @@ pub struct Tags {
     version: u64,
     writes: VecDeque<StationValue>,
     poked: bool,
+    /// Stations whose shown tags stand still.
+    frozen: Vec<StationKind>,
 }
 
 fn place(kind: StationKind, tag: Tag) -> usize {
@@ -204,11 +208,11 @@ impl Tags {
         for kind in StationKind::ALL {
             for (tag, shape) in shapes(settings, *kind) {
                 if let Some(cell) = cells.get_mut(place(*kind, tag)) {
-                    *cell = Some(Cell { shape, value: shape.zero(), version: 0 });
+                    *cell = Some(Cell { shape, value: shape.zero(), quality: Quality::Good, version: 0 });
                 }
             }
         }
-        Self { cells, version: 0, writes: VecDeque::new(), poked: false }
+        Self { cells, version: 0, writes: VecDeque::new(), poked: false, frozen: Vec::new() }
     }
 
     /// Every tag that the machines have.
@@ -233,7 +237,35 @@ impl Tags {
         self.cell(kind, tag).map(|cell| cell.shape)
     }
 
-    /// Changes whenever any value changes.
+    /// With which quality a reader gets the tag.
+    pub fn quality(&self, kind: StationKind, tag: Tag) -> Quality {
+        self.cell(kind, tag).map_or(Quality::Bad(0), |cell| cell.quality)
+    }
+
+    /// One tag of the station, or all that it shows, get this quality.
+    pub fn set_quality(&mut self, kind: StationKind, only: Option<Tag>, quality: Quality) {
+        let version = self.version + 1;
+        for tag in Tag::ALL.iter().filter(|tag| only.is_none_or(|only| only == **tag)) {
+            let Some(Some(cell)) = self.cells.get_mut(place(kind, *tag)) else { continue };
+            if tag.access() == Access::Read && cell.quality != quality {
+                (cell.quality, cell.version) = (quality, version);
+                self.version = version;
+            }
+        }
+    }
+
+    /// What the station shows stands still until it is thawed; its machine goes on, and shows itself again then.
+    pub fn freeze(&mut self, kind: StationKind) {
+        if !self.frozen.contains(&kind) {
+            self.frozen.push(kind);
+        }
+    }
+
+    pub fn thaw(&mut self, kind: StationKind) {
+        self.frozen.retain(|frozen| *frozen != kind);
+    }
+
+    /// Changes whenever any value or quality changes.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -274,6 +306,9 @@ impl Tags {
     /// Sets a tag from the machine's side. A value that the tag cannot hold is a defect of the plant itself.
     pub fn set(&mut self, kind: StationKind, tag: Tag, value: TagValue) {
         let version = self.version + 1;
+        if tag.access() == Access::Read && self.frozen.contains(&kind) {
+            return;
+        }
         let Some(Some(cell)) = self.cells.get_mut(place(kind, tag)) else {
             return;
         };
@@ -292,6 +327,7 @@ impl Tags {
 
     /// Every tag of the station back to zero, and what was written to it before forgotten.
     pub fn clear(&mut self, kind: StationKind) {
+        self.thaw(kind);
         let tags: Vec<(Tag, Shape)> =
             self.list().filter(|(station, _, _)| *station == kind).map(|(_, tag, shape)| (tag, shape)).collect();
         for (tag, shape) in tags {

@@ -21,6 +21,11 @@
 //! | `moved` | a released case went to the palletizer, or a released pallet to the store | `station`, `epoch`, `container`, `label` |
 //! | `taken_out` | a person took something out | `station`, `epoch`, `container` (0 outside of one), `unit` (unit or case number), `code` |
 //! | `burned` | records left the printer's buffer unprinted | `epoch`, `records` |
+//! | `put_back` | a person put a unit back | `station` (the one that it comes to next), `unit`, `code` |
+//! | `filled` | a container asks to be sealed, again after each refusal | `station`, `epoch`, `container`, `inside` (unit or case numbers) |
+//! | `forced` | a station sealed a container unasked | `station`, `epoch`, `inside`, `label` (what it bears) |
+//! | `mishap` | something went wrong (see `mishap`) | `mishap`, `station` (empty where none), `epoch`, `container` (0 for none), `units` that it touched |
+//! | `touched` | an earlier mishap touches more | the same |
 //! | `belt` | it started or stopped | `running`, `cause` |
 //! | `reset` | a station restarted | `station`, `epoch` (the new one) |
 
@@ -30,6 +35,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use super::mishap::{Mishap, Tally};
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +130,25 @@ pub enum TruthEvent {
         epoch: u32,
         records: Vec<String>,
     },
+    PutBack {
+        station: String,
+        unit: u64,
+        code: String,
+    },
+    Filled {
+        station: String,
+        epoch: u32,
+        container: u64,
+        inside: Vec<u64>,
+    },
+    Forced {
+        station: String,
+        epoch: u32,
+        inside: Vec<u64>,
+        label: String,
+    },
+    Mishap(Touch),
+    Touched(Touch),
     Belt {
         running: bool,
         cause: String,
@@ -131,6 +157,23 @@ pub enum TruthEvent {
         station: String,
         epoch: u32,
     },
+}
+
+/// What a mishap touched: units, and a container by its station, epoch and count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touch {
+    /// `Mishap::name`.
+    pub mishap: String,
+    pub station: String,
+    pub epoch: u32,
+    pub container: u64,
+    pub units: Vec<u64>,
+}
+
+impl Touch {
+    pub fn units(mishap: Mishap, units: Vec<u64>) -> Self {
+        Self { mishap: mishap.name().into(), units, ..Self::default() }
+    }
 }
 
 /// Which request of which station.
@@ -165,6 +208,7 @@ pub struct Truth {
     /// Results without a verdict, and when they came.
     open: BTreeMap<u64, u64>,
     verdict_times: VecDeque<u64>,
+    tally: Tally,
 }
 
 impl Truth {
@@ -186,7 +230,22 @@ impl Truth {
                 self.verdict_times.pop_front();
             }
         }
+        if let TruthEvent::Mishap(touch) = &event
+            && let Some(mishap) = Mishap::parse(&touch.mishap)
+        {
+            self.tally.add(mishap);
+        }
         self.lines.push(TruthLine { t_us: self.now_us, event });
+    }
+
+    /// Units whose result was published and that have no verdict yet, the newest of them.
+    pub fn undecided(&self) -> Vec<u64> {
+        self.open.keys().copied().collect()
+    }
+
+    /// How often each kind of mishap has happened.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// From result to verdict, the newest of them.

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::mishap::{Mishap, Tally};
 use super::physics::{Counters, Deed, Plant, PlantView};
 use super::settings::PlantSettings;
 use super::tags::TagImage;
@@ -78,6 +79,16 @@ impl World {
     /// From result to verdict, in us: the newest of them.
     pub fn verdict_times(&self) -> Vec<u64> {
         self.plant().verdict_times()
+    }
+
+    /// Mishaps outside of the plant that are to begin now.
+    pub fn take_calls(&self) -> Vec<Mishap> {
+        self.plant().take_calls()
+    }
+
+    /// What became of each kind of mishap so far.
+    pub fn tally(&self) -> Tally {
+        self.plant().tally().clone()
     }
 
     pub fn counters(&self) -> Counters {

@@ -4,8 +4,9 @@
 //! process ends with its exit code, and nothing is tried again with other content. Only the write lock is waited for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::{ErrorCode, OptionalExtension};
 
 use crate::domain::epc;
@@ -54,17 +55,24 @@ impl Journal for SqliteJournal {
     }
 }
 
-/// Commits jobs until all senders are gone. `mono_us` is the monotonic clock, for the duration in [`Durable`].
+/// How long the thread waits for a job before it looks whether a checkpoint is due.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Commits jobs until all senders are gone. `mono_us` is the monotonic clock, for the duration in [`Durable`] and for the age of
+/// what is not signed yet.
 pub fn run(
     mut store: Store,
     jobs: &Receiver<Job>,
     mono_us: impl Fn() -> u64,
     mut done: impl FnMut(Durable),
 ) -> Result<(), StoreError> {
-    for job in jobs {
-        done(store.commit(&job, &mono_us)?);
+    loop {
+        match jobs.recv_timeout(PATIENCE) {
+            Ok(job) => done(store.commit(&job, &mono_us)?),
+            Err(RecvTimeoutError::Timeout) => store.sign_the_rest(mono_us(), false)?,
+            Err(RecvTimeoutError::Disconnected) => return store.sign_the_rest(mono_us(), true),
+        }
     }
-    Ok(())
 }
 
 impl Store {
@@ -75,15 +83,19 @@ impl Store {
         let mut touched = BTreeMap::new();
         let mut head = self.head;
         let written = self.write(job, &mut head, &mut touched);
-        if let Err(error) = written {
-            // What stood before the job stands again; a roll-back that fails leaves the same to the next start.
-            let _ = self.conn.execute_batch("ROLLBACK");
-            self.forget_what_was_not_committed();
-            return Err(error);
-        }
+        let signed = match written.and_then(|()| self.sign_job(job, head, began)) {
+            Ok(signed) => signed,
+            Err(error) => {
+                // What stood before the job stands again; a roll-back that fails leaves the same to the next start.
+                let _ = self.conn.execute_batch("ROLLBACK");
+                self.forget_what_was_not_committed();
+                return Err(error);
+            }
+        };
         self.run_cached("COMMIT", "commit")?;
         self.head = head;
         self.boot_is_written = true;
+        self.tell_signed(job, signed, began);
         Ok(Durable::new(head.0, touched, mono_us().saturating_sub(began)))
     }
 
@@ -94,7 +106,7 @@ impl Store {
     }
 
     /// Waits for the write lock as long as it takes; a tool that holds it is reported once.
-    fn begin(&mut self) -> Result<(), StoreError> {
+    pub(super) fn begin(&mut self) -> Result<(), StoreError> {
         let mut reported = false;
         loop {
             let begun = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
@@ -280,6 +292,8 @@ impl Store {
                 )?;
                 note.execute((WATERMARK_ROW, integer(*through)?))?;
             }
+            // The facts of the job are signed once all of it is written.
+            Work::Checkpoint => {}
             Work::MessagesExpired { through_fact } => {
                 let end = integer(*through_fact)?.saturating_add(1).saturating_mul(256);
                 let mut expire =
@@ -290,7 +304,7 @@ impl Store {
         Ok(())
     }
 
-    fn run_cached(&self, sql: &str, doing: &'static str) -> Result<(), StoreError> {
+    pub(super) fn run_cached(&self, sql: &str, doing: &'static str) -> Result<(), StoreError> {
         let run = || self.conn.prepare_cached(sql)?.execute([]);
         run().map(drop).map_err(StoreError::sqlite(doing))
     }

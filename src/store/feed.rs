@@ -49,7 +49,7 @@ pub struct Keep {
 /// Where `work_feed` holds the consumer's watermark: no word has this number.
 pub(super) const WATERMARK_ROW: i64 = 0;
 /// Taken by the broker, and not waiting in quarantine for a person.
-pub(super) const MAY_GO: &str = "seq <= (SELECT acked_seq FROM work_feed f WHERE f.stream = message.stream) \
+pub(super) const MAY_GO: &str = "message.seq <= (SELECT acked_seq FROM work_feed f WHERE f.stream = message.stream) \
     AND NOT EXISTS (SELECT 1 FROM work_feed_exception x WHERE x.stream = message.stream AND x.seq = message.seq \
       AND substr(x.cause, 1, 7) <> 'skipped')";
 /// Messages that one look lets go at most, so that the transaction stays short.

@@ -23,6 +23,8 @@ pub enum Work {
     FeedConfirmed { through: u64 },
     /// Acknowledged messages of the facts up to `through_fact` may go, but those that wait in quarantine.
     MessagesExpired { through_fact: u64 },
+    /// The facts of this group are signed with it: a stop, an act that somebody signed.
+    Checkpoint,
 }
 
 /// How the cause of an exception begins that a person made: such a message may go like one that was taken.

@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,10 +81,15 @@ pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
     Err(StoreError::Held { path: path.to_owned(), pid })
 }
 
-/// Whether a daemon holds the journal at this moment.
-pub(super) fn is_held(path: &Path) -> bool {
-    let Ok(file) = File::open(beside(&real(path), ".lock")) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+/// Whether a daemon holds the journal at this moment. An error is no answer: whoever took it for a no would read a copy that
+/// stands still beside a daemon that goes on.
+pub(super) fn is_held(path: &Path) -> Result<bool, StoreError> {
+    let lock_path = beside(&real(path), ".lock");
+    match File::open(&lock_path) {
+        Ok(file) => Ok(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(StoreError::Io { doing: "asking whether a daemon holds", path: lock_path, source }),
+    }
 }
 
 /// `line.db` and `-wal` give `line.db-wal`.

@@ -178,6 +178,8 @@ impl Kept {
             }
             Work::FeedCleared { stream, seq } => drop(self.excepted.remove(&(*stream, *seq))),
             Work::FeedConfirmed { through } => self.confirmed = Some(*through),
+            // Nothing is signed in memory.
+            Work::Checkpoint => {}
             Work::MessagesExpired { through_fact } => {
                 let (acked, excepted) = (&self.acked, &self.excepted);
                 self.messages.retain(|(number, fact, message)| {

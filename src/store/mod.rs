@@ -4,6 +4,7 @@
 //! - One [`Store`] per file, held by an advisory lock from before the first connection until it is dropped. It goes to the
 //!   commit thread ([`commit::run`]), which alone writes.
 //! - One [`commit::Job`] is one transaction with `synchronous=FULL`. [`Durable`] can be made here only, after its COMMIT.
+//! - Checkpoints (`wire::checkpoint`) are made by the commit thread alone, by the rule in `notary`.
 //! - A commit that fails ends the process: its outcome is unknown until the file is read again.
 //! - Everybody else reads through a [`reader::Reader`], beside the daemon or, when none runs, on a private copy.
 //! - `schema.sql` is frozen; a change is a further migration. A file of a newer schema is refused and not touched.
@@ -11,6 +12,7 @@
 //! Not here: what a fact means (`engine`), the bytes of its body (`wire::fact`), when to commit (`line`). This is the only
 //! place that names rusqlite.
 
+pub mod anchors;
 pub mod backup;
 pub mod batches;
 pub mod change;
@@ -24,6 +26,9 @@ pub mod guard;
 pub mod journal;
 mod lock;
 pub mod memory;
+mod notary;
+#[cfg(feature = "demo")]
+pub mod occupied;
 pub mod open;
 mod phrase;
 pub mod place;
@@ -35,7 +40,9 @@ pub mod recover;
 pub mod restore;
 pub mod salvage;
 mod schema;
+pub mod side;
 pub mod start;
+pub mod starts;
 pub mod trace;
 pub mod verify;
 pub mod views;

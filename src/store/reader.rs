@@ -13,6 +13,7 @@ use crate::store::error::StoreError;
 use crate::store::facts::{self, StoredFact};
 use crate::store::lock::{self, beside};
 use crate::store::open::{self, Identity};
+use crate::store::recover::signed;
 use crate::store::schema;
 use crate::store::words::Words;
 
@@ -31,7 +32,7 @@ impl Reader {
             let source = std::io::Error::from(std::io::ErrorKind::NotFound);
             return Err(StoreError::Io { doing: "opening the journal", path: path.to_owned(), source });
         }
-        let is_held = lock::is_held(path);
+        let is_held = lock::is_held(path)?;
         if !is_held {
             // Never while a daemon holds it, which may be this process: closing the file would give up its locks.
             schema::refuse_unknown(path)?;
@@ -100,6 +101,14 @@ impl Reader {
     pub fn fact(&mut self, seq: u64) -> Result<Option<StoredFact>, StoreError> {
         let found = self.facts_from(seq, 1)?;
         Ok(found.into_iter().find(|fact| fact.seq == seq))
+    }
+
+    /// What was known of the wall clock at this fact; `None` where the release that wrote it did not look.
+    pub fn clock_at(&self, seq: u64) -> Option<String> {
+        // A file of the first release has no such view, and nothing to say.
+        let sql = "SELECT clock FROM v_fact_clock WHERE seq = ?1";
+        let mut find = self.conn.prepare_cached(sql).ok()?;
+        find.query_row([signed(seq)], |row| row.get(0)).ok().flatten()
     }
 
     pub(super) fn parts(&mut self) -> (&Connection, &mut Words) {

@@ -113,6 +113,11 @@ pub(super) fn word(conn: &Connection, words: &mut Words, id: i64) -> Result<Arc<
     found.ok_or_else(|| StoreError::damaged(format!("word {id} is unknown")))
 }
 
+/// A sequence number as its column holds it.
+pub(super) fn signed(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
 /// Sequence numbers lie in signed columns.
 pub(super) fn unsigned(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(at)?;

@@ -264,6 +264,7 @@ mod tests {
             ("v_reject", "inspection commanded_seq confirmed_seq alarm_seq"),
             ("v_message", "stream seq id topic body_sha256 acked"),
             ("v_fact", "seq at_us mono_us boot kind version batch actor subject body prev_hash hash"),
+            ("v_fact_clock", "seq clock"),
             ("v_checkpoint", "seq head_hash store_uuid key_id signature"),
             ("v_signature", "signature user full_name meaning at_us subject subject_hash challenge fact_seq"),
         ];

@@ -6,7 +6,7 @@
 //! sealgate-checkpoint/v1
 //! line=acme/plant7/packaging/line3
 //! store=3f1c4e0a-5b6d-4c7e-8f90-a1b2c3d4e5f6 epoch=1
-//! seq=48211
+//! seq=48211 checkpoint=483               the 483rd row of v_checkpoint, counted from 1 in the order of seq
 //! head=sha256:9b1d…                      hash(48211) of the chain (`wire::chain`), 64 lower-case digits
 //! time=2026-11-22T08:15:02.114Z boot=7   at_us of fact 48211, cut to milliseconds; its boot
 //!
@@ -44,7 +44,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
-pub use note::{Note, NoteError, notes_in};
+pub use note::{Head, Note, NoteError, notes_in};
 
 /// Ed25519 among the algorithms of a signed note.
 const ALGORITHM: u8 = 1;

@@ -16,6 +16,9 @@
 //! | `batch_show` | `batch` |
 //! | `trace` | `code`, in any spelling that `domain::code` reads |
 //! | `feed_replay` | `from`, and `stream` (`fact` where absent) |
+//! | `feed_quarantine`, `feed_export` | |
+//! | `feed_retry` | `seq`, and `stream` |
+//! | `feed_skip` | `seq`, `stream`, and `reason` |
 //!
 //! On MQTT the topic says what to do (`_cmd/feed/replay`) and the payload has no `do`. Every request is answered, a malformed
 //! one with what is wrong; an `id` that could not be read is answered as 0.
@@ -64,6 +67,15 @@ pub enum Command {
         stream: &'static str,
         from: u64,
     },
+    FeedRetry {
+        stream: &'static str,
+        seq: u64,
+    },
+    FeedSkip {
+        stream: &'static str,
+        seq: u64,
+        reason: String,
+    },
 }
 
 /// A question about what is recorded.
@@ -74,6 +86,9 @@ pub enum Look {
     /// A code as it was read or typed.
     Trace(String),
     Alarms,
+    Quarantine,
+    /// With what the messages say.
+    QuarantineExport,
 }
 
 /// The answer to one request. `id` is the request's own.
@@ -119,6 +134,10 @@ const WORDS: &[&str] = &[
     "status",
     "feed_status",
     "feed_replay",
+    "feed_quarantine",
+    "feed_export",
+    "feed_retry",
+    "feed_skip",
 ];
 
 /// No symbol of GS1 carries more (GenSpecs 5.6: DataMatrix, 2335 alphanumeric characters).
@@ -215,6 +234,12 @@ impl Draft {
             "trace" => Command::Look(Look::Trace(self.code()?)),
             "status" => Command::Status,
             "feed_status" => Command::FeedStatus,
+            "feed_quarantine" => Command::Look(Look::Quarantine),
+            "feed_export" => Command::Look(Look::QuarantineExport),
+            "feed_retry" => Command::FeedRetry { stream: self.stream()?, seq: self.whole("seq", 1)? },
+            "feed_skip" => {
+                Command::FeedSkip { stream: self.stream()?, seq: self.whole("seq", 1)?, reason: self.reason()? }
+            }
             _ => Command::FeedReplay { stream: self.stream()?, from: self.whole("from", 1)? },
         };
         let left_over = self.fields.keys().next().cloned();
@@ -275,6 +300,13 @@ impl Draft {
         let given = self.text("code", ALLOWED)?;
         let fits = (1..=CODE_BYTES_MAX).contains(&given.len());
         if fits { Ok(given) } else { Err(fault("$.code", &given, "no code", ALLOWED)) }
+    }
+
+    fn reason(&mut self) -> Result<String, Reason> {
+        const ALLOWED: &str = "why, 1 to 200 bytes";
+        let given = self.text("reason", ALLOWED)?;
+        let fits = (1..=200).contains(&given.trim().len()) && !given.chars().any(char::is_control);
+        if fits { Ok(given.trim().to_owned()) } else { Err(fault("$.reason", &given, "no reason", ALLOWED)) }
     }
 
     fn stream(&mut self) -> Result<&'static str, Reason> {

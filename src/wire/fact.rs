@@ -154,6 +154,9 @@ fact_kinds! {
     CloseUnresolved "close_unresolved" { gate "gate", container "container", token "token" }
     GateForced "gate_forced" { station "station", epoch "epoch", container "container" }
 
+    ClockFound "clock_found" { clock "clock" }
+    ClockStepped "clock_stepped" { from_us "from_us", to_us "to_us" }
+    LinePaused "line_paused" { paused_us "paused_us" }
     KeyAnnounced "key_announced" { key "" }
     EpochRaised "epoch_raised" { begun "" }
     LineDescribed "line_described" { description "" }

@@ -153,7 +153,10 @@ impl Scene<'_> {
             | Fact::LineStopped
             | Fact::LineDescribed { .. }
             | Fact::StoreRestored { .. }
-            | Fact::EpochRaised { .. } => String::new(),
+            | Fact::EpochRaised { .. }
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::LinePaused { .. } => String::new(),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }

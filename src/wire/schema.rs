@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::engine::reason::BatchState;
+use crate::engine::reason::{AlarmKind, BatchState};
 use crate::wire::{fact, text, topic};
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -62,10 +62,13 @@ pub fn all() -> Vec<(String, Value)> {
         (topic::STATE_BATCH.to_owned(), state_batch()),
         (topic::STATE_COUNTS.to_owned(), state_counts()),
         (topic::STATE_DEVICES.to_owned(), state_devices()),
+        (topic::STATE_ALARMS.to_owned(), state_alarms()),
         (topic::BATCH_CLOSED.to_owned(), batch_closed()),
         (topic::epcis("commissioning"), commissioning()),
         (topic::epcis("packing"), packing()),
         (topic::CMD_FEED_REPLAY.to_owned(), feed_replay()),
+        (topic::CMD_FEED_WATERMARK.to_owned(), feed_watermark()),
+        ("_answer/feed/watermark".to_owned(), watermark_answer()),
         ("_answer/feed/replay".to_owned(), replay_answer()),
         ("_answer".to_owned(), answer()),
         ("_order".to_owned(), order()),
@@ -261,6 +264,34 @@ fn state_devices() -> Value {
         shape.required("fault", signed());
     });
     object(|shape| shape.required("stations", list(station)))
+}
+
+fn state_alarms() -> Value {
+    let alarm = object(|shape| {
+        shape.required("alarm", count(u64::from(u32::MAX)));
+        shape.required("kind", word(AlarmKind::ALL, |kind| kind.name()));
+        shape.required("station", json!({"type": ["string", "null"], "maxLength": 24}));
+        shape.required("detail", text());
+        shape.required("holds", flag());
+        shape.required("text", text());
+    });
+    object(|shape| shape.required("alarms", list(alarm)))
+}
+
+fn feed_watermark() -> Value {
+    object(|shape| {
+        shape.required("seq", any_count());
+        shape.required("id", replay_id());
+    })
+}
+
+fn watermark_answer() -> Value {
+    object(|shape| {
+        shape.optional("id", replay_id());
+        shape.required("ok", flag());
+        shape.optional("watermark", any_count());
+        shape.optional("error", text());
+    })
 }
 
 fn batch_closed() -> Value {

@@ -69,6 +69,7 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::NotBalanced => "not_balanced",
         RequestRefusal::SerialsSuspended => "serials_suspended",
         RequestRefusal::Busy => "busy",
+        RequestRefusal::ClockUnsure(_) => "clock_unsure",
     }
 }
 
@@ -116,6 +117,10 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         RequestRefusal::SerialsSuspended => {
             "the journal was restored, and which serials were used since its backup is not known; give them with `sealgate serials confirm`"
                 .to_owned()
+        }
+        RequestRefusal::ClockUnsure(clock) => {
+            let clock = clock.name();
+            format!("the clock of this computer is {clock}; set it, or look at its time service, then start again")
         }
         RequestRefusal::Busy => {
             "the line is at its bound of waiting requests, or still answers the last one; try again in a second"
@@ -185,6 +190,9 @@ pub fn fail_reason(reason: FailReason) -> &'static str {
         FailReason::LowGrade => "the print grade is below the limit; clean or adjust the print head",
         FailReason::NoGrade => "the camera gave no print grade; switch its grading on",
         FailReason::NoBatch => "no batch is running; clear the line",
+        FailReason::ClockUnsure => {
+            "the clock of this computer is not known to be right, and this line asks for that; look at its time service"
+        }
         FailReason::Late => "the answer was too late for the blade; see the latency in `sealgate status`",
     }
 }
@@ -192,6 +200,11 @@ pub fn fail_reason(reason: FailReason) -> &'static str {
 /// [`alarm`] by the stable word of its kind, as journals and views write it.
 pub fn alarm_named(kind: &str) -> Option<&'static str> {
     AlarmKind::parse(kind).map(alarm)
+}
+
+/// Whether the line waits for the acknowledgement of this kind, by its word; a kind of another release is waited for.
+pub fn alarm_holds(kind: &str) -> bool {
+    AlarmKind::parse(kind).is_none_or(AlarmKind::holds)
 }
 
 pub fn alarm(kind: AlarmKind) -> &'static str {
@@ -270,6 +283,21 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         }
         AlarmKind::FeedBehind => {
             "Much waits for the broker. See `sealgate feed status` for what, and for how long; bring the broker back, then acknowledge."
+        }
+        AlarmKind::ClockStepped => {
+            "The clock of this computer went forward by more than a minute; the line runs on. Find out who set it, then acknowledge."
+        }
+        AlarmKind::ClockRollback => {
+            "The clock of this computer went backward; the line runs on, and its order is by sequence number. Find out who set it, then acknowledge."
+        }
+        AlarmKind::ClockUnset => {
+            "The clock of this computer was never set, and no batch starts. Set it, or look at its time service, then acknowledge."
+        }
+        AlarmKind::LinePaused => {
+            "The line stood still for seconds, and the machines stopped by themselves. Look at this computer and its disk, then acknowledge."
+        }
+        AlarmKind::CrashLoop => {
+            "The daemon was started again and again after runs that did not end in order. See its log and `sealgate audit verify`, then acknowledge."
         }
     }
 }

@@ -16,8 +16,10 @@ pub const STATUS: &str = "_status";
 pub const STATE_BATCH: &str = "_state/batch";
 pub const STATE_COUNTS: &str = "_state/counts";
 pub const STATE_DEVICES: &str = "_state/devices";
+pub const STATE_ALARMS: &str = "_state/alarms";
 pub const BATCH_CLOSED: &str = "_batch/closed";
 pub const CMD_FEED_REPLAY: &str = "_cmd/feed/replay";
+pub const CMD_FEED_WATERMARK: &str = "_cmd/feed/watermark";
 /// All that is subscribed to for commands.
 pub const CMD_ALL: &str = "_cmd/#";
 
@@ -217,6 +219,24 @@ pub struct StationLine {
     pub epoch: u32,
     /// The device's latched fault word, 0 for none.
     pub fault: i64,
+}
+
+/// `_state/alarms`, retained: those that nobody acknowledged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmsNow {
+    pub alarms: Vec<AlarmLine>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmLine {
+    pub alarm: u32,
+    pub kind: String,
+    pub station: Option<String>,
+    pub detail: String,
+    /// Whether the line waits for its acknowledgement.
+    pub holds: bool,
+    /// What a person does about it.
+    pub text: String,
 }
 
 /// `_batch/closed`: the reconciliation.

@@ -11,19 +11,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("station", &["domain", "engine"]),
     ("wire", &["domain", "engine"]),
     ("store", &["domain", "wire"]),
-    ("line", &["domain", "engine", "station", "wire", "store"]),
+    // Faults of our own, in no release build.
+    ("canary", &[]),
+    ("line", &["canary", "domain", "engine", "station", "wire", "store"]),
     ("device", &["domain"]),
     ("publish", &["domain", "wire", "store"]),
     ("report", &["domain", "wire", "store"]),
     ("web", &["domain", "engine", "wire", "store", "report"]),
-    ("sim", &["domain", "engine", "station", "wire", "store", "line", "device", "publish", "report", "config"]),
+    (
+        "sim",
+        &["canary", "domain", "engine", "station", "wire", "store", "line", "device", "publish", "report", "config"],
+    ),
     // The settings of each module, and the digest of the files.
     ("config", &["domain", "engine", "station", "wire", "store", "line", "device", "publish", "sim"]),
     (
         "runtime",
         &[
-            "domain", "engine", "station", "wire", "store", "line", "device", "publish", "report", "web", "sim",
-            "config",
+            "canary", "domain", "engine", "station", "wire", "store", "line", "device", "publish", "report", "web",
+            "sim", "config",
         ],
     ),
     (

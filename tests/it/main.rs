@@ -14,9 +14,12 @@ mod demo;
 mod engine_properties;
 mod epcis;
 mod event_hash;
+mod feed;
 mod gs1_vectors;
 mod keep;
 mod layers;
+#[cfg(feature = "demo")]
+mod rough;
 mod scenario;
 mod source;
 mod standards;

@@ -114,6 +114,14 @@ fn the_retained_payloads_are_valid() {
         case_capacity: 10,
         pallet_capacity: 0,
     };
+    let alarm = topic::AlarmLine {
+        alarm: 3,
+        kind: "duplicate_client_id".to_owned(),
+        station: None,
+        detail: String::new(),
+        holds: false,
+        text: "Find it.".to_owned(),
+    };
     let counts = topic::CountsNow { batch: None, counts: topic::CountsLine::default() };
     let payloads = [
         (topic::STATUS, topic::payload(&topic::Status::Online(birth))),
@@ -122,6 +130,7 @@ fn the_retained_payloads_are_valid() {
         (topic::STATE_BATCH, topic::payload(&topic::BatchNow { batch: Some(batch) })),
         (topic::STATE_COUNTS, topic::payload(&counts)),
         (topic::STATE_DEVICES, topic::payload(&topic::DevicesNow { stations: vec![station] })),
+        (topic::STATE_ALARMS, topic::payload(&topic::AlarmsNow { alarms: vec![alarm] })),
     ];
     for (name, payload) in payloads {
         let value: Value = serde_json::from_slice(&payload).expect("a payload is JSON");

@@ -1,23 +1,28 @@
 //! The daemon as a child process, looked after as systemd would: started, heard READY, started again when it dies. On request
 //! it is killed without warning, each time at least a second after READY.
+//!
+//! It may be started under another program, which gets its command line and the number of the start in `SEALGATE_START`; then it may
+//! die at any time, before READY too, and is started again a bounded number of times.
 
 use std::fs::OpenOptions;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::net::UnixDatagram;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
-use crate::runtime::demo::DemoError;
 use crate::runtime::demo::folder::Folder;
+use crate::runtime::demo::{DemoError, DemoSettings};
 use crate::sim::random::Random;
 
 const READY_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(30);
 /// Between READY and a kill: this, and up to as much again.
 const KILL_AFTER: Duration = Duration::from_millis(1000);
+/// Starts of a daemon that runs under another program, before it is given up.
+const STARTS_UNDER_MAX: u32 = 60;
 
 pub(super) struct Daemon {
     child: Child,
@@ -31,14 +36,16 @@ pub(super) struct Daemon {
     kill_at: Instant,
     random: Random,
     starts: u32,
+    under: Vec<String>,
 }
 
 impl Daemon {
-    pub(super) async fn start(folder: &Folder, kills: u32, seed: u64) -> Result<Self, DemoError> {
+    pub(super) async fn start(folder: &Folder, settings: &DemoSettings) -> Result<Self, DemoError> {
+        let DemoSettings { kills, seed, under, .. } = settings;
         let notify_path = folder.notify_socket();
         let notify = UnixDatagram::bind(&notify_path)?;
         let (config, log) = (folder.path("line.toml"), folder.path("daemon.log"));
-        let child = spawn(&config, &log, &notify_path)?;
+        let child = spawn(&Start { config: &config, log: &log, notify: &notify_path, under, number: 1 })?;
         let mut daemon = Self {
             child,
             notify,
@@ -46,13 +53,14 @@ impl Daemon {
             log,
             pid_file: folder.path("daemon.pid"),
             notify_path,
-            kills_wanted: kills,
+            kills_wanted: *kills,
             kills: 0,
             kill_at: Instant::now(),
             random: Random::new(seed ^ 0x006B_696C_6C73),
             starts: 1,
+            under: under.clone(),
         };
-        daemon.wait_ready().await?;
+        daemon.come_up().await?;
         Ok(daemon)
     }
 
@@ -79,14 +87,32 @@ impl Daemon {
             self.kills += 1;
         }
         if self.child.try_wait()?.is_some() {
-            self.child = spawn(&self.config, &self.log, &self.notify_path)?;
-            self.starts += 1;
-            self.wait_ready().await?;
+            self.start_again()?;
+            self.come_up().await?;
         }
         Ok(())
     }
 
-    async fn wait_ready(&mut self) -> Result<(), DemoError> {
+    fn start_again(&mut self) -> Result<(), DemoError> {
+        self.starts += 1;
+        let Self { config, log, notify_path: notify, under, starts: number, .. } = self;
+        self.child = spawn(&Start { config, log, notify, under, number: *number })?;
+        Ok(())
+    }
+
+    /// Until READY. A daemon by itself that ends before it is an error.
+    async fn come_up(&mut self) -> Result<(), DemoError> {
+        while let Some(ended) = self.wait_ready().await? {
+            if self.under.is_empty() || self.starts >= STARTS_UNDER_MAX {
+                return Err(self.stuck(&format!("ended with {ended}")));
+            }
+            self.start_again()?;
+        }
+        Ok(())
+    }
+
+    /// `None` once it is ready, else how it ended before.
+    async fn wait_ready(&mut self) -> Result<Option<ExitStatus>, DemoError> {
         if let Some(pid) = self.child.id() {
             std::fs::write(&self.pid_file, format!("{pid}\n"))?;
         }
@@ -105,13 +131,10 @@ impl Daemon {
                 Ok(ready) => ready?,
                 Err(_) => return Err(self.stuck("is not ready")),
             },
-            ended = self.child.wait() => {
-                let ended = ended?;
-                return Err(self.stuck(&format!("ended with {ended}")));
-            }
+            ended = self.child.wait() => return Ok(Some(ended?)),
         }
         self.kill_at = Instant::now() + KILL_AFTER + Duration::from_millis(self.random.below(1000));
-        Ok(())
+        Ok(None)
     }
 
     fn stuck(&self, what: &str) -> DemoError {
@@ -133,10 +156,28 @@ impl Daemon {
     }
 }
 
-fn spawn(config: &PathBuf, log: &PathBuf, notify: &PathBuf) -> Result<Child, DemoError> {
+/// One start of the daemon.
+struct Start<'a> {
+    config: &'a Path,
+    log: &'a Path,
+    notify: &'a Path,
+    under: &'a [String],
+    number: u32,
+}
+
+fn spawn(start: &Start<'_>) -> Result<Child, DemoError> {
+    let Start { config, log, notify, under, number } = start;
     let log = OpenOptions::new().create(true).append(true).open(log)?;
     let daemon = std::env::current_exe()?;
-    let child = Command::new(daemon)
+    let mut command = match under.split_first() {
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(daemon).env("SEALGATE_START", number.to_string());
+            command
+        }
+        None => Command::new(daemon),
+    };
+    let child = command
         .arg("run")
         .arg("--config")
         .arg(config)

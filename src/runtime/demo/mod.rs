@@ -6,6 +6,7 @@
 
 mod child;
 mod folder;
+mod outside;
 mod person;
 mod summary;
 
@@ -21,11 +22,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::publish::Link;
 use crate::runtime::demo::child::Daemon;
 use crate::runtime::demo::folder::Folder;
+use crate::runtime::demo::outside::Outside;
 use crate::runtime::demo::person::Person;
-use crate::sim::broker::{self, DemoBroker};
+use crate::sim::broker;
 use crate::sim::capture::{self, CaptureHandle, Marks};
+use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::opcua_server;
-use crate::sim::settings::PlantSettings;
+use crate::sim::settings::{PlantSettings, Weather};
 use crate::sim::world::{self, Doors, World};
 
 pub use summary::Summary;
@@ -39,7 +42,33 @@ pub struct DemoSettings {
     pub seed: u64,
     pub data: Option<PathBuf>,
     pub kills: u32,
+    /// The words of a program under which the daemon is started.
+    pub under: Vec<String>,
+    pub faults: Faults,
     pub broker: Option<(String, u16)>,
+}
+
+/// What goes wrong on the simulated line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Faults {
+    None,
+    /// Some three spoiled units in a hundred.
+    #[default]
+    Mild,
+    /// Every kind of mishap, at least once in 2,000 units (`sim::mishap`).
+    Rough,
+}
+
+impl Faults {
+    pub const ALL: &'static [Faults] = &[Faults::None, Faults::Mild, Faults::Rough];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Faults::None => "none",
+            Faults::Mild => "mild",
+            Faults::Rough => "rough",
+        }
+    }
 }
 
 /// What is shown while it runs.
@@ -137,8 +166,7 @@ struct Stage {
     world: World,
     capture: CaptureHandle,
     broker_name: String,
-    /// Kept alive; `None` where a broker was named.
-    _broker: Option<DemoBroker>,
+    outside: Outside,
 }
 
 async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result<Option<Summary>, DemoError> {
@@ -171,7 +199,8 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     let broker_name = format!("{}:{}", link.host, link.port);
     let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
     let plant = world::run(world.clone(), doors);
-    let stage = Stage { folder, world, capture, broker_name, _broker: broker };
+    let outside = Outside::new(folder.path("line.db"), broker);
+    let stage = Stage { folder, world, capture, broker_name, outside };
     tokio::select! {
         ended = plant => Err(DemoError::Stuck(format!("the simulated plant ended: {ended:?}"))),
         ended = capturing.run() => Err(DemoError::Stuck(format!("the subscriber ended: {ended:?}"))),
@@ -184,7 +213,21 @@ fn plant_settings(settings: &DemoSettings) -> PlantSettings {
         seed: settings.seed,
         rate_per_minute: settings.rate_per_minute,
         units_min: settings.units.unwrap_or(u64::MAX),
+        weather: if settings.faults == Faults::Mild { Weather::MILD } else { Weather::NONE },
+        rough: rough(settings),
         ..PlantSettings::default()
+    }
+}
+
+/// A broker that was named is not ours to stop.
+fn rough(settings: &DemoSettings) -> Rough {
+    match settings.faults {
+        Faults::None | Faults::Mild => Rough::none(),
+        Faults::Rough => {
+            let mut rough = Rough::all();
+            rough.kinds.retain(|kind| *kind != Mishap::BrokerAway || settings.broker.is_none());
+            rough
+        }
     }
 }
 
@@ -199,22 +242,25 @@ impl Stage {
             return Err(DemoError::Broker(what));
         }
         let mut interrupt = Interrupt::listen()?;
-        let mut daemon = Daemon::start(&self.folder, settings.kills, settings.seed).await?;
+        let mut daemon = Daemon::start(&self.folder, settings).await?;
         let mut person = Person::new(self.folder.socket());
         person.load_and_start(&self.folder, settings, &self.world).await?;
-        let end = self.produce((&mut daemon, &mut person), &mut interrupt, show).await?;
+        let end = tokio::select! {
+            error = self.outside.run(&self.world) => return Err(error),
+            end = self.produce((&mut daemon, &mut person), &mut interrupt, show) => end?,
+        };
         daemon.stop_killing();
         if end == End::Interrupted {
             // Units are on the belt: there is nothing to compare yet. The journal keeps the open batch.
             daemon.stop().await?;
             return Ok(None);
         }
-        let is_closed = person.finish(&self.world).await?;
+        let left = person.finish(&self.world).await?;
         self.drain(&person).await?;
         daemon.stop().await?;
         // The last facts were sent while the daemon stopped; what does not arrive, the comparison names.
         self.capture.wait_for(summary::heads(&self.folder)?, LAST_FACTS).await;
-        Summary::of(&self.folder, is_closed, &daemon).map(Some)
+        Summary::of(&self.folder, left, &daemon, &rough(settings).kinds).map(Some)
     }
 
     /// Until the plant has finished, or Ctrl-C.
@@ -226,7 +272,7 @@ impl Stage {
     ) -> Result<End, DemoError> {
         let mut last = (0, 0, 0);
         let mut quiet = tokio::time::Instant::now();
-        while !(self.world.is_finished() && daemon.has_killed_enough()) {
+        while !(self.world.is_finished() && daemon.has_killed_enough() && self.outside.is_calm()) {
             daemon.look_after().await?;
             let status = person.look(&self.world).await;
             let counters = self.world.counters();

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::domain::tag::{StationKind, Tag, TagValue};
+use crate::domain::tag::StationKind;
 use crate::runtime::demo::folder::Folder;
 use crate::runtime::demo::{DemoError, DemoSettings};
 use crate::sim::operator::{Action, AlarmView, Operator};
@@ -22,16 +22,19 @@ const BATCH: &str = "DEMO-1";
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 const START_MAX: Duration = Duration::from_secs(30);
 const FINISH_MAX: Duration = Duration::from_secs(60);
+/// What stands between a batch and its close is given up when it has not changed for so long.
+const FINISH_QUIET: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct Person {
     socket: PathBuf,
     operator: Operator,
+    began: Instant,
 }
 
 impl Person {
     pub(super) fn new(socket: PathBuf) -> Self {
-        Self { socket, operator: Operator::default() }
+        Self { socket, operator: Operator::default(), began: Instant::now() }
     }
 
     /// Loads the order and starts it as soon as every station is there.
@@ -69,7 +72,9 @@ impl Person {
             .and_then(Value::as_array)
             .map(|alarms| alarms.iter().filter_map(|alarm| view_of(alarm, world)).collect())
             .unwrap_or_default();
-        for action in self.operator.decide(&world.view(), &alarms) {
+        let away = stations_away(&status);
+        let actions = self.operator.decide(&world.view(), &alarms);
+        for action in actions.into_iter().chain(self.operator.mend(away, self.began.elapsed())) {
             match action {
                 Action::AckAlarm(alarm) => {
                     // A daemon that dies just now asks again after its restart.
@@ -86,22 +91,27 @@ impl Person {
         Ok(answer.data.unwrap_or(Value::Null))
     }
 
-    /// Stops the batch and closes it, as far as its counts allow. Returns whether it closed.
-    pub(super) async fn finish(&mut self, world: &World) -> Result<bool, DemoError> {
+    /// Stops the batch and closes it, as far as its counts allow. Returns what stands against the close; nothing where it closed.
+    pub(super) async fn finish(&mut self, world: &World) -> Result<Vec<String>, DemoError> {
         self.batch("batch_stop").await?;
         let until = Instant::now() + FINISH_MAX;
+        let (mut left, mut since) = (Vec::new(), Instant::now());
         loop {
             let closed = self.batch("batch_close").await?;
             if closed.ok {
-                return Ok(true);
+                return Ok(Vec::new());
             }
             // What can still change by itself is waited for; what only a person could sign for is not.
             let waits = closed
                 .differences
                 .iter()
                 .any(|difference| matches!(difference.code.as_str(), "in_buffer" | "in_transit" | "open_containers"));
-            if !waits || Instant::now() > until {
-                return Ok(false);
+            let now: Vec<String> = closed.differences.iter().map(|difference| difference.text.clone()).collect();
+            if now != left {
+                (left, since) = (now, Instant::now());
+            }
+            if !waits || since.elapsed() > FINISH_QUIET || Instant::now() > until {
+                return Ok(left);
             }
             self.look(world).await;
             sleep(PAUSE).await;
@@ -130,19 +140,19 @@ async fn exchange(socket: &PathBuf, line: &str) -> io::Result<String> {
     Ok(answer)
 }
 
-/// An alarm as the operator reads it. One that names a slot is looked up at the machine: what is the code of the child there?
+/// The stations that the screen shows as away.
+fn stations_away(status: &Value) -> Vec<StationKind> {
+    let stations = status.get("stations").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let away = stations.iter().filter(|station| station.get("joined") == Some(&Value::Bool(false)));
+    away.filter_map(|station| StationKind::parse(station.get("kind")?.as_str()?)).collect()
+}
+
+/// An alarm as the operator reads it.
 fn view_of(alarm: &Value, world: &World) -> Option<AlarmView> {
     let id = alarm.get("alarm")?.as_u64()?;
     let station = alarm.get("station").and_then(Value::as_str).and_then(StationKind::parse);
     let detail = alarm.get("detail").and_then(Value::as_str).unwrap_or_default();
-    let slot = detail.split("in slot ").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
-    let bad_child = station.zip(slot).and_then(|(kind, slot)| {
-        let children = world.image().read(|tags| tags.value(kind, Tag::Children).cloned());
-        let Some(TagValue::Texts(children)) = children else { return None };
-        let code = children.get(slot.checked_sub(1)?)?.clone();
-        (!code.is_empty()).then_some((kind, code))
-    });
-    Some(AlarmView { id, is_open: true, bad_child })
+    Some(world.image().read(|tags| AlarmView::read(id, station, detail, tags)))
 }
 
 /// An order with enough serials for all rejects; serials and their order come from the seed.

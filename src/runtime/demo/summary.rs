@@ -9,6 +9,7 @@ use crate::runtime::demo::DemoError;
 use crate::runtime::demo::child::Daemon;
 use crate::runtime::demo::folder::Folder;
 use crate::sim::capture::Marks;
+use crate::sim::mishap::Mishap;
 use crate::sim::reconcile::{self, Report};
 use crate::sim::truth::{TruthEvent, TruthLine};
 use crate::store::{Reader, StoreError, views};
@@ -18,7 +19,10 @@ use crate::wire::topic;
 #[derive(Clone, Debug)]
 pub struct Summary {
     pub report: Report,
-    pub batch_closed: bool,
+    /// What stood against the close of the batch; it closed where this is empty.
+    pub batch_open: Vec<String>,
+    /// Kinds of mishap that were to happen and did not.
+    pub never: Vec<&'static str>,
     /// From the published result to the latched verdict, by the plant's clock: 50, 99 and 99.9 of 100.
     pub verdict_us: [u64; 3],
     /// Messages that a subscriber had at least once.
@@ -32,14 +36,20 @@ pub struct Summary {
 const DIFFERENCES_SHOWN: usize = 20;
 
 impl Summary {
-    pub(super) fn of(folder: &Folder, batch_closed: bool, daemon: &Daemon) -> Result<Self, DemoError> {
+    pub(super) fn of(
+        folder: &Folder,
+        batch_open: Vec<String>,
+        daemon: &Daemon,
+        kinds: &[Mishap],
+    ) -> Result<Self, DemoError> {
         let truth = fs::read_to_string(folder.path("truth.jsonl"))?;
         let feed = fs::read_to_string(folder.path("feed.jsonl"))?;
         let views = views::load(&folder.path("line.db")).map_err(|error| DemoError::Stuck(error.to_string()))?;
         let report = reconcile::reconcile(&truth, &views, &feed);
         Ok(Self {
             acked: acked(folder)?,
-            batch_closed,
+            batch_open,
+            never: kinds.iter().map(|kind| kind.name()).filter(|kind| !report.faults.contains_key(*kind)).collect(),
             verdict_us: percentiles(verdict_times(&truth)),
             kills: daemon.kills(),
             starts: daemon.starts(),
@@ -48,9 +58,10 @@ impl Summary {
         })
     }
 
-    /// The promise of a calm run: nothing wrong in a closed case, and three records that agree.
+    /// The promise of every run: nothing wrong in a closed case, three records that agree, and every kind of mishap that was
+    /// to happen has happened.
     pub fn is_good(&self) -> bool {
-        self.report.is_reconciled() && self.report.wrong_in_closed_case == 0
+        self.report.is_reconciled() && self.report.wrong_in_closed_case == 0 && self.never.is_empty()
     }
 
     pub fn to_json(&self) -> Value {
@@ -72,7 +83,11 @@ impl Summary {
             "acked": self.acked,
             "verdict_us": { "p50": p50, "p99": p99, "p999": p999 },
             "wrong_in_closed_case": report.wrong_in_closed_case,
-            "batch_closed": self.batch_closed,
+            "batch_closed": self.batch_open.is_empty(),
+            "batch_open": self.batch_open,
+            "faults": report.faults,
+            "faults_never": self.never,
+            "touched": report.touched,
             "reconciled": report.is_reconciled(),
             "differences": report.differences.iter().take(DIFFERENCES_SHOWN).collect::<Vec<_>>(),
             "differences_in_all": report.differences.len() as u64 + report.unlisted,

@@ -12,6 +12,9 @@ pub(super) const DONE: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Line {
+    Plant {
+        case_capacity: u64,
+    },
     Unit {
         unit: u64,
         record: String,
@@ -49,6 +52,18 @@ pub(super) enum Line {
         station: String,
         unit: u64,
     },
+    PutBack {
+        unit: u64,
+    },
+    Filled {
+        station: String,
+        epoch: u32,
+        container: u64,
+        inside: Vec<u64>,
+    },
+    Forced {},
+    Mishap(Touch),
+    Touched(Touch),
     Reset {},
     #[serde(other)]
     Other,
@@ -60,6 +75,18 @@ pub(super) struct Request {
     pub(super) epoch: u32,
     pub(super) seq: u64,
     pub(super) gate: String,
+    #[serde(default)]
+    pub(super) container: u64,
+}
+
+/// What a mishap touched.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Touch {
+    pub(super) mishap: String,
+    pub(super) station: String,
+    pub(super) epoch: u32,
+    pub(super) container: u64,
+    pub(super) units: Vec<u64>,
 }
 
 /// The truth writes each byte as the character of that number (ISO 8859-1).

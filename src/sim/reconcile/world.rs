@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Report;
-use super::truth::{self, Line, Request, bytes_of};
+use super::truth::{self, Line, Request, Touch, bytes_of};
 use crate::domain::element::ElementString;
 
 /// A physical unit.
@@ -17,7 +17,12 @@ pub(super) struct Unit {
     pub(super) end: Option<u8>,
     /// A person took it off the line.
     pub(super) is_taken_out: bool,
+    /// A mishap acted upon it, or left it in doubt.
+    pub(super) is_touched: bool,
 }
+
+/// A container as the station that fills it counts: station, its epoch, its count.
+pub(super) type Count = (String, u32, u64);
 
 /// A gate that began to open.
 #[derive(Clone, Debug)]
@@ -35,6 +40,7 @@ pub(super) struct Opening {
 #[derive(Clone, Debug)]
 pub(super) struct Sealed {
     pub(super) station: String,
+    pub(super) count: Count,
     pub(super) sscc: Option<String>,
     pub(super) inside: Vec<u64>,
     pub(super) cases: Vec<Option<String>>,
@@ -49,6 +55,13 @@ pub(super) struct World {
     pub(super) released: BTreeSet<String>,
     pub(super) moved: Vec<(String, Option<String>)>,
     pub(super) results: BTreeSet<u64>,
+    /// How often each kind of mishap happened.
+    pub(super) faults: BTreeMap<String, u64>,
+    pub(super) touched_containers: BTreeSet<Count>,
+    /// What lay in each container when its seal was asked for last.
+    pub(super) filled: BTreeMap<Count, Vec<u64>>,
+    /// Children of a full case; 0 where the truth does not say.
+    pub(super) case_capacity: u64,
     pub(super) denied: u64,
     pub(super) phantoms: u64,
     pub(super) resets: u64,
@@ -76,10 +89,22 @@ impl World {
                 unit.printed = identity_of(&printed);
                 unit.is_conforming = spoil == "none";
             }
+            Line::Plant { case_capacity } => self.case_capacity = case_capacity,
             Line::Result { unit } => {
                 self.results.insert(unit);
             }
+            // A track without a unit ends too.
+            Line::End { unit: 0, .. } => {}
             Line::End { unit, end } => self.units.entry(unit).or_default().end = Some(end),
+            Line::PutBack { unit } => self.units.entry(unit).or_default().is_taken_out = false,
+            Line::Filled { station, epoch, container, inside } => {
+                self.filled.insert((station, epoch, container), inside);
+            }
+            Line::Mishap(touch) => {
+                *self.faults.entry(touch.mishap.clone()).or_insert(0) += 1;
+                self.touch(touch);
+            }
+            Line::Touched(touch) => self.touch(touch),
             Line::Phantom {} => self.phantoms = self.phantoms.saturating_add(1),
             Line::Denied {} => self.denied = self.denied.saturating_add(1),
             Line::Reset {} => self.resets = self.resets.saturating_add(1),
@@ -96,7 +121,16 @@ impl World {
             Line::TakenOut { station, unit } if station != truth::PALLETIZER => {
                 self.units.entry(unit).or_default().is_taken_out = true;
             }
-            Line::TakenOut { .. } | Line::Other => {}
+            Line::TakenOut { .. } | Line::Forced {} | Line::Other => {}
+        }
+    }
+
+    fn touch(&mut self, touch: Touch) {
+        for unit in touch.units {
+            self.units.entry(unit).or_default().is_touched = true;
+        }
+        if touch.container > 0 {
+            self.touched_containers.insert((touch.station, touch.epoch, touch.container));
         }
     }
 
@@ -115,6 +149,7 @@ impl World {
         } else {
             self.sealed.push(Sealed {
                 station: request.station.clone(),
+                count: (request.station.clone(), request.epoch, request.container),
                 sscc: opening.sscc.clone(),
                 inside: opening.inside.clone(),
                 cases: opening.cases.clone(),

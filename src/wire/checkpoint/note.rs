@@ -21,6 +21,8 @@ pub struct Note {
     pub epoch: u32,
     /// The newest fact that it covers; it covers all before too.
     pub seq: u64,
+    /// Its place among the checkpoints of its journal, from 1: none can be left out.
+    pub number: u64,
     pub head: [u8; 32],
     pub time: String,
     pub boot: u32,
@@ -32,28 +34,39 @@ pub struct Note {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoteError(pub String);
 
-impl Note {
-    /// What a journal says of itself, not signed yet. `at_us` and `boot` are those of fact `seq`.
-    pub fn of(
-        line: &str,
-        store_uuid: &str,
-        epoch: u32,
-        (seq, head): (u64, [u8; 32]),
-        (at_us, boot): (i64, u32),
-    ) -> Self {
-        Self {
-            line: line.to_owned(),
-            store_uuid: store_uuid.to_owned(),
-            epoch,
-            seq,
-            head,
-            time: topic::time_text(at_us),
-            boot,
+/// Where a journal stands, or stood: what follows from its facts up to `seq`.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    pub line: &'a str,
+    pub store_uuid: &'a str,
+    pub epoch: u32,
+    pub seq: u64,
+    pub hash: [u8; 32],
+    /// Of fact `seq`.
+    pub at_us: i64,
+    pub boot: u32,
+}
+
+impl Head<'_> {
+    /// What a checkpoint says of it, without a signature.
+    pub fn note(&self, number: u64) -> Note {
+        Note {
+            line: self.line.to_owned(),
+            store_uuid: self.store_uuid.to_owned(),
+            epoch: self.epoch,
+            seq: self.seq,
+            number,
+            head: self.hash,
+            time: topic::time_text(self.at_us),
+            boot: self.boot,
             key_id: String::new(),
             signature: [0; 64],
         }
     }
+}
 
+impl Note {
+    /// Signs what is there; key and signature before do not matter.
     pub fn signed(mut self, key: &Key) -> Self {
         self.signature = key.sign(&self.text());
         self.key_id = key.id();
@@ -62,10 +75,10 @@ impl Note {
 
     /// What is signed.
     pub fn text(&self) -> String {
-        let Note { line, store_uuid, epoch, seq, head, time, boot, key_id: _, signature: _ } = self;
+        let Note { line, store_uuid, epoch, seq, number, head, time, boot, key_id: _, signature: _ } = self;
         let head = hex(head);
         format!(
-            "{TITLE}\nline={line}\nstore={store_uuid} epoch={epoch}\nseq={seq}\nhead=sha256:{head}\n\
+            "{TITLE}\nline={line}\nstore={store_uuid} epoch={epoch}\nseq={seq} checkpoint={number}\nhead=sha256:{head}\n\
              time={time} boot={boot}\n"
         )
     }
@@ -105,7 +118,7 @@ impl Note {
         }
         let line = value(next("line")?, "line=").ok_or_else(|| wrong("line"))?;
         let (store, epoch) = pair(next("store")?, "store=", "epoch=").ok_or_else(|| wrong("store"))?;
-        let seq = value(next("seq")?, "seq=").ok_or_else(|| wrong("seq"))?;
+        let (seq, number) = pair(next("seq")?, "seq=", "checkpoint=").ok_or_else(|| wrong("seq"))?;
         let head = value(next("head")?, "head=sha256:").ok_or_else(|| wrong("head"))?;
         let (time, boot) = pair(next("time")?, "time=", "boot=").ok_or_else(|| wrong("time"))?;
         let is_split = next("the empty line")?.is_empty();
@@ -117,6 +130,7 @@ impl Note {
             store_uuid: store.to_owned(),
             epoch: epoch.parse().map_err(|_| wrong("epoch"))?,
             seq: seq.parse().map_err(|_| wrong("seq"))?,
+            number: number.parse().map_err(|_| wrong("checkpoint"))?,
             head: from_hex(head).and_then(|head| head.try_into().ok()).ok_or_else(|| wrong("head"))?,
             time: time.to_owned(),
             boot: boot.parse().map_err(|_| wrong("boot"))?,
@@ -222,8 +236,16 @@ mod tests {
     }
 
     fn note() -> Note {
-        let store = "3f1c4e0a-5b6d-4c7e-8f90-a1b2c3d4e5f6";
-        Note::of("acme/line3", store, 1, (48211, [0x9b; 32]), (1_795_342_530_123_999, 7)).signed(&key())
+        let head = Head {
+            line: "acme/line3",
+            store_uuid: "3f1c4e0a-5b6d-4c7e-8f90-a1b2c3d4e5f6",
+            epoch: 1,
+            seq: 48211,
+            hash: [0x9b; 32],
+            at_us: 1_795_342_530_123_999,
+            boot: 7,
+        };
+        head.note(483).signed(&key())
     }
 
     fn ring() -> KeyRing {
@@ -240,7 +262,7 @@ mod tests {
                 "sealgate-checkpoint/v1",
                 "line=acme/line3",
                 "store=3f1c4e0a-5b6d-4c7e-8f90-a1b2c3d4e5f6 epoch=1",
-                "seq=48211",
+                "seq=48211 checkpoint=483",
                 &format!("head=sha256:{}", "9b".repeat(32)),
                 "time=2026-11-22T10:15:30.123Z boot=7",
             ]

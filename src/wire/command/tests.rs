@@ -24,6 +24,9 @@ fn reads_every_command() {
         ("status", vec![]),
         ("feed_status", vec![]),
         ("feed_replay", vec![("from", "17"), ("stream", "\"epcis\"")]),
+        ("feed_retry", vec![("seq", "17"), ("stream", "\"epcis\"")]),
+        ("feed_skip", vec![("seq", "17"), ("reason", "\"sent by mail\"")]),
+        ("feed_quarantine", vec![]),
     ] {
         assert!(WORDS.contains(&word));
         let line = request_line(3, "QA \"1\"", word, &parts);
@@ -39,6 +42,9 @@ fn reads_every_command() {
             "alarm_ack" => "Ask(AcknowledgeAlarm(4))",
             "status" => "Status",
             "feed_status" => "FeedStatus",
+            "feed_retry" => "FeedRetry { stream: \"epcis\", seq: 17 }",
+            "feed_skip" => "FeedSkip { stream: \"fact\", seq: 17, reason: \"sent by mail\" }",
+            "feed_quarantine" => "Look(Quarantine)",
             _ => "FeedReplay { stream: \"epcis\", from: 17 }",
         };
         assert!(shown.starts_with(name), "{shown}");

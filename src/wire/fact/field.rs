@@ -6,6 +6,7 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::Text;
+use crate::domain::time::ClockState;
 use crate::engine::fact::{
     Child, Counts, Description, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
 };
@@ -52,6 +53,7 @@ text_fields! {
     PackLevel { |level: &PackLevel| level.name(), PackLevel::parse, schema::word(PackLevel::ALL, |level| level.name()) }
     Gate { |gate: &Gate| gate.name(), Gate::parse, schema::word(&[Gate::Seal, Gate::Release], |gate| gate.name()) }
     AlarmKind { |kind: &AlarmKind| kind.name(), AlarmKind::parse, schema::word(AlarmKind::ALL, |kind| kind.name()) }
+    ClockState { |state: &ClockState| state.name(), ClockState::parse, schema::word(ClockState::ALL, |state| state.name()) }
     LostCause { lost_cause, |text: &str| find(LOST_CAUSES, lost_cause, text), schema::word(LOST_CAUSES, lost_cause) }
     CloseEnd { close_end, |text: &str| find(CLOSE_ENDS, close_end, text), schema::word(CLOSE_ENDS, close_end) }
     InvalidCause { invalid_cause, |text: &str| find(INVALID_CAUSES, invalid_cause, text), schema::word(INVALID_CAUSES, invalid_cause) }

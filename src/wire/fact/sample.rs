@@ -4,6 +4,7 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
+use crate::domain::time::ClockState;
 use crate::engine::fact::{
     Child, Counts, Description, Fact, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
 };
@@ -77,9 +78,18 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(batch_facts());
     facts.extend(unit_facts());
     facts.extend(container_facts());
+    facts.extend(clock_facts());
     facts.extend(proof_facts());
     facts.extend(upkeep_facts());
     facts
+}
+
+fn clock_facts() -> Vec<Fact> {
+    vec![
+        Fact::ClockFound { clock: ClockState::Unsynchronised },
+        Fact::ClockStepped { from_us: 1_780_315_200_000_000, to_us: -1 },
+        Fact::LinePaused { paused_us: 30_000_001 },
+    ]
 }
 
 /// What keeps the journal and its messages reproducible.

@@ -8,6 +8,7 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{Name, Text};
+use crate::domain::time::ClockState;
 use crate::engine::fact::{
     Child, Counts, Description, Fact, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
 };
@@ -175,6 +176,9 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         (any::<u32>(), one_of(AlarmKind::ALL), option::of(name()), any::<String>())
             .prop_map(|(alarm, kind, station, detail)| Fact::AlarmRaised { alarm, kind, station, detail }),
         any::<u32>().prop_map(|alarm| Fact::AlarmAcknowledged { alarm }),
+        one_of(ClockState::ALL).prop_map(|clock| Fact::ClockFound { clock }),
+        any::<(i64, i64)>().prop_map(|(from_us, to_us)| Fact::ClockStepped { from_us, to_us }),
+        any::<u64>().prop_map(|paused_us| Fact::LinePaused { paused_us }),
         (text(), text(), option::of(text()), option::of(text())).prop_map(
             |(key_id, public_key, replaces, signature)| Fact::KeyAnnounced {
                 key: NewKey { key_id, public_key, replaces, signature }

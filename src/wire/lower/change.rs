@@ -21,6 +21,9 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::EndsMissed { .. }
         | Fact::CloseRefused { .. }
         | Fact::GateForced { .. }
+        | Fact::ClockFound { .. }
+        | Fact::ClockStepped { .. }
+        | Fact::LinePaused { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
         Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
         Fact::StationJoined { station, device_epoch, epoch, .. } => {

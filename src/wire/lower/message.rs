@@ -53,6 +53,9 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::CloseFailed { .. }
         | Fact::CloseUnresolved { .. }
         | Fact::GateForced { .. }
+        | Fact::ClockFound { .. }
+        | Fact::ClockStepped { .. }
+        | Fact::LinePaused { .. }
         | Fact::KeyAnnounced { .. }
         | Fact::EpochRaised { .. } => Vec::new(),
     }

@@ -64,6 +64,7 @@ fn every_kind_has_its_subject() {
         vec![batch; 8],
         vec![UNIT, UNIT, "camera", UNIT, UNIT, "rejector", UNIT, "rejector", "rejector", "rejector", "rejector"],
         vec![case, case, "packer", case, case, case, case, case, case],
+        vec!["", "", ""],
         vec!["key:1a2b3c4d", ""],
         vec!["", "", "gtin:00300010123455", batch],
     ];

@@ -145,6 +145,9 @@ impl Judge {
             | Fact::EndsMissed { .. }
             | Fact::PermitAcked { .. }
             | Fact::GateForced { .. }
+            | Fact::ClockFound { .. }
+            | Fact::ClockStepped { .. }
+            | Fact::LinePaused { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. } => {}
         }

@@ -20,6 +20,9 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         | Fact::LineDescribed { .. }
         | Fact::BatchStarted { .. }
         | Fact::BatchStopped { .. } => kind(fact).to_owned(),
+        Fact::ClockFound { clock } => format!("clock {}", clock.name()),
+        Fact::ClockStepped { from_us, to_us } => format!("clock_stepped {from_us} {to_us}"),
+        Fact::LinePaused { paused_us } => format!("line_paused {paused_us}"),
         Fact::StationJoined { station, epoch, reset, .. } => {
             format!("joined {station} epoch {epoch}{}", if *reset { " reset" } else { "" })
         }
@@ -170,6 +173,7 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::NotBalanced => "not_balanced".to_owned(),
         RequestRefusal::SerialsSuspended => "serials_suspended".to_owned(),
         RequestRefusal::Busy => "busy".to_owned(),
+        RequestRefusal::ClockUnsure(clock) => format!("clock_unsure({})", clock.name()),
     }
 }
 

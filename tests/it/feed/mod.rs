@@ -1,0 +1,9 @@
+//! The feed against brokers that misbehave (group H of the fault catalogue): a scripted one, and mosquitto.
+
+mod answers;
+mod broker;
+mod commands;
+mod links;
+mod mosquitto;
+mod outage;
+mod rig;

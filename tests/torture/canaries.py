@@ -1,0 +1,92 @@
+"""A harness that cannot fail proves nothing: each of six broken promises must be noticed by the same runs."""
+
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import cuts
+import upstream
+from rig import HERE, House, LeftOut, Row, wrong
+
+ROOT = HERE.parents[1]
+CUTS = 5
+
+
+def build():
+    """The program with its canaries; no release build has them."""
+    cargo = shutil.which("cargo")
+    if not cargo:
+        raise LeftOut("cargo is not installed: the program with canaries cannot be built")
+    made = subprocess.run([cargo, "build", "--quiet", "--features", "canary"], cwd=ROOT, capture_output=True, text=True)
+    if made.returncode:
+        raise AssertionError(f"cargo build --features canary: {made.stderr[-600:]}")
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return target / "debug/sealgate"
+
+
+def library():
+    found = [path for folder in ("/usr/lib", "/usr/local/lib") for path in Path(folder).rglob("libeatmydata.so")]
+    if not found:
+        raise LeftOut("libeatmydata is not installed")
+    return found[0]
+
+
+def power_cuts(house, name, **environment):
+    """Every cut must be noticed: one that is not is a blind spot."""
+    row = Row(f"canary {name}")
+    # Words to the line, spread over the batch: what was just said to be durable is what must be there.
+    plans = [("write", number, False) for number in random.Random(6).sample(range(120, 420), CUTS)]
+    for found in cuts.cut_all(house, plans, lambda disk, plan: cuts.one_cut(house, disk, plan, **environment)):
+        row.add([] if found else [f"{name}: a power cut was not noticed"])
+    return row
+
+
+def batch(house, name):
+    """An undisturbed batch is enough."""
+    verdict = house.lockstep(house.folder(), SEALGATE_CANARY=name)
+    return Row(f"canary {name}", 1, [] if wrong(verdict) else [f"{name} was not noticed"])
+
+
+def feed(house, name):
+    found = upstream.silent_broker(house, SEALGATE_CANARY=name)
+    return Row(f"canary {name}", 1, [] if found else [f"{name} was not noticed"])
+
+
+def quiet(house):
+    """Without any canary the same program is found good, by each of the judges."""
+    verdict = house.lockstep(house.folder())
+    plan = [("write", 200, False)]
+    found = wrong(verdict) + upstream.silent_broker(house)
+    found += sum(cuts.cut_all(house, plan, lambda disk, job: cuts.one_cut(house, disk, job)), [])
+    return Row("no canary", 1, found)
+
+
+def noticed(house):
+    """a disk that does not sync, commits that are not flushed, a permit before its proof, a cursor without an acknowledgement, a gate that forgets a rule, a verdict for the neighbour"""
+    program = house.root / "with-canaries"
+    shutil.copy(build(), program)
+    own = House(program, house.full)
+    try:
+        rows = [quiet(own)]
+        for check in (
+            lambda: power_cuts(own, "no_sync", SUBJECT_PRELOAD=str(library())),
+            lambda: power_cuts(own, "sync_normal", SEALGATE_CANARY="sync_normal"),
+            lambda: batch(own, "early_permit"),
+            lambda: feed(own, "cursor_without_ack"),
+            lambda: batch(own, "forgetful_gate"),
+            lambda: batch(own, "neighbour_verdict"),
+        ):
+            rows.append(left_out_or(check))
+    finally:
+        own.close()
+    return rows
+
+
+def left_out_or(check):
+    try:
+        return check()
+    except LeftOut as why:
+        print(f"    LEFT OUT: {why}")
+        return Row("canary", left_out=str(why))

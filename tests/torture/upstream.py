@@ -1,0 +1,214 @@
+"""A broker of our own, in as much MQTT 5 as the feed speaks: it takes everything and acknowledges only what it is told to."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from rig import HERE, Row, end_group
+
+ROOT = HERE.parents[1]
+CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, PINGRESP = 1, 2, 3, 4, 8, 9, 12, 13
+SILENT_FOR = 6
+ANSWER_MAX = 60
+
+
+def number(data, at):
+    """A variable byte integer and the place behind it (MQTT 5, 1.5.5)."""
+    value, shift = 0, 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, at
+
+
+class Broker:
+    def __init__(self, acknowledges):
+        self.acknowledges = acknowledges
+        self.seen = {}
+        self.copies = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.open = [self.listener]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            self.open.append(peer)
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    def close(self):
+        for one in self.open:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            one.close()
+
+    def serve(self, peer):
+        stream = peer.makefile("rb")
+        try:
+            while head := stream.read(1):
+                length, shift = 0, 0
+                while True:
+                    byte = stream.read(1)[0]
+                    length |= (byte & 127) << shift
+                    shift += 7
+                    if byte < 128:
+                        break
+                self.take(peer, head[0], stream.read(length))
+        except (OSError, IndexError, ValueError):
+            pass
+
+    def take(self, peer, head, body):
+        kind = head >> 4
+        if kind == CONNECT:
+            peer.sendall(bytes([CONNACK << 4, 3, 0, 0, 0]))
+        elif kind == SUBSCRIBE:
+            peer.sendall(bytes([SUBACK << 4, 4, body[0], body[1], 0, 1]))
+        elif kind == PINGREQ:
+            peer.sendall(bytes([PINGRESP << 4, 0]))
+        elif kind == PUBLISH:
+            self.publish(peer, head, body)
+
+    def publish(self, peer, head, body):
+        length = int.from_bytes(body[:2], "big")
+        topic, at = body[2 : 2 + length].decode(), 2 + length
+        if not head & 6:
+            return
+        packet, at = body[at : at + 2], at + 2
+        size, at = number(body, at)
+        if self.acknowledges:
+            peer.sendall(bytes([PUBACK << 4, 2]) + packet)
+        payload = body[at + size :]
+        below = topic.rpartition("/_")[2]
+        if below.startswith("fact/"):
+            self.note(user_properties(body[at : at + size]).get("seq"), topic, payload)
+
+    def note(self, seq, topic, payload):
+        known = self.seen.setdefault(int(seq), (topic, payload))
+        self.copies += 1
+        if known != (topic, payload):
+            self.seen[-int(seq)] = (topic, payload)
+
+
+def user_properties(data):
+    """The pairs of user properties (0x26); nothing else stands before them in what the feed sends."""
+    found, at = {}, 0
+    while at < len(data) and data[at] == 0x26:
+        pair = []
+        at += 1
+        for _ in range(2):
+            length = int.from_bytes(data[at : at + 2], "big")
+            pair.append(data[at + 2 : at + 2 + length].decode())
+            at += 2 + length
+        found[pair[0]] = pair[1]
+    return found
+
+
+class Daemon:
+    """`sealgate run` of a line whose machines are away: it records its start, an order, and its stop."""
+
+    def __init__(self, house, folder, port, environment):
+        self.house, self.folder = house, folder
+        self.config = folder / "line.toml"
+        maps = ROOT / "config/maps"
+        text = (ROOT / "config/demo.toml").read_text()
+        text = text.replace('"maps/', f'"{maps}/').replace("port = 1883", f"port = {port}").replace("4840", "1").replace("1502", "2")
+        self.config.write_text(text)
+        self.log = open(folder / "daemon.log", "ab")
+        whole = {**__import__("os").environ, **house.environment, **environment}
+        command = [house.program, "run", "--config", self.config]
+        self.process = subprocess.Popen(list(map(str, command)), stdout=self.log, stderr=self.log, env=whole, start_new_session=True)
+
+    def ask(self, *words):
+        """Exit code and answer of a command; `None` while nobody answers."""
+        command = [self.house.program, *words, "--config", self.config, "--json"]
+        ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=30)
+        return ended.returncode, ended.stdout or ended.stderr
+
+    def wait(self, condition, within=ANSWER_MAX):
+        until = time.monotonic() + within
+        while time.monotonic() < until and self.process.poll() is None:
+            if condition():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            pass
+        self.kill()
+
+    def kill(self):
+        end_group(self.process)
+        self.process.wait()
+        self.log.close()
+
+
+ORDER = {
+    "batch": "UPSTREAM-1",
+    "gtin": "09506000134352",
+    "lot": "L7",
+    "expiry": "2029-03-31",
+    "gcp_length": 7,
+    "pack": {"case": 3, "pallet": 3},
+    "sscc": {"extension": 0, "prefix": "9506000", "first": 1, "last": 9},
+    "serials": ["A1", "A2", "A3"],
+}
+
+
+def silent_broker(house, **environment):
+    """A broker that takes every message and answers none; a kill; one that answers. What is wrong with the feed's place and order."""
+    folder = house.folder()
+    silent = Broker(acknowledges=False)
+    daemon = Daemon(house, folder, silent.port, environment)
+    try:
+        order = folder / "order.json"
+        order.write_text(json.dumps(ORDER))
+        if not daemon.wait(lambda: daemon.ask("batch", "load", order)[0] == 0):
+            return [f"the order is not loaded: {(folder / 'daemon.log').read_text()[-300:]}"]
+        if not daemon.wait(lambda: len(silent.seen) >= 2):
+            return [f"the broker heard only {sorted(silent.seen)}"]
+        # The feed reports its place every 50 ms; a place that moves at all has moved by now.
+        moved = daemon.wait(lambda: status(daemon).get("acked", 0) > 0, SILENT_FOR)
+    finally:
+        daemon.kill()
+        silent.close()
+    found = ["I6: the feed's place moved and nothing was acknowledged"] if moved else []
+    heard = Broker(acknowledges=True)
+    daemon = Daemon(house, folder, heard.port, environment)
+    try:
+        daemon.wait(lambda: status(daemon).get("acked", 0) >= max(heard.seen, default=99) > 2)
+    finally:
+        daemon.stop()
+        heard.close()
+    missing = sorted(set(range(1, max(silent.seen) + 1)) - set(heard.seen))
+    if missing:
+        found.append(f"I6: facts {missing} were never acknowledged and were not sent again")
+    changed = [seq for seq in silent.seen if seq in heard.seen and silent.seen[seq] != heard.seen[seq]]
+    found += [f"I6: fact {seq} was sent again with other bytes" for seq in changed]
+    shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def status(daemon):
+    code, out = daemon.ask("feed", "status")
+    try:
+        answer = json.loads(out)
+        return answer if code == 0 and isinstance(answer, dict) else {}
+    except ValueError:
+        return {}
