@@ -7,6 +7,8 @@ use super::pump::{Epoch, Pump, Slot};
 
 /// Epochs that end with the same message first in line before a person is told.
 const TRIES_UNTIL_PROBLEM: u32 = 3;
+/// Connections in a row that were closed without a word and without need before it is taken for another client's doing.
+const HANG_UPS: u32 = 3;
 
 /// Why an epoch ended.
 #[derive(Clone, Debug)]
@@ -32,6 +34,7 @@ impl End {
         match self {
             Self::Stopped => "stopped".into(),
             Self::Broken(Broken::Lost(why)) => why.clone(),
+            Self::Broken(Broken::HungUp) => "the broker closed the connection without a word".into(),
             Self::Broken(Broken::NotAdmitted(why)) => format!("not admitted: {why}"),
             Self::Broken(Broken::TakenOver) => "another client uses our id".into(),
             Self::Broken(Broken::TooLarge(why)) => format!("a packet was too large: {why}"),
@@ -48,7 +51,10 @@ impl Pump {
         }
         self.end_retry();
         self.report(true);
-        if was_useful && !matches!(end, End::Broken(Broken::TakenOver)) {
+        if !self.status.is_connected {
+            self.hang_ups = 0;
+        }
+        if was_useful && !matches!(end, End::Broken(Broken::TakenOver)) && self.hang_ups < HANG_UPS {
             self.backoff.reset();
         }
         self.tell_problem(end);
@@ -79,9 +85,15 @@ impl Pump {
                     self.backoff.slow();
                 }
             }
-            End::Broken(Broken::Lost(cause) | Broken::TooLarge(cause)) => {
+            End::Broken(Broken::HungUp) if self.hang_ups >= HANG_UPS => {
+                self.backoff.slow();
+                if self.hang_ups == HANG_UPS {
+                    (self.problem)(Problem::HungUp { times: HANG_UPS });
+                }
+            }
+            End::Broken(Broken::Lost(_) | Broken::HungUp | Broken::TooLarge(_)) => {
                 if is_third {
-                    (self.problem)(Problem::MessageStuck { fact_seq: first, cause: cause.clone() });
+                    (self.problem)(Problem::MessageStuck { fact_seq: first, cause: end.text() });
                 }
                 if self.stuck.1 >= TRIES_UNTIL_PROBLEM {
                     self.backoff.slow();
@@ -97,6 +109,20 @@ impl Pump {
                 self.backoff.slow();
                 (self.problem)(Problem::TakenOver);
             }
+        }
+    }
+
+    /// A client of the same id makes the broker close a connection on which nothing happens, again and again. Brokers say so
+    /// (0x8E), but the library does not read a DISCONNECT that ends after its reason, which is how mosquitto writes it.
+    pub(super) fn count_hang_ups(&mut self, end: &End, epoch: &Epoch) {
+        let is_short = epoch.since.elapsed() < self.settings.pace.useful;
+        match end {
+            End::Broken(Broken::HungUp) if !is_short => self.hang_ups = 0,
+            End::Broken(Broken::HungUp) if epoch.window.used() == 0 => self.hang_ups = self.hang_ups.saturating_add(1),
+            End::Broken(Broken::HungUp | Broken::TakenOver) => {}
+            End::Broken(Broken::Lost(_) | Broken::NotAdmitted(_) | Broken::TooLarge(_))
+            | End::Stopped
+            | End::Refused { .. } => self.hang_ups = 0,
         }
     }
 

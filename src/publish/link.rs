@@ -58,6 +58,8 @@ pub(super) enum Broken {
     Lost(String),
     /// Not allowed in: try again slowly.
     NotAdmitted(String),
+    /// Closed by the peer without a word.
+    HungUp,
     /// Another client has our id: the pause doubles, or both would fight for ever.
     TakenOver,
     /// A packet was too large for the broker, which does not say which one.
@@ -72,6 +74,7 @@ impl Broken {
             ConnectionError::MqttState(state) => match state {
                 StateError::ConnFail { reason } => Self::of_code(*reason),
                 StateError::ServerDisconnect { reason_code, .. } => Self::of_disconnect(*reason_code, text),
+                StateError::ConnectionAborted => Self::HungUp,
                 StateError::OutgoingPacketTooLarge { .. } => Self::TooLarge(text),
                 // No code of a PUBACK by the standard (MQTT 5, 3.4.2.1), and yet what mosquitto answers.
                 StateError::Deserialization(

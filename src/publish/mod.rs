@@ -134,6 +134,8 @@ pub enum Problem {
     LinkRefused { reason: String },
     /// Another client connects under our id.
     TakenOver,
+    /// The broker closes connections on which nothing happens, again and again.
+    HungUp { times: u32 },
     /// The store could not be read.
     Unreadable { cause: String },
     /// A message went to the quarantine.
@@ -157,6 +159,12 @@ impl fmt::Display for Problem {
                 write!(f, "the broker refuses the connection ({reason}): check user and rights")
             }
             Self::TakenOver => f.write_str("another client uses our MQTT client id: give each line its own"),
+            Self::HungUp { times } => {
+                write!(
+                    f,
+                    "the broker closed {times} idle connections in a row: most likely another client uses our MQTT client id"
+                )
+            }
             Self::Unreadable { cause } => write!(f, "the feed cannot be read from the store: {cause}"),
             Self::Quarantined { stream, seq, topic, cause } => {
                 write!(f, "{stream} {seq} ({topic}): {cause}; see `sealgate feed quarantine list`")

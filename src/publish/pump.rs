@@ -77,6 +77,7 @@ pub(super) struct Epoch {
     stop_by: Option<Instant>,
     /// What the broker takes at most, in bytes.
     pub(super) packet_max: usize,
+    pub(super) since: Instant,
 }
 
 impl Epoch {
@@ -91,6 +92,7 @@ impl Epoch {
             is_state_dirty: true,
             state_sent: HashMap::new(),
             packet_max: usize::MAX,
+            since: now,
             stop_by: is_stopping.then(|| now + DRAIN_AT_STOP),
         }
     }
@@ -129,6 +131,8 @@ pub(super) struct Pump {
     pub(super) backoff: Backoff,
     /// The first message in line at the end of the last epochs, and how many epochs ended so.
     pub(super) stuck: (u64, u32),
+    /// Connections in a row that the broker closed without a word while nothing was in flight.
+    pub(super) hang_ups: u32,
     pub(super) judgement: Judgement,
     pub(super) mark: Mark,
     /// Takes every message that was sent for acknowledged: a fault of our own.
@@ -169,6 +173,7 @@ impl Pump {
             read_again_at: now,
             backoff: Backoff::new(settings.pace),
             stuck: (0, 0),
+            hang_ups: 0,
             judgement: Judgement::default(),
             mark: Mark::default(),
             settings,
@@ -241,6 +246,7 @@ impl Pump {
         if let End::Broken(Broken::TooLarge(why)) = &end {
             self.find_too_large(&epoch, why);
         }
+        self.count_hang_ups(&end, &epoch);
         if matches!(end, End::Stopped) {
             self.say_goodbye(&epoch, &mut events).await;
         }
@@ -374,6 +380,7 @@ impl Pump {
             self.notes.pop_front();
         }
         if through == self.reported_through && self.unreported == 0 {
+            self.show_status();
             return;
         }
         if (self.ack)(FeedAck { through_fact_seq: through, messages: self.unreported }) {

@@ -49,7 +49,7 @@ impl Pump {
         self.fill_state(epoch)?;
         self.send_retry(epoch)?;
         while epoch.window.has_room() && self.notes.len() < NOTES_MAX {
-            let may_live = self.live.has_waiting() && self.live_rate.may_send();
+            let may_live = self.live.has_waiting() && self.live_rate.may_send(Instant::now());
             let is_replays_turn = self.live_run >= LIVE_PER_REPLAY || !may_live;
             if is_replays_turn && self.send_replay(epoch)? {
                 self.live_run = 0;
@@ -84,7 +84,7 @@ impl Pump {
     fn send_replay(&mut self, epoch: &mut Epoch) -> Result<bool, End> {
         let share = epoch.window.limit().div_ceil(2);
         let Some(replay) = self.replay.as_mut().filter(|replay| replay.in_flight() < share) else { return Ok(false) };
-        if !self.replay_rate.may_send() {
+        if !self.replay_rate.may_send(Instant::now()) {
             return Ok(false);
         }
         let Some((ordinal, message)) = replay.next() else { return Ok(false) };

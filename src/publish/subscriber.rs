@@ -71,7 +71,8 @@ pub async fn run(
                 publish_all(&client, &mut calm, on_event(SubscriberEvent::Subscribed));
                 let why = serve((&client, &mut events), &mut posts, &mut calm, &mut on_event).await;
                 // Two clients of one name would throw each other out at once, for ever.
-                if why != Broken::TakenOver || since.elapsed() > pace.useful {
+                let is_suspect = why == Broken::TakenOver || why == Broken::HungUp && since.elapsed() < pace.slow * 5;
+                if !is_suspect || since.elapsed() > pace.useful {
                     backoff.reset();
                 }
                 why

@@ -170,7 +170,7 @@ fn tell(inbox: &Sender<Item>, clock: Clock, problem: &Problem) {
         Problem::MessageRefused { .. } | Problem::MessageStuck { .. } | Problem::LinkRefused { .. } => {
             AlarmKind::FeedRefused
         }
-        Problem::TakenOver => AlarmKind::DuplicateClientId,
+        Problem::TakenOver | Problem::HungUp { .. } => AlarmKind::DuplicateClientId,
         Problem::Quarantined { .. } => AlarmKind::FeedQuarantined,
         Problem::Unheard { .. } => AlarmKind::FeedUnheard,
         Problem::Unconfirmed { .. } => AlarmKind::WatermarkStalled,

@@ -18,6 +18,7 @@ use crate::store::feed::{MAY_GO, WATERMARK_ROW};
 use crate::store::journal::{Busy, Durable, Journal, Work};
 use crate::store::open::Store;
 use crate::store::phrase;
+use crate::store::recover::unsigned;
 use crate::wire::chain;
 use crate::wire::record::{FactRow, Message, Record};
 
@@ -261,15 +262,14 @@ impl Store {
         match work {
             Work::FeedAcked { through } => {
                 let fact = self.words.id(&self.conn, "fact")?;
+                self.note_place(fact, *through)?;
                 let end = integer(*through)?.saturating_add(1).saturating_mul(256);
-                let mut note = self.conn.prepare_cached(
-                    "INSERT INTO work_feed (stream, acked_seq) \
-                     SELECT stream, max(seq) FROM message WHERE id < ?3 AND id >= 256 * \
-                       COALESCE((SELECT acked_seq FROM work_feed WHERE stream = ?1), 0) GROUP BY stream \
-                     UNION ALL SELECT ?1, ?2 \
-                     ON CONFLICT (stream) DO UPDATE SET acked_seq = max(acked_seq, excluded.acked_seq)",
-                )?;
-                note.execute((fact, integer(*through)?, end))?;
+                for (stream, acked, last) in self.stream_places()? {
+                    let taken = self.taken_of(stream, (acked, last), end)?;
+                    if taken > acked {
+                        self.note_place(stream, taken)?;
+                    }
+                }
             }
             Work::FeedExcepted { stream, seq, cause } => {
                 let id = self.words.id(&self.conn, stream)?;
@@ -302,6 +302,51 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// A place never falls.
+    fn note_place(&self, stream: i64, seq: u64) -> Result<(), Flaw> {
+        let mut note = self.conn.prepare_cached(
+            "INSERT INTO work_feed (stream, acked_seq) VALUES (?1, ?2) \
+             ON CONFLICT (stream) DO UPDATE SET acked_seq = max(acked_seq, excluded.acked_seq)",
+        )?;
+        note.execute((stream, integer(seq)?))?;
+        Ok(())
+    }
+
+    /// Each stream of messages: the number that was taken last, and the newest.
+    fn stream_places(&self) -> Result<Vec<(i64, u64, u64)>, Flaw> {
+        let mut list = self.conn.prepare_cached(
+            "SELECT stream, COALESCE((SELECT acked_seq FROM work_feed f WHERE f.stream = s.stream), 0), last_seq FROM stream s",
+        )?;
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, unsigned(row, 1)?, unsigned(row, 2)?));
+        Ok(list.query_map([], row)?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The last number in `acked..=last` whose message lies before the id `end`. Numbers and ids rise together, so that a few
+    /// looks into the index find it; the messages themselves, which may be the backlog of days, are not touched: they would
+    /// push everything else out of the page cache.
+    fn taken_of(&self, stream: i64, (acked, last): (u64, u64), end: i64) -> Result<u64, Flaw> {
+        let mut find = self.conn.prepare_cached("SELECT id FROM message WHERE stream = ?1 AND seq = ?2")?;
+        let mut lies_before = |seq: u64| -> Result<bool, Flaw> {
+            let id: Option<i64> = find.query_row((stream, integer(seq)?), |row| row.get(0)).optional()?;
+            Ok(id.is_some_and(|id| id < end))
+        };
+        let (mut low, mut step) = (acked, 1_u64);
+        while low < last && lies_before(low.saturating_add(step).min(last))? {
+            low = low.saturating_add(step).min(last);
+            step = step.saturating_mul(2);
+        }
+        let mut high = low.saturating_add(step).min(last.saturating_add(1));
+        while low.saturating_add(1) < high {
+            let middle = low.midpoint(high);
+            if lies_before(middle)? {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
     }
 
     pub(super) fn run_cached(&self, sql: &str, doing: &'static str) -> Result<(), StoreError> {

@@ -169,9 +169,9 @@ struct Messages {
 
 impl Messages {
     fn read(conn: &Connection, places_from: Option<u64>) -> rusqlite::Result<Self> {
-        let sql = "SELECT stream, acked_seq, (SELECT min(seq) FROM message m WHERE m.stream = f.stream \
-                   AND NOT EXISTS (SELECT 1 FROM work_feed_exception x WHERE x.stream = m.stream AND x.seq = m.seq)) \
-                   FROM work_feed f";
+        // What waits in quarantine stays while those behind it go.
+        let sql = "SELECT stream, acked_seq, (SELECT min(seq) FROM message m WHERE m.stream = f.stream AND NOT EXISTS \
+                   (SELECT 1 FROM work_feed_exception x WHERE x.stream = m.stream AND x.seq = m.seq)) FROM work_feed f";
         let mut list = conn.prepare(sql)?;
         let streams = list.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
         let first = places_from.and_then(|seq| i64::try_from(seq).ok()?.checked_mul(256));

@@ -257,7 +257,7 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
             "The broker will never take a message as it is. See `sealgate feed quarantine list`, mend the broker's limits or rights, retry it, then acknowledge."
         }
         AlarmKind::FeedRefused => {
-            "The broker refuses the feed. Check user, password and rights there; everything waits in the journal. Then acknowledge."
+            "The broker refuses the feed. Everything waits in the journal. Check user, password and rights at the broker, then acknowledge."
         }
         AlarmKind::DuplicateClientId => {
             "Another client uses this line's MQTT client id. Find it and give each line its own, then acknowledge."

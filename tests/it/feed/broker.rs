@@ -37,7 +37,6 @@ pub(crate) struct Seen {
     pub(crate) id: Option<String>,
     pub(crate) is_replay: bool,
     pub(crate) correlation: Option<Vec<u8>>,
-    pub(crate) at: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -311,7 +310,10 @@ async fn feed(
                     Deed::Cut => return Ok(()),
                     Deed::Disconnect(reason) => {
                         out.send(&[0xE0, 2, reason, 0]).await?;
-                        return Ok(());
+                        out.write.shutdown().await?;
+                        // Closing over unread bytes would reset the connection and take the reason with it.
+                        let rest = async { while packet(read).await.is_ok() {} };
+                        return tokio::time::timeout(Duration::from_secs(2), rest).await.map_err(io::Error::other);
                     }
                     Deed::Freeze => return std::future::pending().await,
                 }
@@ -491,7 +493,6 @@ fn seen_of(connection: u32, body: &[u8]) -> (Seen, u16) {
         id: id.map(|parts| format!("{}/{}", parts[1], parts[0])),
         is_replay: pairs.get("replay").is_some_and(|replay| replay == "true"),
         correlation,
-        at: Instant::now(),
     };
     (seen, packet_id)
 }

@@ -72,11 +72,11 @@ struct Consumer {
 }
 
 impl Consumer {
-    async fn connect(port: u16) -> Self {
+    async fn connect(port: u16, facts: Vec<u64>) -> Self {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await {
-                let mut consumer = Self { stream, facts: Vec::new() };
+                let mut consumer = Self { stream, facts };
                 consumer.greet().await;
                 return consumer;
             }
@@ -95,7 +95,14 @@ impl Consumer {
         subscribe.extend(filter.as_bytes());
         subscribe.push(1);
         self.stream.write_all(&subscribe).await.expect("sent");
-        while self.packet().await.expect("an answer").0 >> 4 != 9 {}
+        loop {
+            let (first, body) = self.packet().await.expect("an answer");
+            match first >> 4 {
+                3 => self.take(first, &body).await,
+                9 => return,
+                _ => {}
+            }
+        }
     }
 
     /// Takes what comes, until nothing comes any more.
@@ -112,7 +119,7 @@ impl Consumer {
         if first & 0x06 != 0 {
             self.stream.write_all(&[0x40, 2, body[topic], body[topic + 1]]).await.expect("sent");
         }
-        let json = body.iter().position(|byte| *byte == b'{').expect("a payload");
+        let json = body.windows(9).position(|part| part == b"{\"stream\"").expect("a payload");
         let payload: Value = serde_json::from_slice(&body[json..]).expect("JSON");
         self.facts.push(payload["seq"].as_u64().expect("a number"));
     }
@@ -147,7 +154,7 @@ async fn what_mosquitto_acknowledged_and_lost_is_healed_by_watermark_and_replay(
     let Some(mut broker) = Mosquitto::start(folder.path(), "allow_anonymous true\nmax_queued_messages 50") else {
         return;
     };
-    let mut consumer = Consumer::connect(broker.port).await;
+    let mut consumer = Consumer::connect(broker.port, Vec::new()).await;
     // Slowly, so that a consumer that reads loses nothing to the limit.
     let rig = Rig::resume(100, 0, Settings { drain_per_s: 400, ..settings(broker.port) });
     tokio::join!(rig.until_acked(100), consumer.take_all());
@@ -159,8 +166,7 @@ async fn what_mosquitto_acknowledged_and_lost_is_healed_by_watermark_and_replay(
     // The consumer is away: everything is acknowledged, fifty wait, the others are dropped.
     rig.head.send_replace(300);
     rig.until_acked(300).await;
-    let mut consumer = Consumer::connect(broker.port).await;
-    consumer.facts = facts;
+    let mut consumer = Consumer::connect(broker.port, facts).await;
     consumer.take_all().await;
     let by_limit = consumer.mark();
     assert!((101..300).contains(&by_limit), "the limit of the broker was not felt: {by_limit}");
@@ -171,8 +177,7 @@ async fn what_mosquitto_acknowledged_and_lost_is_healed_by_watermark_and_replay(
     rig.until_acked(340).await;
     broker.kill();
     broker.restart();
-    let mut consumer = Consumer::connect(broker.port).await;
-    consumer.facts = facts;
+    let mut consumer = Consumer::connect(broker.port, facts).await;
     rig.head.send_replace(350);
     rig.until_acked(350).await;
     consumer.take_all().await;
@@ -246,17 +251,16 @@ async fn two_lines_under_one_client_id_are_told_and_do_not_shake_the_broker() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(broker) = Mosquitto::start(folder.path(), "allow_anonymous true") else { return };
     let lines = [Rig::run(10, broker.port), Rig::resume(10, 0, Settings { window: 1, ..settings(broker.port) })];
-    let are_told = || lines.iter().all(|line| line.problems().contains(&Problem::TakenOver));
+    // Mosquitto says 0x8E in a form that the library does not read: what is seen is a connection that ends without need.
+    let is_it = |problem: &Problem| matches!(problem, Problem::TakenOver | Problem::HungUp { .. });
+    let are_told = || lines.iter().all(|line| line.problems().iter().any(is_it));
     let told = tokio::time::timeout(Duration::from_secs(5), wait_until("both are told", are_told)).await;
     assert!(told.is_ok(), "{:?} {:?}", lines[0].handle.status(), lines[1].handle.status());
-    let takeovers = || -> usize {
-        let is_one = |problem: &&Problem| **problem == Problem::TakenOver;
-        lines.iter().map(|line| line.problems().iter().filter(is_one).count()).sum()
-    };
-    // The pauses grow to 0.3 to 0.6 s here, a minute in a plant: no more than a few in each second.
-    let (before, since) = (takeovers(), Instant::now());
+    // The pauses grow to 0.3 to 0.6 s here, to a minute in a plant: a few connections in three seconds, not hundreds.
+    let ends = || lines.iter().map(|line| line.connections()).sum::<usize>();
+    let (before, since) = (ends(), Instant::now());
     wait_until("three seconds go by", || since.elapsed() > Duration::from_secs(3)).await;
-    assert!(takeovers() - before <= 20, "{} takeovers in three seconds", takeovers() - before);
+    assert!(ends() - before <= 25, "{} connections in three seconds", ends() - before);
     for line in &lines {
         line.until_acked(10).await;
     }

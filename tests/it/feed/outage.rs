@@ -1,4 +1,4 @@
-//! The broker away for three days, compressed: a hundredth of the units of 72 hours at 400 a minute, in the same structure. The
+//! The broker away for three days, compressed: one two-hundredth of the units of 72 hours at 400 a minute, in the same structure. The
 //! line works on, and afterwards everything arrives in order while the daemon's memory stays as it was.
 
 use std::fs;
@@ -18,13 +18,13 @@ use super::mosquitto::Mosquitto;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sealgate");
 const ORDER: &str = r#"{"batch":"B1","gtin":"09506000134352","lot":"L7","expiry":"2047-03-31","gcp_length":7,
     "pack":{"case":2,"pallet":2},"sscc":{"extension":0,"prefix":"9506000","first":1,"last":99},"serials_file":"serials.txt"}"#;
-/// 72 h at 400 units a minute are 1,728,000.
-const UNITS: u64 = 17_280;
+/// 72 h at 400 units a minute are 1,728,000; `SEALGATE_OUTAGE_UNITS` asks for more of them.
+const UNITS: u64 = 8_640;
 /// A unit is printed, verified and commissioned: three facts, and one EPCIS event.
 const FACTS_PER_UNIT: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the daemon's own memory may grow by while a backlog leaves.
-const GROWTH_MAX_KIB: u64 = 12 * 1024;
+const GROWTH_MAX_KIB: u64 = 3 * 1024;
 
 /// A line whose broker listens, or does not yet, on `port`.
 struct Site {
@@ -99,10 +99,14 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+fn units() -> u64 {
+    std::env::var("SEALGATE_OUTAGE_UNITS").map_or(UNITS, |units| units.parse().expect("a number of units"))
+}
+
 /// A journal as three days without a broker leave it.
 fn three_days(path: &Path) -> u64 {
     let mut store = store::open(&store::Settings::new(path, "acme/plant7/line3")).expect("a new journal");
-    let facts = UNITS * FACTS_PER_UNIT;
+    let facts = units() * FACTS_PER_UNIT;
     let mut seq = 0;
     while seq < facts {
         let records = (1..=1000.min(facts - seq)).map(|offset| fact(seq + offset)).collect::<Vec<_>>();
@@ -155,26 +159,29 @@ fn after_three_days_without_a_broker_everything_arrives_in_order_and_memory_stay
     assert_eq!(status["alarms"][0]["holds"], false, "{status}");
     let feed = site.ask(&["feed", "status"]);
     assert!(feed["backlog"].as_u64().is_some_and(|backlog| backlog > before), "{feed}");
-    assert!(feed["message_bytes"].as_u64().is_some_and(|bytes| bytes > UNITS * 400), "{feed}");
+    assert!(feed["message_bytes"].as_u64().is_some_and(|bytes| bytes > units() * 400), "{feed}");
     assert!(feed["waiting_since"].as_str().is_some(), "{feed}");
 
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let began = daemon.memory();
-    let broker = runtime.block_on(Broker::start_on(port, "nth 20000 of 1 cut"));
-    let mut highest = began;
+    let broker = runtime.block_on(Broker::start_on(port, "nth 9000 of 1 cut"));
+    // The first fifth sets up what a drain needs; from then on nothing may grow with what was sent.
+    let (mut began, mut highest) = (0, 0);
     let mut drained_since = None;
-    let end = Instant::now() + 2 * PATIENCE;
+    let end = Instant::now() + PATIENCE * u32::try_from(2 * units() / UNITS).expect("not that many");
     while site.ask(&["feed", "status"])["backlog"] != 0 {
         assert!(Instant::now() < end, "{} of {before} facts arrived", broker.seen().len());
-        highest = highest.max(daemon.memory());
-        drained_since = drained_since.or((!broker.connects().is_empty()).then(Instant::now));
+        let arrived = u64::try_from(broker.seen().len()).expect("so many");
+        let memory = daemon.memory();
+        drained_since = drained_since.or((arrived > 0).then(Instant::now));
+        began = if arrived < before / 5 { memory.max(began) } else { began };
+        highest = highest.max(memory);
         std::thread::sleep(Duration::from_millis(50));
     }
     let took = drained_since.map_or(Duration::ZERO, |since| since.elapsed());
     let seen = broker.seen();
     let line = format!(
-        "feed: {} messages of a backlog of {before} facts in {took:.1?}; own memory {began} KiB before, {highest} KiB at most\n",
+        "feed: {} messages of a backlog of {before} facts in {took:.1?}; own memory {began} KiB in the first fifth, {highest} KiB at most\n",
         seen.len()
     );
     // The test runner keeps to itself what a macro prints.
@@ -190,7 +197,7 @@ fn after_three_days_without_a_broker_everything_arrives_in_order_and_memory_stay
             last = (connection, seq);
             arrived.insert(seq);
         }
-        let wanted = if stream == "fact" { before } else { UNITS };
+        let wanted = if stream == "fact" { before } else { units() };
         assert!((1..=wanted).all(|seq| arrived.contains(&seq)), "{stream}: a hole");
     }
     assert_eq!(broker.connects().len(), 2, "one link was cut on the way");

@@ -38,6 +38,7 @@ struct Kept {
     problems: Vec<Problem>,
     /// The largest page that was asked for, in messages.
     largest_page: usize,
+    births: usize,
 }
 
 pub(crate) struct Rig {
@@ -99,8 +100,8 @@ impl Rig {
         let (head, head_in) = watch::channel(facts);
         let (state, state_in) = watch::channel(StateTopics::default());
         let (stop, stop_in) = watch::channel(false);
-        let (acks, notes, problems, pages) =
-            (Arc::clone(&kept), Arc::clone(&kept), Arc::clone(&kept), Arc::clone(&kept));
+        let (acks, notes, problems, pages, births) =
+            (Arc::clone(&kept), Arc::clone(&kept), Arc::clone(&kept), Arc::clone(&kept), Arc::clone(&kept));
         let newest = head.subscribe();
         let inputs = Inputs {
             head: head_in,
@@ -125,7 +126,10 @@ impl Rig {
                 true
             }),
             problem: Arc::new(move |problem| lock(&problems).problems.push(problem)),
-            birth: Box::new(|status| format!(r#"{{"state":"online","backlog":{}}}"#, status.backlog()).into_bytes()),
+            birth: Box::new(move |status| {
+                lock(&births).births += 1;
+                format!(r#"{{"state":"online","backlog":{}}}"#, status.backlog()).into_bytes()
+            }),
             offline: br#"{"state":"offline"}"#.to_vec(),
             command: Arc::new(|_| Reception::Unknown),
         };
@@ -151,6 +155,11 @@ impl Rig {
 
     pub(crate) fn largest_page(&self) -> usize {
         lock(&self.kept).largest_page
+    }
+
+    /// How often it said that it is there: once for each connection, and every ten seconds.
+    pub(crate) fn connections(&self) -> usize {
+        lock(&self.kept).births
     }
 
     /// Stream and number of what the store was told to do without.

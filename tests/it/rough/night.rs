@@ -121,7 +121,10 @@ impl Night {
             version: Text::new("0").unwrap_or_default(),
             config_sha256: Text::new("0").unwrap_or_default(),
             clean: true,
+            epoch: None,
+            key: None,
             doubts: Vec::new(),
+            description: None,
         };
         let now = self.now();
         self.line.start(now, start);
