@@ -142,6 +142,8 @@ pub enum RequestRefusal {
     ExpiryPast,
     UnknownAlarm(u32),
     NotBalanced,
+    /// Upstream has not said yet which serials were used since the backup.
+    SerialsSuspended,
     Busy,
     /// The clock is unset, or not known to be right where the line's policy asks for that.
     ClockUnsure(ClockState),
@@ -205,6 +207,16 @@ pub enum AlarmKind {
     FeedUnheard,
     /// The consumer's watermark does not follow what the broker took.
     WatermarkStalled,
+    /// The disk of the journal fills up.
+    DiskLow,
+    /// There is no room for the record of another batch; ends by itself.
+    DiskFull,
+    /// The log of the journal is not taken back into its file.
+    JournalLogLarge,
+    /// Commits take so long that verdicts come too late.
+    JournalSlow,
+    /// The journal was restored: serials that were used since its backup must be known before any is used.
+    SerialsSuspended,
     /// What waits for the broker has reached half of what may wait.
     FeedBehind,
 }
@@ -320,6 +332,11 @@ impl AlarmKind {
         AlarmKind::FeedUnheard,
         AlarmKind::WatermarkStalled,
         AlarmKind::FeedBehind,
+        AlarmKind::DiskLow,
+        AlarmKind::DiskFull,
+        AlarmKind::JournalLogLarge,
+        AlarmKind::JournalSlow,
+        AlarmKind::SerialsSuspended,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -342,12 +359,17 @@ impl AlarmKind {
             | AlarmKind::ChildEscaped
             | AlarmKind::SerialsExhausted
             | AlarmKind::SsccExhausted
+            | AlarmKind::DiskFull
+            | AlarmKind::SerialsSuspended
             | AlarmKind::JournalDoubt => true,
             AlarmKind::FeedQuarantined
             | AlarmKind::FeedRefused
             | AlarmKind::DuplicateClientId
             | AlarmKind::FeedUnheard
             | AlarmKind::WatermarkStalled
+            | AlarmKind::DiskLow
+            | AlarmKind::JournalLogLarge
+            | AlarmKind::JournalSlow
             | AlarmKind::FeedBehind
             | AlarmKind::ClockStepped
             | AlarmKind::ClockRollback
@@ -387,6 +409,11 @@ impl AlarmKind {
             AlarmKind::FeedUnheard => "feed_unheard",
             AlarmKind::WatermarkStalled => "watermark_stalled",
             AlarmKind::FeedBehind => "feed_behind",
+            AlarmKind::DiskLow => "disk_low",
+            AlarmKind::DiskFull => "disk_full",
+            AlarmKind::JournalLogLarge => "journal_log_large",
+            AlarmKind::JournalSlow => "journal_slow",
+            AlarmKind::SerialsSuspended => "serials_suspended",
         }
     }
 

@@ -17,6 +17,7 @@ use crate::runtime::VERSION;
 use crate::runtime::assemble;
 use crate::runtime::clock::Clock;
 
+use crate::runtime::journal;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::store::feed::FeedItem;
@@ -46,7 +47,8 @@ impl FeedReader {
             None => Reader::open(&self.path)?,
         };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let items = reader.feed_from(after.saturating_add(1), limit)?;
+        let items = reader.feed_from(after.saturating_add(1), limit);
+        let items = items.inspect_err(|error| journal::end_on_damage(&self.path, error))?;
         let epoch = reader.identity().epoch;
         self.reader = Some(reader);
         Ok(items.into_iter().flat_map(|item| self.messages(item, epoch)).collect())
