@@ -25,6 +25,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, ControlError};
 use crate::runtime::desk::Desk;
 use crate::runtime::feed;
+use crate::runtime::journal::{self, Beginning};
 use crate::runtime::keys::KeysError;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
@@ -116,10 +117,9 @@ impl From<RecoverError> for RunError {
 }
 
 /// Runs the line until it is told to stop.
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(config: Config, beginning: Beginning) -> Result<(), RunError> {
     let clock = Clock::start();
-    let mut store = store::open(&assemble::journal(&config))?;
-    let mut recovery = assemble::recover(&mut store)?;
+    let (mut store, mut recovery) = journal::open(&config, beginning)?;
     let mut proven = proof::open(&config, &mut store)?;
     recovery.doubts.append(&mut proven.doubts);
     tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
@@ -162,6 +162,7 @@ async fn serve(
     tasks.add("the desk", desk.run(waiting));
     start_clocks(&config, clock, &inbox, &mut tasks);
 
+    let _watch = journal::watch(&config, clock, inbox.clone())?;
     let facts = recovery.state.seq;
     let ready = format!("line {}, {facts} facts recovered", config.line.name);
     let (durables, durable) = bounded(2);
@@ -250,12 +251,14 @@ fn start_line(
         }
         drop(log_done);
     })?;
+    let suspect = config.journal.clone();
     tasks::thread("sealgate-commit", move || {
         let _keep_log = keep_log;
         let done = |durable| drop(durables.send(durable));
         if let Err(error) = store::commit::run(store, &jobs, || clock.now().mono_us, done) {
             // Whether it is on disk is unknown until the file is read again: nothing may go on from here.
             tracing::error!(%error, "commit_failed");
+            store::start::note_damage(&suspect, &error);
             std::process::exit(i32::from(error.exit_code()));
         }
     })?;
