@@ -145,7 +145,8 @@ async fn serve(
     let by_station = start_devices(&config, clock, &inbox, &mut tasks);
     let (states, said) = watch::channel(StateTopics::default());
     tasks.add("the retained state", feed::tell_states(seen.clone(), states));
-    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping };
+    let epoch = proven.epoch.map(|begun| begun.epoch);
+    let doors = feed::Doors { inbox: inbox.clone(), clock, epoch, heads, states: said, stopping };
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
     let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);

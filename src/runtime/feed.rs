@@ -1,9 +1,11 @@
 //! Between the journal and the publisher: pages of facts with their messages as MQTT messages, and the place of the feed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -20,7 +22,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::store::feed::FeedItem;
-use crate::store::{Reader, StoreError, Work};
+use crate::store::{Reader, StoreError, StoredFact, Work};
 use crate::wire::topic::{self, Birth, Envelope, LastSeq, Status};
 
 /// Characters of an alarm's detail.
@@ -32,28 +34,48 @@ pub(super) struct FeedReader {
     line: String,
     source: String,
     reader: Option<Reader>,
+    /// The facts with which an epoch began, and the epoch. A message keeps the epoch of its fact for ever, whatever is restored
+    /// later: it is part of its id.
+    epochs: BTreeMap<u64, u32>,
 }
+
+/// Before the first restore.
+const FIRST_EPOCH: u32 = 1;
+const EPOCH_RAISED: &str = "epoch_raised";
 
 impl FeedReader {
     pub(super) fn new(path: &Path, line: &str, source: &str) -> Self {
-        Self { path: path.to_owned(), line: line.to_owned(), source: source.to_owned(), reader: None }
+        Self {
+            path: path.to_owned(),
+            line: line.to_owned(),
+            source: source.to_owned(),
+            reader: None,
+            epochs: BTreeMap::new(),
+        }
     }
 
     /// What follows fact `after`: at most `limit` facts, each with what it caused.
     pub(super) fn page(&mut self, after: u64, limit: usize) -> Result<Vec<Outgoing>, StoreError> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => Reader::open(&self.path)?,
+            None => {
+                let mut reader = Reader::open(&self.path)?;
+                let begun = reader.facts_of_kind(EPOCH_RAISED)?;
+                self.epochs.extend(begun.iter().filter_map(epoch_begun));
+                reader
+            }
         };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let items = reader.feed_from(after.saturating_add(1), limit)?;
-        let epoch = reader.identity().epoch;
         self.reader = Some(reader);
-        Ok(items.into_iter().flat_map(|item| self.messages(item, epoch)).collect())
+        // An epoch that began since the file was opened is met on the way, as the first fact of it.
+        self.epochs.extend(items.iter().filter_map(|item| epoch_begun(&item.fact)));
+        Ok(items.into_iter().flat_map(|item| self.messages(item)).collect())
     }
 
-    fn messages(&self, item: FeedItem, epoch: u32) -> Vec<Outgoing> {
+    fn messages(&self, item: FeedItem) -> Vec<Outgoing> {
         let FeedItem { fact, messages } = item;
+        let epoch = self.epochs.range(..=fact.seq).next_back().map_or(FIRST_EPOCH, |(_, epoch)| *epoch);
         let at_us = fact.at_us;
         let envelope = |stream, seq, kind: &str, subject: &str| {
             let (line, source) = (self.line.as_str(), self.source.as_str());
@@ -85,10 +107,20 @@ impl FeedReader {
     }
 }
 
+fn epoch_begun(fact: &StoredFact) -> Option<(u64, u32)> {
+    if &*fact.kind != EPOCH_RAISED {
+        return None;
+    }
+    let body: Value = serde_json::from_str(&fact.body).ok()?;
+    Some((fact.seq, u32::try_from(body.get("epoch")?.as_u64()?).ok()?))
+}
+
 /// What the feed needs of the daemon.
 pub(super) struct Doors {
     pub(super) inbox: Sender<Item>,
     pub(super) clock: Clock,
+    /// The one that this run begins, where it begins one: the store does not know of it yet.
+    pub(super) epoch: Option<u32>,
     pub(super) heads: watch::Receiver<u64>,
     pub(super) states: watch::Receiver<StateTopics>,
     pub(super) stopping: watch::Receiver<bool>,
@@ -114,7 +146,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         pace: publish::Pace::default(),
     };
     let (notes, alarms) = (doors.inbox.clone(), doors.inbox.clone());
-    let Doors { inbox, clock, heads, states, stopping } = doors;
+    let Doors { inbox, clock, epoch, heads, states, stopping } = doors;
     let mut pages = FeedReader::new(&config.journal, &identity.line, &identity.source);
     let offline = topic::payload(&Status::Offline { line: identity.line.clone() });
     let inputs = Inputs {
@@ -134,7 +166,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
             notes.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok()
         }),
         problem: Arc::new(move |problem| tell(&alarms, clock, &problem)),
-        birth: birth(config, clock, reader.identity().epoch, identity.line),
+        birth: birth(config, clock, epoch.unwrap_or(reader.identity().epoch), identity.line),
         offline,
         command: Arc::new(|_: Command| Reception::Unknown),
     };
@@ -207,5 +239,54 @@ pub(super) async fn tell_states(mut snapshots: watch::Receiver<Arc<Snapshot>>, s
             }
             differs
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::commit::Job;
+    use crate::store::{self, Store};
+    use crate::wire::record::{Change, FactRow, Record};
+
+    fn commit(store: &mut Store, seq: u64, kind: &'static str, body: &str, changes: Vec<Change>) {
+        let row = FactRow {
+            seq,
+            at_us: 1,
+            mono_us: 1,
+            boot: 1,
+            kind,
+            version: 1,
+            batch: None,
+            actor: "line".into(),
+            subject: String::new(),
+            body: body.into(),
+        };
+        let records = vec![Record { row, changes, messages: Vec::new() }];
+        store.commit(&Job { records, work: Vec::new() }, || 0).expect("committed");
+    }
+
+    #[test]
+    fn a_message_keeps_the_epoch_of_its_fact_whatever_is_restored_later() {
+        // F127, I16
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("line.db");
+        let mut store = store::open(&store::Settings::new(&path, "site/l1")).expect("a new journal");
+        let ids = |reader: &mut FeedReader, after| -> Vec<String> {
+            let page = reader.page(after, 10).expect("a page");
+            page.iter()
+                .map(|message| message.properties.iter().find(|(key, _)| key == "id").unwrap().1.clone())
+                .collect()
+        };
+        let mut early = FeedReader::new(&path, "l1", "urn:l1");
+        commit(&mut store, 1, "noted", "{}", Vec::new());
+        assert_eq!(ids(&mut early, 0), ["l1/1/fact/1"]);
+        let raised = r#"{"epoch":4,"lost_store":null,"lost_from":2,"lost_to":9}"#;
+        commit(&mut store, 2, EPOCH_RAISED, raised, vec![Change::EpochRaised { epoch: 4 }]);
+        commit(&mut store, 3, "noted", "{}", Vec::new());
+        assert_eq!(ids(&mut early, 1), ["l1/4/fact/2", "l1/4/fact/3"], "met on the way");
+        let mut late = FeedReader::new(&path, "l1", "urn:l1");
+        assert_eq!(ids(&mut late, 2), ["l1/4/fact/3"]);
+        assert_eq!(ids(&mut late, 0), ["l1/1/fact/1", "l1/4/fact/2", "l1/4/fact/3"], "a replay names them as before");
     }
 }
