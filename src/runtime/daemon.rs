@@ -18,7 +18,7 @@ use crate::domain::tag::{StationId, TagWrite};
 use crate::domain::text::Text;
 use crate::engine::{Engine, Policy, Start};
 use crate::line::{Arrival, Inbound, Line, Opening, Parts};
-use crate::publish::StateTopics;
+use crate::publish::{Publisher, StateTopics};
 use crate::runtime::VERSION;
 use crate::runtime::assemble::{self, RecoverError, Recovery};
 use crate::runtime::clock::Clock;
@@ -34,8 +34,10 @@ use crate::runtime::spine::{Item, Spine};
 use crate::runtime::tasks::{self, Tasks};
 use crate::runtime::timesync;
 use crate::runtime::upkeep;
+use crate::runtime::withheld;
 use crate::store::starts::StartSeen;
 use crate::store::{self, Durable, Store, StoreError};
+use crate::wire::checkpoint::Note;
 
 /// Things that may wait for the line; telemetry that finds no room is offered again by its device.
 const INBOX_MAX: usize = 4096;
@@ -49,6 +51,7 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 /// The last facts must be on disk by then, or the end is no clean one.
 const STOP_MAX: Duration = Duration::from_secs(10);
+const ANCHOR_MAX: Duration = Duration::from_secs(2);
 const FEED_STOP_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
@@ -144,18 +147,22 @@ async fn serve(
     let mut tasks = Tasks::default();
     let by_station = start_devices(&config, clock, &inbox, &mut tasks);
     let (states, said) = watch::channel(StateTopics::default());
-    tasks.add("the retained state", feed::tell_states(seen.clone(), states));
-    let epoch = proven.epoch.map(|begun| begun.epoch);
-    let doors = feed::Doors { inbox: inbox.clone(), clock, epoch, heads, states: said, stopping };
+    let (anchor, mut anchored) = watch::channel(None);
+    tasks.add("the retained state", feed::tell_states(seen.clone(), anchored.clone(), states));
+    let epoch = proven.epoch.map_or(store.identity().epoch, |begun| begun.epoch);
+    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping, epoch };
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
+    tasks.add(
+        "the look at the broker's checkpoints",
+        withheld::run(handle.clone(), anchored.clone(), inbox.clone(), clock),
+    );
     let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));
     start_clocks(&config, clock, &inbox, &mut tasks);
 
-    let facts = recovery.state.seq;
-    let ready = format!("line {}, {facts} facts recovered", config.line.name);
+    let ready = format!("line {}, {} facts recovered", config.line.name, recovery.state.seq);
     let (durables, durable) = bounded(2);
     let (stopped, last_fact) = oneshot::channel();
     let spine = Spine {
@@ -168,15 +175,11 @@ async fn serve(
         ready,
         stopped: Some(stopped),
     };
-    let parts = Foundation { clock, store, proven, recovery, durables };
+    let newest = spine.head.subscribe();
+    let parts = Foundation { clock, store, proven, recovery, durables, anchor };
     let (mut line_ended, log_ended) = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
 
-    let publisher = async {
-        match publisher {
-            Some(publisher) => publisher.run().await,
-            None => std::future::pending().await,
-        }
-    };
+    let publisher = publish(publisher);
     tokio::pin!(publisher);
     let stopped_early = tokio::select! {
         _ = terminate.recv() => None,
@@ -194,6 +197,10 @@ async fn serve(
     inbox.send_timeout(stop_line, STOP_MAX).map_err(gone)?;
     // Work of the feed may keep the line from being settled for a moment; the bound is the disk's.
     let _ = tokio::time::timeout(STOP_MAX, last_fact).await;
+    // The checkpoint of the stop is in the side file and on its way to the broker; a disk that hangs keeps nobody here.
+    let last = *newest.borrow();
+    let signed = anchored.wait_for(|note: &Option<Arc<Note>>| note.as_ref().is_some_and(|note| note.seq >= last));
+    let _ = tokio::time::timeout(ANCHOR_MAX, signed).await;
     stop.send_replace(true);
     // The feed has two seconds of its own; what is left then goes out after the next start.
     let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
@@ -204,6 +211,14 @@ async fn serve(
     line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
 }
 
+/// Until it is told to stop; for ever where the config names no broker.
+async fn publish(publisher: Option<Publisher>) {
+    match publisher {
+        Some(publisher) => publisher.run().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What the line is built on.
 struct Foundation {
     clock: Clock,
@@ -211,6 +226,7 @@ struct Foundation {
     proven: Proven,
     recovery: Recovery,
     durables: Sender<Durable>,
+    anchor: watch::Sender<Option<Arc<Note>>>,
 }
 
 /// The commit thread, the thread that keeps the log of the database short, and the line thread. The receivers end with the line and with
@@ -221,7 +237,7 @@ fn start_line(
     spine: Spine,
     plant: DeviceWrites,
 ) -> Result<(oneshot::Receiver<()>, oneshot::Receiver<()>), RunError> {
-    let Foundation { clock, store, proven, recovery, durables } = foundation;
+    let Foundation { clock, store, proven, recovery, durables, anchor } = foundation;
     let Recovery { state, was_stopped, doubts } = recovery;
     let opening = opening(config, clock, &store, was_stopped)?;
     let (journal, jobs) = store::commit::channel();
@@ -246,7 +262,9 @@ fn start_line(
         }
     })?;
     let Proven { side, notes, epoch, key, .. } = proven;
-    tasks::thread("sealgate-anchor", move || store::side::run(side, &notes, |_| {}))?;
+    tasks::thread("sealgate-anchor", move || {
+        store::side::run(side, &notes, |note| drop(anchor.send_replace(Some(Arc::new(note.clone())))))
+    })?;
     let stations = assemble::stations(config, &state);
     let policy = Policy { commission_needs_clock: config.line.commission_needs_clock };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);

@@ -1,11 +1,9 @@
 //! Between the journal and the publisher: pages of facts with their messages as MQTT messages, and the place of the feed.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -22,7 +20,9 @@ use crate::runtime::clock::Clock;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::store::feed::FeedItem;
-use crate::store::{Reader, StoreError, StoredFact, Work};
+use crate::store::{Reader, StoreError, Work};
+use crate::wire::checkpoint::Note as Checkpoint;
+use crate::wire::checkpoint::history::{self, Begun};
 use crate::wire::topic::{self, Birth, Envelope, LastSeq, Status};
 
 /// Characters of an alarm's detail.
@@ -34,14 +34,9 @@ pub(super) struct FeedReader {
     line: String,
     source: String,
     reader: Option<Reader>,
-    /// The facts with which an epoch began, and the epoch. A message keeps the epoch of its fact for ever, whatever is restored
-    /// later: it is part of its id.
-    epochs: BTreeMap<u64, u32>,
+    /// The newest epoch, and where each began.
+    epochs: (u32, Vec<Begun>),
 }
-
-/// Before the first restore.
-const FIRST_EPOCH: u32 = 1;
-const EPOCH_RAISED: &str = "epoch_raised";
 
 impl FeedReader {
     pub(super) fn new(path: &Path, line: &str, source: &str) -> Self {
@@ -50,7 +45,7 @@ impl FeedReader {
             line: line.to_owned(),
             source: source.to_owned(),
             reader: None,
-            epochs: BTreeMap::new(),
+            epochs: (1, Vec::new()),
         }
     }
 
@@ -58,24 +53,22 @@ impl FeedReader {
     pub(super) fn page(&mut self, after: u64, limit: usize) -> Result<Vec<Outgoing>, StoreError> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => {
-                let mut reader = Reader::open(&self.path)?;
-                let begun = reader.facts_of_kind(EPOCH_RAISED)?;
-                self.epochs.extend(begun.iter().filter_map(epoch_begun));
-                reader
-            }
+            None => Reader::open(&self.path)?,
         };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let items = reader.feed_from(after.saturating_add(1), limit)?;
+        // An epoch begins with a fact: what was decided before keeps the id that it was sent with.
+        let newest = reader.epoch()?;
+        if newest != self.epochs.0 {
+            self.epochs = (newest, reader.epochs()?);
+        }
         self.reader = Some(reader);
-        // An epoch that began since the file was opened is met on the way, as the first fact of it.
-        self.epochs.extend(items.iter().filter_map(|item| epoch_begun(&item.fact)));
-        Ok(items.into_iter().flat_map(|item| self.messages(item)).collect())
+        let epoch_at = |item: &FeedItem| history::epoch_at(&self.epochs.1, item.fact.seq);
+        Ok(items.into_iter().flat_map(|item| self.messages(epoch_at(&item), item)).collect())
     }
 
-    fn messages(&self, item: FeedItem) -> Vec<Outgoing> {
+    fn messages(&self, epoch: u32, item: FeedItem) -> Vec<Outgoing> {
         let FeedItem { fact, messages } = item;
-        let epoch = self.epochs.range(..=fact.seq).next_back().map_or(FIRST_EPOCH, |(_, epoch)| *epoch);
         let at_us = fact.at_us;
         let envelope = |stream, seq, kind: &str, subject: &str| {
             let (line, source) = (self.line.as_str(), self.source.as_str());
@@ -107,23 +100,15 @@ impl FeedReader {
     }
 }
 
-fn epoch_begun(fact: &StoredFact) -> Option<(u64, u32)> {
-    if &*fact.kind != EPOCH_RAISED {
-        return None;
-    }
-    let body: Value = serde_json::from_str(&fact.body).ok()?;
-    Some((fact.seq, u32::try_from(body.get("epoch")?.as_u64()?).ok()?))
-}
-
 /// What the feed needs of the daemon.
 pub(super) struct Doors {
     pub(super) inbox: Sender<Item>,
     pub(super) clock: Clock,
-    /// The one that this run begins, where it begins one: the store does not know of it yet.
-    pub(super) epoch: Option<u32>,
     pub(super) heads: watch::Receiver<u64>,
     pub(super) states: watch::Receiver<StateTopics>,
     pub(super) stopping: watch::Receiver<bool>,
+    /// Of this run.
+    pub(super) epoch: u32,
 }
 
 /// The publisher of this line; `None` where the config names no broker.
@@ -146,7 +131,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         pace: publish::Pace::default(),
     };
     let (notes, alarms) = (doors.inbox.clone(), doors.inbox.clone());
-    let Doors { inbox, clock, epoch, heads, states, stopping } = doors;
+    let Doors { inbox, clock, heads, states, stopping, epoch } = doors;
     let mut pages = FeedReader::new(&config.journal, &identity.line, &identity.source);
     let offline = topic::payload(&Status::Offline { line: identity.line.clone() });
     let inputs = Inputs {
@@ -166,7 +151,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
             notes.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok()
         }),
         problem: Arc::new(move |problem| tell(&alarms, clock, &problem)),
-        birth: birth(config, clock, epoch.unwrap_or(reader.identity().epoch), identity.line),
+        birth: birth(config, clock, epoch, identity.line),
         offline,
         command: Arc::new(|_: Command| Reception::Unknown),
     };
@@ -228,10 +213,24 @@ fn birth(config: &Config, clock: Clock, epoch: u32, line: String) -> publish::Bi
     })
 }
 
-/// The retained topics of a snapshot, where they differ from those said before.
-pub(super) async fn tell_states(mut snapshots: watch::Receiver<Arc<Snapshot>>, states: watch::Sender<StateTopics>) {
-    while snapshots.changed().await.is_ok() {
-        let topics = snapshots.borrow_and_update().topics();
+/// The retained topics of a snapshot and the newest checkpoint, where they differ from those said before.
+pub(super) async fn tell_states(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut anchored: watch::Receiver<Option<Arc<Checkpoint>>>,
+    states: watch::Sender<StateTopics>,
+) {
+    loop {
+        let is_over = tokio::select! {
+            changed = snapshots.changed() => changed.is_err(),
+            // The thread that tells them ends with the line; what the snapshot says is told to the end.
+            Ok(()) = anchored.changed() => false,
+        };
+        if is_over {
+            return;
+        }
+        let mut topics = snapshots.borrow_and_update().topics();
+        let checkpoint = anchored.borrow_and_update().clone();
+        topics.extend(checkpoint.map(|note| (topic::CHECKPOINT.to_owned(), note.to_json().into_bytes())));
         states.send_if_modified(|said| {
             let differs = **said != topics;
             if differs {
@@ -282,7 +281,7 @@ mod tests {
         commit(&mut store, 1, "noted", "{}", Vec::new());
         assert_eq!(ids(&mut early, 0), ["l1/1/fact/1"]);
         let raised = r#"{"epoch":4,"lost_store":null,"lost_from":2,"lost_to":9}"#;
-        commit(&mut store, 2, EPOCH_RAISED, raised, vec![Change::EpochRaised { epoch: 4 }]);
+        commit(&mut store, 2, "epoch_raised", raised, vec![Change::EpochRaised { epoch: 4 }]);
         commit(&mut store, 3, "noted", "{}", Vec::new());
         assert_eq!(ids(&mut early, 1), ["l1/4/fact/2", "l1/4/fact/3"], "met on the way");
         let mut late = FeedReader::new(&path, "l1", "urn:l1");

@@ -111,18 +111,6 @@ impl Reader {
         list.into_iter().map(with_word).collect()
     }
 
-    /// Every fact of a kind that is rare: where none was ever written, nothing is looked through.
-    pub fn facts_of_kind(&mut self, kind: &str) -> Result<Vec<StoredFact>, StoreError> {
-        let Some(kind) = self.stream(kind)? else { return Ok(Vec::new()) };
-        let seqs =
-            rows(&self.conn, "SELECT seq FROM fact WHERE kind = ?1 ORDER BY seq", [kind], |row| unsigned(row, 0))?;
-        let mut found = Vec::new();
-        for seq in seqs {
-            found.extend(self.fact(seq)?);
-        }
-        Ok(found)
-    }
-
     /// Exceptions of any cause.
     pub fn feed_exception_count(&mut self) -> Result<u64, StoreError> {
         let found = rows(&self.conn, "SELECT count(*) FROM work_feed_exception", [], |row| unsigned(row, 0))?;

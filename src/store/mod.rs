@@ -36,6 +36,7 @@ pub mod rebuild;
 pub mod recover;
 mod schema;
 pub mod side;
+mod signatures;
 pub mod starts;
 pub mod trace;
 pub mod verify;

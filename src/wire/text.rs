@@ -202,6 +202,7 @@ pub fn alarm_holds(kind: &str) -> bool {
     AlarmKind::parse(kind).is_none_or(AlarmKind::holds)
 }
 
+#[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of alarm")]
 pub fn alarm(kind: AlarmKind) -> &'static str {
     match kind {
         AlarmKind::WrongGtin => "Wrong product was read. Clear the line, find where it came from, then acknowledge.",
@@ -263,6 +264,9 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         AlarmKind::WatermarkStalled => {
             "The consumer does not confirm what the broker took. Look whether messages were lost, send them again with `sealgate feed replay`, then acknowledge."
         }
+        AlarmKind::CheckpointsWithheld => {
+            "No checkpoint has reached the broker for ten minutes. Look who keeps them from it, see `sealgate feed status`, then acknowledge."
+        }
         AlarmKind::FeedBehind => {
             "Much waits for the broker. See `sealgate feed status` for what, and for how long; bring the broker back, then acknowledge."
         }
@@ -277,6 +281,9 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         }
         AlarmKind::LinePaused => {
             "The line stood still for seconds, and the machines stopped by themselves. Look at this computer and its disk, then acknowledge."
+        }
+        AlarmKind::ForeignWriter => {
+            "Another controller writes to this device, and both stand. Find out which one is meant to, stop the other, then acknowledge."
         }
         AlarmKind::CrashLoop => {
             "The daemon was started again and again after runs that did not end in order. See its log and `sealgate audit verify`, then acknowledge."
