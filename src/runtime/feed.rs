@@ -280,7 +280,7 @@ mod tests {
         let mut early = FeedReader::new(&path, "l1", "urn:l1");
         commit(&mut store, 1, "noted", "{}", Vec::new());
         assert_eq!(ids(&mut early, 0), ["l1/1/fact/1"]);
-        let raised = r#"{"epoch":4,"lost_store":null,"lost_from":2,"lost_to":9}"#;
+        let raised = r#"{"epoch":4,"lost_store":"3f1c4e0a-5b6d-4c7e-8f90-a1b2c3d4e5f6","lost_from":2,"lost_to":9}"#;
         commit(&mut store, 2, "epoch_raised", raised, vec![Change::EpochRaised { epoch: 4 }]);
         commit(&mut store, 3, "noted", "{}", Vec::new());
         assert_eq!(ids(&mut early, 1), ["l1/4/fact/2", "l1/4/fact/3"], "met on the way");
