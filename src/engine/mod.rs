@@ -15,6 +15,7 @@ pub mod output;
 mod pack;
 pub mod pool;
 pub mod reason;
+mod reuse;
 mod standing;
 pub mod state;
 mod supply;
@@ -208,7 +209,6 @@ impl Engine {
                 if let Some(begun) = epoch {
                     self.emit(&mut step, Fact::EpochRaised { begun });
                 }
-                self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
                 if let Some(description) = description {
                     self.emit(&mut step, Fact::LineDescribed { description });
                 }
@@ -231,6 +231,7 @@ impl Engine {
             Input::Paused { paused_us } => self.pause(&mut step, paused_us),
             Input::Crashed { starts } => self.crashed(&mut step, starts),
             Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
+            Input::Eased(kind) => self.ease(&mut step, kind),
         }
         self.settle_run(&mut step);
         step

@@ -25,6 +25,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, ControlError};
 use crate::runtime::desk::Desk;
 use crate::runtime::feed;
+use crate::runtime::journal::{self, Beginning};
 use crate::runtime::keys::KeysError;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
@@ -34,8 +35,10 @@ use crate::runtime::spine::{Item, Spine};
 use crate::runtime::tasks::{self, Tasks};
 use crate::runtime::timesync;
 use crate::runtime::upkeep;
+use crate::runtime::withheld;
 use crate::store::starts::StartSeen;
 use crate::store::{self, Durable, Store, StoreError};
+use crate::wire::checkpoint::Note;
 
 /// Things that may wait for the line; telemetry that finds no room is offered again by its device.
 const INBOX_MAX: usize = 4096;
@@ -49,6 +52,7 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 /// The last facts must be on disk by then, or the end is no clean one.
 const STOP_MAX: Duration = Duration::from_secs(10);
+const ANCHOR_MAX: Duration = Duration::from_secs(2);
 const FEED_STOP_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
@@ -113,10 +117,9 @@ impl From<RecoverError> for RunError {
 }
 
 /// Runs the line until it is told to stop.
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(config: Config, beginning: Beginning) -> Result<(), RunError> {
     let clock = Clock::start();
-    let mut store = store::open(&assemble::journal(&config))?;
-    let mut recovery = assemble::recover(&mut store)?;
+    let (mut store, mut recovery) = journal::open(&config, beginning)?;
     let mut proven = proof::open(&config, &mut store)?;
     recovery.doubts.append(&mut proven.doubts);
     tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
@@ -144,17 +147,22 @@ async fn serve(
     let mut tasks = Tasks::default();
     let by_station = start_devices(&config, clock, &inbox, &mut tasks);
     let (states, said) = watch::channel(StateTopics::default());
-    tasks.add("the retained state", feed::tell_states(seen.clone(), states));
-    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping };
+    let (anchor, mut anchored) = watch::channel(None);
+    tasks.add("the retained state", feed::tell_states(seen.clone(), anchored.clone(), states));
+    let epoch = proven.epoch.map_or(store.identity().epoch, |begun| begun.epoch);
+    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping, epoch };
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
+    tasks.add(
+        "the look at the broker's checkpoints",
+        withheld::run(handle.clone(), anchored.clone(), inbox.clone(), clock),
+    );
     let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));
     start_clocks(&config, clock, &inbox, &mut tasks);
-    let (kept, upkeep_inbox) = (Arc::clone(&config), inbox.clone());
-    tasks.add("the upkeep of the feed", async move { upkeep::run(&kept, upkeep_inbox, clock).await });
 
+    let _watch = journal::watch(&config, clock, inbox.clone())?;
     let facts = recovery.state.seq;
     let ready = format!("line {}, {facts} facts recovered", config.line.name);
     let (durables, durable) = bounded(2);
@@ -169,7 +177,8 @@ async fn serve(
         ready,
         stopped: Some(stopped),
     };
-    let parts = Foundation { clock, store, proven, recovery, durables };
+    let newest = spine.head.subscribe();
+    let parts = Foundation { clock, store, proven, recovery, durables, anchor };
     let (mut line_ended, log_ended) = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
 
     let publisher = async {
@@ -195,6 +204,10 @@ async fn serve(
     inbox.send_timeout(stop_line, STOP_MAX).map_err(gone)?;
     // Work of the feed may keep the line from being settled for a moment; the bound is the disk's.
     let _ = tokio::time::timeout(STOP_MAX, last_fact).await;
+    // The checkpoint of the stop is in the side file and on its way to the broker; a disk that hangs keeps nobody here.
+    let last = *newest.borrow();
+    let signed = anchored.wait_for(|note: &Option<Arc<Note>>| note.as_ref().is_some_and(|note| note.seq >= last));
+    let _ = tokio::time::timeout(ANCHOR_MAX, signed).await;
     stop.send_replace(true);
     // The feed has two seconds of its own; what is left then goes out after the next start.
     let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
@@ -212,6 +225,7 @@ struct Foundation {
     proven: Proven,
     recovery: Recovery,
     durables: Sender<Durable>,
+    anchor: watch::Sender<Option<Arc<Note>>>,
 }
 
 /// The commit thread, the thread that keeps the log of the database short, and the line thread. The receivers end with the line and with
@@ -222,7 +236,7 @@ fn start_line(
     spine: Spine,
     plant: DeviceWrites,
 ) -> Result<(oneshot::Receiver<()>, oneshot::Receiver<()>), RunError> {
-    let Foundation { clock, store, proven, recovery, durables } = foundation;
+    let Foundation { clock, store, proven, recovery, durables, anchor } = foundation;
     let Recovery { state, was_stopped, doubts } = recovery;
     let opening = opening(config, clock, &store, was_stopped)?;
     let (journal, jobs) = store::commit::channel();
@@ -237,17 +251,21 @@ fn start_line(
         }
         drop(log_done);
     })?;
+    let suspect = config.journal.clone();
     tasks::thread("sealgate-commit", move || {
         let _keep_log = keep_log;
         let done = |durable| drop(durables.send(durable));
         if let Err(error) = store::commit::run(store, &jobs, || clock.now().mono_us, done) {
             // Whether it is on disk is unknown until the file is read again: nothing may go on from here.
             tracing::error!(%error, "commit_failed");
+            store::start::note_damage(&suspect, &error);
             std::process::exit(i32::from(error.exit_code()));
         }
     })?;
     let Proven { side, notes, epoch, key, .. } = proven;
-    tasks::thread("sealgate-anchor", move || store::side::run(side, &notes, |_| {}))?;
+    tasks::thread("sealgate-anchor", move || {
+        store::side::run(side, &notes, |note| drop(anchor.send_replace(Some(Arc::new(note.clone())))))
+    })?;
     let stations = assemble::stations(config, &state);
     let policy = Policy { commission_needs_clock: config.line.commission_needs_clock };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
@@ -329,6 +347,8 @@ fn event_sink(device: String, inbox: Sender<Item>, clock: Clock, stations: Vec<S
 fn start_clocks(config: &Config, clock: Clock, inbox: &Sender<Item>, tasks: &mut Tasks) {
     tasks.add("the clock", tick(inbox.clone(), clock));
     tasks.add("the look at the clock", look_at_clock(inbox.clone(), clock, config.line.clock_file.clone()));
+    let (journal, mqtt) = (config.journal.clone(), config.mqtt.clone());
+    tasks.add("the upkeep of the feed", upkeep::run(journal, mqtt, inbox.clone(), clock));
 }
 
 /// Turns happen even when nothing does. A tick that finds no room is no loss: the inbox is full of turns.

@@ -8,20 +8,25 @@ mod daemon;
 pub mod demo;
 mod desk;
 mod feed;
+mod journal;
 pub mod keys;
 #[cfg(feature = "demo")]
 pub mod lockstep;
 mod plant;
 mod proof;
+mod restore;
 pub mod service;
 mod snapshot;
 mod spine;
 mod tasks;
 mod timesync;
 mod upkeep;
+mod withheld;
 
 pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, run};
+pub use journal::Beginning;
+pub use restore::{Restored, restore};
 
 /// Of this program, as its first fact of every run says.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -64,13 +64,14 @@ impl Store {
             .map_err(StoreError::sqlite("reading the starts"))
     }
 
-    /// What is known of the clock and of the keys may stand before `line_started`.
+    /// A step of the clock, a new epoch, the places and a new key may stand before `line_started`, nothing else.
     fn start_at(&self, first: u64) -> Result<Option<StartSeen>, StoreError> {
         let row = self
             .conn
             .query_row(
                 "SELECT at_us, json_extract(body, '$.clean') FROM v_fact \
-                 WHERE seq BETWEEN ?1 AND ?1 + 9 AND kind = 'line_started' ORDER BY seq LIMIT 1",
+                 WHERE seq BETWEEN ?1 AND ?1 + 9 AND kind = 'line_started' \
+                 AND boot = (SELECT boot FROM fact WHERE seq = ?1) ORDER BY seq LIMIT 1",
                 [signed(first)],
                 |row| Ok((row.get(0)?, row.get::<_, Option<bool>>(1)?)),
             )

@@ -67,6 +67,7 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::ExpiryPast => "expiry_past",
         RequestRefusal::UnknownAlarm(_) => "unknown_alarm",
         RequestRefusal::NotBalanced => "not_balanced",
+        RequestRefusal::SerialsSuspended => "serials_suspended",
         RequestRefusal::Busy => "busy",
         RequestRefusal::ClockUnsure(_) => "clock_unsure",
     }
@@ -112,6 +113,10 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         }
         RequestRefusal::NotBalanced => {
             "the counts of the batch do not balance; the differences say what is missing".to_owned()
+        }
+        RequestRefusal::SerialsSuspended => {
+            "the journal was restored, and which serials were used since its backup is not known; give them with `sealgate serials confirm`"
+                .to_owned()
         }
         RequestRefusal::ClockUnsure(clock) => {
             let clock = clock.name();
@@ -262,6 +267,22 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         }
         AlarmKind::WatermarkStalled => {
             "The consumer does not confirm what the broker took. Look whether messages were lost, send them again with `sealgate feed replay`, then acknowledge."
+        }
+        AlarmKind::CheckpointsWithheld => {
+            "No checkpoint has reached the broker for ten minutes. Look who keeps them from it, see `sealgate feed status`, then acknowledge."
+        }
+        AlarmKind::DiskLow => "The disk of the journal fills up. Make room before the line has to stop.",
+        AlarmKind::DiskFull => {
+            "There is no room for the record. Make room where the journal lies; the line may run again as soon as there is."
+        }
+        AlarmKind::JournalLogLarge => {
+            "The log of the journal grows: a long reader keeps it from shrinking. Find and end it; see `sealgate store check`."
+        }
+        AlarmKind::JournalSlow => {
+            "The disk takes long to record, and verdicts that come too late are rejects. Look at the disk and at what else writes to it, then acknowledge."
+        }
+        AlarmKind::SerialsSuspended => {
+            "The journal was restored from a backup. Ask upstream which serials were used since, and give them with `sealgate serials confirm`."
         }
         AlarmKind::FeedBehind => {
             "Much waits for the broker. See `sealgate feed status` for what, and for how long; bring the broker back, then acknowledge."

@@ -27,4 +27,5 @@ mod scenario;
 mod source;
 mod standards;
 mod style;
+mod tamper;
 mod wire_schema;

@@ -135,6 +135,9 @@ impl Judge {
             }
             Fact::StationFaulted { .. }
             | Fact::LineDescribed { .. }
+            | Fact::StoreRestored { .. }
+            | Fact::SerialsDeclared { .. }
+            | Fact::SerialsRetired { .. }
             | Fact::BatchLoaded { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::SerialsEncoded { .. }
