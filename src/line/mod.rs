@@ -201,6 +201,8 @@ impl<J: Journal, P: Plant> Line<J, P> {
             self.decide(now, Input::ClockStepped { from_us, to_us: now.wall_us }, &mut turn);
         }
         self.watch.look(now);
+        // Two daemons on one device must not show the same heartbeat: each begins where its clock stands.
+        self.beat = u32::try_from(now.wall_us.div_euclid(1000).rem_euclid(1 << 31)).unwrap_or(0);
         self.decide(now, Input::Started(start), &mut turn);
         self.decide(now, Input::ClockSeen(opening.clock), &mut turn);
         self.decide(now, Input::Crashed { starts: opening.crashes }, &mut turn);
@@ -324,8 +326,6 @@ impl<J: Journal, P: Plant> Line<J, P> {
             self.each(&[id], |station| station.tick(now, &mut observed));
             self.observe(now, id, now.mono_us, observed, turn);
         }
-        self.decide(now, Input::Tick, turn);
-        self.beat(now, turn);
     }
 
     /// The heartbeat says that turns happen and that commits come back: a line that cannot record must look dead.

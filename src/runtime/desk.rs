@@ -132,6 +132,7 @@ impl Desk {
             "quarantined": feed.quarantined,
             "watermark": feed.confirmed,
             "replay": feed.replay.map(|(next, last)| json!({ "next": next, "last": last })),
+            "checkpoint": feed.checkpoint_seq,
             "last_end": feed.last_end,
         })
     }

@@ -12,6 +12,7 @@ use crate::store::error::StoreError;
 use crate::store::facts::{self, StoredFact};
 use crate::store::notary::FACTS_MAX;
 use crate::store::open::Identity;
+use crate::store::reader::Reader;
 use crate::store::recover::{rows, signed};
 use crate::store::verify::{Flaw, Signatures, Signer, Trust};
 use crate::store::words::Words;
@@ -350,6 +351,21 @@ fn note_of(row: &Row, fact: &StoredFact, identity: &Identity, begun: &[Begun], n
     };
     let signature = row.signature.as_slice().try_into().ok()?;
     Some(Note { key_id: row.key_id.clone(), signature, ..head.note(number) })
+}
+
+impl Reader {
+    /// The newest epoch.
+    pub fn epoch(&self) -> Result<u32, StoreError> {
+        let read = self.conn.query_row("SELECT epoch FROM meta", [], |row| row.get(0));
+        read.map_err(StoreError::sqlite("reading the epoch"))
+    }
+
+    /// Where each epoch but the first began. Looks at every fact; few lines ever have a second epoch.
+    pub fn epochs(&mut self) -> Result<Vec<Begun>, StoreError> {
+        let milestones = milestones(&self.conn, &mut self.words, &self.identity)?;
+        let begun = |milestone| if let Milestone::Epoch(begun) = milestone { Some(begun) } else { None };
+        Ok(milestones.into_iter().filter_map(begun).collect())
+    }
 }
 
 /// What the facts say of keys and epochs. They are proven by the walk that follows.

@@ -493,11 +493,14 @@ fn a_damaged_journal_starts_held_until_a_person_has_looked() {
     journal.close().expect("nothing is open");
     let daemon = site.start();
     let alarms = site.json(&["alarm", "list"]);
-    let doubt = &alarms[0];
-    assert_eq!(doubt["kind"], "journal_doubt", "{alarms}");
-    assert!(doubt["detail"].as_str().is_some_and(|text| text.contains("facts 1 to 3 were saved")), "{alarms}");
+    let doubts = alarms.as_array().expect("a list");
+    assert!(doubts.iter().all(|doubt| doubt["kind"] == "journal_doubt" && doubt["holds"] == true), "{alarms}");
+    let says = |doubt: &Value| doubt["detail"].as_str().is_some_and(|text| text.contains("facts 1 to 3 were saved"));
+    assert!(doubts.iter().any(says), "{alarms}");
     assert!(site.file("line3.db-damaged-1").exists());
-    assert_eq!(site.run(&["alarm", "ack", &doubt["alarm"].to_string()]).code, 0);
+    for doubt in doubts {
+        assert_eq!(site.run(&["alarm", "ack", &doubt["alarm"].to_string()]).code, 0);
+    }
     assert_eq!(daemon.terminate().code(), Some(0));
     let _daemon = site.start();
     assert_eq!(site.json(&["alarm", "list"]), serde_json::json!([]), "said once, looked at once");
