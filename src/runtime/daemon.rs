@@ -28,6 +28,7 @@ use crate::runtime::feed;
 use crate::runtime::keys::KeysError;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
+use crate::runtime::recall::{self, Recall};
 use crate::runtime::service::Service;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::{Item, Spine};
@@ -51,6 +52,8 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 /// The last facts must be on disk by then, or the end is no clean one.
 const STOP_MAX: Duration = Duration::from_secs(10);
+/// Things that the broker kept, waiting to be looked at.
+const RECALLED_MAX: usize = 8;
 const ANCHOR_MAX: Duration = Duration::from_secs(2);
 const FEED_STOP_MAX: Duration = Duration::from_secs(3);
 
@@ -148,10 +151,21 @@ async fn serve(
     let by_station = start_devices(&config, clock, &inbox, &mut tasks);
     let (states, said) = watch::channel(StateTopics::default());
     let (anchor, mut anchored) = watch::channel(None);
-    tasks.add("the retained state", feed::tell_states(seen.clone(), anchored.clone(), states));
+    let (looked, has_looked) = watch::channel(false);
+    let (recalled, kept_there) = mpsc::channel(RECALLED_MAX);
+    tasks.add("the retained state", feed::tell_states(seen.clone(), (anchored.clone(), has_looked), states));
     let epoch = proven.epoch.map_or(store.identity().epoch, |begun| begun.epoch);
-    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping, epoch };
+    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping, epoch, recalled };
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
+    let recall = Recall {
+        journal: config.journal.clone(),
+        ring: proven.ring.clone(),
+        inbox: inbox.clone(),
+        anchors: proven.anchors.clone(),
+        clock,
+        looked,
+    };
+    tasks.add("the look at what the broker kept", recall::run(recall, kept_there, handle.clone()));
     tasks.add(
         "the look at the broker's checkpoints",
         withheld::run(handle.clone(), anchored.clone(), inbox.clone(), clock),

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod lockstep;
 mod plant;
 mod proof;
+mod recall;
 pub mod service;
 mod snapshot;
 mod spine;
