@@ -25,6 +25,9 @@ pub(super) struct SimulateArgs {
     /// Many lines: from A up to, not including, B
     #[arg(long, value_name = "A..B", value_parser = seeds)]
     seeds: Option<Range<u64>>,
+    /// A short line with given faults and a crash at every durable step; with --seeds all of them are run
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["seed", "seeds"])]
+    script: Option<String>,
     /// Units of each line that enter while faults happen
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     units: u64,
@@ -34,8 +37,8 @@ pub(super) struct SimulateArgs {
     /// Crash no copies of the world on the way
     #[arg(long)]
     no_forks: bool,
-    /// Print everything that happens to the line of --seed
-    #[arg(long, requires = "seed")]
+    /// Print everything that happens to the line of --seed or --script
+    #[arg(long, conflicts_with = "seeds")]
     trace: bool,
 }
 
@@ -61,8 +64,10 @@ mod with_simulator {
     use serde_json::{Value, json};
 
     use super::{Exit, Outcome, Shared, SimulateArgs};
+    use crate::cli::outcome::Failure;
     use crate::cli::print;
     use crate::sim::swarm::run::{self, Forks, Report, Swarm};
+    use crate::sim::swarm::script::{SCRIPTS, Script};
     use crate::sim::swarm::table::Tally;
 
     /// So many seeds reach every kind of fault.
@@ -72,15 +77,19 @@ mod with_simulator {
     pub(in crate::cli) fn run(args: &SimulateArgs, shared: &Shared) -> Outcome {
         let forks = if args.no_forks { Forks::None } else { Forks::Some };
         let first = args.seed.unwrap_or(1);
-        let (reports, took) = if args.trace {
-            let report = run::seed(first, args.units, forks, true);
+        let (reports, took) = if args.trace || args.script.is_some() {
+            let report = match &args.script {
+                Some(name) => named(name)?.run(run::SCRIPT_UNITS, args.trace),
+                None => run::seed(first, args.units, forks, true),
+            };
             report.trace.iter().for_each(|text| line(text));
             (vec![report], Duration::ZERO)
         } else {
             let seeds = args.seeds.clone().unwrap_or(first..first + 1);
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             let jobs = args.jobs.map_or(cores, usize::from);
-            Swarm { seeds, units: args.units, jobs, forks }.run()
+            let scripts = args.seeds.is_some() && !args.no_forks;
+            Swarm { seeds, units: args.units, jobs, forks, scripts }.run()
         };
         let summary = Summary::of(&reports, took);
         if shared.json {
@@ -89,6 +98,12 @@ mod with_simulator {
             summary.print(&reports, args.units);
         }
         Ok(if summary.is_good() { Exit::Done } else { Exit::No })
+    }
+
+    fn named(name: &str) -> Result<Script, Failure> {
+        let names = || SCRIPTS.iter().map(|script| script.name).collect::<Vec<_>>().join(", ");
+        Script::named(name)
+            .ok_or_else(|| Exit::Usage.failure(format!("no script is named {name}; there are: {}", names())))
     }
 
     fn line(text: &str) {
@@ -167,7 +182,9 @@ mod with_simulator {
             }
             for report in reports.iter().filter(|report| report.violation.is_some()).take(VIOLATIONS_SHOWN) {
                 let Some((at_us, violation)) = &report.violation else { continue };
-                line(&format!("violation in seed {} at {at_us} us: {violation}", report.seed));
+                let place =
+                    report.script.map_or_else(|| format!("seed {}", report.seed), |name| format!("script {name}"));
+                line(&format!("violation in {place} at {at_us} us: {violation}"));
                 if let Some(command) = run::replay(report, units) {
                     line(&format!("  again: {command}"));
                 }
@@ -185,7 +202,7 @@ mod with_simulator {
                     let again = run::replay(report, units);
                     let what = violation.what.as_str();
                     let invariant = violation.invariant;
-                    Some(json!({ "seed": report.seed, "at_us": at_us, "invariant": invariant, "what": what, "again": again }))
+                    Some(json!({ "seed": report.seed, "script": report.script, "at_us": at_us, "invariant": invariant, "what": what, "again": again }))
                 })
                 .collect();
             json!({

@@ -15,6 +15,7 @@ pub mod output;
 mod pack;
 pub mod pool;
 pub mod reason;
+mod reuse;
 mod standing;
 pub mod state;
 mod supply;
@@ -33,6 +34,7 @@ use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
 use crate::engine::output::Step;
+use crate::engine::reason::AlarmKind;
 use crate::engine::state::{State, Station};
 
 /// The line as the engine needs to know it; `stations` in the order of their `StationId`.
@@ -229,6 +231,7 @@ impl Engine {
             Input::Paused { paused_us } => self.pause(&mut step, paused_us),
             Input::Crashed { starts } => self.crashed(&mut step, starts),
             Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
+            Input::Eased(kind) => self.ease(&mut step, kind),
         }
         self.settle_run(&mut step);
         step
@@ -240,7 +243,8 @@ impl Engine {
         if !spec.role.shows(&what) || what.largest() > COUNT_MAX {
             return;
         }
-        if !self.known(station).joined && !matches!(what, Observed::Joined { .. }) {
+        let is_foreign = matches!(what, Observed::Lost { cause: LostCause::Foreign });
+        if !self.known(station).joined && !is_foreign && !matches!(what, Observed::Joined { .. }) {
             // Nothing that a station shows counts until it joins; it shows it again then.
             return;
         }
@@ -313,6 +317,9 @@ impl Engine {
         let Some(spec) = self.spec(station) else { return };
         if self.state.station(&spec.name).joined {
             self.emit(step, Fact::StationLost { station: spec.name, cause });
+        }
+        if cause == LostCause::Foreign {
+            self.raise(step, AlarmKind::ForeignWriter, Some(station), String::new());
         }
     }
 

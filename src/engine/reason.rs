@@ -142,6 +142,8 @@ pub enum RequestRefusal {
     ExpiryPast,
     UnknownAlarm(u32),
     NotBalanced,
+    /// Upstream has not said yet which serials were used since the backup.
+    SerialsSuspended,
     Busy,
     /// The clock is unset, or not known to be right where the line's policy asks for that.
     ClockUnsure(ClockState),
@@ -195,6 +197,8 @@ pub enum AlarmKind {
     LinePaused,
     /// The daemon was started again and again after runs that did not end in order.
     CrashLoop,
+    /// Another controller writes to a device of this line.
+    ForeignWriter,
     /// The broker will never take a message as it is; it lies in the feed's quarantine.
     FeedQuarantined,
     /// The broker does not let the feed in, or takes nothing of it.
@@ -205,6 +209,16 @@ pub enum AlarmKind {
     FeedUnheard,
     /// The consumer's watermark does not follow what the broker took.
     WatermarkStalled,
+    /// The disk of the journal fills up.
+    DiskLow,
+    /// There is no room for the record of another batch; ends by itself.
+    DiskFull,
+    /// The log of the journal is not taken back into its file.
+    JournalLogLarge,
+    /// Commits take so long that verdicts come too late.
+    JournalSlow,
+    /// The journal was restored: serials that were used since its backup must be known before any is used.
+    SerialsSuspended,
     /// What waits for the broker has reached half of what may wait.
     FeedBehind,
     /// The broker has taken no checkpoint for long, although there is news: nobody outside could prove what was written since.
@@ -316,6 +330,7 @@ impl AlarmKind {
         AlarmKind::ClockUnset,
         AlarmKind::LinePaused,
         AlarmKind::CrashLoop,
+        AlarmKind::ForeignWriter,
         AlarmKind::FeedQuarantined,
         AlarmKind::FeedRefused,
         AlarmKind::DuplicateClientId,
@@ -323,6 +338,11 @@ impl AlarmKind {
         AlarmKind::WatermarkStalled,
         AlarmKind::FeedBehind,
         AlarmKind::CheckpointsWithheld,
+        AlarmKind::DiskLow,
+        AlarmKind::DiskFull,
+        AlarmKind::JournalLogLarge,
+        AlarmKind::JournalSlow,
+        AlarmKind::SerialsSuspended,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -345,12 +365,18 @@ impl AlarmKind {
             | AlarmKind::ChildEscaped
             | AlarmKind::SerialsExhausted
             | AlarmKind::SsccExhausted
-            | AlarmKind::JournalDoubt => true,
+            | AlarmKind::DiskFull
+            | AlarmKind::SerialsSuspended
+            | AlarmKind::JournalDoubt
+            | AlarmKind::ForeignWriter => true,
             AlarmKind::FeedQuarantined
             | AlarmKind::FeedRefused
             | AlarmKind::DuplicateClientId
             | AlarmKind::FeedUnheard
             | AlarmKind::WatermarkStalled
+            | AlarmKind::DiskLow
+            | AlarmKind::JournalLogLarge
+            | AlarmKind::JournalSlow
             | AlarmKind::FeedBehind
             | AlarmKind::CheckpointsWithheld
             | AlarmKind::ClockStepped
@@ -385,6 +411,7 @@ impl AlarmKind {
             AlarmKind::ClockUnset => "clock_unset",
             AlarmKind::LinePaused => "line_paused",
             AlarmKind::CrashLoop => "crash_loop",
+            AlarmKind::ForeignWriter => "foreign_writer",
             AlarmKind::FeedQuarantined => "feed_quarantined",
             AlarmKind::FeedRefused => "feed_refused",
             AlarmKind::DuplicateClientId => "duplicate_client_id",
@@ -392,6 +419,11 @@ impl AlarmKind {
             AlarmKind::WatermarkStalled => "watermark_stalled",
             AlarmKind::FeedBehind => "feed_behind",
             AlarmKind::CheckpointsWithheld => "checkpoints_withheld",
+            AlarmKind::DiskLow => "disk_low",
+            AlarmKind::DiskFull => "disk_full",
+            AlarmKind::JournalLogLarge => "journal_log_large",
+            AlarmKind::JournalSlow => "journal_slow",
+            AlarmKind::SerialsSuspended => "serials_suspended",
         }
     }
 

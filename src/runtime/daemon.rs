@@ -18,13 +18,14 @@ use crate::domain::tag::{StationId, TagWrite};
 use crate::domain::text::Text;
 use crate::engine::{Engine, Policy, Start};
 use crate::line::{Arrival, Inbound, Line, Opening, Parts};
-use crate::publish::StateTopics;
+use crate::publish::{PublishHandle, Recalled, StateTopics};
 use crate::runtime::VERSION;
 use crate::runtime::assemble::{self, RecoverError, Recovery};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, ControlError};
 use crate::runtime::desk::Desk;
 use crate::runtime::feed;
+use crate::runtime::journal::{self, Beginning};
 use crate::runtime::keys::KeysError;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
@@ -119,10 +120,9 @@ impl From<RecoverError> for RunError {
 }
 
 /// Runs the line until it is told to stop.
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(config: Config, beginning: Beginning) -> Result<(), RunError> {
     let clock = Clock::start();
-    let mut store = store::open(&assemble::journal(&config))?;
-    let mut recovery = assemble::recover(&mut store)?;
+    let (mut store, mut recovery) = journal::open(&config, beginning)?;
     let mut proven = proof::open(&config, &mut store)?;
     recovery.doubts.append(&mut proven.doubts);
     tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
@@ -150,34 +150,22 @@ async fn serve(
     let mut tasks = Tasks::default();
     let by_station = start_devices(&config, clock, &inbox, &mut tasks);
     let (states, said) = watch::channel(StateTopics::default());
-    let (anchor, mut anchored) = watch::channel(None);
+    let (anchor, anchored) = watch::channel(None);
     let (looked, has_looked) = watch::channel(false);
     let (recalled, kept_there) = mpsc::channel(RECALLED_MAX);
     tasks.add("the retained state", feed::tell_states(seen.clone(), (anchored.clone(), has_looked), states));
     let epoch = proven.epoch.map_or(store.identity().epoch, |begun| begun.epoch);
     let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping, epoch, recalled };
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
-    let recall = Recall {
-        journal: config.journal.clone(),
-        ring: proven.ring.clone(),
-        inbox: inbox.clone(),
-        anchors: proven.anchors.clone(),
-        clock,
-        looked,
-    };
-    tasks.add("the look at what the broker kept", recall::run(recall, kept_there, handle.clone()));
-    tasks.add(
-        "the look at the broker's checkpoints",
-        withheld::run(handle.clone(), anchored.clone(), inbox.clone(), clock),
-    );
+    let recall = Recall::new(&config, &proven, (inbox.clone(), clock), looked);
+    watch_proof(&mut tasks, recall, kept_there, handle.clone(), anchored.clone());
     let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));
     start_clocks(&config, clock, &inbox, &mut tasks);
-    let (kept, upkeep_inbox) = (Arc::clone(&config), inbox.clone());
-    tasks.add("the upkeep of the feed", async move { upkeep::run(&kept, upkeep_inbox, clock).await });
 
+    let _watch = journal::watch(&config, clock, inbox.clone())?;
     let facts = recovery.state.seq;
     let ready = format!("line {}, {facts} facts recovered", config.line.name);
     let (durables, durable) = bounded(2);
@@ -213,23 +201,58 @@ async fn serve(
     if let Some(part) = stopped_early {
         return Err(RunError::Ended(part));
     }
+    let ends = Ends { last_fact, newest, anchored, line_ended, log_ended };
+    finish(&inbox, clock, &stop, publisher, ends).await
+}
+
+/// The looks at what the broker has of the checkpoints, from before and from now.
+fn watch_proof(
+    tasks: &mut Tasks,
+    recall: Recall,
+    kept: mpsc::Receiver<Recalled>,
+    feed: Option<PublishHandle>,
+    anchored: watch::Receiver<Option<Arc<Note>>>,
+) {
+    let withheld = withheld::run(feed.clone(), anchored, recall.inbox.clone(), recall.clock);
+    tasks.add("the look at the broker's checkpoints", withheld);
+    tasks.add("the look at what the broker kept", recall::run(recall, kept, feed));
+}
+
+/// What says that a part has come to its end.
+struct Ends {
+    last_fact: oneshot::Receiver<()>,
+    /// The newest durable fact, and the newest checkpoint.
+    newest: watch::Receiver<u64>,
+    anchored: watch::Receiver<Option<Arc<Note>>>,
+    line_ended: oneshot::Receiver<()>,
+    log_ended: oneshot::Receiver<()>,
+}
+
+/// The end in order: the last fact, the feed, the log.
+async fn finish(
+    inbox: &Sender<Item>,
+    clock: Clock,
+    stop: &watch::Sender<bool>,
+    publisher: impl Future<Output = ()>,
+    mut ends: Ends,
+) -> Result<(), RunError> {
     tracing::info!("stopping");
     let stop_line = Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what: Arrival::Stop });
     let gone = |_| RunError::Ended("the line thread".to_owned());
     inbox.send_timeout(stop_line, STOP_MAX).map_err(gone)?;
     // Work of the feed may keep the line from being settled for a moment; the bound is the disk's.
-    let _ = tokio::time::timeout(STOP_MAX, last_fact).await;
+    let _ = tokio::time::timeout(STOP_MAX, ends.last_fact).await;
     // The checkpoint of the stop is in the side file and on its way to the broker; a disk that hangs keeps nobody here.
-    let last = *newest.borrow();
-    let signed = anchored.wait_for(|note: &Option<Arc<Note>>| note.as_ref().is_some_and(|note| note.seq >= last));
+    let last = *ends.newest.borrow();
+    let signed = ends.anchored.wait_for(|note| note.as_ref().is_some_and(|note| note.seq >= last));
     let _ = tokio::time::timeout(ANCHOR_MAX, signed).await;
     stop.send_replace(true);
     // The feed has two seconds of its own; what is left then goes out after the next start.
     let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
     inbox.send_timeout(Item::End, STOP_MAX).map_err(gone)?;
-    let line = tokio::time::timeout(STOP_MAX, line_ended).await;
+    let line = tokio::time::timeout(STOP_MAX, ends.line_ended).await;
     // The last pages go back into the file; where that takes too long, they wait in its log, whole.
-    let _ = tokio::time::timeout(STOP_MAX, log_ended).await;
+    let _ = tokio::time::timeout(STOP_MAX, ends.log_ended).await;
     line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
 }
 
@@ -266,12 +289,14 @@ fn start_line(
         }
         drop(log_done);
     })?;
+    let suspect = config.journal.clone();
     tasks::thread("sealgate-commit", move || {
         let _keep_log = keep_log;
         let done = |durable| drop(durables.send(durable));
         if let Err(error) = store::commit::run(store, &jobs, || clock.now().mono_us, done) {
             // Whether it is on disk is unknown until the file is read again: nothing may go on from here.
             tracing::error!(%error, "commit_failed");
+            store::start::note_damage(&suspect, &error);
             std::process::exit(i32::from(error.exit_code()));
         }
     })?;
@@ -360,6 +385,8 @@ fn event_sink(device: String, inbox: Sender<Item>, clock: Clock, stations: Vec<S
 fn start_clocks(config: &Config, clock: Clock, inbox: &Sender<Item>, tasks: &mut Tasks) {
     tasks.add("the clock", tick(inbox.clone(), clock));
     tasks.add("the look at the clock", look_at_clock(inbox.clone(), clock, config.line.clock_file.clone()));
+    let (journal, mqtt) = (config.journal.clone(), config.mqtt.clone());
+    tasks.add("the upkeep of the feed", upkeep::run(journal, mqtt, inbox.clone(), clock));
 }
 
 /// Turns happen even when nothing does. A tick that finds no room is no loss: the inbox is full of turns.

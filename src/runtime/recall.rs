@@ -11,9 +11,11 @@ use crossbeam_channel::Sender;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use crate::config::Config;
 use crate::line::{Arrival, Inbound};
 use crate::publish::{PublishHandle, Recalled};
 use crate::runtime::clock::Clock;
+use crate::runtime::proof::Proven;
 use crate::runtime::spine::Item;
 use crate::store::{Reader, StoreError};
 use crate::wire::checkpoint::{KeyRing, Note, notes_in};
@@ -59,6 +61,16 @@ pub(super) async fn run(recall: Recall, mut said: mpsc::Receiver<Recalled>, feed
 }
 
 impl Recall {
+    pub(super) fn new(
+        config: &Config,
+        proven: &Proven,
+        (inbox, clock): (Sender<Item>, Clock),
+        looked: watch::Sender<bool>,
+    ) -> Self {
+        let (journal, ring, anchors) = (config.journal.clone(), proven.ring.clone(), proven.anchors.clone());
+        Self { journal, ring, inbox, anchors, clock, looked }
+    }
+
     async fn judge(&self, payload: Vec<u8>) {
         let Some(note) = notes_in(&String::from_utf8_lossy(&payload)).into_iter().find_map(|(_, note)| note.ok())
         else {

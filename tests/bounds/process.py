@@ -4,9 +4,10 @@ import random
 import re
 
 import signal
+import sqlite3
 import time
 
-from stage import ROOT, Daemon, claim, thread_of, wait_until
+from stage import ROOT, Daemon, Journal, claim, thread_of, wait_until
 
 RATE = 600
 
@@ -161,4 +162,35 @@ def two_daemons_one_journal(house):
     return "75, twice, with the holder's number"
 
 
-STEPS = (pauses, terminations, crash_loop, wedged, wedged_line, two_daemons_one_journal)
+# F12
+def two_daemons_one_line(house):
+    """a second daemon, with a journal of its own, on the same devices: both stand and say so; when it is gone, the batch closes"""
+    demo = house.demo("foreign", 300, RATE)
+    demo.wait_presented(60)
+    folder = house.folder("foreign-second")
+    text = (demo.folder / "line.toml").read_text()
+    text = re.sub(r"\[mqtt\].*?(?=\n\[)", "", text, flags=re.S)
+    text = re.sub(r'socket = ".*"', 'socket = "second.sock"', text).replace('"maps/', f'"{demo.folder}/maps/')
+    (folder / "line.toml").write_text(text)
+    second = house.start("run", "--config", folder / "line.toml")
+    house.count("second daemon on the same devices")
+    wait_until(lambda: "foreign_writer" in alarms_of(folder / "line.db"), "the second daemon notices the first", 30)
+    wait_until(lambda: "foreign_writer" in demo.journal().alarms(), "the first daemon notices the second", 30)
+    second.terminate()
+    second.communicate(timeout=30)
+    ours = Journal(folder / "line.db")
+    claim(not ours.bodies("verified") and not ours.bodies("close_granted"), "the second daemon permitted something")
+    figures, journal = demo.end()
+    causes = {body["cause"] for body in journal.bodies("station_lost")}
+    claim("foreign" in causes, f"stations were lost for {causes}")
+    return f"both stood; {figures['commissioned']} commissioned after it had gone"
+
+
+def alarms_of(database):
+    try:
+        return Journal(database).alarms()
+    except sqlite3.OperationalError:
+        return set()  # It is being made.
+
+
+STEPS = (pauses, terminations, crash_loop, wedged, wedged_line, two_daemons_one_journal, two_daemons_one_line)

@@ -15,8 +15,9 @@
 //! | `model` | the plant's truth against the record |
 //! | `outputs` | what leaves the line against what is durable |
 //! | `fork` | crash and recovery at a durable step |
-//! | `run` | one seed from beginning to end |
-//! | `swarm` | many seeds, the table |
+//! | `run` | one seed from beginning to end; many of them |
+//! | `script` | short runs with a fork at every durable step |
+//! | `table` | how often each fault was reached |
 
 mod faults;
 mod fork;
@@ -28,6 +29,7 @@ mod person;
 pub mod plan;
 mod process;
 pub mod run;
+pub mod script;
 pub mod setup;
 pub mod table;
 #[cfg(test)]

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::sim::random::Random;
 use crate::sim::swarm::person::Goal;
-use crate::sim::swarm::plan::{Fault, Plan};
+use crate::sim::swarm::plan::Plan;
+use crate::sim::swarm::script::SCRIPTS;
 use crate::sim::swarm::setup::Setup;
 use crate::sim::swarm::table::Tally;
 use crate::sim::swarm::violation::{Verdict, Violation, claim};
@@ -36,6 +37,8 @@ pub enum Forks {
 #[derive(Clone, Debug)]
 pub struct Report {
     pub seed: u64,
+    /// The name of a script, where it was one.
+    pub script: Option<&'static str>,
     pub violation: Option<(u64, Violation)>,
     /// The head of the hash chain of its facts.
     pub head: [u8; 32],
@@ -63,7 +66,12 @@ pub struct Swarm {
     pub units: u64,
     pub jobs: usize,
     pub forks: Forks,
+    /// The scripts too, each with a fork at every durable step.
+    pub scripts: bool,
 }
+
+/// Units of a script.
+pub const SCRIPT_UNITS: u64 = 40;
 
 /// Runs one seed.
 pub fn seed(seed: u64, units: u64, forks: Forks, is_traced: bool) -> Report {
@@ -82,24 +90,32 @@ impl Swarm {
     /// Runs all seeds on `jobs` threads. The reports come in the order of the seeds, whatever the number of threads.
     pub fn run(&self) -> (Vec<Report>, Duration) {
         let started = Instant::now();
-        let next = AtomicU64::new(self.seeds.start);
+        let next = AtomicU64::new(0);
+        let scripts = if self.scripts { SCRIPTS } else { &[] };
+        let all = scripts.len() as u64 + (self.seeds.end - self.seeds.start);
         let reports = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.max(1) {
                 scope.spawn(|| {
                     loop {
                         let drawn = next.fetch_add(1, Ordering::Relaxed);
-                        if drawn >= self.seeds.end {
+                        if drawn >= all {
                             break;
                         }
-                        let report = seed(drawn, self.units, self.forks, false);
+                        let script = usize::try_from(drawn).ok().and_then(|at| scripts.get(at));
+                        let report = match script {
+                            Some(script) => script.run(SCRIPT_UNITS, false),
+                            None => {
+                                seed(self.seeds.start + drawn - scripts.len() as u64, self.units, self.forks, false)
+                            }
+                        };
                         reports.lock().expect("no thread panics with the lock").push(report);
                     }
                 });
             }
         });
         let mut reports = reports.into_inner().expect("no thread panicked with the lock");
-        reports.sort_by_key(|report| report.seed);
+        reports.sort_by_key(|report| (report.script.is_none(), report.script, report.seed));
         (reports, started.elapsed())
     }
 }
@@ -160,7 +176,7 @@ impl World {
         Ok(())
     }
 
-    fn why_not_running(&self) -> String {
+    pub(super) fn why_not_running(&self) -> String {
         let state = self.process.as_ref().map(|process| process.line.engine().state());
         let alarms = state.map(|state| state.alarms.clone()).unwrap_or_default();
         let away: Vec<&str> = state.map_or(Vec::new(), |state| {
@@ -188,7 +204,7 @@ impl World {
         Ok(())
     }
 
-    fn closes(&mut self, is_calm: bool) -> Verdict {
+    pub(super) fn closes(&mut self, is_calm: bool) -> Verdict {
         self.person.goal = Goal::Close;
         self.person.closing = None;
         let until_us = self.now_us + 10 * SECOND;
@@ -202,7 +218,7 @@ impl World {
         })
     }
 
-    fn ends(&mut self, is_calm: bool) -> Verdict {
+    pub(super) fn ends(&mut self, is_calm: bool) -> Verdict {
         let state = self.process.as_ref().map(|process| process.line.engine().state());
         // I15: every reject is confirmed, or resolved after an alarm.
         let in_transit = state.map_or(0, |state| state.transit.tracks.len());
@@ -219,10 +235,11 @@ impl World {
         self.fold_agrees()
     }
 
-    fn report(mut self, outcome: Verdict, is_calm: bool) -> Report {
+    pub(super) fn report(mut self, outcome: Verdict, is_calm: bool) -> Report {
         self.tally.add_mishaps(self.plant.tally());
         Report {
             seed: self.setup.seed,
+            script: None,
             violation: outcome.err().map(|violation| (self.now_us, violation)),
             head: self.head(),
             facts: self.ledger.through(),
@@ -243,50 +260,11 @@ impl World {
     }
 }
 
-/// A short run in which given faults strike when the given unit enters, with a fork at every durable step; each copy runs to
-/// the end.
-pub fn script(seed: u64, units: u64, strikes: &[(u64, Fault)]) -> Report {
-    let mut setup = Setup::drawn(seed, units);
-    setup.plant.units_min = units;
-    let mut world = World::new(setup, &Plan::calm());
-    let outcome = world.play_script(strikes);
-    world.report(outcome, strikes.is_empty())
-}
-
-impl World {
-    fn play_script(&mut self, strikes: &[(u64, Fault)]) -> Verdict {
-        let mut strikes = strikes.iter().copied().peekable();
-        let until_us = 600 * SECOND;
-        while !self.plant.view().is_finished || self.model.presented == 0 {
-            self.step()?;
-            while let Some((_, fault)) = strikes.next_if(|(unit, _)| *unit <= self.model.presented) {
-                self.strike(fault)?;
-            }
-            if self.is_at_durable_step {
-                self.fold_agrees()?;
-                self.tally.forks += 1;
-                let mut copy = self.crashed_copy()?;
-                copy.play_copy().map_err(|violation| violation.within("a copy that crashed"))?;
-            }
-            claim(self.now_us < until_us, "I30", || self.why_not_running())?;
-        }
-        self.closes(false)?;
-        self.ends(false)
-    }
-
-    fn play_copy(&mut self) -> Verdict {
-        let until_us = self.now_us + 600 * SECOND;
-        while !self.plant.view().is_finished {
-            self.step()?;
-            claim(self.now_us < until_us, "I30", || self.why_not_running())?;
-        }
-        self.closes(false)?;
-        self.ends(false)
-    }
-}
-
 /// For a violation: what runs it again.
 pub fn replay(report: &Report, units: u64) -> Option<String> {
     report.violation.as_ref()?;
-    Some(format!("sealgate simulate --seed {} --units {units} --trace", report.seed))
+    Some(match report.script {
+        Some(name) => format!("sealgate simulate --script {name} --trace"),
+        None => format!("sealgate simulate --seed {} --units {units} --trace", report.seed),
+    })
 }
