@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::engine::reason::AlarmKind;
 use crate::line::{Arrival, Inbound};
 use crate::publish::{
-    self, Command, FeedAck, FeedStatus, Inputs, Note, Outgoing, Problem, PublishHandle, Publisher, Reception,
+    self, Command, FeedAck, FeedStatus, Inputs, Note, Outgoing, Problem, PublishHandle, Publisher, Recalled, Reception,
     StateTopics,
 };
 use crate::runtime::VERSION;
@@ -111,6 +111,7 @@ pub(super) struct Doors {
     pub(super) stopping: watch::Receiver<bool>,
     /// Of this run.
     pub(super) epoch: u32,
+    pub(super) recalled: mpsc::Sender<Recalled>,
 }
 
 /// The publisher of this line; `None` where the config names no broker.
@@ -133,7 +134,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         pace: publish::Pace::default(),
     };
     let (notes, alarms) = (doors.inbox.clone(), doors.inbox.clone());
-    let Doors { inbox, clock, heads, states, stopping, epoch } = doors;
+    let Doors { inbox, clock, heads, states, stopping, epoch, recalled } = doors;
     let mut pages = FeedReader::new(&config.journal, &identity.line, &identity.source);
     let offline = topic::payload(&Status::Offline { line: identity.line.clone() });
     let inputs = Inputs {
@@ -156,6 +157,8 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         birth: birth(config, clock, epoch, identity.line),
         offline,
         command: Arc::new(|_: Command| Reception::Unknown),
+        // A look that finds no room is made again at the next connection.
+        recalled: Arc::new(move |kept| drop(recalled.try_send(kept))),
     };
     let opened = publish::open(settings, inputs);
     #[cfg(feature = "canary")]
@@ -218,7 +221,7 @@ fn birth(config: &Config, clock: Clock, epoch: u32, line: String) -> publish::Bi
 /// The retained topics of a snapshot and the newest checkpoint, where they differ from those said before.
 pub(super) async fn tell_states(
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    mut anchored: watch::Receiver<Option<Arc<Checkpoint>>>,
+    (mut anchored, mut looked): (watch::Receiver<Option<Arc<Checkpoint>>>, watch::Receiver<bool>),
     states: watch::Sender<StateTopics>,
 ) {
     loop {
@@ -226,12 +229,14 @@ pub(super) async fn tell_states(
             changed = snapshots.changed() => changed.is_err(),
             // The thread that tells them ends with the line; what the snapshot says is told to the end.
             Ok(()) = anchored.changed() => false,
+            Ok(()) = looked.changed() => false,
         };
         if is_over {
             return;
         }
         let mut topics = snapshots.borrow_and_update().topics();
-        let checkpoint = anchored.borrow_and_update().clone();
+        // What the broker kept from before is read first.
+        let checkpoint = anchored.borrow_and_update().clone().filter(|_| *looked.borrow_and_update());
         topics.extend(checkpoint.map(|note| (topic::CHECKPOINT.to_owned(), note.to_json().into_bytes())));
         states.send_if_modified(|said| {
             let differs = **said != topics;
