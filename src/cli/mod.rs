@@ -20,6 +20,7 @@ mod schema;
 #[cfg(feature = "demo")]
 mod screen;
 mod serials;
+mod simulate;
 mod source;
 mod status;
 mod store;
@@ -80,6 +81,8 @@ pub struct Journals {
 enum Command {
     /// A simulated line over real OPC UA and Modbus, an embedded broker, and the daemon beside it
     Demo(demo::DemoArgs),
+    /// The deterministic simulator: many lines in virtual time, with faults
+    Simulate(simulate::SimulateArgs),
     /// The daemon
     Run(run::RunArgs),
     /// Every problem of a configuration, with file, line and hint
@@ -135,6 +138,7 @@ fn usage_exit(kind: ErrorKind) -> Exit {
 fn dispatch(command: Command, shared: &Shared) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(args, shared),
+        Command::Simulate(args) => simulate::run(&args, shared),
         Command::Run(args) => run::run(args, shared),
         Command::Check(args) => check::run(&args, shared),
         Command::Status(args) => status::run(&args, shared),

@@ -26,7 +26,7 @@ pub(super) enum Arrays {
 
 pub(super) struct Image {
     pub(super) station: StationId,
-    /// The tags to read. Those that only we write are not here.
+    /// The tags to read. Of those that only we write, our heartbeat alone is here: nobody else may write it.
     pub(super) bindings: Vec<Binding>,
     heavy: Vec<bool>,
     guard: Option<Tag>,
@@ -36,8 +36,7 @@ pub(super) struct Image {
 
 impl Image {
     pub(super) fn new(tags: &StationTags, arrays: Arrays) -> Self {
-        let bindings: Vec<Binding> =
-            tags.bindings.iter().filter(|binding| binding.tag.access() == Access::Read).cloned().collect();
+        let bindings: Vec<Binding> = tags.bindings.iter().filter(|binding| is_read(binding.tag)).cloned().collect();
         let guard = Tag::guard(tags.kind);
         let guard = bindings.iter().any(|binding| codec::tags(binding).contains(&guard)).then_some(guard);
         // Without a guard on this device nothing says when a heavy tag changed, so it has to be read every time.
@@ -89,7 +88,9 @@ impl Image {
             let bad = readings.iter().any(|reading| self.is_heavy_tag(reading.tag) && reading.quality != Quality::Good);
             self.heavy_bad_since = bad.then_some(now);
         }
-        let news = readings.iter().any(|reading| !same(Some(reading), find(&self.sent, reading.tag)));
+        // Our own heartbeat is no news by itself; it goes along with the device's.
+        let mut told = readings.iter().filter(|reading| reading.tag != Tag::HeartbeatOut);
+        let news = told.any(|reading| !same(Some(reading), find(&self.sent, reading.tag)));
         if !news {
             return true;
         }
@@ -109,6 +110,10 @@ impl Image {
     fn is_heavy_tag(&self, tag: Tag) -> bool {
         self.bindings.iter().zip(&self.heavy).any(|(binding, heavy)| *heavy && codec::tags(binding).contains(&tag))
     }
+}
+
+fn is_read(tag: Tag) -> bool {
+    tag.access() == Access::Read || tag == Tag::HeartbeatOut
 }
 
 fn is_heavy(binding: &Binding, arrays: Arrays, guard: Option<Tag>) -> bool {

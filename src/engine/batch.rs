@@ -188,7 +188,8 @@ impl Engine {
         counts.unaccounted = counts.printed.saturating_sub(counts.commissioned).saturating_sub(counts.scrapped);
         let bin = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.bin).or(batch.bin_stop);
         let pieces = bin.zip(batch.bin_start).map(|(now, then)| now.saturating_sub(then));
-        counts.bin = pieces.map_or(0, |pieces| u32::try_from(pieces).unwrap_or(u32::MAX));
+        let pieces = pieces.map_or(0, |pieces| u32::try_from(pieces).unwrap_or(u32::MAX));
+        counts.bin = batch.bin_before.saturating_add(pieces);
         counts
     }
 

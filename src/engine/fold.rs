@@ -30,7 +30,6 @@ impl State {
             Fact::StationLost { station, .. } => self.station_mut(station).joined = false,
             Fact::StationFaulted { .. }
             | Fact::LineDescribed { .. }
-            | Fact::GateForced { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
@@ -41,6 +40,7 @@ impl State {
             Fact::SerialsRetired { first_index, serials } => {
                 self.with_batch(batch, |batch| batch.retire(range(*first_index, serials)));
             }
+            Fact::GateForced { container, .. } => self.quarantine(batch, container.as_ref()),
             Fact::AlarmRaised { alarm, kind, station, detail } => {
                 self.last_alarm = self.last_alarm.max(*alarm);
                 self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });
@@ -56,7 +56,9 @@ impl State {
                 self.with_batch(batch, |batch| batch.allocate(range(*first_index, serials)));
             }
             Fact::SerialsEncoded { station, from_seq, first_index, serials, .. } => {
-                self.station_mut(station).printed = last_of(*from_seq, serials);
+                let at = self.station_mut(station);
+                at.printed = last_of(*from_seq, serials);
+                at.encoded = at.printed;
                 self.with_batch(batch, |batch| batch.encode(range(*first_index, serials)));
             }
             Fact::SerialsInvalidated { station, cause, first_index, serials } => {
@@ -108,7 +110,18 @@ impl State {
         }
         self.stations.insert(name, Station::default());
         if kind == StationKind::Rejector {
-            self.transit = Transit::default();
+            self.transit = Transit { before: self.transit.last_inspected, ..Transit::default() };
+            // Its bin counts from 0 again: what was confirmed until now is taken as it was confirmed.
+            for batch in &mut self.batches {
+                batch.rebase_bin();
+            }
+        }
+    }
+
+    /// A container whose gate moved unasked is nobody's to close or to pack until a person has looked at it.
+    fn quarantine(&mut self, batch: Option<BatchId>, container: Option<&Sscc>) {
+        if let Some(container) = container {
+            self.with_batch(batch, |batch| batch.set_container(container, ContainerState::Held));
         }
     }
 
@@ -415,6 +428,13 @@ impl Batch {
         self.counts.burned = self.counts.burned.saturating_add(burned);
         // The others were read by a camera: they left the printer, whatever it says.
         self.counts.printed = self.counts.printed.saturating_add(all.saturating_sub(burned));
+    }
+
+    fn rebase_bin(&mut self) {
+        if matches!(self.state, BatchState::Running | BatchState::Stopped) && self.bin_start.is_some() {
+            self.bin_before = self.counts.rejects_confirmed.saturating_add(self.counts.phantom);
+            (self.bin_start, self.bin_stop) = (Some(0), None);
+        }
     }
 
     fn set_container(&mut self, sscc: &Sscc, state: ContainerState) {

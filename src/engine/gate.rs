@@ -7,9 +7,13 @@ use crate::engine::Engine;
 use crate::engine::fact::{Child, Fact, RequestKey};
 use crate::engine::input::{CloseEnd, GateState};
 use crate::engine::output::{Permit, Restraint, Step};
-use crate::engine::reason::AlarmKind;
+use crate::engine::reason::{AlarmKind, RefuseReason};
 use crate::engine::state::{Grant, Stage};
 
+/// A permit without an acknowledgement is said again so often, so soon after it was given: the machine that never saw it has
+/// its whole time to live from then, and still answers before we give it up.
+const REPEATS_MAX: u64 = 2;
+const REPEAT_US: u64 = 500_000;
 /// Beyond the time to live that the device counts: its stroke, and the way of the result to us.
 const ANSWER_MARGIN_US: u64 = 2_000_000;
 
@@ -42,7 +46,11 @@ impl Engine {
                 }
                 step.permits.push(Permit::Settle { station, device_epoch, seq });
             }
-            Stage::Refused { .. } => self.ended_without_request(step, station, result),
+            Stage::Refused { .. } => {
+                self.ended_without_request(step, station, result);
+                // The denial still stands there, and the machine goes on only when nothing does.
+                step.restraints.push(Restraint::Shut { station });
+            }
         }
     }
 
@@ -103,11 +111,12 @@ impl Engine {
         if waiting {
             return;
         }
-        let container = self
-            .state
-            .current()
-            .zip(known.request)
-            .and_then(|(batch, request)| batch.container_of(&request.key).map(|container| container.sscc));
+        let container = self.state.current().zip(known.request).and_then(|(batch, request)| {
+            let container = batch.container_of(&request.key)?;
+            // One that was released has left, and one under a permit gets its own answer.
+            let is_here = matches!(container.state, ContainerState::Open | ContainerState::Closed);
+            is_here.then_some(container.sscc)
+        });
         self.emit(step, Fact::GateForced { station: spec.name, epoch: known.epoch, container });
         self.raise(step, AlarmKind::GateForced, Some(station), String::new());
     }
@@ -125,17 +134,52 @@ impl Engine {
     /// Watches permits that nobody answers. The time runs only while the station is there to answer.
     pub(super) fn tick_packer(&mut self, now: Now, step: &mut Step, station: StationId) {
         let known = self.known(station);
-        let Some(Stage::Granted(grant)) = known.request.map(|request| request.stage) else { return };
-        if !known.joined {
-            return self.with_live(station, |live| live.permit_until_us = None);
+        let Some(request) = known.request else { return };
+        match request.stage {
+            Stage::Granted(_) if !known.joined => self.with_live(station, |live| live.permit_until_us = None),
+            Stage::Granted(grant) => self.watch_permit(now, step, station, grant),
+            Stage::Unresolved(grant) if known.joined => self.end_doubt(step, station, request.key, grant),
+            Stage::Unresolved(_) | Stage::Refused { .. } | Stage::Settled => {}
         }
+    }
+
+    fn watch_permit(&mut self, now: Now, step: &mut Step, station: StationId, grant: Grant) {
         let wait = u64::from(grant.ttl_ms).saturating_mul(1000).saturating_add(ANSWER_MARGIN_US);
-        let until = self.live(station).and_then(|live| live.permit_until_us);
-        let until = until.unwrap_or_else(|| now.mono_us.saturating_add(wait));
-        self.with_live(station, |live| live.permit_until_us = Some(until));
+        let Some(until) = self.live(station).and_then(|live| live.permit_until_us) else {
+            let until = now.mono_us.saturating_add(wait);
+            return self.with_live(station, |live| (live.permit_until_us, live.permit_repeats) = (Some(until), 0));
+        };
         if now.mono_us >= until {
-            self.lose_permit(step, station);
+            return self.lose_permit(step, station);
         }
+        let waited = now.mono_us.saturating_add(wait).saturating_sub(until);
+        let repeats = self.live(station).map_or(REPEATS_MAX, |live| live.permit_repeats);
+        if !grant.acked && repeats < REPEATS_MAX && waited >= repeats.saturating_add(1).saturating_mul(REPEAT_US) {
+            self.with_live(station, |live| live.permit_repeats = repeats.saturating_add(1));
+            step.permits.extend(self.close_permit(now, station, grant));
+        }
+    }
+
+    /// A person has looked, and the machine itself shows that it still waits: it never took the permit, whose time is over. The
+    /// container is as it was, and the request ends with a denial, so that the machine asks again.
+    fn end_doubt(&mut self, step: &mut Step, station: StationId, request: RequestKey, grant: Grant) {
+        let Some(spec) = self.spec(station) else { return };
+        let is_looked_at = !self
+            .state
+            .alarms
+            .values()
+            .any(|alarm| alarm.kind == AlarmKind::CloseUnresolved && alarm.station == Some(spec.name));
+        let is_shut = self.live(station).is_some_and(|live| live.gate == Some(GateState::Shut) && !live.is_gate_used);
+        let Some((level, _)) = self.contents(&grant).filter(|_| is_looked_at && is_shut && !grant.acked) else {
+            return;
+        };
+        let Grant { gate, container, token, .. } = grant;
+        self.emit(step, Fact::CloseFailed { gate, container, token, result: CloseEnd::Expired });
+        let reasons = vec![RefuseReason::OnHold];
+        let reason = RefuseReason::OnHold.code();
+        self.emit(step, Fact::CloseRefused { request, gate, level, container: Some(container), reasons });
+        let (device_epoch, seq) = (self.known(station).device_epoch, request.seq);
+        step.restraints.push(Restraint::Deny { station, device_epoch, seq, reason });
     }
 
     /// Containers between two gates, and those that wait for a person.

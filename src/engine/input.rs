@@ -162,6 +162,8 @@ pub enum LostCause {
     Device,
     Heartbeat,
     Quality,
+    /// Somebody else writes the tags that are ours.
+    Foreign,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

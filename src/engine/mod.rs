@@ -34,6 +34,7 @@ use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
 use crate::engine::output::Step;
+use crate::engine::reason::AlarmKind;
 use crate::engine::state::{State, Station};
 
 /// The line as the engine needs to know it; `stations` in the order of their `StationId`.
@@ -144,8 +145,9 @@ struct Live {
     fault: Option<i64>,
     /// The gate has moved under the last grant: it moves once for each.
     is_gate_used: bool,
-    /// When an unanswered permit is void on our side.
+    /// When an unanswered permit is void on our side, and how often it was said again.
     permit_until_us: Option<u64>,
+    permit_repeats: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -207,7 +209,6 @@ impl Engine {
                 if let Some(begun) = epoch {
                     self.emit(&mut step, Fact::EpochRaised { begun });
                 }
-                self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
                 if let Some(description) = description {
                     self.emit(&mut step, Fact::LineDescribed { description });
                 }
@@ -242,7 +243,8 @@ impl Engine {
         if !spec.role.shows(&what) || what.largest() > COUNT_MAX {
             return;
         }
-        if !self.known(station).joined && !matches!(what, Observed::Joined { .. }) {
+        let is_foreign = matches!(what, Observed::Lost { cause: LostCause::Foreign });
+        if !self.known(station).joined && !is_foreign && !matches!(what, Observed::Joined { .. }) {
             // Nothing that a station shows counts until it joins; it shows it again then.
             return;
         }
@@ -315,6 +317,9 @@ impl Engine {
         let Some(spec) = self.spec(station) else { return };
         if self.state.station(&spec.name).joined {
             self.emit(step, Fact::StationLost { station: spec.name, cause });
+        }
+        if cause == LostCause::Foreign {
+            self.raise(step, AlarmKind::ForeignWriter, Some(station), String::new());
         }
     }
 

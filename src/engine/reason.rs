@@ -197,6 +197,8 @@ pub enum AlarmKind {
     LinePaused,
     /// The daemon was started again and again after runs that did not end in order.
     CrashLoop,
+    /// Another controller writes to a device of this line.
+    ForeignWriter,
     /// The broker will never take a message as it is; it lies in the feed's quarantine.
     FeedQuarantined,
     /// The broker does not let the feed in, or takes nothing of it.
@@ -219,6 +221,8 @@ pub enum AlarmKind {
     SerialsSuspended,
     /// What waits for the broker has reached half of what may wait.
     FeedBehind,
+    /// The broker has taken no checkpoint for long, although there is news: nobody outside could prove what was written since.
+    CheckpointsWithheld,
 }
 
 impl FailReason {
@@ -326,6 +330,7 @@ impl AlarmKind {
         AlarmKind::ClockUnset,
         AlarmKind::LinePaused,
         AlarmKind::CrashLoop,
+        AlarmKind::ForeignWriter,
         AlarmKind::FeedQuarantined,
         AlarmKind::FeedRefused,
         AlarmKind::DuplicateClientId,
@@ -337,6 +342,7 @@ impl AlarmKind {
         AlarmKind::JournalLogLarge,
         AlarmKind::JournalSlow,
         AlarmKind::SerialsSuspended,
+        AlarmKind::CheckpointsWithheld,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -361,7 +367,8 @@ impl AlarmKind {
             | AlarmKind::SsccExhausted
             | AlarmKind::DiskFull
             | AlarmKind::SerialsSuspended
-            | AlarmKind::JournalDoubt => true,
+            | AlarmKind::JournalDoubt
+            | AlarmKind::ForeignWriter => true,
             AlarmKind::FeedQuarantined
             | AlarmKind::FeedRefused
             | AlarmKind::DuplicateClientId
@@ -371,6 +378,7 @@ impl AlarmKind {
             | AlarmKind::JournalLogLarge
             | AlarmKind::JournalSlow
             | AlarmKind::FeedBehind
+            | AlarmKind::CheckpointsWithheld
             | AlarmKind::ClockStepped
             | AlarmKind::ClockRollback
             | AlarmKind::ClockUnset
@@ -403,6 +411,7 @@ impl AlarmKind {
             AlarmKind::ClockUnset => "clock_unset",
             AlarmKind::LinePaused => "line_paused",
             AlarmKind::CrashLoop => "crash_loop",
+            AlarmKind::ForeignWriter => "foreign_writer",
             AlarmKind::FeedQuarantined => "feed_quarantined",
             AlarmKind::FeedRefused => "feed_refused",
             AlarmKind::DuplicateClientId => "duplicate_client_id",
@@ -414,6 +423,7 @@ impl AlarmKind {
             AlarmKind::JournalLogLarge => "journal_log_large",
             AlarmKind::JournalSlow => "journal_slow",
             AlarmKind::SerialsSuspended => "serials_suspended",
+            AlarmKind::CheckpointsWithheld => "checkpoints_withheld",
         }
     }
 

@@ -47,9 +47,11 @@ pub struct Station {
     pub seq: u64,
     /// Rejector: rejects seen without a command.
     pub phantom: u64,
-    /// Printer: records given, records printed, flushes done.
+    /// Printer: records given, records printed or burned, flushes done.
     pub allocated: u64,
     pub printed: u64,
+    /// Printer: the highest record that was reported as printed. Its own counter is never below, and stays there at a flush.
+    pub encoded: u64,
     pub flushes: u64,
     /// Printer: told to empty its buffer and has not said yet that it did.
     pub flush_owed: bool,
@@ -70,6 +72,8 @@ pub struct Transit {
     pub unknown: VecDeque<(u64, u64)>,
     /// Where tracks and the order of printing are known to run in step.
     pub run: Option<Run>,
+    /// The highest track that was inspected in the epoch before: what is shown near it may still be meant in that epoch.
+    pub before: u64,
 }
 
 /// Every certain pair of track and place from `track` to `to` has the same distance, so those between are certain too.
@@ -145,6 +149,8 @@ pub struct Batch {
     pub counts: Counts,
     pub bin_start: Option<u64>,
     pub bin_stop: Option<u64>,
+    /// Pieces that lay in the bin when its count began anew.
+    pub bin_before: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,6 +197,7 @@ impl State {
             counts: Counts { received, ..Counts::default() },
             bin_start: None,
             bin_stop: None,
+            bin_before: 0,
         });
     }
 }

@@ -19,8 +19,14 @@ const INSPECTION_WAIT_US: u64 = 2_000_000;
 /// Rows written for one gap of missed results; a wider gap is a doubt of its own and its last number is recorded.
 const MISSED_ROWS_MAX: u64 = 1024;
 
-/// How far a result may lie ahead of the tracks that are known to have entered: the count of the tracks comes its own way.
-const TRACKS_AHEAD_MAX: u64 = 1024;
+/// How far a result may lie ahead of the tracks that are known to have entered: the count of the tracks comes its own way, and
+/// may be as old as a heartbeat's time-out.
+const TRACKS_AHEAD_MAX: u64 = 64;
+/// And how far it may while hardly any has entered: a camera still shows tracks of before the rejector began anew.
+const TRACKS_AHEAD_MIN: u64 = 8;
+
+/// How far from the last track of the epoch before a number is still taken for one of that epoch, until it has entered anew.
+const TRACKS_STALE_MAX: u64 = 256;
 
 /// What the verification found.
 struct Finds {
@@ -60,8 +66,10 @@ impl Engine {
             self.encode_seen(step);
             finds = self.verify(&result, grade_min_milli);
         }
-        let key = ResultKey { station: spec.name, epoch: camera.epoch, seq: Some(result.seq), track: result.track };
-        let pass = self.pass_key(rejector, &result);
+        // A number that no unit on the belt can have names no track: the unit that will have it is another one.
+        let track = result.track.filter(|_| !finds.reasons.contains(&FailReason::NoTrack));
+        let key = ResultKey { station: spec.name, epoch: camera.epoch, seq: Some(result.seq), track };
+        let pass = self.pass_key(rejector, &result).filter(|_| track.is_some());
         let grade_milli = result.grade_milli;
         match (finds.serial, pass) {
             (Some(serial), Some(key_of_pass)) if finds.reasons.is_empty() => {
@@ -170,7 +178,10 @@ impl Engine {
             // No pass was given while it could have been: where the unit went through, it did so unasked.
             Some(FailReason::Late)
         } else if transit.tracks.len() >= TRANSIT_MAX
-            || entered.is_some_and(|entered| track > entered.saturating_add(TRACKS_AHEAD_MAX))
+            || entered.is_some_and(|entered| is_ahead(track, entered))
+            || (transit.before.abs_diff(track) < TRACKS_STALE_MAX
+                && transit.before > 0
+                && entered.is_none_or(|entered| track > entered))
         {
             // No unit that the line knows of: a number of an earlier epoch, or more than fit before the gate.
             Some(FailReason::NoTrack)
@@ -389,6 +400,12 @@ impl Engine {
             self.missing(step, station, key, &track);
         }
     }
+}
+
+/// Whether a track is further ahead of those that entered than late news can explain.
+fn is_ahead(track: u64, entered: u64) -> bool {
+    let ahead = entered.saturating_add(TRACKS_AHEAD_MIN).min(TRACKS_AHEAD_MAX);
+    track > entered.saturating_add(ahead)
 }
 
 /// Compares a code with the batch: all reasons, not the first.

@@ -110,6 +110,7 @@ pub struct Line<J, P> {
     /// When the result of a pass arrived, for the latency that is reported.
     results: BTreeMap<u64, u64>,
     beat: u32,
+    beat_at_us: Option<u64>,
     is_stopping: bool,
     /// When commits were slow; at most `SLOW_MAX`.
     slow: VecDeque<u64>,
@@ -118,13 +119,18 @@ pub struct Line<J, P> {
     watch: Watch,
 }
 
-/// Facts that may wait for the disk; beyond them the line takes nothing but completions.
+/// Facts that may wait for the disk, and as many of what waits for them; beyond it the line takes nothing but completions.
 const RECORDS_MAX: usize = 8192;
+/// Results whose verdict is timed; a line that passes nothing for days keeps the newest.
+const RESULTS_MAX: usize = 4096;
 /// A commit that takes longer than this lets the heartbeat stop.
 const COMMIT_SLOW_US: u64 = 500_000;
 /// So many slow commits within so long are told.
 const SLOW_MAX: usize = 3;
 const SLOW_WITHIN_US: u64 = 60_000_000;
+/// One that takes longer than this will not come back: a disk that slow gives no answer to a new start either, and a thread that
+/// hangs needs one.
+const COMMIT_WEDGED_US: u64 = 20_000_000;
 
 impl<J: Journal, P: Plant> Line<J, P> {
     pub fn new(parts: Parts<J, P>) -> Self {
@@ -139,6 +145,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             answers: VecDeque::new(),
             results: BTreeMap::new(),
             beat: 0,
+            beat_at_us: None,
             is_stopping: false,
             slow: VecDeque::new(),
             watch: Watch::default(),
@@ -162,7 +169,13 @@ impl<J: Journal, P: Plant> Line<J, P> {
 
     /// Whether only completions may come in: the disk is behind by more than memory should hold.
     pub fn is_full(&self) -> bool {
-        self.records.len() >= RECORDS_MAX
+        let waiting = [self.records.len(), self.work.len(), self.permits.len(), self.answers.len()];
+        waiting.into_iter().any(|waiting| waiting >= RECORDS_MAX)
+    }
+
+    /// Whether the disk has not answered for so long that a new start is the only way on: the watchdog is fed no more.
+    pub fn is_wedged(&self, now: Now) -> bool {
+        self.in_flight_since_us.is_some_and(|since| now.mono_us.saturating_sub(since) > COMMIT_WEDGED_US)
     }
 
     /// Whether everything decided so far is on disk.
@@ -188,6 +201,8 @@ impl<J: Journal, P: Plant> Line<J, P> {
             self.decide(now, Input::ClockStepped { from_us, to_us: now.wall_us }, &mut turn);
         }
         self.watch.look(now);
+        // Two daemons on one device must not show the same heartbeat: each begins where its clock stands.
+        self.beat = u32::try_from(now.wall_us.div_euclid(1000).rem_euclid(1 << 31)).unwrap_or(0);
         self.decide(now, Input::Started(start), &mut turn);
         self.decide(now, Input::ClockSeen(opening.clock), &mut turn);
         self.decide(now, Input::Crashed { starts: opening.crashes }, &mut turn);
@@ -264,6 +279,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
         for what in observed {
             if let Observed::Result(CameraResult { track: Some(track), .. }) = &what {
                 self.results.insert(*track, seen_mono_us);
+                if self.results.len() > RESULTS_MAX {
+                    self.results.pop_first();
+                }
             }
             self.align(station, &what);
             self.decide(now, Input::Observed(Observation { station, seen_mono_us, what }), turn);
@@ -297,7 +315,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
     fn tick(&mut self, now: Now, turn: &mut Turn) {
         self.supervise(now, turn);
         self.decide(now, Input::Tick, turn);
-        self.beat(now);
+        self.beat(now, turn);
     }
 
     /// Notices stations that fell silent.
@@ -311,7 +329,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
     }
 
     /// The heartbeat says that turns happen and that commits come back: a line that cannot record must look dead.
-    fn beat(&mut self, now: Now) {
+    fn beat(&mut self, now: Now, turn: &mut Turn) {
         let slow = |since: u64| now.mono_us.saturating_sub(since) > COMMIT_SLOW_US;
         if self.in_flight_since_us.is_some_and(slow) || self.is_full() {
             return;
@@ -323,6 +341,21 @@ impl<J: Journal, P: Plant> Line<J, P> {
             station.heartbeat(beat, &mut writes);
         }
         self.write(writes);
+        let silent_us = now.mono_us.saturating_sub(self.beat_at_us.replace(now.mono_us).unwrap_or(now.mono_us));
+        self.stand_again(now, silent_us, turn);
+    }
+
+    /// A device that heard nothing for so long has cleared every pass and shut its gates: what stands is said again. It may have
+    /// heard less than we said, so that half of its patience is enough.
+    fn stand_again(&mut self, now: Now, silent_us: u64, turn: &mut Turn) {
+        let mut step = Step::default();
+        for station in &self.parts.stations {
+            let settings = station.settings();
+            if silent_us.saturating_mul(2) > u64::from(settings.heartbeat_timeout_ms).saturating_mul(1000) {
+                self.parts.engine.standing(now, settings.id, &mut step);
+            }
+        }
+        self.carry_out(now, step, None, turn);
     }
 
     fn ask(&mut self, now: Now, ask: Ask, turn: &mut Turn) {
@@ -420,8 +453,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
             match self.parts.engine.recheck(now, &permit) {
                 Recheck::Go => self.permit(now, needs, permit, turn),
                 Recheck::Void => {}
+                // A pass that was given before and is said again cannot be too late: the blade knows which tracks are past it.
                 Recheck::Late => {
-                    if let Permit::Pass { key, .. } = permit {
+                    if let Permit::Pass { key, .. } = permit
+                        && self.results.contains_key(&key.track)
+                    {
                         self.decide(now, Input::PassExpired(key), turn);
                     }
                 }

@@ -51,7 +51,7 @@ fn cursor(station: &Settings, state: &State) -> Cursor {
         device_epoch: known.device_epoch,
         last_seq: known.seq,
         last_track: if on_track { state.transit.last_inspected.max(state.transit.last_ended) } else { 0 },
-        printed: known.printed,
+        printed: known.encoded,
         last_container: known.request.map_or(0, |request| request.key.container),
     }
 }

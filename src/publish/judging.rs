@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::ending::End;
 use super::pump::{ACK_MESSAGES, Epoch, Pump, Slot};
 use super::{Note, Problem, QUARANTINE_MAX, RetryRefusal};
+use crate::wire::topic;
 
 /// Refusals for ever in a row, without one message that is taken, that go to the quarantine.
 const RUN_MAX: u32 = 20;
@@ -93,6 +94,8 @@ impl Pump {
             Slot::State { topic, .. } => {
                 if !matches!(ruling, Ruling::Taken | Ruling::Unheard) {
                     tracing::warn!(topic, reason, "state refused by the broker");
+                } else if let Some(seq) = topic::checkpoint_seq(&topic) {
+                    self.status.checkpoint_seq = self.status.checkpoint_seq.max(seq);
                 }
             }
         }

@@ -188,7 +188,8 @@ impl fmt::Display for Problem {
 
 pub type ProblemSink = Arc<dyn Fn(Problem) + Send + Sync>;
 
-/// Retained current values: topic below the prefix (`_state/batch`) and payload.
+/// Retained current values: topic below the prefix (`_state/batch`) and payload. The one of `_checkpoint` goes out once more
+/// below its own number, not retained, for those who collect them.
 pub type StateTopics = Arc<Vec<(String, Vec<u8>)>>;
 
 /// Makes the payload of `_status` while connected.
@@ -243,6 +244,8 @@ pub struct FeedStatus {
     /// Highest sequence number acknowledged since the start of the process; 0 when none.
     pub last_epcis_seq: u64,
     pub last_batch_seq: u64,
+    /// The newest checkpoint that the broker took since the start of the process; 0 when none.
+    pub checkpoint_seq: u64,
     /// The replay that runs: next fact and last fact.
     pub replay: Option<(u64, u64)>,
     /// Why the last connection ended; empty while there was no such end.

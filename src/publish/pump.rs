@@ -74,7 +74,7 @@ pub(super) struct Epoch {
     pub(super) state_due: Instant,
     pub(super) is_state_dirty: bool,
     pub(super) state_sent: HashMap<String, Vec<u8>>,
-    stop_by: Option<Instant>,
+    pub(super) stop_by: Option<Instant>,
     /// What the broker takes at most, in bytes.
     pub(super) packet_max: usize,
     pub(super) since: Instant,
@@ -308,7 +308,8 @@ impl Pump {
         } else if now >= epoch.last_answer + self.settings.pace.stall {
             return Err(End::lost(format!("no progress for {:?}: the client is built anew", self.settings.pace.stall)));
         }
-        let is_drained = epoch.window.used() == 0 && self.live.through() >= *self.senses.head.borrow();
+        let is_drained =
+            epoch.window.used() == 0 && self.live.through() >= *self.senses.head.borrow() && !epoch.is_state_dirty;
         match epoch.stop_by {
             Some(by) if is_drained || now >= by => Err(End::Stopped),
             Some(_) | None => Ok(()),

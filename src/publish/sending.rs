@@ -7,6 +7,8 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use tokio::time::Instant;
 
+use crate::wire::{checkpoint, topic};
+
 use super::Outgoing;
 use super::ending::End;
 use super::link;
@@ -157,9 +159,10 @@ impl Pump {
             epoch.status_due = now + STATUS_EVERY;
             self.show_status();
             let body = (self.birth)(&self.status);
-            self.send_state(epoch, STATUS_TOPIC, body)?;
+            self.send_state(epoch, (STATUS_TOPIC, true), body)?;
         }
-        if !epoch.is_state_dirty || now < epoch.state_due {
+        // At the end nothing is due any more: the last state and the last checkpoint go out at once.
+        if !epoch.is_state_dirty || now < epoch.state_due && epoch.stop_by.is_none() {
             return Ok(());
         }
         let topics = Arc::clone(&self.senses.state.borrow_and_update());
@@ -169,7 +172,10 @@ impl Pump {
             if !epoch.window.has_room() {
                 return Ok(());
             }
-            self.send_state(epoch, topic, body.clone())?;
+            self.send_state(epoch, (topic, true), body.clone())?;
+            if let Some(seq) = checkpoint::seq_of(body).filter(|_| topic == topic::CHECKPOINT) {
+                self.send_state(epoch, (&topic::checkpoint(seq), false), body.clone())?;
+            }
             epoch.state_sent.insert(topic.clone(), body.clone());
         }
         epoch.is_state_dirty = false;
@@ -177,7 +183,7 @@ impl Pump {
         Ok(())
     }
 
-    fn send_state(&self, epoch: &mut Epoch, topic: &str, body: Vec<u8>) -> Result<(), End> {
+    fn send_state(&self, epoch: &mut Epoch, (topic, is_retained): (&str, bool), body: Vec<u8>) -> Result<(), End> {
         // Topic, header and the length of nothing else: what a packet of state has beside its body, at most.
         let bytes =
             body.len().saturating_add(self.settings.prefix.len()).saturating_add(topic.len()).saturating_add(16);
@@ -187,7 +193,7 @@ impl Pump {
         }
         epoch
             .client
-            .try_publish(self.topic(topic), QoS::AtLeastOnce, true, body)
+            .try_publish(self.topic(topic), QoS::AtLeastOnce, is_retained, body)
             .map_err(|error| End::lost(format!("{topic} could not be queued: {error}")))?;
         epoch.asked(Slot::State { topic: topic.to_owned(), bytes });
         Ok(())

@@ -98,6 +98,8 @@ pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
         recovery.fact(as_stored(&fact)).map_err(RecoverError::Fact)?;
         Ok::<(), RecoverError>(())
     })?;
+    // Where nothing had to be folded, the newest fact itself says how the last run ended.
+    recovery.was_stopped = store.ended_in_order()?;
     Ok(recovery)
 }
 

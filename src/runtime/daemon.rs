@@ -35,8 +35,10 @@ use crate::runtime::spine::{Item, Spine};
 use crate::runtime::tasks::{self, Tasks};
 use crate::runtime::timesync;
 use crate::runtime::upkeep;
+use crate::runtime::withheld;
 use crate::store::starts::StartSeen;
 use crate::store::{self, Durable, Store, StoreError};
+use crate::wire::checkpoint::Note;
 
 /// Things that may wait for the line; telemetry that finds no room is offered again by its device.
 const INBOX_MAX: usize = 4096;
@@ -50,6 +52,7 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 /// The last facts must be on disk by then, or the end is no clean one.
 const STOP_MAX: Duration = Duration::from_secs(10);
+const ANCHOR_MAX: Duration = Duration::from_secs(2);
 const FEED_STOP_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
@@ -144,16 +147,20 @@ async fn serve(
     let mut tasks = Tasks::default();
     let by_station = start_devices(&config, clock, &inbox, &mut tasks);
     let (states, said) = watch::channel(StateTopics::default());
-    tasks.add("the retained state", feed::tell_states(seen.clone(), states));
-    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping };
+    let (anchor, anchored) = watch::channel(None);
+    tasks.add("the retained state", feed::tell_states(seen.clone(), anchored.clone(), states));
+    let epoch = proven.epoch.map_or(store.identity().epoch, |begun| begun.epoch);
+    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping, epoch };
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
+    tasks.add(
+        "the look at the broker's checkpoints",
+        withheld::run(handle.clone(), anchored.clone(), inbox.clone(), clock),
+    );
     let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));
     start_clocks(&config, clock, &inbox, &mut tasks);
-    let (kept, upkeep_inbox) = (Arc::clone(&config), inbox.clone());
-    tasks.add("the upkeep of the feed", async move { upkeep::run(&kept, upkeep_inbox, clock).await });
 
     let _watch = journal::watch(&config, clock, inbox.clone())?;
     let facts = recovery.state.seq;
@@ -170,7 +177,8 @@ async fn serve(
         ready,
         stopped: Some(stopped),
     };
-    let parts = Foundation { clock, store, proven, recovery, durables };
+    let newest = spine.head.subscribe();
+    let parts = Foundation { clock, store, proven, recovery, durables, anchor };
     let (mut line_ended, log_ended) = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
 
     let publisher = async {
@@ -190,18 +198,20 @@ async fn serve(
     if let Some(part) = stopped_early {
         return Err(RunError::Ended(part));
     }
-    let ends = Ends { last_fact, line_ended, log_ended };
-    finish(&inbox, clock, &stop, publisher, ends).await
+    finish(&inbox, clock, &stop, publisher, Ends { last_fact, newest, anchored, line_ended, log_ended }).await
 }
 
 /// What says that a part has come to its end.
 struct Ends {
     last_fact: oneshot::Receiver<()>,
+    /// The newest durable fact, and the newest checkpoint in the side file.
+    newest: watch::Receiver<u64>,
+    anchored: watch::Receiver<Option<Arc<Note>>>,
     line_ended: oneshot::Receiver<()>,
     log_ended: oneshot::Receiver<()>,
 }
 
-/// The end in order: the last fact, the feed, the log.
+/// The end in order: the last fact, its checkpoint, the feed, the log.
 async fn finish(
     inbox: &Sender<Item>,
     clock: Clock,
@@ -209,19 +219,24 @@ async fn finish(
     publisher: impl Future<Output = ()>,
     ends: Ends,
 ) -> Result<(), RunError> {
+    let Ends { last_fact, newest, mut anchored, line_ended, log_ended } = ends;
     tracing::info!("stopping");
     let stop_line = Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what: Arrival::Stop });
     let gone = |_| RunError::Ended("the line thread".to_owned());
     inbox.send_timeout(stop_line, STOP_MAX).map_err(gone)?;
     // Work of the feed may keep the line from being settled for a moment; the bound is the disk's.
-    let _ = tokio::time::timeout(STOP_MAX, ends.last_fact).await;
+    let _ = tokio::time::timeout(STOP_MAX, last_fact).await;
+    // The checkpoint of the stop is in the side file and on its way to the broker; a disk that hangs keeps nobody here.
+    let last = *newest.borrow();
+    let signed = anchored.wait_for(|note: &Option<Arc<Note>>| note.as_ref().is_some_and(|note| note.seq >= last));
+    let _ = tokio::time::timeout(ANCHOR_MAX, signed).await;
     stop.send_replace(true);
     // The feed has two seconds of its own; what is left then goes out after the next start.
     let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
     inbox.send_timeout(Item::End, STOP_MAX).map_err(gone)?;
-    let line = tokio::time::timeout(STOP_MAX, ends.line_ended).await;
+    let line = tokio::time::timeout(STOP_MAX, line_ended).await;
     // The last pages go back into the file; where that takes too long, they wait in its log, whole.
-    let _ = tokio::time::timeout(STOP_MAX, ends.log_ended).await;
+    let _ = tokio::time::timeout(STOP_MAX, log_ended).await;
     line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
 }
 
@@ -232,6 +247,7 @@ struct Foundation {
     proven: Proven,
     recovery: Recovery,
     durables: Sender<Durable>,
+    anchor: watch::Sender<Option<Arc<Note>>>,
 }
 
 /// The commit thread, the thread that keeps the log of the database short, and the line thread. The receivers end with the line and with
@@ -242,7 +258,7 @@ fn start_line(
     spine: Spine,
     plant: DeviceWrites,
 ) -> Result<(oneshot::Receiver<()>, oneshot::Receiver<()>), RunError> {
-    let Foundation { clock, store, proven, recovery, durables } = foundation;
+    let Foundation { clock, store, proven, recovery, durables, anchor } = foundation;
     let Recovery { state, was_stopped, doubts } = recovery;
     let opening = opening(config, clock, &store, was_stopped)?;
     let (journal, jobs) = store::commit::channel();
@@ -269,7 +285,9 @@ fn start_line(
         }
     })?;
     let Proven { side, notes, epoch, key, .. } = proven;
-    tasks::thread("sealgate-anchor", move || store::side::run(side, &notes, |_| {}))?;
+    tasks::thread("sealgate-anchor", move || {
+        store::side::run(side, &notes, |note| drop(anchor.send_replace(Some(Arc::new(note.clone())))))
+    })?;
     let stations = assemble::stations(config, &state);
     let policy = Policy { commission_needs_clock: config.line.commission_needs_clock };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
@@ -351,6 +369,8 @@ fn event_sink(device: String, inbox: Sender<Item>, clock: Clock, stations: Vec<S
 fn start_clocks(config: &Config, clock: Clock, inbox: &Sender<Item>, tasks: &mut Tasks) {
     tasks.add("the clock", tick(inbox.clone(), clock));
     tasks.add("the look at the clock", look_at_clock(inbox.clone(), clock, config.line.clock_file.clone()));
+    let (journal, mqtt) = (config.journal.clone(), config.mqtt.clone());
+    tasks.add("the upkeep of the feed", upkeep::run(journal, mqtt, inbox.clone(), clock));
 }
 
 /// Turns happen even when nothing does. A tick that finds no room is no loss: the inbox is full of turns.
@@ -371,5 +391,35 @@ async fn look_at_clock(inbox: Sender<Item>, clock: Clock, file: PathBuf) {
         interval.tick().await;
         let what = Arrival::Clock(timesync::look(&file));
         let _ = inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tag::TagUpdate;
+
+    /// What the devices would show: nothing that is taken here was acknowledged, since only the line does that.
+    fn update(station: u8) -> DeviceEvent {
+        DeviceEvent::Update(TagUpdate { station: StationId(station), readings: Vec::new() })
+    }
+
+    // F09
+    #[test]
+    fn a_full_inbox_refuses_telemetry_so_that_it_is_offered_again_and_keeps_what_it_took_in_order() {
+        let (inbox, items) = bounded(INBOX_MAX);
+        let sink = event_sink("plc".to_owned(), inbox.clone(), Clock::start(), vec![StationId(0)]);
+        let taken = (0..2 * INBOX_MAX).filter(|number| sink(update((number % 5) as u8))).count();
+        assert_eq!(taken, INBOX_MAX, "the rest stays at the device, unacknowledged");
+        let disconnected = DeviceEvent::Disconnected { device: crate::domain::tag::DeviceId(0), reason: String::new() };
+        assert!(!sink(disconnected.clone()), "the task offers it until it is taken");
+        for number in 0..INBOX_MAX {
+            let Ok(Item::Line(Inbound { what: Arrival::Update(update), .. })) = items.try_recv() else {
+                panic!("item {number} is none of those that were taken");
+            };
+            assert_eq!(usize::from(update.station.0), number % 5);
+        }
+        assert!(sink(disconnected), "there is room again");
+        assert!(matches!(items.try_recv(), Ok(Item::Line(Inbound { what: Arrival::Disconnected(_), .. }))));
     }
 }

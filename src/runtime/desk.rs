@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
+use crate::domain::text::BatchId;
 use crate::engine::input::{Actor, Order, Request};
 use crate::engine::output::{Answer, Done, Refused};
 use crate::engine::reason::RequestRefusal;
@@ -79,13 +80,32 @@ impl Desk {
 
     async fn ask(&self, id: u64, actor: Actor, request: Request) -> ClientAnswer {
         let (sender, answer) = oneshot::channel::<Answer>();
+        let closing = if let Request::CloseBatch(batch) = &request { Some(*batch) } else { None };
         if self.inbox.try_send(Item::Ask(actor, request, sender)).is_err() {
             return refusal(id, "busy", "the line is busy; ask again".to_owned());
         }
         match tokio::time::timeout(ANSWER_MAX, answer).await {
+            Ok(Ok(answer)) if closing.is_some() => self.closed_before(id, closing, answer).await,
             Ok(Ok(answer)) => ClientAnswer::of(id, &answer),
             Ok(Err(_)) => refusal(id, "stopping", "the daemon is stopping; ask again when it is back".to_owned()),
             Err(_) => refusal(id, "slow", "the disk has not taken it yet; see `sealgate status`".to_owned()),
+        }
+    }
+
+    /// The line forgets a batch that is closed. Who asks again, since the first answer died with a daemon, hears that it is done.
+    async fn closed_before(&self, id: u64, closing: Option<BatchId>, answer: Answer) -> ClientAnswer {
+        let said = ClientAnswer::of(id, &answer);
+        let (Some(batch), Err(refused)) = (closing, &answer.outcome) else { return said };
+        if refused.reasons != [RequestRefusal::UnknownBatch(batch)] {
+            return said;
+        }
+        let path = self.config.journal.clone();
+        let known = move || Reader::open(&path)?.batch(batch.as_str());
+        match tokio::task::spawn_blocking(known).await {
+            Ok(Ok(Some(known))) if known.closed_seq.is_some() => {
+                ClientAnswer::of(id, &Answer { id: answer.id, outcome: Ok(Done::Already) })
+            }
+            Ok(Ok(_) | Err(_)) | Err(_) => said,
         }
     }
 
@@ -112,6 +132,7 @@ impl Desk {
             "quarantined": feed.quarantined,
             "watermark": feed.confirmed,
             "replay": feed.replay.map(|(next, last)| json!({ "next": next, "last": last })),
+            "checkpoint": feed.checkpoint_seq,
             "last_end": feed.last_end,
         })
     }

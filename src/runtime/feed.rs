@@ -22,6 +22,8 @@ use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::store::feed::FeedItem;
 use crate::store::{Reader, StoreError, Work};
+use crate::wire::checkpoint::Note as Checkpoint;
+use crate::wire::checkpoint::history::{self, Begun};
 use crate::wire::topic::{self, Birth, Envelope, LastSeq, Status};
 
 /// Characters of an alarm's detail.
@@ -33,11 +35,19 @@ pub(super) struct FeedReader {
     line: String,
     source: String,
     reader: Option<Reader>,
+    /// The newest epoch, and where each began.
+    epochs: (u32, Vec<Begun>),
 }
 
 impl FeedReader {
     pub(super) fn new(path: &Path, line: &str, source: &str) -> Self {
-        Self { path: path.to_owned(), line: line.to_owned(), source: source.to_owned(), reader: None }
+        Self {
+            path: path.to_owned(),
+            line: line.to_owned(),
+            source: source.to_owned(),
+            reader: None,
+            epochs: (1, Vec::new()),
+        }
     }
 
     /// What follows fact `after`: at most `limit` facts, each with what it caused.
@@ -49,12 +59,17 @@ impl FeedReader {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let items = reader.feed_from(after.saturating_add(1), limit);
         let items = items.inspect_err(|error| journal::end_on_damage(&self.path, error))?;
-        let epoch = reader.identity().epoch;
+        // An epoch begins with a fact: what was decided before keeps the id that it was sent with.
+        let newest = reader.epoch()?;
+        if newest != self.epochs.0 {
+            self.epochs = (newest, reader.epochs()?);
+        }
         self.reader = Some(reader);
-        Ok(items.into_iter().flat_map(|item| self.messages(item, epoch)).collect())
+        let epoch_at = |item: &FeedItem| history::epoch_at(&self.epochs.1, item.fact.seq);
+        Ok(items.into_iter().flat_map(|item| self.messages(epoch_at(&item), item)).collect())
     }
 
-    fn messages(&self, item: FeedItem, epoch: u32) -> Vec<Outgoing> {
+    fn messages(&self, epoch: u32, item: FeedItem) -> Vec<Outgoing> {
         let FeedItem { fact, messages } = item;
         let at_us = fact.at_us;
         let envelope = |stream, seq, kind: &str, subject: &str| {
@@ -94,6 +109,8 @@ pub(super) struct Doors {
     pub(super) heads: watch::Receiver<u64>,
     pub(super) states: watch::Receiver<StateTopics>,
     pub(super) stopping: watch::Receiver<bool>,
+    /// Of this run.
+    pub(super) epoch: u32,
 }
 
 /// The publisher of this line; `None` where the config names no broker.
@@ -116,7 +133,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         pace: publish::Pace::default(),
     };
     let (notes, alarms) = (doors.inbox.clone(), doors.inbox.clone());
-    let Doors { inbox, clock, heads, states, stopping } = doors;
+    let Doors { inbox, clock, heads, states, stopping, epoch } = doors;
     let mut pages = FeedReader::new(&config.journal, &identity.line, &identity.source);
     let offline = topic::payload(&Status::Offline { line: identity.line.clone() });
     let inputs = Inputs {
@@ -136,7 +153,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
             notes.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok()
         }),
         problem: Arc::new(move |problem| tell(&alarms, clock, &problem)),
-        birth: birth(config, clock, reader.identity().epoch, identity.line),
+        birth: birth(config, clock, epoch, identity.line),
         offline,
         command: Arc::new(|_: Command| Reception::Unknown),
     };
@@ -198,10 +215,24 @@ fn birth(config: &Config, clock: Clock, epoch: u32, line: String) -> publish::Bi
     })
 }
 
-/// The retained topics of a snapshot, where they differ from those said before.
-pub(super) async fn tell_states(mut snapshots: watch::Receiver<Arc<Snapshot>>, states: watch::Sender<StateTopics>) {
-    while snapshots.changed().await.is_ok() {
-        let topics = snapshots.borrow_and_update().topics();
+/// The retained topics of a snapshot and the newest checkpoint, where they differ from those said before.
+pub(super) async fn tell_states(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut anchored: watch::Receiver<Option<Arc<Checkpoint>>>,
+    states: watch::Sender<StateTopics>,
+) {
+    loop {
+        let is_over = tokio::select! {
+            changed = snapshots.changed() => changed.is_err(),
+            // The thread that tells them ends with the line; what the snapshot says is told to the end.
+            Ok(()) = anchored.changed() => false,
+        };
+        if is_over {
+            return;
+        }
+        let mut topics = snapshots.borrow_and_update().topics();
+        let checkpoint = anchored.borrow_and_update().clone();
+        topics.extend(checkpoint.map(|note| (topic::CHECKPOINT.to_owned(), note.to_json().into_bytes())));
         states.send_if_modified(|said| {
             let differs = **said != topics;
             if differs {

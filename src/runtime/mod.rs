@@ -21,6 +21,7 @@ mod spine;
 mod tasks;
 mod timesync;
 mod upkeep;
+mod withheld;
 
 pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, run};

@@ -14,7 +14,7 @@ use crate::runtime::keys::{self, Signing};
 use crate::store::anchors::Lost;
 use crate::store::side::{self, SideFile};
 use crate::store::{Store, StoreError};
-use crate::wire::checkpoint::{KeyRing, Note};
+use crate::wire::checkpoint::{Key, Note};
 
 /// Checkpoints that may wait for the side file.
 const NOTES_MAX: usize = 256;
@@ -23,7 +23,6 @@ const NOTES_MAX: usize = 256;
 pub(super) struct Proven {
     pub(super) side: SideFile,
     pub(super) notes: Receiver<Note>,
-    pub(super) ring: KeyRing,
     pub(super) key: Option<NewKey>,
     pub(super) epoch: Option<NewEpoch>,
     pub(super) doubts: Vec<String>,
@@ -40,15 +39,14 @@ pub(super) fn open(config: &Config, store: &mut Store) -> Result<Proven, RunErro
     let epoch = look.lost.map(|lost| new_epoch(store.identity().epoch, &lost));
     let side = SideFile::open(&files.anchors)?;
     let (tell, notes) = bounded(NOTES_MAX);
-    let Signing { key: secret, ring, .. } = signing;
-    sign(store, secret, tell)?;
+    sign(store, signing.key, tell)?;
     for doubt in &look.doubts {
         tracing::error!(doubt, "journal_in_doubt");
     }
-    Ok(Proven { side, notes, ring, key, epoch, doubts: look.doubts })
+    Ok(Proven { side, notes, key, epoch, doubts: look.doubts })
 }
 
-fn sign(store: &mut Store, key: crate::wire::checkpoint::Key, tell: Sender<Note>) -> Result<(), StoreError> {
+fn sign(store: &mut Store, key: Key, tell: Sender<Note>) -> Result<(), StoreError> {
     tracing::info!(key = key.id(), "signing_key");
     store.sign_with(key, tell)
 }

@@ -77,7 +77,9 @@ impl Spine {
                 // Nobody waits for it any more where the daemon ends for another reason.
                 let _ = self.stopped.take().map(|stopped| stopped.send(()));
             }
-            self.service.turned(now);
+            if !line.is_wedged(now) {
+                self.service.turned(now);
+            }
         }
     }
 

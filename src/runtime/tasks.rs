@@ -37,3 +37,32 @@ pub(super) fn thread<T: Send + 'static>(
 ) -> std::io::Result<JoinHandle<T>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(run)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn panics() {
+        panic!("a task may not go on half-dead");
+    }
+
+    // F05, F06
+    #[tokio::test]
+    async fn a_task_that_panics_or_ends_is_noticed_whatever_the_others_do() {
+        let mut tasks = Tasks::default();
+        tasks.add("one that works on", std::future::pending());
+        tasks.add("one that panics", panics());
+        assert!(tasks.ended().await.contains("a task may not go on half-dead"));
+        tasks.add("one that ends", async {});
+        assert_eq!(tasks.ended().await, "one that ends");
+    }
+
+    // F05, F06
+    #[test]
+    fn a_panic_ends_the_process_that_ships() {
+        let manifest = std::fs::read_to_string("Cargo.toml").unwrap();
+        let release = manifest.split("[profile.release]").nth(1).unwrap();
+        let release = release.split("\n[").next().unwrap();
+        assert!(release.lines().any(|line| line.trim() == "panic = \"abort\""), "{release}");
+    }
+}

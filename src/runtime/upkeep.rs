@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::config::{Config, Mqtt};
+use crate::config::Mqtt;
 use crate::domain::time::Now;
 use crate::engine::reason::AlarmKind;
 use crate::line::{Arrival, Inbound};
@@ -18,7 +18,7 @@ use crate::store::feed::Keep;
 use crate::store::{Reader, StoreError, Work};
 use crate::wire::topic;
 
-const EVERY: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_secs(10);
 /// Between two looks while there is something to let go: some 2,000 messages in a second.
 const AGAIN: Duration = Duration::from_millis(250);
 /// The wall clock may be corrected by so much.
@@ -32,15 +32,15 @@ struct Found {
 }
 
 /// Runs for ever; does nothing where the config names no broker.
-pub(super) async fn run(config: &Config, inbox: Sender<Item>, clock: Clock) {
-    let Some(mqtt) = &config.mqtt else { return std::future::pending().await };
+pub(super) async fn run(journal: PathBuf, mqtt: Option<Mqtt>, inbox: Sender<Item>, clock: Clock) {
+    let Some(mqtt) = mqtt else { return std::future::pending().await };
     let began = clock.now();
     let mut was_told = false;
     loop {
         let now = clock.now();
         let keep =
             Keep { from_us: now.wall_us.saturating_sub(micros(mqtt.keep_sent)), bytes_max: mqtt.keep_sent_bytes };
-        let path = config.journal.clone();
+        let path = journal.clone();
         let found = tokio::task::spawn_blocking(move || look(path, keep)).await;
         let mut pause = EVERY;
         match found {
@@ -49,7 +49,7 @@ pub(super) async fn run(config: &Config, inbox: Sender<Item>, clock: Clock) {
                     send(&inbox, now, Arrival::Work(Work::MessagesExpired { through_fact }));
                     pause = AGAIN;
                 }
-                was_told = tell(mqtt, &inbox, now, found.waiting, was_told);
+                was_told = tell(&mqtt, &inbox, now, found.waiting, was_told);
             }
             Ok(Err(error)) => tracing::debug!(%error, "the upkeep of the feed could not read the journal"),
             Err(error) => tracing::debug!(%error, "the upkeep of the feed ended early"),

@@ -237,14 +237,14 @@ impl Camera {
         tags.set(KIND, Tag::Overrun, TagValue::Bool(self.overrun));
         if self.ring == 0 {
             let first = |values: &[i64]| values.first().copied().unwrap_or(0);
-            let code = self.codes.first().cloned().unwrap_or_default();
-            tags.set(KIND, Tag::Code, TagValue::Bytes(code));
+            let code = self.codes.first().map(Vec::as_slice).unwrap_or_default();
+            tags.set_bytes(KIND, Tag::Code, code);
             tags.set(KIND, Tag::Track, TagValue::Int(first(&self.tracks)));
             tags.set(KIND, Tag::Grade, TagValue::Milli(first(&self.grades)));
         } else {
-            tags.set(KIND, Tag::Code, TagValue::Texts(self.codes.clone()));
-            tags.set(KIND, Tag::Track, TagValue::Ints(self.tracks.clone()));
-            tags.set(KIND, Tag::Grade, TagValue::Millis(self.grades.clone()));
+            tags.set_texts(KIND, Tag::Code, &self.codes);
+            tags.set_ints(KIND, Tag::Track, &self.tracks);
+            tags.set_millis(KIND, Tag::Grade, &self.grades);
         }
     }
 }

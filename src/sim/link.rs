@@ -65,8 +65,10 @@ impl Link {
         }
         tags.set_int(self.kind, Tag::Heartbeat, self.own_beat);
         tags.set_int(self.kind, Tag::Epoch, u64::from(self.epoch));
-        let identity = format!("sim {} 1", self.kind.name());
-        tags.set(self.kind, Tag::Identity, TagValue::Bytes(identity.into_bytes()));
+        if tags.bytes(self.kind, Tag::Identity).is_empty() {
+            let identity = format!("sim {} 1", self.kind.name());
+            tags.set(self.kind, Tag::Identity, TagValue::Bytes(identity.into_bytes()));
+        }
     }
 
     /// Whether the written heartbeat is fresh.

@@ -26,6 +26,7 @@ pub mod random;
 pub mod reconcile;
 pub mod rejector;
 pub mod settings;
+pub mod swarm;
 pub mod tags;
 pub mod truth;
 pub mod world;

@@ -99,6 +99,7 @@ struct Printed {
     grade_milli: i64,
 }
 
+#[derive(Clone)]
 pub struct Plant {
     settings: PlantSettings,
     random: Random,
@@ -271,6 +272,9 @@ impl Plant {
     fn set_started(&mut self, running: bool, cause: &str) {
         if self.is_started != running {
             self.is_started = running;
+            if cause == "heartbeat" {
+                self.touch_by_silence();
+            }
             let cause = cause.to_owned();
             self.truth.note(TruthEvent::Belt { running, cause });
         }

@@ -357,7 +357,7 @@ impl Rejector {
 
     pub fn show(&self, tags: &mut Tags) {
         tags.set_int(KIND, Tag::InCount, wrapped(self.in_count, TRACK_LAST));
-        tags.set(KIND, Tag::Ends, TagValue::Ints(self.ends.clone()));
+        tags.set_ints(KIND, Tag::Ends, &self.ends);
         tags.set_int(KIND, Tag::EndSeq, wrapped(self.end_count, self.end_last));
         tags.set(KIND, Tag::VerdictEcho, TagValue::Int(self.echo));
         tags.set_int(KIND, Tag::PhantomCount, self.phantom_count);

@@ -270,6 +270,11 @@ impl Tags {
         self.version
     }
 
+    /// The version in which a tag took its present value.
+    pub fn changed_at(&self, kind: StationKind, tag: Tag) -> u64 {
+        self.cell(kind, tag).map_or(0, |cell| cell.version)
+    }
+
     /// What changed after `version`.
     pub fn changed_since(&self, version: u64) -> impl Iterator<Item = (StationKind, Tag, &TagValue)> + '_ {
         self.list().filter_map(move |(kind, tag, _)| {
@@ -317,6 +322,31 @@ impl Tags {
             cell.value = value;
             cell.version = version;
             self.version = version;
+        }
+    }
+
+    /// The same for lists and texts, which are copied only where they changed.
+    pub fn set_ints(&mut self, kind: StationKind, tag: Tag, values: &[i64]) {
+        if !matches!(self.value(kind, tag), Some(TagValue::Ints(shown)) if shown == values) {
+            self.set(kind, tag, TagValue::Ints(values.to_vec()));
+        }
+    }
+
+    pub fn set_millis(&mut self, kind: StationKind, tag: Tag, values: &[i64]) {
+        if !matches!(self.value(kind, tag), Some(TagValue::Millis(shown)) if shown == values) {
+            self.set(kind, tag, TagValue::Millis(values.to_vec()));
+        }
+    }
+
+    pub fn set_texts(&mut self, kind: StationKind, tag: Tag, values: &[Vec<u8>]) {
+        if !matches!(self.value(kind, tag), Some(TagValue::Texts(shown)) if shown == values) {
+            self.set(kind, tag, TagValue::Texts(values.to_vec()));
+        }
+    }
+
+    pub fn set_bytes(&mut self, kind: StationKind, tag: Tag, value: &[u8]) {
+        if !matches!(self.value(kind, tag), Some(TagValue::Bytes(shown)) if shown == value) {
+            self.set(kind, tag, TagValue::Bytes(value.to_vec()));
         }
     }
 

@@ -25,10 +25,20 @@ pub struct Link {
     joined: Option<u32>,
     beat: Option<i64>,
     beat_at_us: Option<u64>,
+    /// What our heartbeat showed when it was written last, and when it was read back last.
+    written: Option<i64>,
+    read_back: Option<i64>,
+    /// When it was seen to move to what we never wrote (F12).
+    foreign_at_us: Option<u64>,
+    is_foreign_told: bool,
 }
 
 /// 16 bits: what every machine's heartbeat register holds.
 const BEAT_WRAP: u64 = 65_535;
+/// Our own newest heartbeats: ten seconds of them may still be on their way.
+const OWN_BEATS: i64 = 200;
+/// After so long without a strange heartbeat the device is ours again.
+const FOREIGN_US: u64 = 3_000_000;
 
 impl Link {
     pub fn new(settings: &Settings, cursor: &Cursor) -> Self {
@@ -43,6 +53,10 @@ impl Link {
             joined: None,
             beat: None,
             beat_at_us: None,
+            written: None,
+            read_back: None,
+            foreign_at_us: None,
+            is_foreign_told: false,
         }
     }
 
@@ -50,6 +64,7 @@ impl Link {
         self.is_connected = true;
         self.beat = None;
         self.beat_at_us = None;
+        self.read_back = None;
         self.restart_own_epoch();
     }
 
@@ -97,8 +112,32 @@ impl Link {
         }
     }
 
+    /// Whether a strange heartbeat has to be told of a station that is not joined: once, until it has gone.
+    pub fn tells_foreign(&mut self, cause: LostCause) -> bool {
+        cause == LostCause::Foreign && !std::mem::replace(&mut self.is_foreign_told, true)
+    }
+
+    /// Notes whether somebody else moves our heartbeat. What stands there at first is left from before, and 0 is a reset.
+    fn note_own(&mut self, now: Now, image: &Image) {
+        let Some(shown) = image.int(Tag::HeartbeatOut) else { return };
+        let moved = self.read_back.replace(shown).is_some_and(|before| before != shown);
+        let wrap = i64::try_from(self.beat_wrap).unwrap_or(i64::MAX);
+        let is_own = self.written.is_some_and(|written| written.wrapping_sub(shown).rem_euclid(wrap) < OWN_BEATS);
+        if moved && shown != 0 && !is_own {
+            self.foreign_at_us = Some(now.mono_us);
+        }
+        if !self.is_foreign(now) {
+            self.is_foreign_told = false;
+        }
+    }
+
+    fn is_foreign(&self, now: Now) -> bool {
+        self.foreign_at_us.is_some_and(|at_us| now.mono_us.saturating_sub(at_us) <= FOREIGN_US)
+    }
+
     /// Notes whether the device's heartbeat moved.
     pub fn note(&mut self, now: Now, image: &Image) {
+        self.note_own(now, image);
         let Some(beat) = image.int(Tag::Heartbeat) else {
             return;
         };
@@ -112,6 +151,9 @@ impl Link {
     pub fn assess(&self, now: Now, image: &Image) -> Result<u32, LostCause> {
         if !self.is_connected {
             return Err(LostCause::Device);
+        }
+        if self.is_foreign(now) {
+            return Err(LostCause::Foreign);
         }
         if self.has_heartbeat {
             image.int(Tag::Heartbeat).ok_or(LostCause::Quality)?;
@@ -135,7 +177,7 @@ impl Link {
     }
 
     /// Our own sign of life. The heartbeat is written to whoever is connected, the epoch only where it is known to be answered.
-    pub fn beat(&self, settings: &Settings, beat: u32, writes: &mut Vec<TagWrite>) {
+    pub fn beat(&mut self, settings: &Settings, beat: u32, writes: &mut Vec<TagWrite>) {
         if !self.is_connected {
             return;
         }
@@ -144,6 +186,7 @@ impl Link {
             values.push((Tag::EpochOut, int(epoch)));
         }
         let shown = counter::shown(Some(self.beat_wrap), u64::from(beat).saturating_add(1));
+        self.written = i64::try_from(shown).ok();
         values.push((Tag::HeartbeatOut, int(shown)));
         writes.push(TagWrite { station: settings.id, values });
     }
@@ -270,6 +313,35 @@ mod tests {
             script.said(&[number(Tag::Epoch, 8), number(Tag::PrintedSeq, 0), number(Tag::AcceptedSeq, 0)]),
             [Observed::Joined { device_epoch: 8, reset: true }, Observed::PrinterCounted { accepted: 0, printed: 0 }]
         );
+    }
+
+    // F12
+    #[test]
+    fn somebody_else_who_moves_our_heartbeat_loses_the_station_until_he_is_gone() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        // What an earlier run left there is nobody's.
+        script.read(&[number(Tag::HeartbeatOut, 40_000)]);
+        script.join(7, &printer());
+        script.beat(99);
+        assert_eq!(script.said(&[number(Tag::HeartbeatOut, 100)]), []);
+        script.beat(149);
+        assert_eq!(script.said(&[number(Tag::HeartbeatOut, 120)]), [], "one of ours, on its way for a while");
+        assert_eq!(script.said(&[number(Tag::HeartbeatOut, 0)]), [], "a reset");
+        assert_eq!(script.said(&[number(Tag::HeartbeatOut, 5_000)]), lost(LostCause::Foreign));
+        assert_eq!(script.said(&[number(Tag::HeartbeatOut, 5_001)]), []);
+        script.pass_ms(3001);
+        assert_eq!(script.said(&[]).first(), Some(&Observed::Joined { device_epoch: 7, reset: false }));
+    }
+
+    // F12
+    #[test]
+    fn a_device_that_another_controls_is_never_joined_and_that_is_said_once() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        let all = [vec![number(Tag::Epoch, 7)], printer()].concat();
+        script.show(&[all.clone(), vec![number(Tag::HeartbeatOut, 700)]].concat());
+        assert_eq!(script.said(&[number(Tag::HeartbeatOut, 701)]), lost(LostCause::Foreign));
+        assert_eq!(script.said(&[number(Tag::HeartbeatOut, 702)]), []);
+        assert_eq!(script.station.joined(), None);
     }
 
     #[test]

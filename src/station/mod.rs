@@ -279,7 +279,8 @@ impl Station {
 
     fn lose(&mut self, cause: LostCause, out: &mut Vec<Observed>) {
         self.role.forget_outputs();
-        if self.link.lose() {
+        let is_told = self.link.tells_foreign(cause);
+        if self.link.lose() || is_told {
             out.push(Observed::Lost { cause });
         }
     }

@@ -283,8 +283,15 @@ impl Rejector {
 
     /// Places a verdict in the queue, unless it is there, overruled or too late.
     fn say(&mut self, verdict: Verdict) {
-        let mut known = self.waiting.iter().chain(&self.outstanding).filter(|known| known.track == verdict.track);
-        let is_settled = known.any(|known| !known.pass || verdict.pass);
+        let queued = self.waiting.iter_mut().chain(&mut self.outstanding);
+        let mut is_settled = false;
+        for known in queued.filter(|known| known.track == verdict.track) {
+            is_settled |= !known.pass || verdict.pass;
+            if known.pass && verdict.pass {
+                // Said again, it holds for as long as it was said last.
+                known.until_mono_us = known.until_mono_us.max(verdict.until_mono_us);
+            }
+        }
         if verdict.track == 0 || is_settled || self.ended.contains(&verdict.track) {
             return;
         }

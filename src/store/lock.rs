@@ -60,7 +60,7 @@ fn holder(path: &Path) -> Option<u32> {
 }
 
 pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
-    let lock_path = beside(&real(path), ".lock");
+    let lock_path = lock_of(path);
     let failed = |source| StoreError::Io { doing: "locking", path: lock_path.clone(), source };
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path).map_err(failed)?;
@@ -84,7 +84,7 @@ pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
 /// Whether a daemon holds the journal at this moment. An error is no answer: whoever took it for a no would read a copy that
 /// stands still beside a daemon that goes on.
 pub(super) fn is_held(path: &Path) -> Result<bool, StoreError> {
-    let lock_path = beside(&real(path), ".lock");
+    let lock_path = lock_of(path);
     match File::open(&lock_path) {
         Ok(file) => Ok(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -92,9 +92,45 @@ pub(super) fn is_held(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
+/// The lock lies beside the file itself, wherever a link to it lies: two names of one journal have one lock.
+fn lock_of(path: &Path) -> PathBuf {
+    let target = std::fs::canonicalize(path).or_else(|_| dangling(path));
+    beside(target.as_deref().unwrap_or(path), ".lock")
+}
+
+/// Where a link leads to a file that is not made yet.
+fn dangling(link: &Path) -> std::io::Result<PathBuf> {
+    let target = std::fs::read_link(link)?;
+    let folder = link.parent().unwrap_or(Path::new(""));
+    Ok(folder.join(target))
+}
+
 /// `line.db` and `-wal` give `line.db-wal`.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // F11
+    #[test]
+    fn a_link_to_a_journal_has_the_lock_of_the_journal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("line.db"), folder.path().join("link.db"));
+        std::os::unix::fs::symlink("line.db", &link).expect("the folder is ours");
+        for exists in [false, true] {
+            if exists {
+                std::fs::write(&file, "").expect("the folder is ours");
+            }
+            let held = acquire(&link).expect("nobody holds it");
+            assert!(is_held(&file).expect("asked") && is_held(&link).expect("asked"));
+            assert!(matches!(acquire(&file), Err(StoreError::Held { pid: Some(_), .. })));
+            drop(held);
+            assert!(!is_held(&file).expect("asked"));
+        }
+    }
 }

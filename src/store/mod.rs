@@ -41,6 +41,7 @@ pub mod restore;
 pub mod salvage;
 mod schema;
 pub mod side;
+mod signatures;
 pub mod start;
 pub mod starts;
 pub mod trace;

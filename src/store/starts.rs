@@ -36,6 +36,16 @@ impl Store {
             .map_err(StoreError::sqlite("reading the newest fact"))
     }
 
+    /// Whether the newest fact is the last one of a run that ended in order; a journal without facts follows no run at all.
+    pub fn ended_in_order(&self) -> Result<bool, StoreError> {
+        let newest: Option<String> = self
+            .conn
+            .query_row("SELECT kind FROM v_fact ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))
+            .optional()
+            .map_err(StoreError::sqlite("reading the newest fact"))?;
+        Ok(newest.is_none_or(|kind| kind == "line_stopped"))
+    }
+
     /// The first fact of the run to which the fact `last` belongs.
     fn first_of_run(&self, last: u64) -> Result<u64, StoreError> {
         let boot = self.boot_of(last)?;
@@ -54,13 +64,14 @@ impl Store {
             .map_err(StoreError::sqlite("reading the starts"))
     }
 
-    /// A step of the clock may stand before `line_started`, nothing else.
+    /// A step of the clock, a new epoch, the places and a new key may stand before `line_started`, nothing else.
     fn start_at(&self, first: u64) -> Result<Option<StartSeen>, StoreError> {
         let row = self
             .conn
             .query_row(
                 "SELECT at_us, json_extract(body, '$.clean') FROM v_fact \
-                 WHERE seq BETWEEN ?1 AND ?1 + 3 AND kind = 'line_started' ORDER BY seq LIMIT 1",
+                 WHERE seq BETWEEN ?1 AND ?1 + 7 AND kind = 'line_started' \
+                 AND boot = (SELECT boot FROM fact WHERE seq = ?1) ORDER BY seq LIMIT 1",
                 [signed(first)],
                 |row| Ok((row.get(0)?, row.get::<_, Option<bool>>(1)?)),
             )
@@ -99,6 +110,7 @@ mod tests {
         let store = open(&Settings::new(&path, "l1")).expect("it opens");
         let clean: Vec<bool> = store.starts(10).expect("readable").iter().map(|start| start.clean).collect();
         assert_eq!(clean, [true, false, false, true]);
+        assert!(!store.ended_in_order().expect("readable"), "the newest fact is none of an end");
         assert_eq!(store.starts(2).expect("readable").len(), 2);
         let newest = i64::try_from(store.head().0).expect("small");
         assert_eq!(store.last_wall_us().expect("readable"), Some(1_795_000_000_000_000 + newest));

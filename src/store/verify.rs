@@ -1,4 +1,5 @@
-//! Proof: the chain recomputed over every column of every fact, offline, with the place of the first flaw named.
+//! Proof: the chain recomputed over every column of every fact, its signatures, and what was anchored of it elsewhere; offline,
+//! with the place of the first flaw named.
 //!
 //! A verdict needs nothing from the file but its base tables: the schema must be the one this release would make, word by
 //! word, so that no view or trigger of a hostile file can lie. Tables `work_*` are outside the proof.
@@ -8,12 +9,14 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::store::error::StoreError;
-use crate::store::facts;
+use crate::store::facts::{self, StoredFact};
 use crate::store::open::{self, Identity};
 use crate::store::reader::Reader;
 use crate::store::schema;
+use crate::store::signatures::Auditor;
 use crate::store::words::Words;
 use crate::wire::chain;
+use crate::wire::checkpoint::{KeyRing, Note};
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,42 @@ pub struct VerifyReport {
     /// The hash of the newest of them.
     pub head: [u8; 32],
     pub first_bad: Option<Flaw>,
+    pub signatures: Signatures,
+}
+
+/// What the checkpoints said, as far as the facts are whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signatures {
+    pub signer: Signer,
+    pub checkpoints: u64,
+    /// The newest fact that one covers.
+    pub through: u64,
+    /// Notes from elsewhere that were compared.
+    pub anchors: u64,
+    /// Facts that they prove and the journal does not hold.
+    pub missing: Option<(u64, u64)>,
+    /// Facts that were anchored and then given up, as a signed fact says.
+    pub losses: Vec<String>,
+}
+
+/// Who vouches for the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signer {
+    /// There is no checkpoint in it.
+    #[default]
+    Nobody,
+    /// Keys that the journal itself announced: the signer is unproven.
+    Unproven,
+    /// A key that came from outside.
+    Proven,
+}
+
+/// What an auditor brings along.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    pub public_keys: Option<KeyRing>,
+    /// Notes that were kept elsewhere, each with its place.
+    pub anchors: Vec<(String, Note)>,
 }
 
 /// The first place where the file is not as it was written.
@@ -35,15 +74,30 @@ pub struct Flaw {
     pub what: String,
 }
 
-/// Verifies a whole journal; an error means that it could not be read at all.
+/// Verifies a whole journal by itself; an error means that it could not be read at all.
 pub fn run(path: &Path) -> Result<VerifyReport, StoreError> {
-    let mut report =
-        VerifyReport { line: String::new(), store_uuid: String::new(), facts: 0, head: [0; 32], first_bad: None };
+    run_with(path, &Trust::default())
+}
+
+/// The same against what was kept elsewhere.
+pub fn run_with(path: &Path, trust: &Trust) -> Result<VerifyReport, StoreError> {
+    let mut report = VerifyReport {
+        line: String::new(),
+        store_uuid: String::new(),
+        facts: 0,
+        head: [0; 32],
+        first_bad: None,
+        signatures: Signatures::default(),
+    };
+    if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0) {
+        report.first_bad = Some(Flaw { seq: None, what: "it is empty, and no journal".into() });
+        return Ok(report);
+    }
     let found = Reader::open(path).and_then(|mut reader| {
         let identity = reader.identity().clone();
         (report.line, report.store_uuid) = (identity.line.clone(), identity.store_uuid.clone());
         report.head = identity.genesis;
-        find_flaw(&mut reader, &identity, &mut report)
+        find_flaw(&mut reader, &identity, trust, &mut report)
     });
     report.first_bad = match found {
         Ok(flaw) => flaw,
@@ -59,12 +113,12 @@ pub fn run(path: &Path) -> Result<VerifyReport, StoreError> {
 fn flaw_of(error: StoreError) -> Result<Flaw, StoreError> {
     match error {
         StoreError::Damaged { seq, what } => Ok(Flaw { seq, what }),
+        StoreError::Foreign { what, .. } => Ok(Flaw { seq: None, what: format!("it is no journal: {what}") }),
         StoreError::Sqlite { doing, source } if !is_about_access(&source) => {
             Ok(Flaw { seq: None, what: format!("{doing}: {source}") })
         }
         StoreError::Held { .. }
         | StoreError::Newer { .. }
-        | StoreError::Foreign { .. }
         | StoreError::Io { .. }
         | StoreError::Missing { .. }
         | StoreError::Replaced { .. }
@@ -91,7 +145,12 @@ fn is_about_access(error: &rusqlite::Error) -> bool {
     .any(|access| code == Some(access))
 }
 
-fn find_flaw(reader: &mut Reader, identity: &Identity, report: &mut VerifyReport) -> Result<Option<Flaw>, StoreError> {
+fn find_flaw(
+    reader: &mut Reader,
+    identity: &Identity,
+    trust: &Trust,
+    report: &mut VerifyReport,
+) -> Result<Option<Flaw>, StoreError> {
     let (conn, words) = reader.parts();
     if let Some(odd) = schema_flaw(conn)? {
         return Ok(Some(beneath(conn, words, identity, odd)));
@@ -99,7 +158,22 @@ fn find_flaw(reader: &mut Reader, identity: &Identity, report: &mut VerifyReport
     if chain::genesis(&identity.line, &identity.store_uuid) != identity.genesis {
         return Ok(Some(Flaw { seq: None, what: "line, store_uuid and genesis do not belong together".into() }));
     }
-    (report.facts, report.head) = walk(conn, words, 1, identity.genesis)?;
+    let mut auditor = Auditor::new(conn, words, identity, trust)?;
+    let walked = walk_with(conn, words, (1, identity.genesis), |fact| match auditor.pass(fact)? {
+        Some(Flaw { seq, what }) => Err(StoreError::Damaged { seq, what }),
+        None => Ok(()),
+    });
+    let epoch = auditor.epoch();
+    // What the checkpoints said so far is told where the chain is broken, too.
+    let (flaw, signatures) = auditor.end()?;
+    report.signatures = signatures;
+    (report.facts, report.head) = walked?;
+    if flaw.is_some() {
+        return Ok(flaw);
+    }
+    if let Some(flaw) = identity_flaw(conn, identity, epoch)? {
+        return Ok(Some(flaw));
+    }
     if let Some(flaw) = message_flaw(conn, report.facts)? {
         return Ok(Some(flaw));
     }
@@ -160,6 +234,16 @@ pub(super) fn whole(conn: &Connection, identity: &Identity) -> Result<(), StoreE
 
 /// Recomputes the chain from `first` to the end; the newest fact and its hash.
 fn walk(conn: &Connection, words: &mut Words, first: u64, prev: [u8; 32]) -> Result<(u64, [u8; 32]), StoreError> {
+    walk_with(conn, words, (first, prev), |_| Ok(()))
+}
+
+/// The same; `pass` sees each fact when its place in the chain is proven.
+fn walk_with(
+    conn: &Connection,
+    words: &mut Words,
+    (first, prev): (u64, [u8; 32]),
+    mut pass: impl FnMut(&StoredFact) -> Result<(), StoreError>,
+) -> Result<(u64, [u8; 32]), StoreError> {
     let doing = "reading the facts";
     let mut list =
         conn.prepare(&format!("{} WHERE seq >= ?1 ORDER BY seq", facts::SELECT)).map_err(StoreError::sqlite(doing))?;
@@ -181,12 +265,32 @@ fn walk(conn: &Connection, words: &mut Words, first: u64, prev: [u8; 32]) -> Res
             return Err(StoreError::Damaged { seq: Some(fact.seq), what });
         }
         (last, head) = (fact.seq, hash);
+        pass(&fact)?;
     }
     if first == 1 && has_stray(conn)? {
         // It is in order up to here, so the stray was the next one.
         return Err(StoreError::Damaged { seq: Some(last + 1), what: "a fact carries a number below 1".into() });
     }
     Ok((last, head))
+}
+
+/// What of the identity follows from the facts: the run of the newest one, and the newest epoch.
+fn identity_flaw(conn: &Connection, identity: &Identity, epoch: u32) -> Result<Option<Flaw>, StoreError> {
+    let sql =
+        "SELECT COALESCE((SELECT boot FROM fact ORDER BY seq DESC LIMIT 1), 0), (SELECT schema_version FROM meta)";
+    let (boot, version): (u32, i64) = conn
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(StoreError::sqlite("comparing the identity with the facts"))?;
+    let what = if boot != identity.boot {
+        format!("meta.boot is {}, and the newest fact is of run {boot}", identity.boot)
+    } else if epoch != identity.epoch {
+        format!("meta.epoch is {}, and the facts say {epoch}", identity.epoch)
+    } else if version != schema::version_known() {
+        format!("meta.schema_version is {version}, and the schema is of version {}", schema::version_known())
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Flaw { seq: None, what }))
 }
 
 fn has_stray(conn: &Connection) -> Result<bool, StoreError> {

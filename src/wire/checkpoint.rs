@@ -34,6 +34,7 @@
 //!
 //! Not here: when a checkpoint is due (`store`), where keys lie (`runtime`).
 
+pub mod history;
 mod note;
 
 use std::collections::BTreeMap;
@@ -44,7 +45,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
-pub use note::{Head, Note, NoteError, notes_in};
+pub use note::{Head, Note, NoteError, notes_in, seq_of};
 
 /// Ed25519 among the algorithms of a signed note.
 const ALGORITHM: u8 = 1;

@@ -63,6 +63,7 @@ pub fn all() -> Vec<(String, Value)> {
         (topic::STATE_COUNTS.to_owned(), state_counts()),
         (topic::STATE_DEVICES.to_owned(), state_devices()),
         (topic::STATE_ALARMS.to_owned(), state_alarms()),
+        (topic::CHECKPOINT.to_owned(), checkpoint()),
         (topic::BATCH_CLOSED.to_owned(), batch_closed()),
         (topic::epcis("commissioning"), commissioning()),
         (topic::epcis("packing"), packing()),
@@ -276,6 +277,19 @@ fn state_alarms() -> Value {
         shape.required("text", text());
     });
     object(|shape| shape.required("alarms", list(alarm)))
+}
+
+/// `note` is what counts (`wire::checkpoint`); the other fields say the same for programs that only show it.
+fn checkpoint() -> Value {
+    object(|shape| {
+        shape.required("seq", any_count());
+        shape.required("epoch", count(u64::from(u32::MAX)));
+        shape.required("store_uuid", text());
+        shape.required("head_hash", json!({"type": "string", "pattern": "^[0-9a-f]{64}$"}));
+        shape.required("time", text());
+        shape.required("key_id", json!({"type": "string", "pattern": "^[0-9a-f]{8}$"}));
+        shape.required("note", text());
+    })
 }
 
 fn feed_watermark() -> Value {

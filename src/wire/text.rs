@@ -273,6 +273,9 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         | AlarmKind::JournalLogLarge
         | AlarmKind::JournalSlow
         | AlarmKind::SerialsSuspended => journal_alarm(kind),
+        AlarmKind::CheckpointsWithheld => {
+            "No checkpoint has reached the broker for ten minutes. Look who keeps them from it, see `sealgate feed status`, then acknowledge."
+        }
         AlarmKind::FeedBehind => {
             "Much waits for the broker. See `sealgate feed status` for what, and for how long; bring the broker back, then acknowledge."
         }
@@ -287,6 +290,9 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         }
         AlarmKind::LinePaused => {
             "The line stood still for seconds, and the machines stopped by themselves. Look at this computer and its disk, then acknowledge."
+        }
+        AlarmKind::ForeignWriter => {
+            "Another controller writes to this device, and both stand. Find out which one is meant to, stop the other, then acknowledge."
         }
         AlarmKind::CrashLoop => {
             "The daemon was started again and again after runs that did not end in order. See its log and `sealgate audit verify`, then acknowledge."

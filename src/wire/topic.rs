@@ -17,6 +17,8 @@ pub const STATE_BATCH: &str = "_state/batch";
 pub const STATE_COUNTS: &str = "_state/counts";
 pub const STATE_DEVICES: &str = "_state/devices";
 pub const STATE_ALARMS: &str = "_state/alarms";
+/// The newest checkpoint, retained; each one below it by its number, not retained.
+pub const CHECKPOINT: &str = "_checkpoint";
 pub const BATCH_CLOSED: &str = "_batch/closed";
 pub const CMD_FEED_REPLAY: &str = "_cmd/feed/replay";
 pub const CMD_FEED_WATERMARK: &str = "_cmd/feed/watermark";
@@ -35,6 +37,16 @@ pub fn fact(kind: &str) -> String {
 
 pub fn epcis(biz_step: &str) -> String {
     ["_epcis/", biz_step].concat()
+}
+
+/// Where the checkpoint of fact `seq` goes besides.
+pub fn checkpoint(seq: u64) -> String {
+    format!("{CHECKPOINT}/{seq}")
+}
+
+/// The fact of a topic that [`checkpoint`] made.
+pub fn checkpoint_seq(topic: &str) -> Option<u64> {
+    topic.strip_prefix(CHECKPOINT)?.strip_prefix('/')?.parse().ok()
 }
 
 /// CloudEvents `type` of a fact.

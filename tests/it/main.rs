@@ -8,6 +8,7 @@
 )]
 
 mod ai_table;
+mod bounds;
 mod config;
 mod daemon;
 mod demo;
@@ -19,9 +20,12 @@ mod gs1_vectors;
 mod keep;
 mod layers;
 #[cfg(feature = "demo")]
+mod lockstep;
+#[cfg(feature = "demo")]
 mod rough;
 mod scenario;
 mod source;
 mod standards;
 mod style;
+mod tamper;
 mod wire_schema;

@@ -1,5 +1,6 @@
 //! The schemas hold what this release writes and refuse what it never writes.
 
+use sealgate::wire::checkpoint::{Head, Key};
 use sealgate::wire::{fact, schema, topic};
 use serde_json::{Value, json};
 
@@ -122,10 +123,13 @@ fn the_retained_payloads_are_valid() {
         holds: false,
         text: "Find it.".to_owned(),
     };
+    let head = Head { line: "line4", store_uuid: "u", epoch: 1, seq: 9, hash: [7; 32], at_us: 0, boot: 1 };
+    let checkpoint = head.note(1).signed(&Key::new("line4", &[1; 32]));
     let counts = topic::CountsNow { batch: None, counts: topic::CountsLine::default() };
     let payloads = [
         (topic::STATUS, topic::payload(&topic::Status::Online(birth))),
         (topic::STATUS, topic::payload(&offline)),
+        (topic::CHECKPOINT, checkpoint.to_json().into_bytes()),
         (topic::STATE_BATCH, topic::payload(&topic::BatchNow { batch: None })),
         (topic::STATE_BATCH, topic::payload(&topic::BatchNow { batch: Some(batch) })),
         (topic::STATE_COUNTS, topic::payload(&counts)),

@@ -20,6 +20,7 @@ import daemon
 import disks
 import errors
 import kills
+import losses
 from rig import House, LeftOut, Row
 
 STEPS = {
@@ -27,8 +28,9 @@ STEPS = {
     "errors": (errors.once, errors.for_ever, errors.reads),
     "cuts": (cuts.once, cuts.twice),
     "disks": (disks.full, disks.read_only, disks.broken, disks.over_committed),
+    "losses": (losses.log_removed, losses.old_copy, losses.page_damaged),
     "daemon": (daemon.sockets, daemon.slow),
-    "canaries": (canaries.noticed,),
+    "canaries": (canaries.no_release, canaries.noticed),
 }
 SHOWN = 5
 

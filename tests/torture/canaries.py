@@ -33,12 +33,12 @@ def library():
     return found[0]
 
 
-def power_cuts(house, name, **environment):
+def power_cuts(house, name, before="", **environment):
     """Every cut must be noticed: one that is not is a blind spot."""
     row = Row(f"canary {name}")
     # Words to the line, spread over the batch: what was just said to be durable is what must be there.
     plans = [("write", number, False) for number in random.Random(6).sample(range(120, 420), CUTS)]
-    for found in cuts.cut_all(house, plans, lambda disk, plan: cuts.one_cut(house, disk, plan, **environment)):
+    for found in cuts.cut_all(house, plans, lambda disk, plan: cuts.one_cut(house, disk, plan, before, **environment)):
         row.add([] if found else [f"{name}: a power cut was not noticed"])
     return row
 
@@ -63,6 +63,26 @@ def quiet(house):
     return Row("no canary", 1, found)
 
 
+def no_release(house):
+    """a build without debug assertions refuses to have them"""
+    rustc = shutil.which("rustc")
+    if not rustc:
+        raise LeftOut("rustc is not installed")
+    row = Row("canaries in a release build")
+
+    def compiles(assertions):
+        command = [rustc, "--edition", "2024", "--crate-type", "lib", "--emit", "metadata", "--out-dir", house.folder()]
+        command += ["-C", f"debug-assertions={assertions}", ROOT / "src/canary.rs"]
+        ended = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        return ended.returncode == 0, ended.stderr
+
+    with_them, said = compiles("yes")
+    row.add([] if with_them else [f"src/canary.rs does not compile: {said[-300:]}"])
+    without, said = compiles("no")
+    row.add([] if not without and "no release build may have it" in said else ["a release build takes the canaries"])
+    return [row]
+
+
 def noticed(house):
     """a disk that does not sync, commits that are not flushed, a permit before its proof, a cursor without an acknowledgement, a gate that forgets a rule, a verdict for the neighbour"""
     program = house.root / "with-canaries"
@@ -71,7 +91,7 @@ def noticed(house):
     try:
         rows = [quiet(own)]
         for check in (
-            lambda: power_cuts(own, "no_sync", SUBJECT_PRELOAD=str(library())),
+            lambda: power_cuts(own, "no_sync", f"env LD_PRELOAD={library()}"),
             lambda: power_cuts(own, "sync_normal", SEALGATE_CANARY="sync_normal"),
             lambda: batch(own, "early_permit"),
             lambda: feed(own, "cursor_without_ack"),

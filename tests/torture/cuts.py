@@ -50,9 +50,11 @@ def kill(folder, plan):
     return strace(folder, f"{name}:signal=KILL:when={number}", paths=paths)
 
 
-def one_cut(house, disk, plan, **environment):
+def one_cut(house, disk, plan, before="", **environment):
+    """`before`: words in front of the subject that is to die."""
     folder = disk.folder()
-    verdict = house.lockstep(folder, [kill(folder, plan), wrapper("cut")], **disk.told(), **environment)
+    unders = [f"{kill(folder, plan)} {before}", wrapper("cut")]
+    verdict = house.lockstep(folder, unders, **disk.told(), **environment)
     return [f"cut at {plan[0]} {plan[1]}: {text}" for text in wrong(verdict, ["signal 9", "0"])]
 
 

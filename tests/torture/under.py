@@ -71,10 +71,9 @@ def broken(seconds):
 
 
 def mended():
-    """Unmounted, checked and mounted again."""
+    """Unmounted and mounted again: the file system's own journal is played back."""
     image, mount, options = disk()
     insist("umount", mount)
-    quiet("e2fsck", "-fy", image)
     insist("mount", "-o", options, image, mount)
 
 

@@ -1,19 +1,13 @@
 """A broker of our own, in as much MQTT 5 as the feed speaks: it takes everything and acknowledges only what it is told to."""
 
-import json
 import shutil
-import signal
 import socket
-import subprocess
 import threading
-import time
 
-from rig import HERE, Row, end_group
+from running import Daemon
 
-ROOT = HERE.parents[1]
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, PINGRESP = 1, 2, 3, 4, 8, 9, 12, 13
 SILENT_FOR = 6
-ANSWER_MAX = 60
 
 
 def number(data, at):
@@ -116,75 +110,18 @@ def user_properties(data):
     return found
 
 
-class Daemon:
-    """`sealgate run` of a line whose machines are away: it records its start, an order, and its stop."""
-
-    def __init__(self, house, folder, port, environment):
-        self.house, self.folder = house, folder
-        self.config = folder / "line.toml"
-        maps = ROOT / "config/maps"
-        text = (ROOT / "config/demo.toml").read_text()
-        text = text.replace('"maps/', f'"{maps}/').replace("port = 1883", f"port = {port}").replace("4840", "1").replace("1502", "2")
-        self.config.write_text(text)
-        self.log = open(folder / "daemon.log", "ab")
-        whole = {**__import__("os").environ, **house.environment, **environment}
-        command = [house.program, "run", "--config", self.config]
-        self.process = subprocess.Popen(list(map(str, command)), stdout=self.log, stderr=self.log, env=whole, start_new_session=True)
-
-    def ask(self, *words):
-        """Exit code and answer of a command; `None` while nobody answers."""
-        command = [self.house.program, *words, "--config", self.config, "--json"]
-        ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=30)
-        return ended.returncode, ended.stdout or ended.stderr
-
-    def wait(self, condition, within=ANSWER_MAX):
-        until = time.monotonic() + within
-        while time.monotonic() < until and self.process.poll() is None:
-            if condition():
-                return True
-            time.sleep(0.05)
-        return False
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            pass
-        self.kill()
-
-    def kill(self):
-        end_group(self.process)
-        self.process.wait()
-        self.log.close()
-
-
-ORDER = {
-    "batch": "UPSTREAM-1",
-    "gtin": "09506000134352",
-    "lot": "L7",
-    "expiry": "2029-03-31",
-    "gcp_length": 7,
-    "pack": {"case": 3, "pallet": 3},
-    "sscc": {"extension": 0, "prefix": "9506000", "first": 1, "last": 9},
-    "serials": ["A1", "A2", "A3"],
-}
-
-
 def silent_broker(house, **environment):
     """A broker that takes every message and answers none; a kill; one that answers. What is wrong with the feed's place and order."""
     folder = house.folder()
     silent = Broker(acknowledges=False)
     daemon = Daemon(house, folder, silent.port, environment)
     try:
-        order = folder / "order.json"
-        order.write_text(json.dumps(ORDER))
-        if not daemon.wait(lambda: daemon.ask("batch", "load", order)[0] == 0):
-            return [f"the order is not loaded: {(folder / 'daemon.log').read_text()[-300:]}"]
+        if not daemon.load():
+            return [f"the order is not loaded: {daemon.words()}"]
         if not daemon.wait(lambda: len(silent.seen) >= 2):
             return [f"the broker heard only {sorted(silent.seen)}"]
         # The feed reports its place every 50 ms; a place that moves at all has moved by now.
-        moved = daemon.wait(lambda: status(daemon).get("acked", 0) > 0, SILENT_FOR)
+        moved = daemon.wait(lambda: daemon.read("feed", "status").get("acked", 0) > 0, SILENT_FOR)
     finally:
         daemon.kill()
         silent.close()
@@ -192,7 +129,7 @@ def silent_broker(house, **environment):
     heard = Broker(acknowledges=True)
     daemon = Daemon(house, folder, heard.port, environment)
     try:
-        daemon.wait(lambda: status(daemon).get("acked", 0) >= max(heard.seen, default=99) > 2)
+        daemon.wait(lambda: daemon.read("feed", "status").get("acked", 0) >= max(heard.seen, default=99) > 2)
     finally:
         daemon.stop()
         heard.close()
@@ -203,12 +140,3 @@ def silent_broker(house, **environment):
     found += [f"I6: fact {seq} was sent again with other bytes" for seq in changed]
     shutil.rmtree(folder, ignore_errors=True)
     return found
-
-
-def status(daemon):
-    code, out = daemon.ask("feed", "status")
-    try:
-        answer = json.loads(out)
-        return answer if code == 0 and isinstance(answer, dict) else {}
-    except ValueError:
-        return {}

@@ -10,6 +10,7 @@ use super::{
     Tags, Tally, TruthEvent, Unit, text_of,
 };
 use crate::domain::tag::{Quality, Tag};
+use crate::sim::mishap::Rough;
 use crate::sim::rejector::BladeMishap;
 use crate::sim::truth::Touch;
 
@@ -34,7 +35,7 @@ struct Spell {
     until_us: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     plan: Plan,
     spells: Vec<Spell>,
@@ -128,6 +129,13 @@ impl Plant {
     /// How often each kind of mishap has happened.
     pub fn tally(&self) -> &Tally {
         self.truth.tally()
+    }
+
+    /// The weather clears up: what goes on ends, and nothing more is planned.
+    pub fn clear_up(&mut self) {
+        self.rough.plan = Plan::new(0, Rough::none(), 0);
+        self.rough.spells.iter_mut().for_each(|spell| spell.until_us = 0);
+        self.rough.calls.clear();
     }
 
     /// Mishaps outside of the plant that are to begin now.
@@ -394,8 +402,9 @@ impl Plant {
 
     /// Results that come while the camera is under a spell, or while the disk is slow, may come too late.
     pub(super) fn touch_results(&mut self) {
-        let cause =
-            self.rough.spells.iter().find(|spell| spell.station == StationKind::Camera).map(|spell| spell.mishap);
+        // While the rejector stands still, results run ahead of the tracks that it has shown.
+        let seen = [StationKind::Camera, StationKind::Rejector];
+        let cause = self.rough.spells.iter().find(|spell| seen.contains(&spell.station)).map(|spell| spell.mishap);
         let cause = cause.or(self.rough.outside.iter().copied().find(|mishap| *mishap == Mishap::SlowDiskTwo));
         let Some(mishap) = cause else { return };
         let fresh = self.camera.take_fresh();
@@ -447,6 +456,13 @@ impl Plant {
         let (epoch, station) = (self.epoch(kind), kind.name().into());
         let mishap = Mishap::RestartNewEpoch.name().into();
         self.touch(Touch { mishap, station, epoch, container, units });
+    }
+
+    /// The line fell silent: passes were cleared and results wait, perhaps for too long. What lies between camera and blade may be
+    /// rejected.
+    pub(super) fn touch_by_silence(&mut self) {
+        let units = self.rejector.numbers();
+        self.touch(Touch { mishap: "line_silent".into(), units, ..Touch::default() });
     }
 
     fn go_astray(&mut self, planned: Planned) {

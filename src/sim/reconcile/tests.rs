@@ -269,3 +269,108 @@ fn a_conforming_unit_in_the_bin_is_a_false_reject_and_no_contradiction() {
     assert!(report.is_reconciled(), "{:?}", report.differences);
     assert_eq!(report.false_rejects, 1);
 }
+
+impl Run {
+    fn mishap(&mut self, mishap: &str, container: u64, units: &[u64]) {
+        self.line(json!({ "t_us": 1, "kind": "mishap", "mishap": mishap, "station": "packer", "epoch": 71, "container": container, "units": units }));
+    }
+
+    /// The same run in rough weather: cases are full when they ask, and somewhere a unit was swapped with another.
+    fn rough() -> Self {
+        let mut run = Self::new();
+        run.line(json!({ "t_us": 0, "kind": "plant", "seed": 1, "rate_per_minute": 1, "units_min": 5, "case_capacity": 2, "pallet_capacity": 2 }));
+        for (container, inside) in [(1, [1, 2]), (2, [3, 4])] {
+            run.line(json!({ "t_us": 1, "kind": "filled", "station": "packer", "epoch": 71, "container": container, "inside": inside }));
+        }
+        run.mishap("wrong_lot", 0, &[5]);
+        run
+    }
+}
+
+#[test]
+fn counts_mishaps_and_what_they_touched() {
+    let report = Run::rough().report();
+    assert_eq!(report.differences, Vec::<String>::new());
+    assert_eq!((report.faults.get("wrong_lot"), report.touched), (Some(&1), 1));
+}
+
+#[test]
+fn a_unit_that_nothing_touched_has_to_be_commissioned() {
+    let run = Run::rough();
+    let scrapped = |run: &mut Run| {
+        run.swap_in_truth(r#""spoil":"wrong_lot""#, r#""spoil":"none""#);
+        run.truth.retain(|line| !line.contains(r#""kind":"mishap""#));
+        run.mishap("broker_away", 0, &[]);
+    };
+    assert!(run.finds(scrapped).contains("unit 5 (A5) conforms, nothing touched it, and it stands as label_scrapped"));
+    let mut touched = run.clone();
+    scrapped(&mut touched);
+    touched.mishap("slow_device", 0, &[5]);
+    assert_eq!(touched.report().differences, Vec::<String>::new(), "a mishap excuses it");
+}
+
+#[test]
+fn a_full_case_that_nothing_touched_has_to_close() {
+    let run = Run::rough();
+    let unsealed = |run: &mut Run| {
+        run.truth.retain(|line| {
+            let is_case = line.contains(r#""station":"packer""#) && line.contains(r#""container":2"#);
+            !(is_case && (line.contains(r#""kind":"gate""#) || line.contains(r#""kind":"closed""#)))
+        });
+    };
+    let what = "case 2 of the packer (epoch 71) is full and conforming, nothing touched it, and it is not closed";
+    assert!(run.finds(unsealed).contains(what));
+    let touched = |run: &mut Run| {
+        unsealed(run);
+        run.mishap("lost_permit_ack", 2, &[]);
+    };
+    assert!(!run.finds(touched).contains(what), "but on paper it stands as closed, and that is found");
+}
+
+#[test]
+fn a_mishap_excuses_nothing_in_a_closed_case() {
+    let run = Run::rough();
+    let slipped = |run: &mut Run| {
+        run.mishap("missing_reject", 0, &[5]);
+        run.swap_in_truth(
+            r#""container":1,"token":10,"children":[],"inside":[1,2]"#,
+            r#""container":1,"token":10,"children":[],"inside":[1,5]"#,
+        );
+    };
+    assert!(run.finds(slipped).contains("container"));
+    let mut changed = run.clone();
+    slipped(&mut changed);
+    assert_eq!(changed.report().wrong_in_closed_case, 1);
+    let paper = |run: &mut Run| {
+        run.mishap("gate_forced", 1, &[1, 2]);
+        run.views.containers[0].state = "open".into();
+    };
+    assert!(run.finds(paper).contains("stands as open"));
+}
+
+#[test]
+fn an_open_reject_needs_an_alarm() {
+    let run = Run::rough();
+    let open = |run: &mut Run| run.views.rejects[0].confirmed_seq = None;
+    let tracked = |run: &mut Run| run.views.inspections.iter_mut().for_each(|row| row.track = Some(row.inspection));
+    let silent = |run: &mut Run| {
+        open(run);
+        tracked(run);
+    };
+    assert!(run.finds(silent).contains("no reject is confirmed and no alarm says so"));
+    let mut alarmed = run.clone();
+    silent(&mut alarmed);
+    alarmed.views.rejects[0].alarm_seq = Some(10);
+    assert_eq!(alarmed.report().differences, Vec::<String>::new());
+}
+
+#[test]
+fn a_forced_gate_that_the_journal_does_not_know_is_found() {
+    let run = Run::rough();
+    let forced = |run: &mut Run| run.mishap("gate_forced", 0, &[]);
+    assert!(run.finds(forced).contains("no gate_forced fact"));
+    let mut known = run.clone();
+    forced(&mut known);
+    known.fact("gate_forced", "{}");
+    assert_eq!(known.report().differences, Vec::<String>::new());
+}

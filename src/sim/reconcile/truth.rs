@@ -35,6 +35,8 @@ pub(super) enum Line {
         request: Request,
         token: u64,
         inside: Vec<u64>,
+        #[serde(default)]
+        children: Vec<String>,
         label: String,
     },
     Closed {

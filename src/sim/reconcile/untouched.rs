@@ -1,5 +1,6 @@
-//! What no mishap touched has no excuse: a conforming unit is commissioned, a full case of such units closes, and whatever
-//! happened, no reject stays open without an alarm and no forced gate unseen.
+//! In rough weather, what no mishap touched has no excuse: a conforming unit is commissioned, and a full case of such units
+//! closes. (Where the truth knows of no mishap, `false_rejects` counts what was refused without a cause: a verdict that a busy
+//! machine gave too late is no contradiction.) In any weather, no reject stays open without an alarm and no forced gate unseen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +10,10 @@ use super::world::{Count, World};
 use crate::store::views::Views;
 
 pub(super) fn compare(world: &World, views: &Views, report: &mut Report) {
-    compare_units(world, views, report);
-    compare_cases(world, views, report);
+    if !world.faults.is_empty() {
+        compare_units(world, views, report);
+        compare_cases(world, views, report);
+    }
     compare_rejects(views, report);
     let is_seen = views.facts.iter().any(|fact| fact.kind == "gate_forced");
     if world.faults.contains_key("gate_forced") && !is_seen {

@@ -108,7 +108,11 @@ impl World {
             Line::Phantom {} => self.phantoms = self.phantoms.saturating_add(1),
             Line::Denied {} => self.denied = self.denied.saturating_add(1),
             Line::Reset {} => self.resets = self.resets.saturating_add(1),
-            Line::Gate { request, token, inside, label } => self.take_opening(request, token, inside, &label),
+            Line::Gate { request, token, inside, children, label } => {
+                let cases = self.cases_in(&request, &inside, &children);
+                let sscc = sscc_of(&label);
+                self.openings.push(Opening { request, token, sscc, inside, cases });
+            }
             Line::Closed { request, token, result } => self.take_close(&request, token, result),
             Line::Moved { station, container, label } => {
                 let sscc = sscc_of(&label);
@@ -134,11 +138,15 @@ impl World {
         }
     }
 
-    fn take_opening(&mut self, request: Request, token: u64, inside: Vec<u64>, label: &str) {
-        let is_pallet = request.station == truth::PALLETIZER;
-        let label_of = |case: &u64| self.cases.get(case).cloned().flatten();
-        let cases = if is_pallet { inside.iter().map(label_of).collect() } else { Vec::new() };
-        self.openings.push(Opening { request, token, sscc: sscc_of(label), inside, cases });
+    /// The labels of the cases on a pallet: as they were scanned, else by the packer's numbers, which a restart begins anew.
+    fn cases_in(&self, request: &Request, inside: &[u64], children: &[String]) -> Vec<Option<String>> {
+        if request.station != truth::PALLETIZER {
+            return Vec::new();
+        }
+        if children.len() == inside.len() {
+            return children.iter().map(|code| sscc_of(code)).collect();
+        }
+        inside.iter().map(|case| self.cases.get(case).cloned().flatten()).collect()
     }
 
     fn take_close(&mut self, request: &Request, token: u64, result: u8) {

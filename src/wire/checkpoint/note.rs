@@ -169,6 +169,12 @@ pub fn notes_in(text: &str) -> Vec<(usize, Result<Note, NoteError>)> {
     found
 }
 
+/// The fact of a checkpoint in the form of [`Note::to_json`].
+pub fn seq_of(json: &[u8]) -> Option<u64> {
+    let value: Value = serde_json::from_slice(json).ok()?;
+    value.get("seq").and_then(Value::as_u64)
+}
+
 fn note_of_json(line: &str) -> Result<String, NoteError> {
     let value: Value = serde_json::from_str(line).map_err(|error| NoteError(error.to_string()))?;
     let inner = value.get("payload").cloned().unwrap_or_else(|| value.clone());

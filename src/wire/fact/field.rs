@@ -509,7 +509,7 @@ fn serial(text: &str) -> Option<SerialNumber> {
     SerialNumber::new(text).ok()
 }
 
-const LOST_CAUSES: &[LostCause] = &[LostCause::Device, LostCause::Heartbeat, LostCause::Quality];
+const LOST_CAUSES: &[LostCause] = &[LostCause::Device, LostCause::Heartbeat, LostCause::Quality, LostCause::Foreign];
 const CLOSE_ENDS: &[CloseEnd] = &[CloseEnd::Done, CloseEnd::MachineFailure, CloseEnd::Expired];
 const INVALID_CAUSES: &[InvalidCause] = &[InvalidCause::BufferLost, InvalidCause::BatchStopped];
 
@@ -518,6 +518,7 @@ fn lost_cause(cause: &LostCause) -> &'static str {
         LostCause::Device => "device",
         LostCause::Heartbeat => "heartbeat",
         LostCause::Quality => "quality",
+        LostCause::Foreign => "foreign",
     }
 }
 

@@ -150,7 +150,7 @@ fn description() -> impl Strategy<Value = Description> {
 }
 
 fn line_fact() -> impl Strategy<Value = Fact> {
-    let cause = one_of(&[LostCause::Device, LostCause::Heartbeat, LostCause::Quality]);
+    let cause = one_of(&[LostCause::Device, LostCause::Heartbeat, LostCause::Quality, LostCause::Foreign]);
     prop_oneof![
         (text(), text(), any::<bool>()).prop_map(|(version, config_sha256, clean)| Fact::LineStarted {
             version,

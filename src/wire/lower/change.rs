@@ -20,11 +20,13 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::CloseRefused { .. }
-        | Fact::GateForced { .. }
         | Fact::ClockFound { .. }
         | Fact::ClockStepped { .. }
         | Fact::LinePaused { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::GateForced { container, .. } => {
+            container.map(|container| container_state(container, ContainerState::Held)).into_iter().collect()
+        }
         Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
             vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]

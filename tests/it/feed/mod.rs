@@ -6,4 +6,6 @@ mod commands;
 mod links;
 mod mosquitto;
 mod outage;
+mod quarantine;
 mod rig;
+mod site;

@@ -117,6 +117,7 @@ fn lost(cause: LostCause) -> &'static str {
         LostCause::Device => "device",
         LostCause::Heartbeat => "heartbeat",
         LostCause::Quality => "quality",
+        LostCause::Foreign => "foreign",
     }
 }
 
