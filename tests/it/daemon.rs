@@ -328,7 +328,7 @@ fn a_damaged_journal_starts_held_until_a_person_has_looked() {
     let journal = rusqlite::Connection::open(site.file("line3.db")).expect("the journal");
     journal.execute_batch("DROP TRIGGER fact_is_never_changed; UPDATE fact SET at_us = 1 WHERE seq = 4").expect("ours");
     journal.close().expect("nothing is open");
-    let daemon = site.start();
+    let daemon = begin(&site);
     let alarms = site.json(&["alarm", "list"]);
     let doubts = alarms.as_array().expect("a list");
     assert!(doubts.iter().all(|doubt| doubt["kind"] == "journal_doubt" && doubt["holds"] == true), "{alarms}");
@@ -339,7 +339,7 @@ fn a_damaged_journal_starts_held_until_a_person_has_looked() {
         assert_eq!(site.run(&["alarm", "ack", &doubt["alarm"].to_string()]).code, 0);
     }
     assert_eq!(daemon.terminate().code(), Some(0));
-    let _daemon = site.start();
+    let _daemon = begin(&site);
     assert_eq!(site.json(&["alarm", "list"]), serde_json::json!([]), "said once, looked at once");
 }
 
@@ -378,7 +378,7 @@ fn a_restored_line_uses_no_serial_before_upstream_has_spoken() {
     assert_eq!((&restored["epoch"], restored["lost"].is_object()), (&2.into(), true), "{restored}");
     assert!(site.file("line3.db-replaced-1").exists());
     assert_eq!(site.run(&["store", "rebuild", "--check"]).code, 0);
-    let daemon = site.start();
+    let daemon = begin(&site);
     let refused = site.run(&["batch", "load", "order.json"]);
     assert_eq!(refused.code, 1);
     assert!(refused.err.contains("serials confirm"), "{}", refused.err);
