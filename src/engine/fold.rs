@@ -17,6 +17,7 @@ use crate::engine::state::{
 
 impl State {
     /// Folds one fact. The order of a `BatchLoaded` must have been inserted before.
+    #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     pub fn apply(&mut self, entry: &Entry) {
         self.seq = entry.seq;
         let batch = entry.batch;

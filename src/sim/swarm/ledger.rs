@@ -188,11 +188,11 @@ impl Ledger {
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
             | Fact::LineDescribed { .. }
-            | Fact::KeyAnnounced { .. }
-            | Fact::EpochRaised { .. }
             | Fact::StoreRestored { .. }
             | Fact::SerialsDeclared { .. }
-            | Fact::SerialsRetired { .. } => {}
+            | Fact::SerialsRetired { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. } => {}
         }
         Ok(())
     }

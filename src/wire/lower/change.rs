@@ -1,7 +1,7 @@
 //! What a fact changes in the state tables. They are the fold of the facts: nothing else changes them.
 
 use crate::domain::epc;
-use crate::domain::gs1::{SerialNumber, Sscc};
+use crate::domain::gs1::{Gtin, SerialNumber, Sscc};
 use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
 use crate::engine::fact::{Child, Fact, RequestKey, ResultKey, TrackKey};
 use crate::engine::reason::{BatchState, FailReason};
@@ -48,10 +48,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::SerialsEncoded { first_index, serials, .. } => {
             vec![scene.serial_range(*first_index, serials, SerialState::Allocated, SerialState::Encoded)]
         }
-        Fact::SerialsDeclared { gtin, serials } => vec![Change::SerialsUsed {
-            gtin: gtin.as_str().to_owned(),
-            serials: serials.iter().map(|serial| serial.as_str().to_owned()).collect(),
-        }],
+        Fact::SerialsDeclared { gtin, serials } => vec![used(gtin, serials)],
         Fact::SerialsRetired { first_index, serials } => {
             vec![scene.serial_range(*first_index, serials, SerialState::Unallocated, SerialState::SnInvalid)]
         }
@@ -78,6 +75,11 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
             settled(*container, ContainerState::Held, *token, "unresolved")
         }
     }
+}
+
+fn used(gtin: &Gtin, serials: &[SerialNumber]) -> Change {
+    let serials = serials.iter().map(|serial| serial.as_str().to_owned()).collect();
+    Change::SerialsUsed { gtin: gtin.as_str().to_owned(), serials }
 }
 
 impl Scene<'_> {
