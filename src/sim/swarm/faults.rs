@@ -131,30 +131,24 @@ impl World {
         let (now_us, drawn, place) = (self.now_us, self.random.below(SECOND), self.random.below(64));
         let at = usize::from(self.any_station().0);
         let Some(wire) = self.wires.get_mut(at).filter(|wire| wire.is_connected()) else { return };
-        match fault {
-            // F49: what changed meanwhile is told as it stands then.
-            Fault::UpdateLost => wire.block(now_us + 30_000 + drawn / 2),
-            Fault::UpdateLate => wire.delay(now_us + SECOND, 20_000 + drawn),
-            // F50, F83
-            Fault::UpdateTwice => wire.is_repeating = true,
-            Fault::UpdateReordered => wire.is_swapping = true,
-            // F48: the session stands and delivers nothing.
-            Fault::SessionSilent => wire.block(now_us + SECOND + 3 * drawn),
-            // F44, F45
-            Fault::BadQuality => wire.cloud((place % 3 != 0).then_some(place), true, now_us + 20_000 + 2 * drawn),
-            Fault::UncertainQuality => {
-                wire.cloud((place % 3 != 0).then_some(place), false, now_us + 20_000 + 2 * drawn)
-            }
-            // F56, F71
-            Fault::WriteLost => wire.loses_next_write = true,
-            _ => wire.delay_writes(now_us + SECOND, 20_000 + drawn),
-        }
-        if !matches!(
-            fault,
-            Fault::UpdateLate | Fault::UpdateTwice | Fault::UpdateReordered | Fault::WriteLost | Fault::WriteLate
-        ) {
+        let tag = (place % 3 != 0).then_some(place);
+        // F49: what changed meanwhile is told as it stands then. F48: the session stands and delivers nothing.
+        let blocks = [(Fault::UpdateLost, 30_000 + drawn / 2), (Fault::SessionSilent, SECOND + 3 * drawn)];
+        // F44, F45
+        let clouds = [(Fault::BadQuality, true), (Fault::UncertainQuality, false)];
+        if let Some((_, for_us)) = blocks.into_iter().find(|(kind, _)| *kind == fault) {
+            wire.block(now_us + for_us);
             self.tally.reach(fault);
+        } else if let Some((_, is_bad)) = clouds.into_iter().find(|(kind, _)| *kind == fault) {
+            wire.cloud(tag, is_bad, now_us + 20_000 + 2 * drawn);
+            self.tally.reach(fault);
+        } else if fault == Fault::UpdateLate {
+            wire.delay(now_us + SECOND, 20_000 + drawn);
+        } else if fault == Fault::WriteLate {
+            wire.delay_writes(now_us + SECOND, 20_000 + drawn);
         }
+        // F50, F83: an update that comes twice, or behind the next one. F56, F71: a write that never arrives.
+        wire_flags(&mut self.wires, at, fault);
         self.touch(5 * SECOND);
     }
 
@@ -172,47 +166,41 @@ impl World {
     fn strike_plant(&mut self, fault: Fault) {
         let is_pallet = self.random.below(4) == 0;
         let closer = if is_pallet { StationKind::Palletizer } else { StationKind::Packer };
-        let deed = match fault {
-            // F47, F70
-            Fault::ResetPrinter => Deed::Reset(StationKind::Printer),
-            Fault::ResetCamera => Deed::Reset(StationKind::Camera),
-            Fault::ResetRejector => Deed::Reset(StationKind::Rejector),
-            Fault::ResetPacker => Deed::Reset(StationKind::Packer),
-            Fault::ResetPalletizer => Deed::Reset(StationKind::Palletizer),
-            // F108
-            Fault::RejectMissing => Deed::Blade(BladeMishap::Vanishes),
-            Fault::RejectSlips => Deed::Blade(BladeMishap::Slips),
-            // F109
-            Fault::RejectPhantom => Deed::Blade(BladeMishap::StrayInBin),
-            Fault::SealFails => Deed::Closer(closer, CloserMishap::SealFails),
-            _ => Deed::Closer(closer, CloserMishap::LabelUnreadable),
-        };
+        // F47, F70: restarts. F108: a reject that nobody sees. F109: one that nobody commanded.
+        let deeds = [
+            (Fault::ResetPrinter, Deed::Reset(StationKind::Printer)),
+            (Fault::ResetCamera, Deed::Reset(StationKind::Camera)),
+            (Fault::ResetRejector, Deed::Reset(StationKind::Rejector)),
+            (Fault::ResetPacker, Deed::Reset(StationKind::Packer)),
+            (Fault::ResetPalletizer, Deed::Reset(StationKind::Palletizer)),
+            (Fault::RejectMissing, Deed::Blade(BladeMishap::Vanishes)),
+            (Fault::RejectSlips, Deed::Blade(BladeMishap::Slips)),
+            (Fault::RejectPhantom, Deed::Blade(BladeMishap::StrayInBin)),
+            (Fault::SealFails, Deed::Closer(closer, CloserMishap::SealFails)),
+            (Fault::LabelUnread, Deed::Closer(closer, CloserMishap::LabelUnreadable)),
+        ];
+        let Some((_, deed)) = deeds.into_iter().find(|(kind, _)| *kind == fault) else { return };
         self.plant.order(deed);
         self.tally.reach(fault);
         self.touch(8 * SECOND);
     }
 
     fn strike_feed(&mut self, fault: Fault) {
-        match fault {
+        if fault == Fault::BrokerAway {
             // F114
-            Fault::BrokerAway => {
-                let away = 5 * SECOND + self.random.below(60 * SECOND);
-                self.upstream.leave(self.now_us + away);
-                self.tally.reach(fault);
-            }
-            // F117
-            Fault::FeedAckLost => self.upstream.loses_next_ack = true,
-            _ => self.upstream.repeats_next_ack = true,
+            let away = 5 * SECOND + self.random.below(60 * SECOND);
+            self.upstream.leave(self.now_us + away);
+            self.tally.reach(fault);
         }
+        // F117
+        self.upstream.loses_next_ack |= fault == Fault::FeedAckLost;
+        self.upstream.repeats_next_ack |= fault == Fault::FeedAckTwice;
     }
 
     /// The plant's plan asks for something outside of it.
     pub(super) fn begin_outside(&mut self, mishap: Mishap) {
-        let lasts_us = match mishap {
-            Mishap::BrokerAway => 10 * SECOND,
-            Mishap::SlowDiskHalf => SECOND / 2,
-            _ => 2 * SECOND,
-        };
+        let lasts = [(Mishap::BrokerAway, 10 * SECOND), (Mishap::SlowDiskHalf, SECOND / 2)];
+        let lasts_us = lasts.into_iter().find(|(kind, _)| *kind == mishap).map_or(2 * SECOND, |(_, us)| us);
         if mishap == Mishap::BrokerAway {
             self.upstream.leave(self.now_us + lasts_us);
         } else {
@@ -225,12 +213,14 @@ impl World {
 
     fn ask_badly(&mut self, fault: Fault) {
         let batch = self.setup.order.sheet.batch;
-        let request = match fault {
-            Fault::StopAsked => Request::StopBatch(batch),
-            Fault::CloseAsked => Request::CloseBatch(batch),
-            Fault::LoadAsked => Request::LoadBatch(std::sync::Arc::clone(&self.setup.order)),
-            _ => Request::AcknowledgeAlarm(u32::try_from(self.random.below(1_000)).unwrap_or(0) + 500),
-        };
+        let alarm = u32::try_from(self.random.below(1_000)).unwrap_or(0) + 500;
+        let requests = [
+            (Fault::StopAsked, Request::StopBatch(batch)),
+            (Fault::CloseAsked, Request::CloseBatch(batch)),
+            (Fault::LoadAsked, Request::LoadBatch(std::sync::Arc::clone(&self.setup.order))),
+            (Fault::AlarmAsked, Request::AcknowledgeAlarm(alarm)),
+        ];
+        let Some((_, request)) = requests.into_iter().find(|(kind, _)| *kind == fault) else { return };
         if fault == Fault::StopAsked {
             self.touch(5 * SECOND);
         }
@@ -241,11 +231,12 @@ impl World {
 
     // F35, F36, F38: order is by number and waits are by the other clock.
     fn step_clock(&mut self, fault: Fault) {
-        self.clock_offset_us = match fault {
-            Fault::ClockBack => self.clock_offset_us - HOUR_US,
-            Fault::ClockForward => self.clock_offset_us + 24 * HOUR_US,
-            _ => i64::MIN / 4,
-        };
+        let steps = [
+            (Fault::ClockBack, self.clock_offset_us - HOUR_US),
+            (Fault::ClockForward, self.clock_offset_us + 24 * HOUR_US),
+        ];
+        let lost = i64::MIN / 4;
+        self.clock_offset_us = steps.into_iter().find(|(kind, _)| *kind == fault).map_or(lost, |(_, offset)| offset);
         self.tally.reach(fault);
     }
 
@@ -266,5 +257,14 @@ impl World {
         self.drop_crashes();
         self.disk.hasten(now_us + self.setup.commit_us);
         self.note(|| "healed".into());
+    }
+}
+
+/// What happens to one update or write of a station, once.
+fn wire_flags(wires: &mut [super::wiring::Wire], at: usize, fault: Fault) {
+    if let Some(wire) = wires.get_mut(at) {
+        wire.is_repeating |= fault == Fault::UpdateTwice;
+        wire.is_swapping |= fault == Fault::UpdateReordered;
+        wire.loses_next_write |= fault == Fault::WriteLost;
     }
 }

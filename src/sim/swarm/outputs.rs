@@ -77,7 +77,9 @@ impl World {
                 // The newest decided number, or one before it, by less than half a lap.
                 ack <= wrap && (shown + wrap - ack) % wrap < wrap / 2 && decided > 0
             }
-            _ => self.ledger.is_answered(&station, ack),
+            StationKind::Printer | StationKind::Rejector | StationKind::Packer | StationKind::Palletizer => {
+                self.ledger.is_answered(&station, ack)
+            }
         };
         claim(may, "I01", || format!("{ack} of {} is acknowledged, and no durable fact decides it", kind.name()))
     }
