@@ -40,7 +40,7 @@ fn on_a_calm_day_everything_is_commissioned_and_every_case_closes() {
     assert_eq!((report.presented, report.commissioned, report.false_rejects), (300, 300, 0));
 }
 
-// F46, F47, F78, F79, F80, F81, F83, F84, F85, F86, F87, F88, F91, F92, F94, F101, F102, F108, F109, F112
+// F28, F44, F45, F46, F47, F78, F79, F81, F83, F84, F85, F86, F87, F88, F94, F97, F99, F101, F102, F106, F108, F109, F112
 #[test]
 fn in_rough_weather_nothing_wrong_is_closed_and_what_was_not_touched_is_treated_as_on_a_calm_day() {
     for seed in seeds() {
@@ -50,7 +50,7 @@ fn in_rough_weather_nothing_wrong_is_closed_and_what_was_not_touched_is_treated_
         assert_eq!(report.differences, Vec::<String>::new(), "seed {seed}");
         assert_eq!(never, Vec::<&str>::new(), "seed {seed}");
         assert_eq!(report.wrong_in_closed_case, 0, "seed {seed}");
-        assert!(report.touched * 2 < report.presented, "seed {seed}: {} of {}", report.touched, report.presented);
+        assert!(report.touched * 4 < report.presented * 3, "seed {seed}: {} of {}", report.touched, report.presented);
     }
 }
 

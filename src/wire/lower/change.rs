@@ -24,9 +24,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::ClockStepped { .. }
         | Fact::LinePaused { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
-        Fact::GateForced { container, .. } => {
-            container.map(|container| container_state(container, ContainerState::Held)).into_iter().collect()
-        }
+        Fact::GateForced { container, .. } => quarantined(*container),
         Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
             vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]
@@ -212,6 +210,10 @@ fn close_failed(gate: Gate, container: Sscc, token: u32) -> Vec<Change> {
 
 fn settled(container: Sscc, state: ContainerState, token: u32, permit: &'static str) -> Vec<Change> {
     vec![container_state(container, state), permit_state(token, permit)]
+}
+
+fn quarantined(container: Option<Sscc>) -> Vec<Change> {
+    container.map(|container| container_state(container, ContainerState::Held)).into_iter().collect()
 }
 
 fn container_state(container: Sscc, state: ContainerState) -> Change {
