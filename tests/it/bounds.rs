@@ -19,8 +19,17 @@ const GROWTH: &[&str] = &[
     "extend_from_slice",
     "get_or_insert_with",
 ];
-/// Files that never run in the daemon: the journal of tests and simulator, and the demo's own surroundings.
-const ELSEWHERE: &[&str] = &["src/store/memory.rs", "src/store/samples.rs", "src/runtime/demo/"];
+/// Files whose values do not live in the daemon: the journal of tests and simulator, the surroundings of demo and scripted batch, and
+/// what is made for one look at a journal.
+const ELSEWHERE: &[&str] = &[
+    "src/store/memory.rs",
+    "src/store/samples.rs",
+    "src/store/anchors.rs",
+    "src/store/compare.rs",
+    "src/store/signatures.rs",
+    "src/runtime/demo/",
+    "src/runtime/lockstep/",
+];
 
 /// What grows, what bounds it (a word that must stand in the source), and what happens there.
 struct Bounded {
@@ -41,6 +50,13 @@ const BOUNDED: &[Bounded] = &[
     at("src/line/mod.rs", "answers", "RECORDS_MAX", "the line takes only completions"),
     at("src/line/mod.rs", "results", "RESULTS_MAX", "the oldest loses its latency figure"),
     at("src/line/mod.rs", "sheets", "MAX_BATCHES", "an order is refused"),
+    at("src/line/mod.rs", "slow", "SLOW_WITHIN_US", "slow commits of a minute, each of which takes half a second"),
+    at("src/store/guard.rs", "ended", "Trouble", "one of each kind: it is taken out when it begins again"),
+    at("src/store/side.rs", "notes", "BYTES_MAX", "the file is changed for a new one"),
+    at("src/runtime/daemon.rs", "doubts", "DOUBTS_MAX", "what a start found: the line is held by the first"),
+    at("src/runtime/journal.rs", "doubts", "DOUBTS_MAX", "what a start found: the line is held by the first"),
+    at("src/publish/judging.rs", "notes", "NOTES_MAX", "nothing is sent before they are told"),
+    at("src/publish/orders.rs", "notes", "NOTES_MAX", "the watermark is told with the next"),
     at("src/store/batches.rs", "kept", "KEPT_MAX", "the cache starts again"),
     at("src/store/commit.rs", "streams", "STREAMS", "there is no other stream"),
     at("src/store/words.rs", "prefixes", "CACHED_MAX", "the cache starts again"),
