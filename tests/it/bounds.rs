@@ -8,17 +8,8 @@ use crate::source::{self, Finding, SourceFile};
 
 /// Rooms whose values live as long as the daemon.
 const ROOMS: &[&str] = &["line", "store", "publish", "device", "runtime", "engine", "station", "web"];
-const GROWTH: &[&str] = &[
-    "push",
-    "push_back",
-    "push_front",
-    "insert",
-    "extend",
-    "append",
-    "entry",
-    "extend_from_slice",
-    "get_or_insert_with",
-];
+const GROWTH: &[&str] =
+    &["push", "push_back", "push_front", "insert", "extend", "append", "entry", "extend_from_slice"];
 /// Files whose values do not live in the daemon: the journal of tests and simulator, the surroundings of demo and scripted batch, and
 /// what is made for one look at a journal.
 const ELSEWHERE: &[&str] = &[
