@@ -270,7 +270,8 @@ pub enum Fact {
         container: Option<Sscc>,
     },
 
-    /// What is known of the wall clock: first in every run, then whenever it changes. It holds for every fact up to the next.
+    /// What is known of the wall clock: at every start, then whenever it changes. It holds for every fact up to the next, and
+    /// the first of a run for those before it too.
     ClockFound {
         clock: ClockState,
     },

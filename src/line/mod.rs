@@ -194,17 +194,24 @@ impl<J: Journal, P: Plant> Line<J, P> {
     }
 
     /// The first facts of a run. A wall clock that was set back meanwhile is said before anything else, so that times fall nowhere
-    /// but at that fact; what is known of it comes next, so that it is known at every fact.
+    /// but at that fact.
     pub fn open(&mut self, now: Now, start: Start, opening: Opening) -> Turn {
         let mut turn = Turn::default();
-        if let Some(from_us) = opening.last_wall_us.filter(|last| now.wall_us < *last) {
-            self.decide(now, Input::ClockStepped { from_us, to_us: now.wall_us }, &mut turn);
+        let stepped = opening.last_wall_us.filter(|last| now.wall_us < *last);
+        let stepped = stepped.map(|from_us| Input::ClockStepped { from_us, to_us: now.wall_us });
+        // A new epoch is the first fact after those that were given up: there, what the clock did comes behind it.
+        let (first, later) = if start.epoch.is_none() { (stepped, None) } else { (None, stepped) };
+        if let Some(stepped) = first {
+            self.decide(now, stepped, &mut turn);
         }
         self.watch.look(now);
         // Two daemons on one device must not show the same heartbeat: each begins where its clock stands.
         self.beat = u32::try_from(now.wall_us.div_euclid(1000).rem_euclid(1 << 31)).unwrap_or(0);
-        self.decide(now, Input::ClockSeen(opening.clock), &mut turn);
         self.decide(now, Input::Started(start), &mut turn);
+        if let Some(stepped) = later {
+            self.decide(now, stepped, &mut turn);
+        }
+        self.decide(now, Input::ClockSeen(opening.clock), &mut turn);
         self.decide(now, Input::Crashed { starts: opening.crashes }, &mut turn);
         self.submit(now);
         turn

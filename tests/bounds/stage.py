@@ -126,7 +126,7 @@ class Demo:
         if self.is_over():
             raise Wrong(f"the demo ended before unit {units}: {self.process.communicate()[1][-2000:]}")
 
-    def end(self, within=240):
+    def end(self, within=240, closes=True):
         """The figures of a demo that must end well, its journal checked."""
         try:
             out, err = self.process.communicate(timeout=within)
@@ -137,7 +137,7 @@ class Demo:
         figures = json.loads(out.strip().splitlines()[-1])
         claim(figures["wrong_in_closed_case"] == 0, f"{figures['wrong_in_closed_case']} wrong in closed cases")
         claim(figures["reconciled"], f"the records differ: {figures['differences']}")
-        claim(figures["batch_closed"], f"the batch does not close when the fault has gone: {figures}")
+        claim(figures["batch_closed"] or not closes, f"the batch does not close when the fault has gone: {figures}")
         journal = self.journal()
         journal.check_time()
         code, out, err = self.house.run("audit", "verify", "--db", self.folder / "line.db")
