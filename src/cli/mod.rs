@@ -19,8 +19,8 @@ mod run;
 mod schema;
 #[cfg(feature = "demo")]
 mod screen;
-mod simulate;
 mod serials;
+mod simulate;
 mod source;
 mod status;
 mod store;

@@ -481,6 +481,55 @@ fn a_lost_key_is_a_doubt_and_an_exchanged_one_is_none() {
     assert_eq!(verified["outcome"], "whole", "whoever has all public keys believes all of it: {verified}");
 }
 
+/// Waits until the broker has the checkpoint of the newest fact.
+fn wait_for_broker(site: &Site) {
+    for _ in 0..PATIENCE.as_millis() / 100 {
+        let status = site.json(&["status"]);
+        if status["feed"]["checkpoint"].as_u64().is_some_and(|seq| seq > 0) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("no checkpoint reached the broker within {PATIENCE:?}");
+}
+
+// F26, I19
+#[test]
+fn a_computer_that_was_set_back_as_a_whole_shows_at_the_broker() {
+    let site = Site::new();
+    let broker = sealgate::sim::broker::start(0).expect("an embedded broker");
+    let text = fs::read_to_string(site.file("line.toml")).expect("ours");
+    let (before, mqtt) = text.split_once("[mqtt]").expect("a broker");
+    let mqtt = mqtt.replacen("port = 1", &format!("port = {}", broker.port()), 1);
+    fs::write(site.file("line.toml"), format!("{before}[mqtt]{mqtt}")).expect("ours");
+    assert!(begin(&site).terminate().success());
+    for name in ["line3.db", "line3.anchors"] {
+        fs::copy(site.file(name), site.file(&format!("{name}.old"))).expect("copied");
+    }
+    let daemon = begin(&site);
+    wait_for_broker(&site);
+    assert!(daemon.terminate().success());
+    let lost = head(&site);
+    for name in ["line3.db", "line3.anchors"] {
+        fs::copy(site.file(&format!("{name}.old")), site.file(name)).expect("laid over");
+    }
+    let daemon = begin(&site);
+    let mut found = Vec::new();
+    for _ in 0..PATIENCE.as_millis() / 100 {
+        found = doubts(&site);
+        if !found.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(found.iter().any(|doubt| doubt.contains(&format!("to {lost} are missing: the broker"))), "{found:?}");
+    assert!(daemon.terminate().success());
+    let daemon = begin(&site);
+    let epoch: u32 = journal(&site).query_row("SELECT epoch FROM v_meta", [], |row| row.get(0)).expect("an identity");
+    assert_eq!(epoch, 2, "the next start goes on in a new epoch");
+    assert!(daemon.terminate().success());
+}
+
 // F20
 #[test]
 fn a_damaged_journal_starts_held_until_a_person_has_looked() {
