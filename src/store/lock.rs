@@ -24,23 +24,9 @@ pub(super) struct Lock {
     beside: File,
     /// Taken once there is a journal.
     journal: Option<File>,
-    lock_path: PathBuf,
 }
 
 impl Lock {
-    /// A file system that finds an error makes itself read-only, and while it does, a flush may be answered with yes and nothing be
-    /// kept. Whoever was answered so asks here whether it still takes writes; any other trouble is for the next write to find.
-    pub(super) fn refuse_read_only(&self) -> Result<(), StoreError> {
-        match OpenOptions::new().write(true).open(&self.lock_path) {
-            Err(source) if source.kind() == ErrorKind::ReadOnlyFilesystem => Err(StoreError::Io {
-                doing: "asking after a commit whether the disk takes writes:",
-                path: self.lock_path.clone(),
-                source,
-            }),
-            Ok(_) | Err(_) => Ok(()),
-        }
-    }
-
     /// Locks the journal itself; before the connection where there is a file already, and after it where it made one.
     pub(super) fn take_journal(&mut self, path: &Path) -> Result<(), StoreError> {
         if self.journal.is_some() {
@@ -83,7 +69,7 @@ pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
             Ok(()) => {
                 file.set_len(0).map_err(failed)?;
                 writeln!(file, "{}", std::process::id()).map_err(failed)?;
-                return Ok(Lock { beside: file, journal: None, lock_path });
+                return Ok(Lock { beside: file, journal: None });
             }
             Err(TryLockError::WouldBlock) if attempt < TRIES => std::thread::sleep(BETWEEN),
             Err(TryLockError::WouldBlock) => break,

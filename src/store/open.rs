@@ -74,7 +74,7 @@ pub struct Store {
     pub(super) boot_is_written: bool,
     pub(super) notary: Option<Notary>,
     path: PathBuf,
-    pub(super) lock: Lock,
+    _lock: Lock,
 }
 
 /// Opens the journal, or makes a new one where there is no file.
@@ -113,7 +113,7 @@ pub fn open(settings: &Settings) -> Result<Store, StoreError> {
         boot_is_written: false,
         notary: None,
         path: path.clone(),
-        lock,
+        _lock: lock,
     })
 }
 
@@ -137,7 +137,7 @@ pub(super) fn open_beside(path: &Path, identity: &Identity, words: Words) -> Res
         boot_is_written: true,
         notary: None,
         path: path.to_owned(),
-        lock,
+        _lock: lock,
     })
 }
 
