@@ -86,7 +86,13 @@ pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
 pub(super) fn is_held(path: &Path) -> Result<bool, StoreError> {
     let lock_path = lock_of(path);
     match File::open(&lock_path) {
-        Ok(file) => Ok(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))),
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => {
+                Err(StoreError::Io { doing: "asking whether a daemon holds", path: lock_path, source })
+            }
+        },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(source) => Err(StoreError::Io { doing: "asking whether a daemon holds", path: lock_path, source }),
     }

@@ -38,7 +38,8 @@ SHOWN = 5
 def main(arguments):
     words = [word for word in arguments if not word.startswith("--")]
     wanted = words[1:] or list(STEPS)
-    unknown = [name for name in wanted if name not in STEPS] + [word for word in arguments if word.startswith("--") and word not in ("--full", "--only")]
+    unknown = [name for name in wanted if name not in STEPS]
+    unknown += [word for word in arguments if word.startswith("--") and word not in ("--full", "--only")]
     if not words or unknown:
         print(f"{__doc__}\nsteps: {', '.join(STEPS)}", file=sys.stderr)
         return 64

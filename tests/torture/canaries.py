@@ -84,7 +84,7 @@ def no_release(house):
 
 
 def noticed(house):
-    """a disk that does not sync, commits that are not flushed, a permit before its proof, a cursor without an acknowledgement, a gate that forgets a rule, a verdict for the neighbour"""
+    """no sync, synchronous=NORMAL, an early permit, a cursor without an acknowledgement, a forgetful gate, a neighbour's verdict"""
     program = house.root / "with-canaries"
     shutil.copy(build(), program)
     own = House(program, house.full)

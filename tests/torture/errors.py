@@ -48,7 +48,8 @@ def once(house):
 def for_ever(house):
     """the same from one call on, over three starts, each of which must end with 74; then it is lifted"""
     # Who cannot open a file any more while it runs reads nothing for the feed; only a start cannot do without.
-    counted = {**calls(house, ("pwrite64", "fsync", "fdatasync")), "openat": 5}
+    # The side file, flushed by fdatasync, may fail: the journal holds its checkpoints too.
+    counted = {**calls(house, ("pwrite64", "fsync")), "openat": 5}
     rows = []
 
     def one(error, name, number):

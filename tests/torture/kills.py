@@ -40,7 +40,7 @@ def at_files(house):
 
 # F104, F105, I28
 def at_speech(house):
-    """killed at every word to the machines and to upstream: after the commit and before the permit, after the permit and before its answer"""
+    """killed at words to the machines and to upstream: between a commit and its permit, between a permit and its answer"""
     count = calls(house, ("write",), paths=False)["write"]
     row = Row("killed at a word to the line")
     for found in sweep(house, "write", range(1, count + 1) if house.full else sampled(count, 250), paths=False):

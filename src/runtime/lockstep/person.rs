@@ -107,7 +107,8 @@ impl Person {
             return;
         }
         let is_gone = answer.reasons.iter().any(|reason| reason.code == "unknown_batch");
-        if !answer.ok && !(self.may_be_closed && is_gone) {
+        let is_done = answer.ok || (self.may_be_closed && is_gone);
+        if !is_done {
             self.refused = format!("{:?} {:?}", answer.reasons, answer.differences);
             return;
         }
