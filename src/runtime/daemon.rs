@@ -166,8 +166,7 @@ async fn serve(
     start_clocks(&config, clock, &inbox, &mut tasks);
 
     let _watch = journal::watch(&config, clock, inbox.clone())?;
-    let facts = recovery.state.seq;
-    let ready = format!("line {}, {facts} facts recovered", config.line.name);
+    let ready = format!("line {}, {} facts recovered", config.line.name, recovery.state.seq);
     let (durables, durable) = bounded(2);
     let (stopped, last_fact) = oneshot::channel();
     let spine = Spine {
