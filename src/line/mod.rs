@@ -194,7 +194,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
     }
 
     /// The first facts of a run. A wall clock that was set back meanwhile is said before anything else, so that times fall nowhere
-    /// but at that fact.
+    /// but at that fact; what is known of it comes next, so that it is known at every fact.
     pub fn open(&mut self, now: Now, start: Start, opening: Opening) -> Turn {
         let mut turn = Turn::default();
         if let Some(from_us) = opening.last_wall_us.filter(|last| now.wall_us < *last) {
@@ -203,8 +203,8 @@ impl<J: Journal, P: Plant> Line<J, P> {
         self.watch.look(now);
         // Two daemons on one device must not show the same heartbeat: each begins where its clock stands.
         self.beat = u32::try_from(now.wall_us.div_euclid(1000).rem_euclid(1 << 31)).unwrap_or(0);
-        self.decide(now, Input::Started(start), &mut turn);
         self.decide(now, Input::ClockSeen(opening.clock), &mut turn);
+        self.decide(now, Input::Started(start), &mut turn);
         self.decide(now, Input::Crashed { starts: opening.crashes }, &mut turn);
         self.submit(now);
         turn

@@ -18,7 +18,7 @@ use crate::domain::tag::{StationId, TagWrite};
 use crate::domain::text::Text;
 use crate::engine::{Engine, Policy, Start};
 use crate::line::{Arrival, Inbound, Line, Opening, Parts};
-use crate::publish::{PublishHandle, Recalled, StateTopics};
+use crate::publish::{PublishHandle, Publisher, Recalled, StateTopics};
 use crate::runtime::VERSION;
 use crate::runtime::assemble::{self, RecoverError, Recovery};
 use crate::runtime::clock::Clock;
@@ -183,12 +183,7 @@ async fn serve(
     let parts = Foundation { clock, store, proven, recovery, durables, anchor };
     let (mut line_ended, log_ended) = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
 
-    let publisher = async {
-        match publisher {
-            Some(publisher) => publisher.run().await,
-            None => std::future::pending().await,
-        }
-    };
+    let publisher = publish(publisher);
     tokio::pin!(publisher);
     let stopped_early = tokio::select! {
         _ = terminate.recv() => None,
@@ -253,6 +248,14 @@ async fn finish(
     // The last pages go back into the file; where that takes too long, they wait in its log, whole.
     let _ = tokio::time::timeout(STOP_MAX, ends.log_ended).await;
     line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
+}
+
+/// Until it is told to stop; for ever where the config names no broker.
+async fn publish(publisher: Option<Publisher>) {
+    match publisher {
+        Some(publisher) => publisher.run().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the line is built on.

@@ -247,3 +247,52 @@ pub(super) async fn tell_states(
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::commit::Job;
+    use crate::store::{self, Store};
+    use crate::wire::record::{Change, FactRow, Record};
+
+    fn commit(store: &mut Store, seq: u64, kind: &'static str, body: &str, changes: Vec<Change>) {
+        let row = FactRow {
+            seq,
+            at_us: 1,
+            mono_us: 1,
+            boot: 1,
+            kind,
+            version: 1,
+            batch: None,
+            actor: "line".into(),
+            subject: String::new(),
+            body: body.into(),
+        };
+        let records = vec![Record { row, changes, messages: Vec::new() }];
+        store.commit(&Job { records, work: Vec::new() }, || 0).expect("committed");
+    }
+
+    #[test]
+    fn a_message_keeps_the_epoch_of_its_fact_whatever_is_restored_later() {
+        // F127, I16
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("line.db");
+        let mut store = store::open(&store::Settings::new(&path, "site/l1")).expect("a new journal");
+        let ids = |reader: &mut FeedReader, after| -> Vec<String> {
+            let page = reader.page(after, 10).expect("a page");
+            page.iter()
+                .map(|message| message.properties.iter().find(|(key, _)| key == "id").unwrap().1.clone())
+                .collect()
+        };
+        let mut early = FeedReader::new(&path, "l1", "urn:l1");
+        commit(&mut store, 1, "noted", "{}", Vec::new());
+        assert_eq!(ids(&mut early, 0), ["l1/1/fact/1"]);
+        let raised = r#"{"epoch":4,"lost_store":"3f1c4e0a-5b6d-4c7e-8f90-a1b2c3d4e5f6","lost_from":2,"lost_to":9}"#;
+        commit(&mut store, 2, "epoch_raised", raised, vec![Change::EpochRaised { epoch: 4 }]);
+        commit(&mut store, 3, "noted", "{}", Vec::new());
+        assert_eq!(ids(&mut early, 1), ["l1/4/fact/2", "l1/4/fact/3"], "met on the way");
+        let mut late = FeedReader::new(&path, "l1", "urn:l1");
+        assert_eq!(ids(&mut late, 2), ["l1/4/fact/3"]);
+        assert_eq!(ids(&mut late, 0), ["l1/1/fact/1", "l1/4/fact/2", "l1/4/fact/3"], "a replay names them as before");
+    }
+}

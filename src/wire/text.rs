@@ -207,6 +207,7 @@ pub fn alarm_holds(kind: &str) -> bool {
     AlarmKind::parse(kind).is_none_or(AlarmKind::holds)
 }
 
+#[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of alarm")]
 pub fn alarm(kind: AlarmKind) -> &'static str {
     match kind {
         AlarmKind::WrongGtin => "Wrong product was read. Clear the line, find where it came from, then acknowledge.",
