@@ -95,7 +95,7 @@ impl Store {
         };
         self.run_cached("COMMIT", "commit")?;
         self.head = head;
-        self.boot_is_written = true;
+        self.boot_is_written |= !job.records.is_empty();
         self.tell_signed(job, signed, began);
         Ok(Durable::new(head.0, touched, mono_us().saturating_sub(began)))
     }
@@ -140,7 +140,8 @@ impl Store {
         for work in &job.work {
             self.note_work(work).map_err(|flaw| flaw.at(head.0))?;
         }
-        if !self.boot_is_written {
+        // A start that left no fact has no number.
+        if !self.boot_is_written && !job.records.is_empty() {
             let boot = self.boot();
             self.conn.execute("UPDATE meta SET boot = ?1", [boot]).map_err(StoreError::sqlite("noting the start"))?;
         }
