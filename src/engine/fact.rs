@@ -270,7 +270,7 @@ pub enum Fact {
         container: Option<Sscc>,
     },
 
-    /// What is known of the wall clock: after every `LineStarted`, then whenever it changes. It holds for every fact up to the next.
+    /// What is known of the wall clock: first in every run, then whenever it changes. It holds for every fact up to the next.
     ClockFound {
         clock: ClockState,
     },

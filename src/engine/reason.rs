@@ -337,12 +337,12 @@ impl AlarmKind {
         AlarmKind::FeedUnheard,
         AlarmKind::WatermarkStalled,
         AlarmKind::FeedBehind,
+        AlarmKind::CheckpointsWithheld,
         AlarmKind::DiskLow,
         AlarmKind::DiskFull,
         AlarmKind::JournalLogLarge,
         AlarmKind::JournalSlow,
         AlarmKind::SerialsSuspended,
-        AlarmKind::CheckpointsWithheld,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -418,12 +418,12 @@ impl AlarmKind {
             AlarmKind::FeedUnheard => "feed_unheard",
             AlarmKind::WatermarkStalled => "watermark_stalled",
             AlarmKind::FeedBehind => "feed_behind",
+            AlarmKind::CheckpointsWithheld => "checkpoints_withheld",
             AlarmKind::DiskLow => "disk_low",
             AlarmKind::DiskFull => "disk_full",
             AlarmKind::JournalLogLarge => "journal_log_large",
             AlarmKind::JournalSlow => "journal_slow",
             AlarmKind::SerialsSuspended => "serials_suspended",
-            AlarmKind::CheckpointsWithheld => "checkpoints_withheld",
         }
     }
 

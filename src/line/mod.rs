@@ -125,12 +125,12 @@ const RECORDS_MAX: usize = 8192;
 const RESULTS_MAX: usize = 4096;
 /// A commit that takes longer than this lets the heartbeat stop.
 const COMMIT_SLOW_US: u64 = 500_000;
-/// So many slow commits within so long are told.
-const SLOW_MAX: usize = 3;
-const SLOW_WITHIN_US: u64 = 60_000_000;
 /// One that takes longer than this will not come back: a disk that slow gives no answer to a new start either, and a thread that
 /// hangs needs one.
 const COMMIT_WEDGED_US: u64 = 20_000_000;
+/// So many slow commits within so long are told.
+const SLOW_MAX: usize = 3;
+const SLOW_WITHIN_US: u64 = 60_000_000;
 
 impl<J: Journal, P: Plant> Line<J, P> {
     pub fn new(parts: Parts<J, P>) -> Self {
@@ -194,7 +194,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
     }
 
     /// The first facts of a run. A wall clock that was set back meanwhile is said before anything else, so that times fall nowhere
-    /// but at that fact.
+    /// but at that fact; what is known of it comes next, so that it is known at every fact.
     pub fn open(&mut self, now: Now, start: Start, opening: Opening) -> Turn {
         let mut turn = Turn::default();
         if let Some(from_us) = opening.last_wall_us.filter(|last| now.wall_us < *last) {
@@ -203,8 +203,8 @@ impl<J: Journal, P: Plant> Line<J, P> {
         self.watch.look(now);
         // Two daemons on one device must not show the same heartbeat: each begins where its clock stands.
         self.beat = u32::try_from(now.wall_us.div_euclid(1000).rem_euclid(1 << 31)).unwrap_or(0);
-        self.decide(now, Input::Started(start), &mut turn);
         self.decide(now, Input::ClockSeen(opening.clock), &mut turn);
+        self.decide(now, Input::Started(start), &mut turn);
         self.decide(now, Input::Crashed { starts: opening.crashes }, &mut turn);
         self.submit(now);
         turn

@@ -10,10 +10,12 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::wire::topic;
+
 use super::calm::Calm;
 use super::link::Link;
 use super::subscriber::{self, Post, Received, SubscriberEvent, Subscription};
-use super::{Answer, Command, CommandSink, PublishHandle, Reception, Settings};
+use super::{Answer, Command, CommandSink, PublishHandle, RecallSink, Recalled, Reception, Settings};
 
 const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 const NAME_BYTES_MAX: usize = 64;
@@ -34,6 +36,7 @@ pub(super) struct Session {
     prefix: String,
     handle: PublishHandle,
     sink: CommandSink,
+    recalled: RecallSink,
     posts: mpsc::Receiver<Post>,
 }
 
@@ -127,27 +130,39 @@ impl Session {
     pub(super) fn new(
         settings: &Settings,
         handle: PublishHandle,
-        sink: CommandSink,
+        (sink, recalled): (CommandSink, RecallSink),
         posts: mpsc::Receiver<Post>,
     ) -> Self {
-        Self { link: settings.link("-cmd"), prefix: settings.prefix.clone(), handle, sink, posts }
+        Self { link: settings.link("-cmd"), prefix: settings.prefix.clone(), handle, sink, recalled, posts }
     }
 
     /// Runs until dropped.
     pub(super) async fn run(self) {
-        let Self { link, prefix, handle, sink, posts } = self;
+        let Self { link, prefix, handle, sink, recalled, posts } = self;
         let filter = Subscription { filter: format!("{prefix}/_cmd/#"), is_retain_shown_as_sent: true };
+        // What we publish ourselves comes back without the flag; what was kept from before has it.
+        let own = format!("{prefix}/{}", topic::CHECKPOINT);
+        let kept = Subscription { filter: own.clone(), is_retain_shown_as_sent: false };
         let (waiting, requests) = mpsc::channel(WAITING_MAX);
         let mut calm = Calm::new();
         let on_event = |event| match event {
+            SubscriberEvent::Received(received) if received.topic == own => {
+                if received.retain {
+                    recalled(Recalled::Checkpoint(received.payload));
+                }
+                Vec::new()
+            }
             SubscriberEvent::Received(received) => on_command(&prefix, &sink, (&waiting, &mut calm), received),
-            SubscriberEvent::Subscribed => Vec::new(),
+            SubscriberEvent::Subscribed => {
+                recalled(Recalled::Subscribed);
+                Vec::new()
+            }
             SubscriberEvent::Lost(why) => {
                 tracing::debug!(why, "command session lost");
                 Vec::new()
             }
         };
-        let filters = [filter];
+        let filters = [filter, kept];
         let session = subscriber::run(&link, &filters, posts, on_event);
         tokio::join!(session, do_all(handle, requests));
     }

@@ -407,7 +407,20 @@ pub struct Inputs {
     /// The payload of `_status` as will and at a clean stop.
     pub offline: Vec<u8>,
     pub command: CommandSink,
+    pub recalled: RecallSink,
 }
+
+/// What the broker has kept of this line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recalled {
+    /// The subscription stands: whatever is retained follows at once.
+    Subscribed,
+    /// The retained payload of `_checkpoint`.
+    Checkpoint(Vec<u8>),
+}
+
+/// Hears what the broker has kept. It must not block.
+pub type RecallSink = Arc<dyn Fn(Recalled) + Send + Sync>;
 
 /// The pump and the command session, not yet running.
 pub struct Publisher {
@@ -423,7 +436,12 @@ pub fn open(settings: Settings, inputs: Inputs) -> (PublishHandle, Publisher) {
     let first = FeedStatus { acked_fact_seq: inputs.acked_fact_seq, ..FeedStatus::default() };
     let (status_sender, status) = watch::channel(first);
     let handle = PublishHandle { orders, answers, status };
-    let commands = command::Session::new(&settings, handle.clone(), Arc::clone(&inputs.command), posts);
+    let commands = command::Session::new(
+        &settings,
+        handle.clone(),
+        (Arc::clone(&inputs.command), Arc::clone(&inputs.recalled)),
+        posts,
+    );
     let stop = inputs.stop.clone();
     let pump = pump::Pump::new(settings, inputs, orders_in, status_sender);
     (handle, Publisher { pump, commands, stop })

@@ -95,6 +95,7 @@ pub(crate) fn tell(facts: u64, port: u16) -> Told {
         problem: Arc::new(move |problem| problems_in.lock().unwrap_or_else(PoisonError::into_inner).push(problem)),
         birth: Box::new(|status| format!(r#"{{"state":"online","backlog":{}}}"#, status.backlog()).into_bytes()),
         offline: br#"{"state":"offline"}"#.to_vec(),
+        recalled: Arc::new(|_| {}),
         command: Arc::new(|_| Reception::Unknown),
     };
     let (handle, publisher) = open(settings(port), inputs);

@@ -18,7 +18,7 @@ use crate::domain::tag::{StationId, TagWrite};
 use crate::domain::text::Text;
 use crate::engine::{Engine, Policy, Start};
 use crate::line::{Arrival, Inbound, Line, Opening, Parts};
-use crate::publish::StateTopics;
+use crate::publish::{PublishHandle, Publisher, Recalled, StateTopics};
 use crate::runtime::VERSION;
 use crate::runtime::assemble::{self, RecoverError, Recovery};
 use crate::runtime::clock::Clock;
@@ -29,6 +29,7 @@ use crate::runtime::journal::{self, Beginning};
 use crate::runtime::keys::KeysError;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
+use crate::runtime::recall::{self, Recall};
 use crate::runtime::service::Service;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::{Item, Spine};
@@ -52,6 +53,8 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 /// The last facts must be on disk by then, or the end is no clean one.
 const STOP_MAX: Duration = Duration::from_secs(10);
+/// Things that the broker kept, waiting to be looked at.
+const RECALLED_MAX: usize = 8;
 const ANCHOR_MAX: Duration = Duration::from_secs(2);
 const FEED_STOP_MAX: Duration = Duration::from_secs(3);
 
@@ -148,14 +151,14 @@ async fn serve(
     let by_station = start_devices(&config, clock, &inbox, &mut tasks);
     let (states, said) = watch::channel(StateTopics::default());
     let (anchor, anchored) = watch::channel(None);
-    tasks.add("the retained state", feed::tell_states(seen.clone(), anchored.clone(), states));
+    let (looked, has_looked) = watch::channel(false);
+    let (recalled, kept_there) = mpsc::channel(RECALLED_MAX);
+    tasks.add("the retained state", feed::tell_states(seen.clone(), (anchored.clone(), has_looked), states));
     let epoch = proven.epoch.map_or(store.identity().epoch, |begun| begun.epoch);
-    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping, epoch };
+    let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping, epoch, recalled };
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
-    tasks.add(
-        "the look at the broker's checkpoints",
-        withheld::run(handle.clone(), anchored.clone(), inbox.clone(), clock),
-    );
+    let recall = Recall::new(&config, &proven, (inbox.clone(), clock), looked);
+    watch_proof(&mut tasks, recall, kept_there, handle.clone(), anchored.clone());
     let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
@@ -163,8 +166,7 @@ async fn serve(
     start_clocks(&config, clock, &inbox, &mut tasks);
 
     let _watch = journal::watch(&config, clock, inbox.clone())?;
-    let facts = recovery.state.seq;
-    let ready = format!("line {}, {facts} facts recovered", config.line.name);
+    let ready = format!("line {}, {} facts recovered", config.line.name, recovery.state.seq);
     let (durables, durable) = bounded(2);
     let (stopped, last_fact) = oneshot::channel();
     let spine = Spine {
@@ -181,12 +183,7 @@ async fn serve(
     let parts = Foundation { clock, store, proven, recovery, durables, anchor };
     let (mut line_ended, log_ended) = start_line(&config, parts, spine, DeviceWrites { by_station, dropped: 0 })?;
 
-    let publisher = async {
-        match publisher {
-            Some(publisher) => publisher.run().await,
-            None => std::future::pending().await,
-        }
-    };
+    let publisher = publish(publisher);
     tokio::pin!(publisher);
     let stopped_early = tokio::select! {
         _ = terminate.recv() => None,
@@ -198,46 +195,67 @@ async fn serve(
     if let Some(part) = stopped_early {
         return Err(RunError::Ended(part));
     }
-    finish(&inbox, clock, &stop, publisher, Ends { last_fact, newest, anchored, line_ended, log_ended }).await
+    let ends = Ends { last_fact, newest, anchored, line_ended, log_ended };
+    finish(&inbox, clock, &stop, publisher, ends).await
+}
+
+/// The looks at what the broker has of the checkpoints, from before and from now.
+fn watch_proof(
+    tasks: &mut Tasks,
+    recall: Recall,
+    kept: mpsc::Receiver<Recalled>,
+    feed: Option<PublishHandle>,
+    anchored: watch::Receiver<Option<Arc<Note>>>,
+) {
+    let withheld = withheld::run(feed.clone(), anchored, recall.inbox.clone(), recall.clock);
+    tasks.add("the look at the broker's checkpoints", withheld);
+    tasks.add("the look at what the broker kept", recall::run(recall, kept, feed));
 }
 
 /// What says that a part has come to its end.
 struct Ends {
     last_fact: oneshot::Receiver<()>,
-    /// The newest durable fact, and the newest checkpoint in the side file.
+    /// The newest durable fact, and the newest checkpoint.
     newest: watch::Receiver<u64>,
     anchored: watch::Receiver<Option<Arc<Note>>>,
     line_ended: oneshot::Receiver<()>,
     log_ended: oneshot::Receiver<()>,
 }
 
-/// The end in order: the last fact, its checkpoint, the feed, the log.
+/// The end in order: the last fact, the feed, the log.
 async fn finish(
     inbox: &Sender<Item>,
     clock: Clock,
     stop: &watch::Sender<bool>,
     publisher: impl Future<Output = ()>,
-    ends: Ends,
+    mut ends: Ends,
 ) -> Result<(), RunError> {
-    let Ends { last_fact, newest, mut anchored, line_ended, log_ended } = ends;
     tracing::info!("stopping");
     let stop_line = Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what: Arrival::Stop });
     let gone = |_| RunError::Ended("the line thread".to_owned());
     inbox.send_timeout(stop_line, STOP_MAX).map_err(gone)?;
     // Work of the feed may keep the line from being settled for a moment; the bound is the disk's.
-    let _ = tokio::time::timeout(STOP_MAX, last_fact).await;
+    let _ = tokio::time::timeout(STOP_MAX, ends.last_fact).await;
     // The checkpoint of the stop is in the side file and on its way to the broker; a disk that hangs keeps nobody here.
-    let last = *newest.borrow();
-    let signed = anchored.wait_for(|note: &Option<Arc<Note>>| note.as_ref().is_some_and(|note| note.seq >= last));
+    let last = *ends.newest.borrow();
+    let signed = ends.anchored.wait_for(|note| note.as_ref().is_some_and(|note| note.seq >= last));
     let _ = tokio::time::timeout(ANCHOR_MAX, signed).await;
     stop.send_replace(true);
     // The feed has two seconds of its own; what is left then goes out after the next start.
     let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
     inbox.send_timeout(Item::End, STOP_MAX).map_err(gone)?;
-    let line = tokio::time::timeout(STOP_MAX, line_ended).await;
+    let line = tokio::time::timeout(STOP_MAX, ends.line_ended).await;
     // The last pages go back into the file; where that takes too long, they wait in its log, whole.
-    let _ = tokio::time::timeout(STOP_MAX, log_ended).await;
+    let _ = tokio::time::timeout(STOP_MAX, ends.log_ended).await;
     line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
+}
+
+/// Until it is told to stop; for ever where the config names no broker.
+async fn publish(publisher: Option<Publisher>) {
+    match publisher {
+        Some(publisher) => publisher.run().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the line is built on.

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::engine::reason::AlarmKind;
 use crate::line::{Arrival, Inbound};
 use crate::publish::{
-    self, Command, FeedAck, FeedStatus, Inputs, Note, Outgoing, Problem, PublishHandle, Publisher, Reception,
+    self, Command, FeedAck, FeedStatus, Inputs, Note, Outgoing, Problem, PublishHandle, Publisher, Recalled, Reception,
     StateTopics,
 };
 use crate::runtime::VERSION;
@@ -111,6 +111,7 @@ pub(super) struct Doors {
     pub(super) stopping: watch::Receiver<bool>,
     /// Of this run.
     pub(super) epoch: u32,
+    pub(super) recalled: mpsc::Sender<Recalled>,
 }
 
 /// The publisher of this line; `None` where the config names no broker.
@@ -133,7 +134,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         pace: publish::Pace::default(),
     };
     let (notes, alarms) = (doors.inbox.clone(), doors.inbox.clone());
-    let Doors { inbox, clock, heads, states, stopping, epoch } = doors;
+    let Doors { inbox, clock, heads, states, stopping, epoch, recalled } = doors;
     let mut pages = FeedReader::new(&config.journal, &identity.line, &identity.source);
     let offline = topic::payload(&Status::Offline { line: identity.line.clone() });
     let inputs = Inputs {
@@ -156,6 +157,8 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
         birth: birth(config, clock, epoch, identity.line),
         offline,
         command: Arc::new(|_: Command| Reception::Unknown),
+        // A look that finds no room is made again at the next connection.
+        recalled: Arc::new(move |kept| drop(recalled.try_send(kept))),
     };
     let opened = publish::open(settings, inputs);
     #[cfg(feature = "canary")]
@@ -218,7 +221,7 @@ fn birth(config: &Config, clock: Clock, epoch: u32, line: String) -> publish::Bi
 /// The retained topics of a snapshot and the newest checkpoint, where they differ from those said before.
 pub(super) async fn tell_states(
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    mut anchored: watch::Receiver<Option<Arc<Checkpoint>>>,
+    (mut anchored, mut looked): (watch::Receiver<Option<Arc<Checkpoint>>>, watch::Receiver<bool>),
     states: watch::Sender<StateTopics>,
 ) {
     loop {
@@ -226,12 +229,14 @@ pub(super) async fn tell_states(
             changed = snapshots.changed() => changed.is_err(),
             // The thread that tells them ends with the line; what the snapshot says is told to the end.
             Ok(()) = anchored.changed() => false,
+            Ok(()) = looked.changed() => false,
         };
         if is_over {
             return;
         }
         let mut topics = snapshots.borrow_and_update().topics();
-        let checkpoint = anchored.borrow_and_update().clone();
+        // What the broker kept from before is read first.
+        let checkpoint = anchored.borrow_and_update().clone().filter(|_| *looked.borrow_and_update());
         topics.extend(checkpoint.map(|note| (topic::CHECKPOINT.to_owned(), note.to_json().into_bytes())));
         states.send_if_modified(|said| {
             let differs = **said != topics;
@@ -240,5 +245,54 @@ pub(super) async fn tell_states(
             }
             differs
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::commit::Job;
+    use crate::store::{self, Store};
+    use crate::wire::record::{Change, FactRow, Record};
+
+    fn commit(store: &mut Store, seq: u64, kind: &'static str, body: &str, changes: Vec<Change>) {
+        let row = FactRow {
+            seq,
+            at_us: 1,
+            mono_us: 1,
+            boot: 1,
+            kind,
+            version: 1,
+            batch: None,
+            actor: "line".into(),
+            subject: String::new(),
+            body: body.into(),
+        };
+        let records = vec![Record { row, changes, messages: Vec::new() }];
+        store.commit(&Job { records, work: Vec::new() }, || 0).expect("committed");
+    }
+
+    #[test]
+    fn a_message_keeps_the_epoch_of_its_fact_whatever_is_restored_later() {
+        // F127, I16
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("line.db");
+        let mut store = store::open(&store::Settings::new(&path, "site/l1")).expect("a new journal");
+        let ids = |reader: &mut FeedReader, after| -> Vec<String> {
+            let page = reader.page(after, 10).expect("a page");
+            page.iter()
+                .map(|message| message.properties.iter().find(|(key, _)| key == "id").unwrap().1.clone())
+                .collect()
+        };
+        let mut early = FeedReader::new(&path, "l1", "urn:l1");
+        commit(&mut store, 1, "noted", "{}", Vec::new());
+        assert_eq!(ids(&mut early, 0), ["l1/1/fact/1"]);
+        let raised = r#"{"epoch":4,"lost_store":"3f1c4e0a-5b6d-4c7e-8f90-a1b2c3d4e5f6","lost_from":2,"lost_to":9}"#;
+        commit(&mut store, 2, "epoch_raised", raised, vec![Change::EpochRaised { epoch: 4 }]);
+        commit(&mut store, 3, "noted", "{}", Vec::new());
+        assert_eq!(ids(&mut early, 1), ["l1/4/fact/2", "l1/4/fact/3"], "met on the way");
+        let mut late = FeedReader::new(&path, "l1", "urn:l1");
+        assert_eq!(ids(&mut late, 2), ["l1/4/fact/3"]);
+        assert_eq!(ids(&mut late, 0), ["l1/1/fact/1", "l1/4/fact/2", "l1/4/fact/3"], "a replay names them as before");
     }
 }

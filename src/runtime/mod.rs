@@ -14,6 +14,7 @@ pub mod keys;
 pub mod lockstep;
 mod plant;
 mod proof;
+mod recall;
 mod restore;
 pub mod service;
 mod snapshot;

@@ -14,7 +14,7 @@ use crate::runtime::keys::{self, Signing};
 use crate::store::anchors::Lost;
 use crate::store::side::{self, SideFile};
 use crate::store::{Store, StoreError};
-use crate::wire::checkpoint::{Key, Note};
+use crate::wire::checkpoint::{Key, KeyRing, Note};
 
 /// Checkpoints that may wait for the side file.
 const NOTES_MAX: usize = 256;
@@ -23,6 +23,9 @@ const NOTES_MAX: usize = 256;
 pub(super) struct Proven {
     pub(super) side: SideFile,
     pub(super) notes: Receiver<Note>,
+    /// Into the side file, beside the store's own.
+    pub(super) anchors: Sender<Note>,
+    pub(super) ring: KeyRing,
     pub(super) key: Option<NewKey>,
     pub(super) epoch: Option<NewEpoch>,
     pub(super) doubts: Vec<String>,
@@ -39,11 +42,11 @@ pub(super) fn open(config: &Config, store: &mut Store) -> Result<Proven, RunErro
     let epoch = look.lost.map(|lost| new_epoch(store.identity().epoch, &lost));
     let side = SideFile::open(&files.anchors)?;
     let (tell, notes) = bounded(NOTES_MAX);
-    sign(store, signing.key, tell)?;
+    sign(store, signing.key, tell.clone())?;
     for doubt in &look.doubts {
         tracing::error!(doubt, "journal_in_doubt");
     }
-    Ok(Proven { side, notes, key, epoch, doubts: look.doubts })
+    Ok(Proven { side, notes, anchors: tell, ring: signing.ring, key, epoch, doubts: look.doubts })
 }
 
 fn sign(store: &mut Store, key: Key, tell: Sender<Note>) -> Result<(), StoreError> {

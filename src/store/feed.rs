@@ -159,6 +159,7 @@ impl Reader {
         Ok(found.unwrap_or(0))
     }
 
+    /// The number of a word.
     fn stream(&mut self, stream: &str) -> Result<Option<i64>, StoreError> {
         self.words.find(&self.conn, stream).map_err(StoreError::sqlite("reading a word"))
     }

@@ -70,7 +70,7 @@ impl Store {
             .conn
             .query_row(
                 "SELECT at_us, json_extract(body, '$.clean') FROM v_fact \
-                 WHERE seq BETWEEN ?1 AND ?1 + 7 AND kind = 'line_started' \
+                 WHERE seq BETWEEN ?1 AND ?1 + 9 AND kind = 'line_started' \
                  AND boot = (SELECT boot FROM fact WHERE seq = ?1) ORDER BY seq LIMIT 1",
                 [signed(first)],
                 |row| Ok((row.get(0)?, row.get::<_, Option<bool>>(1)?)),

@@ -207,7 +207,7 @@ pub fn alarm_holds(kind: &str) -> bool {
     AlarmKind::parse(kind).is_none_or(AlarmKind::holds)
 }
 
-#[allow(clippy::too_many_lines, reason = "one exhaustive match, a text per kind of alarm")]
+#[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of alarm")]
 pub fn alarm(kind: AlarmKind) -> &'static str {
     match kind {
         AlarmKind::WrongGtin => "Wrong product was read. Clear the line, find where it came from, then acknowledge.",
@@ -269,14 +269,14 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         AlarmKind::WatermarkStalled => {
             "The consumer does not confirm what the broker took. Look whether messages were lost, send them again with `sealgate feed replay`, then acknowledge."
         }
+        AlarmKind::CheckpointsWithheld => {
+            "No checkpoint has reached the broker for ten minutes. Look who keeps them from it, see `sealgate feed status`, then acknowledge."
+        }
         AlarmKind::DiskLow
         | AlarmKind::DiskFull
         | AlarmKind::JournalLogLarge
         | AlarmKind::JournalSlow
         | AlarmKind::SerialsSuspended => journal_alarm(kind),
-        AlarmKind::CheckpointsWithheld => {
-            "No checkpoint has reached the broker for ten minutes. Look who keeps them from it, see `sealgate feed status`, then acknowledge."
-        }
         AlarmKind::FeedBehind => {
             "Much waits for the broker. See `sealgate feed status` for what, and for how long; bring the broker back, then acknowledge."
         }

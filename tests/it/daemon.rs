@@ -318,88 +318,6 @@ fn an_online_check_names_everything_that_does_not_answer() {
     assert!(findings.iter().any(|finding| finding["what"] == "disk"), "{document}");
 }
 
-// F20
-#[test]
-fn a_damaged_journal_starts_held_until_a_person_has_looked() {
-    let site = Site::new();
-    let daemon = site.start();
-    assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0);
-    assert_eq!(daemon.terminate().code(), Some(0));
-    let journal = rusqlite::Connection::open(site.file("line3.db")).expect("the journal");
-    journal.execute_batch("DROP TRIGGER fact_is_never_changed; UPDATE fact SET at_us = 1 WHERE seq = 4").expect("ours");
-    journal.close().expect("nothing is open");
-    let daemon = begin(&site);
-    let alarms = site.json(&["alarm", "list"]);
-    let doubts = alarms.as_array().expect("a list");
-    assert!(doubts.iter().all(|doubt| doubt["kind"] == "journal_doubt" && doubt["holds"] == true), "{alarms}");
-    let says = |doubt: &Value| doubt["detail"].as_str().is_some_and(|text| text.contains("facts 1 to 3 were saved"));
-    assert!(doubts.iter().any(says), "{alarms}");
-    assert!(site.file("line3.db-damaged-1").exists());
-    for doubt in doubts {
-        assert_eq!(site.run(&["alarm", "ack", &doubt["alarm"].to_string()]).code, 0);
-    }
-    assert_eq!(daemon.terminate().code(), Some(0));
-    let _daemon = begin(&site);
-    assert_eq!(site.json(&["alarm", "list"]), serde_json::json!([]), "said once, looked at once");
-}
-
-// F27
-#[test]
-fn a_missing_journal_is_no_first_start() {
-    let site = Site::new();
-    assert_eq!(site.start().terminate().code(), Some(0));
-    fs::remove_file(site.file("line3.db")).expect("ours");
-    let refused = site.run(&["run"]);
-    assert_eq!(refused.code, 74, "{}", refused.err);
-    assert!(refused.err.contains("store restore"), "{}", refused.err);
-}
-
-// F31
-#[test]
-fn a_journal_that_is_moved_away_ends_the_daemon() {
-    let site = Site::new();
-    let mut daemon = site.start();
-    fs::rename(site.file("line3.db"), site.file("moved.db")).expect("ours");
-    let ended = daemon.child.wait().expect("it ends by itself");
-    assert_eq!(ended.code(), Some(74));
-}
-
-// F34, I05: a backup knows nothing of what came after it, and serials that were used then are never used again.
-#[test]
-fn a_restored_line_uses_no_serial_before_upstream_has_spoken() {
-    let site = Site::new();
-    let daemon = site.start();
-    assert_eq!(site.run(&["store", "backup", "--out", "backup.db"]).code, 0);
-    assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0, "after the backup");
-    let held = site.run(&["store", "restore", "backup.db", "--reason", "test"]);
-    assert_eq!(held.code, 75, "a daemon runs: {}", held.err);
-    assert_eq!(daemon.terminate().code(), Some(0));
-    let restored = site.json(&["store", "restore", "backup.db", "--reason", "disk replaced"]);
-    assert_eq!((&restored["epoch"], restored["lost"].is_object()), (&2.into(), true), "{restored}");
-    assert!(site.file("line3.db-replaced-1").exists());
-    assert_eq!(site.run(&["store", "rebuild", "--check"]).code, 0);
-    let daemon = begin(&site);
-    let refused = site.run(&["batch", "load", "order.json"]);
-    assert_eq!(refused.code, 1);
-    assert!(refused.err.contains("serials confirm"), "{}", refused.err);
-    let alarms = site.json(&["alarm", "list"]);
-    let suspended = alarms.as_array().expect("a list").iter().find(|alarm| alarm["kind"] == "serials_suspended");
-    let alarm = suspended.expect("it waits")["alarm"].to_string();
-    assert_eq!(site.run(&["alarm", "ack", &alarm]).code, 1, "waving it away is not knowing");
-    fs::write(site.file("used.txt"), "A1\na+b/c\n").expect("ours");
-    let confirmed = site.run(&["serials", "confirm", "--gtin", "09506000134352", "--used", "used.txt"]);
-    assert_eq!(confirmed.code, 0, "{}{}", confirmed.out, confirmed.err);
-    let again = site.run(&["batch", "load", "order.json"]);
-    assert_eq!(again.code, 1, "two of its serials were used");
-    assert!(again.err.contains("A1") && again.err.contains("a+b/c"), "{}", again.err);
-    let fresh = ORDER.replace("\"serials_file\":\"serials.txt\"", "\"serials\":[\"N1\",\"N2\"]");
-    fs::write(site.file("fresh.json"), fresh).expect("ours");
-    assert_eq!(site.run(&["batch", "load", "fresh.json"]).code, 0);
-    assert_eq!(daemon.terminate().code(), Some(0));
-    assert_eq!(site.run(&["store", "rebuild", "--check"]).code, 0, "the facts of the restore fold too");
-    assert_eq!(site.run(&["audit", "verify"]).code, 0);
-}
-
 /// The journal as somebody with a tool sees it; the daemon does not run.
 fn journal(site: &Site) -> rusqlite::Connection {
     rusqlite::Connection::open(site.file("line3.db")).expect("the journal")
@@ -561,4 +479,135 @@ fn a_lost_key_is_a_doubt_and_an_exchanged_one_is_none() {
     assert!(daemon.terminate().success());
     let verified = site.json(&["audit", "verify", "--db", "line3.db", "--public-key", "line3.pub"]);
     assert_eq!(verified["outcome"], "whole", "whoever has all public keys believes all of it: {verified}");
+}
+
+/// Waits until the broker has the checkpoint of the newest fact.
+fn wait_for_broker(site: &Site) {
+    for _ in 0..PATIENCE.as_millis() / 100 {
+        let status = site.json(&["status"]);
+        if status["feed"]["checkpoint"].as_u64().is_some_and(|seq| seq > 0) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("no checkpoint reached the broker within {PATIENCE:?}");
+}
+
+// F26, I19
+#[test]
+fn a_computer_that_was_set_back_as_a_whole_shows_at_the_broker() {
+    let site = Site::new();
+    let broker = sealgate::sim::broker::start(0).expect("an embedded broker");
+    let text = fs::read_to_string(site.file("line.toml")).expect("ours");
+    let (before, mqtt) = text.split_once("[mqtt]").expect("a broker");
+    let mqtt = mqtt.replacen("port = 1", &format!("port = {}", broker.port()), 1);
+    fs::write(site.file("line.toml"), format!("{before}[mqtt]{mqtt}")).expect("ours");
+    assert!(begin(&site).terminate().success());
+    for name in ["line3.db", "line3.anchors"] {
+        fs::copy(site.file(name), site.file(&format!("{name}.old"))).expect("copied");
+    }
+    let daemon = begin(&site);
+    wait_for_broker(&site);
+    assert!(daemon.terminate().success());
+    let lost = head(&site);
+    for name in ["line3.db", "line3.anchors"] {
+        fs::copy(site.file(&format!("{name}.old")), site.file(name)).expect("laid over");
+    }
+    let daemon = begin(&site);
+    let mut found = Vec::new();
+    for _ in 0..PATIENCE.as_millis() / 100 {
+        found = doubts(&site);
+        if !found.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(found.iter().any(|doubt| doubt.contains(&format!("to {lost} are missing: the broker"))), "{found:?}");
+    assert!(daemon.terminate().success());
+    let daemon = begin(&site);
+    let epoch: u32 = journal(&site).query_row("SELECT epoch FROM v_meta", [], |row| row.get(0)).expect("an identity");
+    assert_eq!(epoch, 2, "the next start goes on in a new epoch");
+    assert!(daemon.terminate().success());
+}
+
+// F20
+#[test]
+fn a_damaged_journal_starts_held_until_a_person_has_looked() {
+    let site = Site::new();
+    let daemon = site.start();
+    assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let journal = rusqlite::Connection::open(site.file("line3.db")).expect("the journal");
+    journal.execute_batch("DROP TRIGGER fact_is_never_changed; UPDATE fact SET at_us = 1 WHERE seq = 4").expect("ours");
+    journal.close().expect("nothing is open");
+    let daemon = begin(&site);
+    let alarms = site.json(&["alarm", "list"]);
+    let doubts = alarms.as_array().expect("a list");
+    assert!(doubts.iter().all(|doubt| doubt["kind"] == "journal_doubt" && doubt["holds"] == true), "{alarms}");
+    let says = |doubt: &Value| doubt["detail"].as_str().is_some_and(|text| text.contains("facts 1 to 3 were saved"));
+    assert!(doubts.iter().any(says), "{alarms}");
+    assert!(site.file("line3.db-damaged-1").exists());
+    for doubt in doubts {
+        assert_eq!(site.run(&["alarm", "ack", &doubt["alarm"].to_string()]).code, 0);
+    }
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let _daemon = begin(&site);
+    assert_eq!(site.json(&["alarm", "list"]), serde_json::json!([]), "said once, looked at once");
+}
+
+// F27
+#[test]
+fn a_missing_journal_is_no_first_start() {
+    let site = Site::new();
+    assert_eq!(site.start().terminate().code(), Some(0));
+    fs::remove_file(site.file("line3.db")).expect("ours");
+    let refused = site.run(&["run"]);
+    assert_eq!(refused.code, 74, "{}", refused.err);
+    assert!(refused.err.contains("store restore"), "{}", refused.err);
+}
+
+// F31
+#[test]
+fn a_journal_that_is_moved_away_ends_the_daemon() {
+    let site = Site::new();
+    let mut daemon = site.start();
+    fs::rename(site.file("line3.db"), site.file("moved.db")).expect("ours");
+    let ended = daemon.child.wait().expect("it ends by itself");
+    assert_eq!(ended.code(), Some(74));
+}
+
+// F34, I05: a backup knows nothing of what came after it, and serials that were used then are never used again.
+#[test]
+fn a_restored_line_uses_no_serial_before_upstream_has_spoken() {
+    let site = Site::new();
+    let daemon = site.start();
+    assert_eq!(site.run(&["store", "backup", "--out", "backup.db"]).code, 0);
+    assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0, "after the backup");
+    let held = site.run(&["store", "restore", "backup.db", "--reason", "test"]);
+    assert_eq!(held.code, 75, "a daemon runs: {}", held.err);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let restored = site.json(&["store", "restore", "backup.db", "--reason", "disk replaced"]);
+    assert_eq!((&restored["epoch"], restored["lost"].is_object()), (&2.into(), true), "{restored}");
+    assert!(site.file("line3.db-replaced-1").exists());
+    assert_eq!(site.run(&["store", "rebuild", "--check"]).code, 0);
+    let daemon = begin(&site);
+    let refused = site.run(&["batch", "load", "order.json"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("serials confirm"), "{}", refused.err);
+    let alarms = site.json(&["alarm", "list"]);
+    let suspended = alarms.as_array().expect("a list").iter().find(|alarm| alarm["kind"] == "serials_suspended");
+    let alarm = suspended.expect("it waits")["alarm"].to_string();
+    assert_eq!(site.run(&["alarm", "ack", &alarm]).code, 1, "waving it away is not knowing");
+    fs::write(site.file("used.txt"), "A1\na+b/c\n").expect("ours");
+    let confirmed = site.run(&["serials", "confirm", "--gtin", "09506000134352", "--used", "used.txt"]);
+    assert_eq!(confirmed.code, 0, "{}{}", confirmed.out, confirmed.err);
+    let again = site.run(&["batch", "load", "order.json"]);
+    assert_eq!(again.code, 1, "two of its serials were used");
+    assert!(again.err.contains("A1") && again.err.contains("a+b/c"), "{}", again.err);
+    let fresh = ORDER.replace("\"serials_file\":\"serials.txt\"", "\"serials\":[\"N1\",\"N2\"]");
+    fs::write(site.file("fresh.json"), fresh).expect("ours");
+    assert_eq!(site.run(&["batch", "load", "fresh.json"]).code, 0);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    assert_eq!(site.run(&["store", "rebuild", "--check"]).code, 0, "the facts of the restore fold too");
+    assert_eq!(site.run(&["audit", "verify"]).code, 0);
 }

@@ -19,7 +19,7 @@ RUN_MAX = 120
 # Starts the subject under what UNDER_1, UNDER_2 .. say of this start, or by itself where they say nothing.
 UNDER = 'eval "under=\\$UNDER_$SEALGATE_START"; exec $under "$@"'
 # The files of the journal: calls on others are not counted.
-FILES = ("line.db", "line.db-wal", "line.db-shm", "line.db.lock")
+FILES = ("line.db", "line.db-wal", "line.db-shm", "line.db.lock", "line.db.born", "line.key", "line.pub", "line.anchors")
 
 
 @dataclass

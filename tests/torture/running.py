@@ -9,7 +9,7 @@ import time
 from rig import HERE, end_group
 
 ROOT = HERE.parents[1]
-ANSWER_MAX = 60
+ANSWER_MAX = 20
 
 
 class Daemon:

@@ -22,11 +22,15 @@ use crate::runtime::assemble;
 use crate::runtime::daemon::RunError;
 use crate::runtime::desk::{self, Unfit};
 use crate::runtime::feed::FeedReader;
+use crate::runtime::journal::{self, Beginning};
 use crate::runtime::lockstep::talk::{self, Coming, Frame, Heard, Sent};
+use crate::runtime::proof::{self, Proven};
 use crate::runtime::snapshot::Snapshot;
 use crate::store::commit::{self, Job, SqliteJournal};
+use crate::store::side::SideFile;
 use crate::store::wal::Upkeep;
-use crate::store::{self, Store, Work};
+use crate::store::{self, Store, Work, start};
+use crate::wire::checkpoint::Note;
 use crate::wire::command::{ClientAnswer, ClientRequest, Command};
 use crate::wire::topic;
 
@@ -58,26 +62,30 @@ struct Subject {
     feed: FeedReader,
     /// The newest fact that was sent.
     sent: u64,
+    /// Where the checkpoints go, and those that wait for it.
+    side: SideFile,
+    notes: Receiver<Note>,
     journal: PathBuf,
 }
 
 /// Serves frames until the stage says stop or goes away.
 pub fn serve(config: &Config) -> Result<(), RunError> {
     let mut frames = io::stdin().lock();
-    let mut store = store::open(&assemble::journal(config))?;
-    let recovery = assemble::recover(&mut store)?;
+    let (mut store, mut recovery) = journal::open(config, Beginning::AsBefore)?;
+    let Proven { side, notes, epoch, key, mut doubts, .. } = proof::open(config, &mut store)?;
+    recovery.doubts.append(&mut doubts);
     let (boot, durable) = (store.boot(), store.durable());
     say(&Heard::Recovered(durable.through()));
     // The clock of this run is the stage's, which never steps.
     let opening = Opening { last_wall_us: store.last_wall_us()?, ..Opening::default() };
     let (journal, jobs) = commit::channel();
     let lowering = assemble::lowering(config);
-    let start = Start {
+    let first_fact = Start {
         version: Text::new(VERSION).unwrap_or_default(),
         config_sha256: Text::new(&config.digest).unwrap_or_default(),
         clean: recovery.was_stopped,
-        epoch: None,
-        key: None,
+        epoch,
+        key,
         doubts: recovery.doubts,
         description: Some(Box::new(lowering.description())),
     };
@@ -99,11 +107,13 @@ pub fn serve(config: &Config) -> Result<(), RunError> {
         upkeep: Upkeep::open(&config.journal).ok(),
         feed: FeedReader::new(&config.journal, &identity.line, &identity.source),
         sent,
+        side,
+        notes,
         journal: config.journal.clone(),
     };
     let Some(frame) = next(&mut frames)? else { return Ok(()) };
     let now = now(&frame);
-    let first = subject.line.open(now, start, opening);
+    let first = subject.line.open(now, first_fact, opening);
     tell(&first);
     subject.finish(now)?;
     while let Some(frame) = next(&mut frames)? {
@@ -180,11 +190,18 @@ impl Subject {
             if let Some(last) = job.records.last() {
                 say(&Heard::Submitted(last.row.seq));
             }
-            let durable = self.store.commit(&job, || now.mono_us)?;
+            let durable = self.store.commit(&job, || now.mono_us).inspect_err(|error| {
+                start::note_damage(&self.journal, error);
+            })?;
             say(&Heard::Durable(durable.through()));
             let what = Arrival::Durable(durable);
             let turn = self.line.turn(now, Inbound { seen_mono_us: now.mono_us, what });
             tell(&turn);
+        }
+        let notes: Vec<Note> = self.notes.try_iter().collect();
+        if !notes.is_empty() {
+            // The daemon says so in its log and goes on: the journal itself holds them too.
+            let _ = self.side.append(&notes);
         }
         Ok(())
     }

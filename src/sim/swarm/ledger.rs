@@ -132,21 +132,13 @@ impl Ledger {
     fn fold(&mut self, fact: &Fact) -> Verdict {
         match fact {
             Fact::StationJoined { station, reset: true, .. } => self.forget(station),
-            Fact::AlarmRaised { alarm, .. } => {
-                claim(*alarm > self.alarms_ever, "I22", || format!("alarm {alarm} was raised before"))?;
-                self.alarms_ever = *alarm;
-                self.alarms.insert(*alarm);
-            }
+            Fact::AlarmRaised { alarm, .. } => self.raise(*alarm)?,
             Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
             Fact::BatchStarted { .. } => (self.is_running, self.is_batch_open) = (true, true),
             Fact::BatchStopped { .. } => self.is_running = false,
             Fact::BatchClosed { counts, .. } => self.close_batch(counts)?,
             Fact::SerialsAllocated { serials, .. } => serials.iter().try_for_each(|serial| self.hand_over(*serial))?,
-            Fact::SerialsInvalidated { serials, .. } => {
-                for serial in serials {
-                    self.serials.entry(*serial).or_default().is_invalid = true;
-                }
-            }
+            Fact::SerialsInvalidated { serials, .. } => self.burn(serials),
             Fact::Verified { result, serial, .. } => self.verified(result, *serial)?,
             Fact::Failed { result, reasons, .. } => {
                 claim(!reasons.is_empty(), "I23", || "a unit failed for no reason".to_owned())?;
@@ -196,13 +188,26 @@ impl Ledger {
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
             | Fact::LineDescribed { .. }
+            | Fact::KeyAnnounced { .. }
+            | Fact::EpochRaised { .. }
             | Fact::StoreRestored { .. }
             | Fact::SerialsDeclared { .. }
-            | Fact::SerialsRetired { .. }
-            | Fact::KeyAnnounced { .. }
-            | Fact::EpochRaised { .. } => {}
+            | Fact::SerialsRetired { .. } => {}
         }
         Ok(())
+    }
+
+    fn raise(&mut self, alarm: u32) -> Verdict {
+        claim(alarm > self.alarms_ever, "I22", || format!("alarm {alarm} was raised before"))?;
+        self.alarms_ever = alarm;
+        self.alarms.insert(alarm);
+        Ok(())
+    }
+
+    fn burn(&mut self, serials: &[SerialNumber]) {
+        for serial in serials {
+            self.serials.entry(*serial).or_default().is_invalid = true;
+        }
     }
 
     /// A new epoch of a station: its numbers begin anew.

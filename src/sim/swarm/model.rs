@@ -62,6 +62,8 @@ pub struct Model {
     passed: HashMap<SerialNumber, u64>,
     /// Serials of units that a mishap acted upon.
     touched: HashSet<SerialNumber>,
+    /// What was read from a container's label last.
+    labels: BTreeMap<Body, String>,
     /// What lies in a container that asks to be sealed.
     filled: BTreeMap<Body, Vec<u64>>,
     owed: VecDeque<(u64, SerialNumber)>,
@@ -126,6 +128,9 @@ impl Model {
             TruthEvent::Moved { station, epoch, container, .. } => {
                 self.moved(station == "palletizer", *epoch, *container);
             }
+            TruthEvent::Labelled { station, epoch, container, label_read, .. } => {
+                self.labels.insert((station == "palletizer", *epoch, *container), label_read.clone());
+            }
             TruthEvent::TakenOut { station, unit, .. } => {
                 if station != "palletizer" {
                     self.put(*unit, Place::Gone);
@@ -143,7 +148,6 @@ impl Model {
             | TruthEvent::Verdict { pass: false, .. }
             | TruthEvent::Phantom { .. }
             | TruthEvent::Closed { .. }
-            | TruthEvent::Labelled { .. }
             | TruthEvent::Burned { .. }
             | TruthEvent::Forced { .. }
             | TruthEvent::Belt { .. }
@@ -288,6 +292,11 @@ impl Model {
         })?;
         let key = body(request);
         self.bodies.entry(key).or_default().sscc = Some(granted.container);
+        if request.gate == "release" {
+            let read = self.labels.get(&key).map_or("", String::as_str);
+            let is_own = read.strip_prefix("00") == Some(granted.container.as_str());
+            claim(is_own, "I4", || format!("{} is released, and its label reads {read:?}", granted.container))?;
+        }
         let Some(vessel) = ledger.vessel(&granted.container) else { return Ok(()) };
         claim(vessel.children.len() == codes.len() && inside.len() == codes.len(), "I26", || {
             format!("{} holds {} things, the record says {}", granted.container, codes.len(), vessel.children.len())

@@ -70,6 +70,8 @@ impl World {
             durable: self.disk.kept().durable(),
             boot: self.boots,
         });
+        #[cfg(feature = "canary")]
+        let line = infected(line);
         self.process = Some(Process {
             line,
             slip,
@@ -305,4 +307,11 @@ impl World {
 /// A group that the tables refuse ends production with exit 74, again and again.
 fn refused(error: StoreError) -> Violation {
     Violation { invariant: "I28", what: format!("the journal refuses what the line decided: {error}") }
+}
+
+/// A line with the fault of our own that the environment names.
+#[cfg(feature = "canary")]
+fn infected(mut line: Line<Slip, Outbox>) -> Line<Slip, Outbox> {
+    line.infect(crate::canary::Canary::chosen());
+    line
 }

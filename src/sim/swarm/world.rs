@@ -268,11 +268,11 @@ impl World {
     // I25: without a living line behind it no gate opens and no unit is let pass.
     fn deny_without_process(&self, event: &crate::sim::truth::TruthEvent) -> Verdict {
         use crate::sim::truth::TruthEvent::{Gate, Verdict};
-        let is_unsafe = matches!(event, Gate { .. } | Verdict { pass: true, .. });
+        let is_permit = matches!(event, Gate { .. } | Verdict { pass: true, .. });
         let silent_since = if self.process.is_some() { self.now_us } else { self.died_at_us };
         let timeout_us = self.setup.plant.heartbeat_timeout_ms * 1_000 + 2 * self.setup.step_us;
         let is_dead = self.now_us.saturating_sub(silent_since) > timeout_us;
-        super::violation::claim(!(is_unsafe && is_dead), "I25", || format!("nobody lives behind the line: {event:?}"))
+        super::violation::claim(!(is_permit && is_dead), "I25", || format!("nobody lives behind the line: {event:?}"))
     }
 
     /// What the ways have to tell the line now.

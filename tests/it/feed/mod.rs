@@ -1,5 +1,7 @@
 //! The feed against brokers that misbehave (group H of the fault catalogue): a scripted one, and mosquitto.
 
+#![allow(clippy::disallowed_methods, reason = "tests measure how long a peer was waited for")]
+
 mod answers;
 mod broker;
 mod commands;

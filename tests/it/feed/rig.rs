@@ -131,6 +131,7 @@ impl Rig {
                 format!(r#"{{"state":"online","backlog":{}}}"#, status.backlog()).into_bytes()
             }),
             offline: br#"{"state":"offline"}"#.to_vec(),
+            recalled: Arc::new(|_| {}),
             command: Arc::new(|_| Reception::Unknown),
         };
         let (handle, publisher) = publish::open(settings, inputs);
