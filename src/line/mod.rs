@@ -125,12 +125,12 @@ const RECORDS_MAX: usize = 8192;
 const RESULTS_MAX: usize = 4096;
 /// A commit that takes longer than this lets the heartbeat stop.
 const COMMIT_SLOW_US: u64 = 500_000;
-/// So many slow commits within so long are told.
-const SLOW_MAX: usize = 3;
-const SLOW_WITHIN_US: u64 = 60_000_000;
 /// One that takes longer than this will not come back: a disk that slow gives no answer to a new start either, and a thread that
 /// hangs needs one.
 const COMMIT_WEDGED_US: u64 = 20_000_000;
+/// So many slow commits within so long are told.
+const SLOW_MAX: usize = 3;
+const SLOW_WITHIN_US: u64 = 60_000_000;
 
 impl<J: Journal, P: Plant> Line<J, P> {
     pub fn new(parts: Parts<J, P>) -> Self {

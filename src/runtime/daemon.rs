@@ -195,7 +195,8 @@ async fn serve(
     if let Some(part) = stopped_early {
         return Err(RunError::Ended(part));
     }
-    finish(&inbox, clock, &stop, publisher, Ends { last_fact, newest, anchored, line_ended, log_ended }).await
+    let ends = Ends { last_fact, newest, anchored, line_ended, log_ended };
+    finish(&inbox, clock, &stop, publisher, ends).await
 }
 
 /// The looks at what the broker has of the checkpoints, from before and from now.
@@ -214,39 +215,38 @@ fn watch_proof(
 /// What says that a part has come to its end.
 struct Ends {
     last_fact: oneshot::Receiver<()>,
-    /// The newest durable fact, and the newest checkpoint in the side file.
+    /// The newest durable fact, and the newest checkpoint.
     newest: watch::Receiver<u64>,
     anchored: watch::Receiver<Option<Arc<Note>>>,
     line_ended: oneshot::Receiver<()>,
     log_ended: oneshot::Receiver<()>,
 }
 
-/// The end in order: the last fact, its checkpoint, the feed, the log.
+/// The end in order: the last fact, the feed, the log.
 async fn finish(
     inbox: &Sender<Item>,
     clock: Clock,
     stop: &watch::Sender<bool>,
     publisher: impl Future<Output = ()>,
-    ends: Ends,
+    mut ends: Ends,
 ) -> Result<(), RunError> {
-    let Ends { last_fact, newest, mut anchored, line_ended, log_ended } = ends;
     tracing::info!("stopping");
     let stop_line = Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what: Arrival::Stop });
     let gone = |_| RunError::Ended("the line thread".to_owned());
     inbox.send_timeout(stop_line, STOP_MAX).map_err(gone)?;
     // Work of the feed may keep the line from being settled for a moment; the bound is the disk's.
-    let _ = tokio::time::timeout(STOP_MAX, last_fact).await;
+    let _ = tokio::time::timeout(STOP_MAX, ends.last_fact).await;
     // The checkpoint of the stop is in the side file and on its way to the broker; a disk that hangs keeps nobody here.
-    let last = *newest.borrow();
-    let signed = anchored.wait_for(|note| note.as_ref().is_some_and(|note| note.seq >= last));
+    let last = *ends.newest.borrow();
+    let signed = ends.anchored.wait_for(|note| note.as_ref().is_some_and(|note| note.seq >= last));
     let _ = tokio::time::timeout(ANCHOR_MAX, signed).await;
     stop.send_replace(true);
     // The feed has two seconds of its own; what is left then goes out after the next start.
     let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
     inbox.send_timeout(Item::End, STOP_MAX).map_err(gone)?;
-    let line = tokio::time::timeout(STOP_MAX, line_ended).await;
+    let line = tokio::time::timeout(STOP_MAX, ends.line_ended).await;
     // The last pages go back into the file; where that takes too long, they wait in its log, whole.
-    let _ = tokio::time::timeout(STOP_MAX, log_ended).await;
+    let _ = tokio::time::timeout(STOP_MAX, ends.log_ended).await;
     line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
 }
 

@@ -188,9 +188,6 @@ impl Ledger {
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
             | Fact::LineDescribed { .. }
-            | Fact::StoreRestored { .. }
-            | Fact::SerialsDeclared { .. }
-            | Fact::SerialsRetired { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. } => {}
         }

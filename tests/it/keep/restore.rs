@@ -14,8 +14,7 @@ use super::story::{LINE, Story};
 fn a_backup_beside_a_writer_is_one_whole_moment_of_the_journal() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("line.db");
-    Story::whole().commit(&path, 1);
-    let mut store = open(&Settings::new(&path, LINE)).unwrap();
+    let mut store = Story::whole().commit_and_hold(&path, 1);
     let (from, out) = (path.clone(), folder.path().join("backup.db"));
     let copy = std::thread::spawn(move || backup::run(&from, &out).map(|report| (report, out)));
     let mut commits = 0_u64;

@@ -11,7 +11,7 @@ use sealgate::engine::fact::{Child, Counts, Entry, Fact, InvalidCause, RequestKe
 use sealgate::engine::input::{BatchSheet, LostCause, Order, PackSpec, SsccRange};
 use sealgate::engine::reason::{AlarmKind, FailReason};
 use sealgate::store::commit::Job;
-use sealgate::store::{Settings, open};
+use sealgate::store::{Settings, Store, open};
 use sealgate::wire::lower::{LineIdentity, Lowering, Stamp};
 use sealgate::wire::order::serials_sha256;
 
@@ -167,6 +167,11 @@ impl Story {
 
     /// Commits the entries from `from` on to the journal at `path`, some at a time.
     pub(super) fn commit(&self, path: &Path, from: u64) {
+        drop(self.commit_and_hold(path, from));
+    }
+
+    /// The same, by a run that goes on.
+    pub(super) fn commit_and_hold(&self, path: &Path, from: u64) -> Store {
         let mut store = open(&Settings::new(path, LINE)).unwrap();
         let sheets: Vec<BatchSheet> =
             self.entries.iter().filter_map(|(_, order)| order.as_ref().map(|order| order.sheet)).collect();
@@ -180,6 +185,7 @@ impl Story {
         for group in records.chunks(7) {
             store.commit(&Job { records: group.to_vec(), work: Vec::new() }, || 0).unwrap();
         }
+        store
     }
 }
 
