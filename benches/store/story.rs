@@ -162,7 +162,8 @@ fn order(count: u64) -> Order {
         sscc: SsccRange { extension: 0, prefix: Text::new("9506000").expect(text), first: 1, last: 999_999 },
     };
     let serials = (0..count).map(|at| SerialNumber::new(&serial(at)).expect(text)).collect();
-    Order { sheet, serials, serials_sha256: Text::default() }
+    let serials_sha256 = sealgate::wire::order::serials_sha256(&serials);
+    Order { sheet, serials, serials_sha256 }
 }
 
 /// Serials in no order, as a supplier gives them.

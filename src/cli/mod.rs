@@ -19,6 +19,7 @@ mod run;
 mod schema;
 #[cfg(feature = "demo")]
 mod screen;
+mod serials;
 mod simulate;
 mod source;
 mod status;
@@ -98,6 +99,9 @@ enum Command {
     Feed(feed::FeedArgs),
     /// Prove a journal: verify
     Audit(audit::AuditArgs),
+    /// Serials after a restore: used, confirm
+    Serials(serials::SerialsArgs),
+    /// The journal's own care: check, backup, restore, salvage, rebuild
     /// A small batch over a journal on disk, step by step, the daemon in a process that may die at any call
     #[command(hide = true)]
     Lockstep(lockstep::LockstepArgs),
@@ -143,6 +147,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Alarm(args) => alarm::run(args, shared),
         Command::Feed(args) => feed::run(args, shared),
         Command::Audit(args) => audit::run(&args, shared),
+        Command::Serials(args) => serials::run(args, shared),
         Command::Lockstep(args) => lockstep::run(args, shared),
         Command::Store(args) => store::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),

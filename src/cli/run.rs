@@ -7,7 +7,7 @@ use clap::Args;
 use super::outcome::{Exit, Outcome};
 use super::{Shared, log, print, source};
 use crate::config::Config;
-use crate::runtime::{self, RunError};
+use crate::runtime::{self, Beginning, RunError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,9 +19,13 @@ A device or a broker that is away never blocks the start.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct RunArgs {}
+pub(super) struct RunArgs {
+    /// Begin a new journal although there was one: for a line that starts over, never to get around a damaged file
+    #[arg(long)]
+    init: bool,
+}
 
-pub(super) fn run(_args: RunArgs, shared: &Shared) -> Outcome {
+pub(super) fn run(args: RunArgs, shared: &Shared) -> Outcome {
     let config = source::config(shared)?;
     for warning in &config.warnings {
         print::problem(&warning.to_string());
@@ -30,13 +34,13 @@ pub(super) fn run(_args: RunArgs, shared: &Shared) -> Outcome {
         let text = format!("another daemon answers on {}: it holds this line", config.line.socket.display());
         return Err(Exit::Taken.failure(text));
     }
-    start_daemon(config)
+    start_daemon(config, if args.init { Beginning::Anew } else { Beginning::AsBefore })
 }
 
 /// Runs the line until it is told to stop.
-fn start_daemon(config: Config) -> Outcome {
+fn start_daemon(config: Config, beginning: Beginning) -> Outcome {
     log::start();
-    runtime::run(config).map(|()| Exit::Done).map_err(|error| exit_of(&error).failure(error.to_string()))
+    runtime::run(config, beginning).map(|()| Exit::Done).map_err(|error| exit_of(&error).failure(error.to_string()))
 }
 
 pub(super) fn exit_of(error: &RunError) -> Exit {
@@ -62,13 +66,13 @@ mod tests {
         let config = folder.path().join("line.toml");
         std::fs::write(&config, text).expect("the folder is ours");
         let shared = Shared { config, socket: None, json: false };
-        let failure = run(RunArgs {}, &shared).expect_err("somebody is there");
+        let failure = run(RunArgs { init: false }, &shared).expect_err("somebody is there");
         assert_eq!((failure.exit, failure.exit.code()), (Exit::Taken, 75), "{}", failure.text);
     }
 
     #[test]
     fn a_configuration_that_is_away_is_a_configuration_error() {
         let shared = Shared { config: PathBuf::from("nowhere.toml"), socket: None, json: false };
-        assert_eq!(run(RunArgs {}, &shared).expect_err("it is away").exit, Exit::Config);
+        assert_eq!(run(RunArgs { init: false }, &shared).expect_err("it is away").exit, Exit::Config);
     }
 }

@@ -16,6 +16,7 @@ mod map_checks;
 mod problem;
 mod reader;
 mod station;
+mod store;
 mod whole;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub use line::{Line, Mqtt, Proof};
 pub use problem::{Problem, Severity};
 pub use station::Station;
+pub use store::Upkeep;
 
 use crate::device as link;
 use crate::engine;
@@ -38,6 +40,7 @@ pub struct Config {
     pub digest: String,
     pub line: Line,
     pub journal: PathBuf,
+    pub upkeep: Upkeep,
     pub proof: Proof,
     /// `None`: no feed.
     pub mqtt: Option<Mqtt>,
@@ -62,6 +65,7 @@ struct FileConfig {
     at: Place,
     line: Option<line::FileLine>,
     journal: Option<line::FileJournal>,
+    upkeep: Upkeep,
     mqtt: Option<Mqtt>,
     devices: Vec<device::FileDevice>,
     stations: Vec<station::FileStation>,
@@ -102,6 +106,7 @@ impl FileConfig {
             at: root.at.clone(),
             line,
             journal: root.section("journal").and_then(|section| line::journal(section, folder)),
+            upkeep: root.section("store").map(store::read).unwrap_or_default(),
             mqtt: root.section("mqtt").and_then(|section| line::mqtt(section, &name, folder)),
             devices: root
                 .named("device")

@@ -63,6 +63,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
         digest: digest_of(source, &maps),
         line: file.line?.build(folder)?,
         journal,
+        upkeep: file.upkeep,
         proof,
         mqtt: file.mqtt,
         devices: devices?,

@@ -7,7 +7,7 @@ use crate::domain::time::Now;
 use crate::engine::fact::{Counts, Entry, Fact};
 use crate::engine::input::{Actor, Ask, Order, Request, SsccRange};
 use crate::engine::output::{Answer, Done, Refused, Step};
-use crate::engine::reason::{BatchState, Difference, RequestRefusal};
+use crate::engine::reason::{AlarmKind, BatchState, Difference, RequestRefusal};
 use crate::engine::state::{Batch, MAX_BATCHES, Run};
 use crate::engine::{Engine, Role, is_past};
 
@@ -22,6 +22,8 @@ impl Engine {
             Request::StopBatch(batch) => self.stop(step, actor, &batch),
             Request::CloseBatch(batch) => self.close(step, actor, &batch),
             Request::AcknowledgeAlarm(alarm) => self.acknowledge(step, actor, alarm),
+            Request::DeclareUsed(used) => self.declare(step, actor, &used),
+            Request::ConfirmSerials => self.confirm(step, actor),
         };
         step.answer = Some(Answer { id, outcome });
     }
@@ -32,6 +34,9 @@ impl Engine {
         if let Some(known) = self.state.batch(&batch) {
             let same = known.sheet == order.sheet && same_serials(known, order);
             return if same { Ok(Done::Already) } else { refuse(RequestRefusal::BatchExists(batch)) };
+        }
+        if self.is_suspended() {
+            return refuse(RequestRefusal::SerialsSuspended);
         }
         if self.state.batches.len() >= MAX_BATCHES {
             return refuse(RequestRefusal::BatchesFull(u32::try_from(self.state.batches.len()).unwrap_or(u32::MAX)));
@@ -156,6 +161,9 @@ impl Engine {
         if !self.state.alarms.contains_key(&alarm) {
             let known = alarm > 0 && alarm <= self.state.last_alarm;
             return if known { Ok(Done::Already) } else { refuse(RequestRefusal::UnknownAlarm(alarm)) };
+        }
+        if self.state.alarms.get(&alarm).is_some_and(|at| at.kind == AlarmKind::SerialsSuspended) {
+            return refuse(RequestRefusal::SerialsSuspended);
         }
         self.emit_as(step, actor, Fact::AlarmAcknowledged { alarm });
         Ok(Done::Changed)

@@ -3,7 +3,7 @@
 //! A fact holds identifiers, not positions in a config: it must mean the same in ten years. Each kind has a word and a
 //! version (`wire::fact` holds the bytes).
 
-use crate::domain::gs1::{SerialNumber, Sscc};
+use crate::domain::gs1::{Gtin, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
@@ -293,6 +293,23 @@ pub enum Fact {
     /// epoch before, which this file does not hold. Part of every message id, so that nobody takes one for the other.
     EpochRaised {
         begun: NewEpoch,
+    },
+
+    /// This file is a backup that was put back; the facts after the one before this were made again or are lost.
+    StoreRestored {
+        /// SHA-256 of the backup as it was given.
+        backup_sha256: Text<64>,
+        reason: String,
+    },
+    /// Serials that were used, though no batch of this file says so.
+    SerialsDeclared {
+        gtin: Gtin,
+        serials: Vec<SerialNumber>,
+    },
+    /// Serials that are given to no printer any more: one behind them was used.
+    SerialsRetired {
+        first_index: u32,
+        serials: Vec<SerialNumber>,
     },
 }
 

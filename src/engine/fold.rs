@@ -34,7 +34,12 @@ impl State {
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
             | Fact::KeyAnnounced { .. }
-            | Fact::EpochRaised { .. } => {}
+            | Fact::EpochRaised { .. }
+            | Fact::StoreRestored { .. }
+            | Fact::SerialsDeclared { .. } => {}
+            Fact::SerialsRetired { first_index, serials } => {
+                self.with_batch(batch, |batch| batch.retire(range(*first_index, serials)));
+            }
             Fact::GateForced { container, .. } => self.quarantine(batch, container.as_ref()),
             Fact::AlarmRaised { alarm, kind, station, detail } => {
                 self.last_alarm = self.last_alarm.max(*alarm);
@@ -403,6 +408,13 @@ impl Batch {
     fn allocate(&mut self, places: Range<u32>) {
         self.next_place = places.end;
         self.move_range(places, SerialState::Unallocated, SerialState::Allocated);
+    }
+
+    /// They count as burned, and what a printer gets next lies behind them.
+    fn retire(&mut self, places: Range<u32>) {
+        self.next_place = self.next_place.max(places.end);
+        let retired = self.move_range(places, SerialState::Unallocated, SerialState::SnInvalid);
+        self.counts.burned = self.counts.burned.saturating_add(retired);
     }
 
     fn encode(&mut self, places: Range<u32>) {

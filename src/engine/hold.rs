@@ -24,6 +24,15 @@ impl Engine {
         }
     }
 
+    /// Takes back what ended by itself.
+    pub(super) fn ease(&mut self, step: &mut Step, kind: AlarmKind) {
+        let open: Vec<u32> =
+            self.state.alarms.iter().filter(|(_, alarm)| alarm.kind == kind).map(|(alarm, _)| *alarm).collect();
+        for alarm in open {
+            self.emit(step, Fact::AlarmAcknowledged { alarm });
+        }
+    }
+
     /// Raises an alarm for each doubt that does not wait yet: two doubts are about two ranges of facts.
     pub(super) fn doubt(&mut self, step: &mut Step, doubt: String) {
         let detail: String = doubt.chars().take(DOUBT_CHARS_MAX).collect();

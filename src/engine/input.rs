@@ -39,8 +39,10 @@ pub enum Input {
     Crashed {
         starts: u32,
     },
-    /// Something outside the stations that a person must know of, as the feed tells it. Never one that holds the line.
+    /// Something outside the stations that a person must know of, as the feed and the watch over the journal tell it.
     Noticed(AlarmKind, String),
+    /// It has ended, and nobody needs to look any more.
+    Eased(AlarmKind),
 }
 
 /// What a station saw. `seen_mono_us` is when its tags reached the inbox, on the clock of `Now::mono_us`.
@@ -246,6 +248,17 @@ pub enum Request {
     StopBatch(BatchId),
     CloseBatch(BatchId),
     AcknowledgeAlarm(u32),
+    /// Serials that were used, as upstream knows them.
+    DeclareUsed(UsedSerials),
+    /// Upstream has named all serials that were used since the backup.
+    ConfirmSerials,
+}
+
+/// Serials of one product, a bounded part of a longer list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedSerials {
+    pub gtin: Gtin,
+    pub serials: Vec<SerialNumber>,
 }
 
 /// A production order, complete and valid in itself; what it means against the past is checked by the engine and by the store.

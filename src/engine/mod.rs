@@ -15,6 +15,7 @@ pub mod output;
 mod pack;
 pub mod pool;
 pub mod reason;
+mod reuse;
 mod standing;
 pub mod state;
 mod supply;
@@ -230,6 +231,7 @@ impl Engine {
             Input::Paused { paused_us } => self.pause(&mut step, paused_us),
             Input::Crashed { starts } => self.crashed(&mut step, starts),
             Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
+            Input::Eased(kind) => self.ease(&mut step, kind),
         }
         self.settle_run(&mut step);
         step

@@ -142,6 +142,8 @@ pub enum RequestRefusal {
     ExpiryPast,
     UnknownAlarm(u32),
     NotBalanced,
+    /// Upstream has not said yet which serials were used since the backup.
+    SerialsSuspended,
     Busy,
     /// The clock is unset, or not known to be right where the line's policy asks for that.
     ClockUnsure(ClockState),
@@ -207,6 +209,16 @@ pub enum AlarmKind {
     FeedUnheard,
     /// The consumer's watermark does not follow what the broker took.
     WatermarkStalled,
+    /// The disk of the journal fills up.
+    DiskLow,
+    /// There is no room for the record of another batch; ends by itself.
+    DiskFull,
+    /// The log of the journal is not taken back into its file.
+    JournalLogLarge,
+    /// Commits take so long that verdicts come too late.
+    JournalSlow,
+    /// The journal was restored: serials that were used since its backup must be known before any is used.
+    SerialsSuspended,
     /// What waits for the broker has reached half of what may wait.
     FeedBehind,
     /// The broker has taken no checkpoint for long, although there is news: nobody outside could prove what was written since.
@@ -326,6 +338,11 @@ impl AlarmKind {
         AlarmKind::WatermarkStalled,
         AlarmKind::FeedBehind,
         AlarmKind::CheckpointsWithheld,
+        AlarmKind::DiskLow,
+        AlarmKind::DiskFull,
+        AlarmKind::JournalLogLarge,
+        AlarmKind::JournalSlow,
+        AlarmKind::SerialsSuspended,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -348,6 +365,8 @@ impl AlarmKind {
             | AlarmKind::ChildEscaped
             | AlarmKind::SerialsExhausted
             | AlarmKind::SsccExhausted
+            | AlarmKind::DiskFull
+            | AlarmKind::SerialsSuspended
             | AlarmKind::JournalDoubt
             | AlarmKind::ForeignWriter => true,
             AlarmKind::FeedQuarantined
@@ -355,6 +374,9 @@ impl AlarmKind {
             | AlarmKind::DuplicateClientId
             | AlarmKind::FeedUnheard
             | AlarmKind::WatermarkStalled
+            | AlarmKind::DiskLow
+            | AlarmKind::JournalLogLarge
+            | AlarmKind::JournalSlow
             | AlarmKind::FeedBehind
             | AlarmKind::CheckpointsWithheld
             | AlarmKind::ClockStepped
@@ -397,6 +419,11 @@ impl AlarmKind {
             AlarmKind::WatermarkStalled => "watermark_stalled",
             AlarmKind::FeedBehind => "feed_behind",
             AlarmKind::CheckpointsWithheld => "checkpoints_withheld",
+            AlarmKind::DiskLow => "disk_low",
+            AlarmKind::DiskFull => "disk_full",
+            AlarmKind::JournalLogLarge => "journal_log_large",
+            AlarmKind::JournalSlow => "journal_slow",
+            AlarmKind::SerialsSuspended => "serials_suspended",
         }
     }
 

@@ -105,6 +105,9 @@ impl Engine {
     pub(super) fn allocate(&mut self, step: &mut Step, station: StationId) {
         let Some(spec) = self.spec(station) else { return };
         let Role::Printer { queue } = spec.role else { return };
+        if self.is_suspended() {
+            return;
+        }
         let known = self.known(station);
         // Whatever the device's own buffer takes over, a power cycle burns no more than this many.
         let printed = self.live(station).map_or(0, |live| live.printed).max(known.printed);

@@ -57,6 +57,8 @@ pub enum Arrival {
     Doubted(String),
     /// What a person must know of the feed.
     Noticed(AlarmKind, String),
+    /// What was noticed has ended by itself.
+    Eased(AlarmKind),
     Tick,
     /// The daemon is to end: the last fact is written, nothing is permitted any more.
     Stop,
@@ -110,6 +112,8 @@ pub struct Line<J, P> {
     beat: u32,
     beat_at_us: Option<u64>,
     is_stopping: bool,
+    /// When commits were slow; at most `SLOW_MAX`.
+    slow: VecDeque<u64>,
     #[cfg(feature = "canary")]
     canary: Option<Canary>,
     watch: Watch,
@@ -124,6 +128,9 @@ const COMMIT_SLOW_US: u64 = 500_000;
 /// One that takes longer than this will not come back: a disk that slow gives no answer to a new start either, and a thread that
 /// hangs needs one.
 const COMMIT_WEDGED_US: u64 = 20_000_000;
+/// So many slow commits within so long are told.
+const SLOW_MAX: usize = 3;
+const SLOW_WITHIN_US: u64 = 60_000_000;
 
 impl<J: Journal, P: Plant> Line<J, P> {
     pub fn new(parts: Parts<J, P>) -> Self {
@@ -140,6 +147,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             beat: 0,
             beat_at_us: None,
             is_stopping: false,
+            slow: VecDeque::new(),
             watch: Watch::default(),
             #[cfg(feature = "canary")]
             canary: None,
@@ -215,6 +223,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Arrival::Clock(_)
             | Arrival::Doubted(_)
             | Arrival::Noticed(..)
+            | Arrival::Eased(_)
             | Arrival::Tick
             | Arrival::Stop
                 if self.is_stopping => {}
@@ -225,6 +234,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Clock(clock) => self.decide(now, Input::ClockSeen(clock), &mut turn),
             Arrival::Doubted(doubt) => self.decide(now, Input::Doubted(doubt), &mut turn),
             Arrival::Noticed(kind, detail) => self.decide(now, Input::Noticed(kind, detail), &mut turn),
+            Arrival::Eased(kind) => self.decide(now, Input::Eased(kind), &mut turn),
             Arrival::Tick => self.tick(now, &mut turn),
             Arrival::Stop => self.stop(now, &mut turn),
         }
@@ -351,9 +361,12 @@ impl<J: Journal, P: Plant> Line<J, P> {
     fn ask(&mut self, now: Now, ask: Ask, turn: &mut Turn) {
         let order = match &ask.request {
             Request::LoadBatch(order) => Some(Arc::clone(order)),
-            Request::StartBatch(_) | Request::StopBatch(_) | Request::CloseBatch(_) | Request::AcknowledgeAlarm(_) => {
-                None
-            }
+            Request::StartBatch(_)
+            | Request::StopBatch(_)
+            | Request::CloseBatch(_)
+            | Request::AcknowledgeAlarm(_)
+            | Request::DeclareUsed(_)
+            | Request::ConfirmSerials => None,
         };
         let step = self.parts.engine.step(now, Input::Asked(ask));
         self.carry_out(now, step, order.as_ref(), turn);
@@ -404,8 +417,26 @@ impl<J: Journal, P: Plant> Line<J, P> {
     fn complete(&mut self, now: Now, durable: Durable, turn: &mut Turn) {
         self.in_flight_since_us = None;
         turn.durable = Some(durable.through());
+        let commit_us = durable.commit_us();
         self.parts.durable = durable;
+        self.notice_slow(now, commit_us, turn);
         self.release(now, turn);
+    }
+
+    /// One slow commit is a hiccup; several within a minute are a disk that cannot keep up.
+    fn notice_slow(&mut self, now: Now, commit_us: u64, turn: &mut Turn) {
+        if commit_us <= COMMIT_SLOW_US {
+            return;
+        }
+        self.slow.push_back(now.mono_us);
+        while self.slow.front().is_some_and(|then| now.mono_us.saturating_sub(*then) > SLOW_WITHIN_US) {
+            self.slow.pop_front();
+        }
+        if self.slow.len() >= SLOW_MAX && !self.is_stopping {
+            self.slow.clear();
+            let detail = format!("a commit took {} ms", commit_us / 1000);
+            self.decide(now, Input::Noticed(AlarmKind::JournalSlow, detail), turn);
+        }
     }
 
     /// Lets go what is justified by what is on disk, after a second look.

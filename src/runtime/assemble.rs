@@ -16,6 +16,7 @@ use crate::station::Station;
 use crate::store::{self, Store, StoreError};
 use crate::wire::fact::{self, StoredFact};
 use crate::wire::lower::{LineIdentity, Lowering};
+use crate::wire::order::serials_sha256;
 
 /// The handshakes, each from where the journal stands.
 pub(super) fn stations(config: &Config, state: &State) -> Vec<Station> {
@@ -79,8 +80,13 @@ pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
     });
     for batch in &recovered.open_batches {
         let entry = fact::decode(as_stored(&batch.loaded)).map_err(RecoverError::Fact)?;
-        if let Fact::BatchLoaded { sheet, .. } = &entry.fact {
-            recovery.order(store.order(sheet)?.as_ref());
+        if let Fact::BatchLoaded { sheet, serials_sha256: digest, .. } = &entry.fact {
+            let order = store.order(sheet)?;
+            if serials_sha256(&order.serials) != *digest {
+                let what = format!("the serials of batch {} are not those that were loaded", batch.batch);
+                return Err(StoreError::Damaged { seq: Some(batch.loaded.seq), what }.into());
+            }
+            recovery.order(order.as_ref());
         }
     }
     for alarm in recovered.base.alarms {

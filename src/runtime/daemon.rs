@@ -25,6 +25,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, ControlError};
 use crate::runtime::desk::Desk;
 use crate::runtime::feed;
+use crate::runtime::journal::{self, Beginning};
 use crate::runtime::keys::KeysError;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
@@ -116,10 +117,9 @@ impl From<RecoverError> for RunError {
 }
 
 /// Runs the line until it is told to stop.
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(config: Config, beginning: Beginning) -> Result<(), RunError> {
     let clock = Clock::start();
-    let mut store = store::open(&assemble::journal(&config))?;
-    let mut recovery = assemble::recover(&mut store)?;
+    let (mut store, mut recovery) = journal::open(&config, beginning)?;
     let mut proven = proof::open(&config, &mut store)?;
     recovery.doubts.append(&mut proven.doubts);
     tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
@@ -147,7 +147,7 @@ async fn serve(
     let mut tasks = Tasks::default();
     let by_station = start_devices(&config, clock, &inbox, &mut tasks);
     let (states, said) = watch::channel(StateTopics::default());
-    let (anchor, mut anchored) = watch::channel(None);
+    let (anchor, anchored) = watch::channel(None);
     tasks.add("the retained state", feed::tell_states(seen.clone(), anchored.clone(), states));
     let epoch = proven.epoch.map_or(store.identity().epoch, |begun| begun.epoch);
     let doors = feed::Doors { inbox: inbox.clone(), clock, heads, states: said, stopping, epoch };
@@ -162,6 +162,7 @@ async fn serve(
     tasks.add("the desk", desk.run(waiting));
     start_clocks(&config, clock, &inbox, &mut tasks);
 
+    let _watch = journal::watch(&config, clock, inbox.clone())?;
     let ready = format!("line {}, {} facts recovered", config.line.name, recovery.state.seq);
     let (durables, durable) = bounded(2);
     let (stopped, last_fact) = oneshot::channel();
@@ -191,23 +192,45 @@ async fn serve(
     if let Some(part) = stopped_early {
         return Err(RunError::Ended(part));
     }
+    let ends = Ends { last_fact, newest, anchored, line_ended, log_ended };
+    finish(&inbox, clock, &stop, publisher, ends).await
+}
+
+/// What says that a part has come to its end.
+struct Ends {
+    last_fact: oneshot::Receiver<()>,
+    /// The newest durable fact, and the newest checkpoint.
+    newest: watch::Receiver<u64>,
+    anchored: watch::Receiver<Option<Arc<Note>>>,
+    line_ended: oneshot::Receiver<()>,
+    log_ended: oneshot::Receiver<()>,
+}
+
+/// The end in order: the last fact, the feed, the log.
+async fn finish(
+    inbox: &Sender<Item>,
+    clock: Clock,
+    stop: &watch::Sender<bool>,
+    publisher: impl Future<Output = ()>,
+    mut ends: Ends,
+) -> Result<(), RunError> {
     tracing::info!("stopping");
     let stop_line = Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what: Arrival::Stop });
     let gone = |_| RunError::Ended("the line thread".to_owned());
     inbox.send_timeout(stop_line, STOP_MAX).map_err(gone)?;
     // Work of the feed may keep the line from being settled for a moment; the bound is the disk's.
-    let _ = tokio::time::timeout(STOP_MAX, last_fact).await;
+    let _ = tokio::time::timeout(STOP_MAX, ends.last_fact).await;
     // The checkpoint of the stop is in the side file and on its way to the broker; a disk that hangs keeps nobody here.
-    let last = *newest.borrow();
-    let signed = anchored.wait_for(|note: &Option<Arc<Note>>| note.as_ref().is_some_and(|note| note.seq >= last));
+    let last = *ends.newest.borrow();
+    let signed = ends.anchored.wait_for(|note| note.as_ref().is_some_and(|note| note.seq >= last));
     let _ = tokio::time::timeout(ANCHOR_MAX, signed).await;
     stop.send_replace(true);
     // The feed has two seconds of its own; what is left then goes out after the next start.
     let _ = tokio::time::timeout(FEED_STOP_MAX, publisher).await;
     inbox.send_timeout(Item::End, STOP_MAX).map_err(gone)?;
-    let line = tokio::time::timeout(STOP_MAX, line_ended).await;
+    let line = tokio::time::timeout(STOP_MAX, ends.line_ended).await;
     // The last pages go back into the file; where that takes too long, they wait in its log, whole.
-    let _ = tokio::time::timeout(STOP_MAX, log_ended).await;
+    let _ = tokio::time::timeout(STOP_MAX, ends.log_ended).await;
     line.map(|_| ()).map_err(|_| RunError::Ended("the wait for the disk".to_owned()))
 }
 
@@ -252,12 +275,14 @@ fn start_line(
         }
         drop(log_done);
     })?;
+    let suspect = config.journal.clone();
     tasks::thread("sealgate-commit", move || {
         let _keep_log = keep_log;
         let done = |durable| drop(durables.send(durable));
         if let Err(error) = store::commit::run(store, &jobs, || clock.now().mono_us, done) {
             // Whether it is on disk is unknown until the file is read again: nothing may go on from here.
             tracing::error!(%error, "commit_failed");
+            store::start::note_damage(&suspect, &error);
             std::process::exit(i32::from(error.exit_code()));
         }
     })?;

@@ -18,6 +18,7 @@ use crate::line::{Arrival, Inbound};
 use crate::publish::{MessageKey, PublishHandle};
 use crate::report::{self, Question, ReportError};
 use crate::runtime::control::ClientRequest as Line;
+use crate::runtime::journal;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::store::feed::FeedException;
@@ -155,7 +156,10 @@ impl Desk {
         match answer {
             Ok(Ok(data)) => ClientAnswer::data(id, data),
             Ok(Err(ReportError::Code(error))) => refusal(id, "bad_request", error.to_string()),
-            Ok(Err(ReportError::Store(error))) => refusal(id, "journal", error.to_string()),
+            Ok(Err(ReportError::Store(error))) => {
+                journal::end_on_damage(&self.config.journal, &error);
+                refusal(id, "journal", error.to_string())
+            }
             Err(error) => refusal(id, "internal", error.to_string()),
         }
     }

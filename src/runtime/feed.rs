@@ -17,6 +17,7 @@ use crate::runtime::VERSION;
 use crate::runtime::assemble;
 use crate::runtime::clock::Clock;
 
+use crate::runtime::journal;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::store::feed::FeedItem;
@@ -56,7 +57,8 @@ impl FeedReader {
             None => Reader::open(&self.path)?,
         };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let items = reader.feed_from(after.saturating_add(1), limit)?;
+        let items = reader.feed_from(after.saturating_add(1), limit);
+        let items = items.inspect_err(|error| journal::end_on_damage(&self.path, error))?;
         // An epoch begins with a fact: what was decided before keeps the id that it was sent with.
         let newest = reader.epoch()?;
         if newest != self.epochs.0 {

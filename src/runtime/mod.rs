@@ -8,11 +8,13 @@ mod daemon;
 pub mod demo;
 mod desk;
 mod feed;
+mod journal;
 pub mod keys;
 #[cfg(feature = "demo")]
 pub mod lockstep;
 mod plant;
 mod proof;
+mod restore;
 pub mod service;
 mod snapshot;
 mod spine;
@@ -23,6 +25,8 @@ mod withheld;
 
 pub use assemble::{RecoverError, Recovery, recover};
 pub use daemon::{RunError, run};
+pub use journal::Beginning;
+pub use restore::{Restored, restore};
 
 /// Of this program, as its first fact of every run says.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

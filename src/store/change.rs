@@ -29,6 +29,7 @@ impl Scope<'_> {
             Change::SerialRange { batch, first_index, count, before, state } => {
                 self.set_serial_range(batch, (*first_index, *count), before, state)
             }
+            Change::SerialsUsed { gtin, serials } => self.claim_used(gtin, serials),
             Change::SerialVerified { batch, serial } => self.verify_serial(batch, serial),
             Change::SerialState { batch, serial, state } => self.set_serial_state(batch, serial, state),
             Change::Inspection(row) => self.insert_inspection(row),
@@ -107,6 +108,19 @@ impl Scope<'_> {
                 .map_err(|error| Flaw::of(&format!("serial {serial} was used before"), error))?;
         }
         self.batches.adopt(batch, order.clone(), sorted);
+        Ok(())
+    }
+
+    /// Unit 0 stands for none: no batch has the number 0.
+    fn claim_used(&mut self, gtin: &str, serials: &[String]) -> Outcome {
+        let gtin = self.word(gtin)?;
+        for serial in serials {
+            self.execute(
+                "used serials",
+                "INSERT INTO used (gtin, serial, id) VALUES (?1, ?2, 0) ON CONFLICT (gtin, serial) DO NOTHING",
+                (gtin, serial),
+            )?;
+        }
         Ok(())
     }
 

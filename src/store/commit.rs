@@ -19,7 +19,6 @@ use crate::store::journal::{Busy, Durable, Journal, Work};
 use crate::store::open::Store;
 use crate::store::phrase;
 use crate::store::recover::unsigned;
-use crate::store::words::Words;
 use crate::wire::chain;
 use crate::wire::record::{FactRow, Message, Record};
 
@@ -102,7 +101,7 @@ impl Store {
     }
 
     fn forget_what_was_not_committed(&mut self) {
-        self.words = Words::default();
+        self.words.forget();
         self.batches = Batches::default();
         self.streams.clear();
     }

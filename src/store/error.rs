@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use rusqlite::ErrorCode;
+
 #[derive(Debug)]
 pub enum StoreError {
     /// Another process holds the journal.
@@ -17,6 +19,12 @@ pub enum StoreError {
     Sqlite { doing: &'static str, source: rusqlite::Error },
     /// A record breaks a rule that the tables hold: two parents, a serial used twice, an illegal state.
     Refused { seq: u64, what: String },
+    /// There was a journal here, and now there is none.
+    Missing { path: PathBuf },
+    /// The file under the journal's name is another one than was opened.
+    Replaced { path: PathBuf },
+    /// The file system cannot be trusted with a journal.
+    Place { path: PathBuf, what: String },
     /// The content does not hold together; `seq` names the fact where one can be named.
     Damaged { seq: Option<u64>, what: String },
 }
@@ -26,12 +34,43 @@ impl StoreError {
     pub fn exit_code(&self) -> u8 {
         match self {
             StoreError::Held { .. } => 75,
-            StoreError::Foreign { .. } | StoreError::Newer { .. } => 78,
+            StoreError::Foreign { .. } | StoreError::Newer { .. } | StoreError::Place { .. } => 78,
             StoreError::Io { .. }
             | StoreError::Sqlite { .. }
             | StoreError::Refused { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Replaced { .. }
             | StoreError::Damaged { .. } => 74,
         }
+    }
+
+    /// Whether the file itself is at fault, so that reading it again brings nothing: it is to be kept, and what can be
+    /// saved of it belongs into a new one.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StoreError::Damaged { .. } => true,
+            StoreError::Sqlite { source, .. } => {
+                let code = source.sqlite_error_code();
+                code.is_none() || matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+            }
+            StoreError::Held { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::Io { .. }
+            | StoreError::Refused { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Replaced { .. }
+            | StoreError::Place { .. } => false,
+        }
+    }
+
+    /// Whether SQLite itself met a page that cannot be right, or could not read one: no question of what was asked.
+    pub fn is_corruption(&self) -> bool {
+        let StoreError::Sqlite { source, .. } = self else { return false };
+        matches!(
+            source.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::SystemIoFailure)
+        )
     }
 
     pub(super) fn sqlite(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
@@ -108,6 +147,18 @@ impl fmt::Display for StoreError {
             StoreError::Refused { seq, what } => {
                 write!(f, "journal, fact {seq}: {what}; nothing of its group was committed")
             }
+            StoreError::Missing { path } => write!(
+                f,
+                "{} is missing, and there was a journal here: put it back or `sealgate store restore` a backup; only if the \
+                 line begins anew, `sealgate run --init`",
+                path.display()
+            ),
+            StoreError::Replaced { path } => write!(
+                f,
+                "{} was moved, deleted or replaced while it was open: nothing is recorded any more; put the file back",
+                path.display()
+            ),
+            StoreError::Place { path, what } => write!(f, "{} cannot lie there: {what}", path.display()),
             StoreError::Damaged { seq: Some(seq), what } => {
                 write!(f, "journal damaged at fact {seq}: {what}; keep the file and run `sealgate audit verify`")
             }
@@ -127,6 +178,9 @@ impl std::error::Error for StoreError {
             | StoreError::Newer { .. }
             | StoreError::Foreign { .. }
             | StoreError::Refused { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Replaced { .. }
+            | StoreError::Place { .. }
             | StoreError::Damaged { .. } => None,
         }
     }

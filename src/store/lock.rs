@@ -1,5 +1,9 @@
 //! One process per journal: an advisory lock on `<path>.lock`, taken before the first connection and freed by the system
-//! when the process ends, however it ends. The file holds the holder's process id, for people.
+//! when the process ends, however it ends. The file holds the holder's process id, for people. The journal itself is locked
+//! too, so that no second name of it, a symbolic link or a bind mount, opens it a second time.
+//!
+//! This lock is the system's own for whole files (flock), beside which SQLite's for ranges live undisturbed. But a process
+//! that closes any descriptor of a file gives up its range locks: whoever opens the journal here holds on to it.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -15,7 +19,45 @@ const BETWEEN: Duration = Duration::from_millis(20);
 
 /// Held as long as it lives.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub(super) struct Lock {
+    #[expect(dead_code, reason = "the open file is the lock")]
+    beside: File,
+    /// Taken once there is a journal.
+    journal: Option<File>,
+}
+
+impl Lock {
+    /// Locks the journal itself; before the connection where there is a file already, and after it where it made one.
+    pub(super) fn take_journal(&mut self, path: &Path) -> Result<(), StoreError> {
+        if self.journal.is_some() {
+            return Ok(());
+        }
+        let failed = |source| StoreError::Io { doing: "locking", path: path.to_owned(), source };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        match file.try_lock() {
+            Ok(()) => self.journal = Some(file),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Held { path: path.to_owned(), pid: holder(&real(path)) });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        Ok(())
+    }
+}
+
+/// The journal's own name, whatever link was followed to it.
+pub(super) fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Who wrote its process id into the lock beside the journal.
+fn holder(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(beside(path, ".lock")).ok()?.trim().parse().ok()
+}
 
 pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
     let lock_path = lock_of(path);
@@ -27,7 +69,7 @@ pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
             Ok(()) => {
                 file.set_len(0).map_err(failed)?;
                 writeln!(file, "{}", std::process::id()).map_err(failed)?;
-                return Ok(Lock(file));
+                return Ok(Lock { beside: file, journal: None });
             }
             Err(TryLockError::WouldBlock) if attempt < TRIES => std::thread::sleep(BETWEEN),
             Err(TryLockError::WouldBlock) => break,

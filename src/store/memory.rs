@@ -198,6 +198,10 @@ impl Kept {
             Change::SerialRange { batch, first_index, count, before, state } => {
                 self.set_range(batch, (*first_index, *count), before, state)
             }
+            Change::SerialsUsed { gtin, serials } => {
+                self.used.extend(serials.iter().map(|serial| (gtin.clone(), serial.clone())));
+                Ok(())
+            }
             Change::SerialVerified { batch, serial } => self.unit(batch, serial).map(|unit| unit.1 = true),
             Change::SerialState { batch, serial, state } => self.unit(batch, serial).map(|unit| unit.0 = state),
             Change::Inspection(row) => {

@@ -13,6 +13,7 @@
 //! place that names rusqlite.
 
 pub mod anchors;
+pub mod backup;
 pub mod batches;
 pub mod change;
 pub mod commit;
@@ -21,6 +22,7 @@ pub mod detail;
 pub mod error;
 pub mod facts;
 pub mod feed;
+pub mod guard;
 pub mod journal;
 mod lock;
 pub mod memory;
@@ -29,14 +31,18 @@ mod notary;
 pub mod occupied;
 pub mod open;
 mod phrase;
+pub mod place;
 mod proven;
 pub mod query;
 pub mod reader;
 pub mod rebuild;
 pub mod recover;
+pub mod restore;
+pub mod salvage;
 mod schema;
 pub mod side;
 mod signatures;
+pub mod start;
 pub mod starts;
 pub mod trace;
 pub mod verify;

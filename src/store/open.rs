@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::store::batches::Batches;
 use crate::store::error::StoreError;
@@ -80,9 +80,12 @@ pub struct Store {
 /// Opens the journal, or makes a new one where there is no file.
 pub fn open(settings: &Settings) -> Result<Store, StoreError> {
     let path = &settings.path;
-    let lock = lock::acquire(path)?;
+    let mut lock = lock::acquire(path)?;
     schema::refuse_unknown(path)?;
+    lock.take_journal(path)?;
     let conn = connect(path, settings.cache_mib)?;
+    lock.take_journal(path)?;
+    refuse_locked(&conn, path)?;
     #[cfg(feature = "canary")]
     if settings.is_sync_weak {
         conn.execute_batch("PRAGMA synchronous=NORMAL").map_err(StoreError::sqlite("weakening the sync"))?;
@@ -179,13 +182,29 @@ impl Store {
     }
 }
 
+/// A tool that holds the write lock holds the line: better said at the start than by a line that never gets ready.
+fn refuse_locked(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    match conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
+        Ok(()) => Ok(()),
+        Err(error) if is_locked(&error) => Err(StoreError::Held { path: path.to_owned(), pid: None }),
+        Err(source) => Err(StoreError::Sqlite { doing: "asking for the write lock", source }),
+    }
+}
+
+fn is_locked(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 fn connect(path: &Path, cache_mib: u32) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(StoreError::sqlite("opening"))?;
     prepare(&conn, path, cache_mib).map_err(StoreError::sqlite("setting up"))?;
-    let mode: String = conn
-        .query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))
-        .map_err(StoreError::sqlite("switching to the write-ahead log"))?;
+    let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0)).map_err(|source| {
+        if is_locked(&source) {
+            return StoreError::Held { path: path.to_owned(), pid: None };
+        }
+        StoreError::Sqlite { doing: "switching to the write-ahead log", source }
+    })?;
     if mode != "wal" {
         let what = format!("its file system cannot hold a write-ahead log (journal mode {mode})");
         return Err(StoreError::Foreign { path: path.to_owned(), what });

@@ -32,9 +32,13 @@ impl Reader {
             let source = std::io::Error::from(std::io::ErrorKind::NotFound);
             return Err(StoreError::Io { doing: "opening the journal", path: path.to_owned(), source });
         }
-        schema::refuse_unknown(path)?;
+        let is_held = lock::is_held(path)?;
+        if !is_held {
+            // Never while a daemon holds it, which may be this process: closing the file would give up its locks.
+            schema::refuse_unknown(path)?;
+        }
         let log_lies_there = std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-        let (copy, conn) = if lock::is_held(path)? {
+        let (copy, conn) = if is_held {
             (None, connect(path, "mode=ro")?)
         } else if log_lies_there {
             let copy = PrivateCopy::of(path)?;
@@ -44,6 +48,23 @@ impl Reader {
             (None, connect(path, "mode=ro&immutable=1")?)
         };
         let identity = open::identity(&conn)?.ok_or_else(|| StoreError::damaged("table meta is empty"))?;
+        Ok(Self { conn, words: Words::default(), identity, _copy: copy })
+    }
+
+    /// For a file that may be damaged anywhere: nothing of it is asked for but that SQLite takes it. `known` stands in for
+    /// an identity that cannot be read.
+    pub(super) fn open_damaged(path: &Path, known: Option<&Identity>) -> Result<Self, StoreError> {
+        let log_lies_there = std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+        let (copy, conn) = if log_lies_there {
+            let copy = PrivateCopy::of(path)?;
+            let conn = connect(&copy.file(), "mode=rw")?;
+            (Some(copy), conn)
+        } else {
+            (None, connect(path, "mode=ro&immutable=1")?)
+        };
+        let own = open::identity(&conn).ok().flatten();
+        let identity = own.or_else(|| known.cloned());
+        let identity = identity.ok_or_else(|| StoreError::damaged("it does not say whose journal it is"))?;
         Ok(Self { conn, words: Words::default(), identity, _copy: copy })
     }
 

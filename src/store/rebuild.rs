@@ -2,7 +2,8 @@
 //! that made them first, and compared row by row with what lies in the file.
 //!
 //! Contract: [`check`] leaves the file as it is and works on what [`Reader`] sees. It begins with the chain
-//! (`store::verify`), since a fold of facts that are not proven proves nothing. Covered are all tables but `work_*`:
+//! (`store::verify`), since a fold of facts that are not proven proves nothing. [`make`] writes
+//! such a fold in place of the file. Covered are all tables but `work_*`:
 //! - the serials of an order by their digest in `batch_loaded` (`store::proven`);
 //! - messages up to the place from which they must be there: acknowledged ones may have gone, from the oldest on. Their
 //!   bodies follow from the facts after the first `line_described`; before it their digests alone are checked;
@@ -12,16 +13,23 @@
 
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
 use crate::store::commit::Job;
 pub use crate::store::compare::Difference;
 use crate::store::compare::{self, Differences};
 use crate::store::error::StoreError;
 use crate::store::facts::StoredFact;
+use crate::store::lock::{self, beside};
 use crate::store::open::{self, Store};
 use crate::store::proven;
 use crate::store::reader::{Reader, each_fact};
+use crate::store::salvage;
+use crate::store::start;
 use crate::store::verify::{self, VerifyReport};
 use crate::store::words::Words;
+use crate::wire::chain;
 use crate::wire::fact::{DecodeError, StoredFact as Stored};
 use crate::wire::lower::Stamp;
 use crate::wire::record::Record;
@@ -64,6 +72,69 @@ pub fn check(path: &Path, scratch: &Path) -> Result<CheckReport, StoreError> {
     Ok(CheckReport { verified, rows, differences: list, difference_count: count })
 }
 
+/// What was made anew.
+#[derive(Debug)]
+pub struct Rebuilt {
+    pub facts: u64,
+    /// Where the file that lay there is kept.
+    pub kept: PathBuf,
+}
+
+/// Writes every table anew from the facts, into a new file in the place of the old one, which is kept. No daemon may run.
+pub fn make(path: &Path) -> Result<Rebuilt, StoreError> {
+    let path = lock::real(path);
+    let mut source = Reader::open(&path)?;
+    let _lock = lock::acquire(&path)?;
+    if let Some(flaw) = verify::run(&path)?.first_bad {
+        return Err(StoreError::Damaged { seq: flaw.seq, what: flaw.what });
+    }
+    let made = beside(&path, "-rebuilt");
+    salvage::discard(&made);
+    let (copy, fold) = fold(&mut source, &made)?;
+    refuse_half(&source, &fold)?;
+    carry(&source.conn, &copy.conn).map_err(StoreError::sqlite("copying what is no fold"))?;
+    let facts = copy.head().0;
+    copy.make_durable()?;
+    drop(source);
+    let kept = start::set_aside(&path, "replaced")?;
+    start::put(&made, &path)?;
+    Ok(Rebuilt { facts, kept })
+}
+
+fn refuse_half(source: &Reader, fold: &Fold) -> Result<(), StoreError> {
+    if let Some(stopped) = &fold.stopped {
+        let what = format!("{}: {}", stopped.key, stopped.is.as_deref().unwrap_or_default());
+        return Err(StoreError::damaged(what));
+    }
+    let first = fold.places_from.and_then(|seq| i64::try_from(seq).ok()?.checked_mul(256)).unwrap_or(i64::MAX);
+    let early = "SELECT EXISTS (SELECT 1 FROM message WHERE id < ?1)";
+    let is_early: bool =
+        source.conn.query_row(early, [first], |row| row.get(0)).map_err(StoreError::sqlite("looking for messages"))?;
+    if is_early {
+        let what = "messages older than the first line_described cannot be made again; keep the file as it is";
+        return Err(StoreError::damaged(what));
+    }
+    Ok(())
+}
+
+/// Operational state and signed statements are copied as they lie.
+fn carry(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND (name GLOB 'work_*' OR name = 'checkpoint')";
+    let names: Vec<String> = to.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for name in names {
+        let mut list = from.prepare(&format!("SELECT * FROM {name}"))?;
+        let width = list.column_count();
+        let places: Vec<String> = (1..=width).map(|at| format!("?{at}")).collect();
+        let mut insert = to.prepare(&format!("INSERT OR REPLACE INTO {name} VALUES ({})", places.join(", ")))?;
+        let mut rows = list.query([])?;
+        while let Some(row) = rows.next()? {
+            let values = (0..width).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()?;
+            insert.execute(rusqlite::params_from_iter(values))?;
+        }
+    }
+    Ok(())
+}
+
 /// How far the fold came.
 pub(super) struct Fold {
     /// The first fact after which the bodies of messages follow from the facts.
@@ -76,13 +147,16 @@ pub(super) struct Fold {
 
 /// Folds the facts of `source`, in order, into a new file.
 pub(super) fn fold(source: &mut Reader, target: &Path) -> Result<(Store, Fold), StoreError> {
-    let words = Words::as_in(&source.conn).map_err(StoreError::sqlite("reading the words"))?;
+    // Words that cannot be read get new numbers; the facts that need them cannot be read either.
+    let words = Words::as_in(&source.conn).unwrap_or_default();
     let mut copy = open::open_beside(target, source.identity(), words)?;
     let mut fold = Fold { places_from: None, stopped: None, through: 0 };
     let (mut refold, mut group, mut boot) = (Refold::default(), Vec::with_capacity(GROUP), 0);
     let Reader { conn, words, .. } = source;
     let mut dictionary = Words::default();
+    let mut link = (0, copy.head().1);
     let ended = each_fact(conn, words, (1, None), |fact| -> Result<(), Stop> {
+        link = linked(link, &fact)?;
         let record = refold.record(stored(&fact), stamp(&fact), |proof| {
             let order = proven::order(conn, &mut dictionary, proof);
             order.map(Some).ok_or_else(|| Stop::at(fact.seq, "its serials are neither in serial nor in used"))
@@ -101,6 +175,10 @@ pub(super) fn fold(source: &mut Reader, target: &Path) -> Result<(Store, Fold), 
     let ended = ended.and_then(|()| commit(&mut copy, &mut group));
     match ended {
         Ok(()) => {}
+        Err(Stop::Store(error)) if error.is_damage() => {
+            let _ = commit(&mut copy, &mut group);
+            fold.stopped = Some(Difference::of_fact(link.0 + 1, error.to_string()));
+        }
         Err(Stop::Store(error)) => return Err(error),
         Err(Stop::Fact { seq, what }) => {
             // Those before it in its group still belong to the fold.
@@ -134,6 +212,9 @@ impl From<StoreError> for Stop {
             | StoreError::Newer { .. }
             | StoreError::Foreign { .. }
             | StoreError::Io { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Replaced { .. }
+            | StoreError::Place { .. }
             | StoreError::Sqlite { .. }
             | StoreError::Damaged { seq: None, .. } => Stop::Store(error),
         }
@@ -151,10 +232,24 @@ fn commit(copy: &mut Store, group: &mut Vec<Record>) -> Result<(), Stop> {
     if records.is_empty() {
         return Ok(());
     }
-    match copy.commit(&Job { records, work: Vec::new() }, || 0) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Stop::from(error)),
+    let mut job = Job { records, work: Vec::new() };
+    let Err(error) = copy.commit(&job, || 0) else { return Ok(()) };
+    // One by one, those before the one that cannot be applied are applied all the same.
+    for record in std::mem::take(&mut job.records) {
+        copy.commit(&Job { records: vec![record], work: Vec::new() }, || 0)?;
     }
+    Err(Stop::from(error))
+}
+
+/// The next link of the chain: a fact that does not fit the one before proves nothing, nor does what follows it.
+fn linked((last, prev): (u64, [u8; 32]), fact: &StoredFact) -> Result<(u64, [u8; 32]), Stop> {
+    if fact.seq != last + 1 {
+        return Err(Stop::at(last + 1, "it is missing"));
+    }
+    if chain::hash_columns(&prev, &fact.columns()) != fact.hash {
+        return Err(Stop::at(fact.seq, "its columns and its hash do not belong together"));
+    }
+    Ok((fact.seq, fact.hash))
 }
 
 /// What this release makes of a fact must be what stands there: only then do its changes mean what they meant.

@@ -37,6 +37,13 @@ pub(super) fn refuse_unknown(path: &Path) -> Result<(), StoreError> {
     judge(path, i64::from(version), i64::from(application))
 }
 
+/// Whether a file begins as every SQLite file does.
+pub(super) fn has_header(path: &Path) -> bool {
+    let mut header = Vec::with_capacity(16);
+    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut header));
+    read.is_ok() && header == b"SQLite format 3\0"
+}
+
 fn judge(path: &Path, version: i64, application: i64) -> Result<(), StoreError> {
     if application != APPLICATION_ID && (application != 0 || version != 0) {
         return Err(StoreError::Foreign { path: path.to_owned(), what: "another program wrote it".into() });

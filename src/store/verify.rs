@@ -120,6 +120,9 @@ fn flaw_of(error: StoreError) -> Result<Flaw, StoreError> {
         StoreError::Held { .. }
         | StoreError::Newer { .. }
         | StoreError::Io { .. }
+        | StoreError::Missing { .. }
+        | StoreError::Replaced { .. }
+        | StoreError::Place { .. }
         | StoreError::Sqlite { .. }
         | StoreError::Refused { .. } => Err(error),
     }
@@ -204,6 +207,29 @@ pub(super) fn tail(
         return Ok((0, identity.genesis));
     }
     walk(conn, words, first, prev)
+}
+
+/// The structure of the whole file.
+pub(super) fn structure(conn: &Connection) -> Result<(), StoreError> {
+    let check: String = conn
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(StoreError::sqlite("checking the structure"))?;
+    if check == "ok" { Ok(()) } else { Err(StoreError::damaged(check)) }
+}
+
+/// What is wrong with the structure of a file; `None` where it is sound.
+pub fn quick(path: &Path) -> Result<Option<String>, StoreError> {
+    let reader = Reader::open(path)?;
+    match structure(&reader.conn) {
+        Ok(()) => Ok(None),
+        Err(error) => flaw_of(error).map(|flaw| Some(flaw.what)),
+    }
+}
+
+/// The structure and the whole chain.
+pub(super) fn whole(conn: &Connection, identity: &Identity) -> Result<(), StoreError> {
+    structure(conn)?;
+    walk(conn, &mut Words::default(), 1, identity.genesis).map(drop)
 }
 
 /// Recomputes the chain from `first` to the end; the newest fact and its hash.

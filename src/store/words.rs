@@ -35,6 +35,12 @@ impl Words {
         Ok(Self { given: given.collect::<rusqlite::Result<_>>()?, ..Self::default() })
     }
 
+    /// What was looked up may not have been committed.
+    pub(super) fn forget(&mut self) {
+        let given = std::mem::take(&mut self.given);
+        *self = Self { given, ..Self::default() };
+    }
+
     /// The number of a word, new where it was never used.
     pub(super) fn id(&mut self, conn: &Connection, text: &str) -> rusqlite::Result<i64> {
         if let Some(id) = self.ids.get(text) {

@@ -10,6 +10,8 @@
 //! | `batch_load` | `order`, an order as an object; see `order` |
 //! | `batch_start`, `batch_stop`, `batch_close` | `batch` |
 //! | `alarm_ack` | `alarm` |
+//! | `serials_used` | `gtin`, and `serials`, a list of at most 1000 |
+//! | `serials_confirm` | |
 //! | `status`, `feed_status`, `batch_list`, `alarm_list` | |
 //! | `batch_show` | `batch` |
 //! | `trace` | `code`, in any spelling that `domain::code` reads |
@@ -31,8 +33,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::domain::gs1::{Gtin, SerialNumber};
 use crate::domain::text::BatchId;
-use crate::engine::input::{Actor, Request};
+use crate::engine::input::{Actor, Request, UsedSerials};
 use crate::engine::output::{Answer, Done, Refused};
 use crate::engine::reason::{Difference, RequestRefusal};
 use crate::wire::order::{ORDER_BYTES_MAX, OrderDraft, Problem};
@@ -125,6 +128,8 @@ const WORDS: &[&str] = &[
     "batch_show",
     "alarm_ack",
     "alarm_list",
+    "serials_used",
+    "serials_confirm",
     "trace",
     "status",
     "feed_status",
@@ -137,6 +142,9 @@ const WORDS: &[&str] = &[
 
 /// No symbol of GS1 carries more (GenSpecs 5.6: DataMatrix, 2335 alphanumeric characters).
 const CODE_BYTES_MAX: usize = 4096;
+
+/// Serials that one request may name as used: one fact holds them.
+pub const USED_MAX: usize = 1000;
 
 /// Who asks where nobody says so.
 const LOCAL: &str = "local";
@@ -218,6 +226,8 @@ impl Draft {
             "batch_stop" => Command::Ask(Request::StopBatch(self.batch()?)),
             "batch_close" => Command::Ask(Request::CloseBatch(self.batch()?)),
             "alarm_ack" => Command::Ask(Request::AcknowledgeAlarm(self.whole("alarm", 1)?)),
+            "serials_used" => Command::Ask(Request::DeclareUsed(self.used()?)),
+            "serials_confirm" => Command::Ask(Request::ConfirmSerials),
             "batch_list" => Command::Look(Look::Batches),
             "batch_show" => Command::Look(Look::Batch(self.batch()?)),
             "alarm_list" => Command::Look(Look::Alarms),
@@ -264,6 +274,25 @@ impl Draft {
         let given = self.text("batch", ALLOWED)?;
         let batch = BatchId::new(&given).filter(|batch| !batch.is_empty());
         batch.ok_or_else(|| fault("$.batch", &given, "no identifier of a batch", ALLOWED))
+    }
+
+    fn used(&mut self) -> Result<UsedSerials, Reason> {
+        const GTIN: &str = "a GTIN of 14 digits";
+        const SERIALS: &str = "a list of at most 1000 serial numbers, each a text";
+        let given = self.text("gtin", GTIN)?;
+        let gtin = Gtin::new(&given).map_err(|error| fault("$.gtin", &given, &error.to_string(), GTIN))?;
+        let Some(Value::Array(list)) = self.fields.remove("serials") else {
+            return Err(fault("$.serials", "", "is missing or no list", SERIALS));
+        };
+        if list.len() > USED_MAX {
+            return Err(fault("$.serials", &list.len().to_string(), "too many", SERIALS));
+        }
+        let serial = |value: &Value| {
+            let serial = value.as_str().and_then(|text| SerialNumber::new(text).ok());
+            serial.ok_or_else(|| fault("$.serials", &value.to_string(), "no serial number", SERIALS))
+        };
+        let serials = list.iter().map(serial).collect::<Result<Vec<_>, Reason>>()?;
+        Ok(UsedSerials { gtin, serials })
     }
 
     fn code(&mut self) -> Result<String, Reason> {

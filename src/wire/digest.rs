@@ -12,6 +12,21 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     text
 }
 
+/// SHA-256 of what comes in parts.
+#[derive(Clone, Debug, Default)]
+pub struct Growing(Sha256);
+
+impl Growing {
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// In lower-case hex.
+    pub fn hex(self) -> String {
+        format!("{:x}", self.0.finalize())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -160,6 +160,9 @@ fact_kinds! {
     KeyAnnounced "key_announced" { key "" }
     EpochRaised "epoch_raised" { begun "" }
     LineDescribed "line_described" { description "" }
+    StoreRestored "store_restored" { backup_sha256 "backup_sha256", reason "reason" }
+    SerialsDeclared "serials_declared" { gtin "gtin", serials "serials" }
+    SerialsRetired "serials_retired" { first_index "first_index", serials "serials" }
 }
 
 fn read_with(

@@ -152,6 +152,7 @@ impl Scene<'_> {
             Fact::LineStarted { .. }
             | Fact::LineStopped
             | Fact::LineDescribed { .. }
+            | Fact::StoreRestored { .. }
             | Fact::EpochRaised { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
@@ -170,7 +171,9 @@ impl Scene<'_> {
             | Fact::BatchClosed { .. }
             | Fact::SerialsAllocated { .. }
             | Fact::SerialsEncoded { .. }
+            | Fact::SerialsRetired { .. }
             | Fact::SerialsInvalidated { .. } => self.batch.clone(),
+            Fact::SerialsDeclared { gtin, .. } => ["gtin:", gtin.as_str()].concat(),
             Fact::Verified { result, serial, .. } => self.unit_or(Some(serial), &result.station),
             Fact::Failed { result, serial, reasons, .. } => {
                 self.unit_or(own_serial(serial.as_ref(), reasons), &result.station)

@@ -63,6 +63,11 @@ pub enum Change {
         before: &'static str,
         state: &'static str,
     },
+    /// Serials that no batch of this journal holds, and that none may hold any more; those that one holds stay as they are.
+    SerialsUsed {
+        gtin: String,
+        serials: Vec<String>,
+    },
     SerialVerified {
         batch: String,
         serial: String,

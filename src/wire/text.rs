@@ -67,6 +67,7 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::ExpiryPast => "expiry_past",
         RequestRefusal::UnknownAlarm(_) => "unknown_alarm",
         RequestRefusal::NotBalanced => "not_balanced",
+        RequestRefusal::SerialsSuspended => "serials_suspended",
         RequestRefusal::Busy => "busy",
         RequestRefusal::ClockUnsure(_) => "clock_unsure",
     }
@@ -112,6 +113,10 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         }
         RequestRefusal::NotBalanced => {
             "the counts of the batch do not balance; the differences say what is missing".to_owned()
+        }
+        RequestRefusal::SerialsSuspended => {
+            "the journal was restored, and which serials were used since its backup is not known; give them with `sealgate serials confirm`"
+                .to_owned()
         }
         RequestRefusal::ClockUnsure(clock) => {
             let clock = clock.name();
@@ -267,6 +272,11 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         AlarmKind::CheckpointsWithheld => {
             "No checkpoint has reached the broker for ten minutes. Look who keeps them from it, see `sealgate feed status`, then acknowledge."
         }
+        AlarmKind::DiskLow
+        | AlarmKind::DiskFull
+        | AlarmKind::JournalLogLarge
+        | AlarmKind::JournalSlow
+        | AlarmKind::SerialsSuspended => journal_alarm(kind),
         AlarmKind::FeedBehind => {
             "Much waits for the broker. See `sealgate feed status` for what, and for how long; bring the broker back, then acknowledge."
         }
@@ -291,6 +301,23 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
     }
 }
 
+/// Alarms of the watch over the journal; any other kind has its text above.
+fn journal_alarm(kind: AlarmKind) -> &'static str {
+    const SLOW: &str = "The disk takes long to record, and verdicts that come too late are rejects. Look at the disk and at what else writes to it, then acknowledge.";
+    const SUSPENDED: &str = "The journal was restored from a backup. Ask upstream which serials were used since, and give them with `sealgate serials confirm`.";
+    if kind == AlarmKind::DiskLow {
+        "The disk of the journal fills up. Make room before the line has to stop; this ends by itself."
+    } else if kind == AlarmKind::DiskFull {
+        "There is no room for the record. Make room where the journal lies; this ends by itself."
+    } else if kind == AlarmKind::JournalLogLarge {
+        "The log of the journal grows: a long reader keeps it from shrinking. Find and end it (`sealgate store check`); this ends by itself."
+    } else if kind == AlarmKind::JournalSlow {
+        SLOW
+    } else {
+        SUSPENDED
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -303,7 +330,8 @@ mod tests {
         assert_eq!(fails.len(), FailReason::ALL.len());
         let alarms: BTreeSet<&str> = AlarmKind::ALL.iter().map(|kind| alarm(*kind)).collect();
         assert_eq!(alarms.len(), AlarmKind::ALL.len());
-        assert!(alarms.iter().all(|text| text.ends_with("then acknowledge.")));
+        let ends = ["then acknowledge.", "this ends by itself.", "`sealgate serials confirm`."];
+        assert!(alarms.iter().all(|text| ends.iter().any(|end| text.ends_with(end))));
     }
 
     #[test]

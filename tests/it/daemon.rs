@@ -44,6 +44,10 @@ impl Site {
             .replace("10.0.0.5:4840", "127.0.0.1:1")
             .replace("10.0.0.6:4840", "127.0.0.1:1")
             .replace("host = \"10.0.0.7\"\nport = 1502", "host = \"127.0.0.1\"\nport = 1")
+            .replace(
+                "[mqtt]",
+                "[store]\nfile_systems = [\"tmpfs\", \"overlay\"]\nreserve_free_mb = 1\nballast_mb = 0\n\n[mqtt]",
+            )
             .replace("host = \"broker\"", "host = \"127.0.0.1\"\nport = 1");
         fs::write(folder.path().join("line.toml"), text).expect("the folder is ours");
         fs::write(folder.path().join("order.json"), ORDER).expect("the folder is ours");
@@ -475,4 +479,86 @@ fn a_lost_key_is_a_doubt_and_an_exchanged_one_is_none() {
     assert!(daemon.terminate().success());
     let verified = site.json(&["audit", "verify", "--db", "line3.db", "--public-key", "line3.pub"]);
     assert_eq!(verified["outcome"], "whole", "whoever has all public keys believes all of it: {verified}");
+}
+
+// F20
+#[test]
+fn a_damaged_journal_starts_held_until_a_person_has_looked() {
+    let site = Site::new();
+    let daemon = site.start();
+    assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let journal = rusqlite::Connection::open(site.file("line3.db")).expect("the journal");
+    journal.execute_batch("DROP TRIGGER fact_is_never_changed; UPDATE fact SET at_us = 1 WHERE seq = 4").expect("ours");
+    journal.close().expect("nothing is open");
+    let daemon = site.start();
+    let alarms = site.json(&["alarm", "list"]);
+    let doubts = alarms.as_array().expect("a list");
+    assert!(doubts.iter().all(|doubt| doubt["kind"] == "journal_doubt" && doubt["holds"] == true), "{alarms}");
+    let says = |doubt: &Value| doubt["detail"].as_str().is_some_and(|text| text.contains("facts 1 to 3 were saved"));
+    assert!(doubts.iter().any(says), "{alarms}");
+    assert!(site.file("line3.db-damaged-1").exists());
+    for doubt in doubts {
+        assert_eq!(site.run(&["alarm", "ack", &doubt["alarm"].to_string()]).code, 0);
+    }
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let _daemon = site.start();
+    assert_eq!(site.json(&["alarm", "list"]), serde_json::json!([]), "said once, looked at once");
+}
+
+// F27
+#[test]
+fn a_missing_journal_is_no_first_start() {
+    let site = Site::new();
+    assert_eq!(site.start().terminate().code(), Some(0));
+    fs::remove_file(site.file("line3.db")).expect("ours");
+    let refused = site.run(&["run"]);
+    assert_eq!(refused.code, 74, "{}", refused.err);
+    assert!(refused.err.contains("store restore"), "{}", refused.err);
+}
+
+// F31
+#[test]
+fn a_journal_that_is_moved_away_ends_the_daemon() {
+    let site = Site::new();
+    let mut daemon = site.start();
+    fs::rename(site.file("line3.db"), site.file("moved.db")).expect("ours");
+    let ended = daemon.child.wait().expect("it ends by itself");
+    assert_eq!(ended.code(), Some(74));
+}
+
+// F34, I05: a backup knows nothing of what came after it, and serials that were used then are never used again.
+#[test]
+fn a_restored_line_uses_no_serial_before_upstream_has_spoken() {
+    let site = Site::new();
+    let daemon = site.start();
+    assert_eq!(site.run(&["store", "backup", "--out", "backup.db"]).code, 0);
+    assert_eq!(site.run(&["batch", "load", "order.json"]).code, 0, "after the backup");
+    let held = site.run(&["store", "restore", "backup.db", "--reason", "test"]);
+    assert_eq!(held.code, 75, "a daemon runs: {}", held.err);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let restored = site.json(&["store", "restore", "backup.db", "--reason", "disk replaced"]);
+    assert_eq!((&restored["epoch"], restored["lost"].is_object()), (&2.into(), true), "{restored}");
+    assert!(site.file("line3.db-replaced-1").exists());
+    assert_eq!(site.run(&["store", "rebuild", "--check"]).code, 0);
+    let daemon = site.start();
+    let refused = site.run(&["batch", "load", "order.json"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("serials confirm"), "{}", refused.err);
+    let alarms = site.json(&["alarm", "list"]);
+    let suspended = alarms.as_array().expect("a list").iter().find(|alarm| alarm["kind"] == "serials_suspended");
+    let alarm = suspended.expect("it waits")["alarm"].to_string();
+    assert_eq!(site.run(&["alarm", "ack", &alarm]).code, 1, "waving it away is not knowing");
+    fs::write(site.file("used.txt"), "A1\na+b/c\n").expect("ours");
+    let confirmed = site.run(&["serials", "confirm", "--gtin", "09506000134352", "--used", "used.txt"]);
+    assert_eq!(confirmed.code, 0, "{}{}", confirmed.out, confirmed.err);
+    let again = site.run(&["batch", "load", "order.json"]);
+    assert_eq!(again.code, 1, "two of its serials were used");
+    assert!(again.err.contains("A1") && again.err.contains("a+b/c"), "{}", again.err);
+    let fresh = ORDER.replace("\"serials_file\":\"serials.txt\"", "\"serials\":[\"N1\",\"N2\"]");
+    fs::write(site.file("fresh.json"), fresh).expect("ours");
+    assert_eq!(site.run(&["batch", "load", "fresh.json"]).code, 0);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    assert_eq!(site.run(&["store", "rebuild", "--check"]).code, 0, "the facts of the restore fold too");
+    assert_eq!(site.run(&["audit", "verify"]).code, 0);
 }

@@ -197,7 +197,10 @@ impl Ledger {
             | Fact::LinePaused { .. }
             | Fact::LineDescribed { .. }
             | Fact::KeyAnnounced { .. }
-            | Fact::EpochRaised { .. } => {}
+            | Fact::EpochRaised { .. }
+            | Fact::StoreRestored { .. }
+            | Fact::SerialsDeclared { .. }
+            | Fact::SerialsRetired { .. } => {}
         }
         Ok(())
     }

@@ -101,7 +101,16 @@ fn upkeep_facts() -> Vec<Fact> {
         stations: vec![at("camera", "urn:epc:id:sgln:9506000.12345.line1")],
         levels: vec![at("case", "urn:epc:id:sgln:9506000.12345.pack")],
     };
-    vec![Fact::LineDescribed { description: Box::new(description) }]
+    let serials = vec![serial("A1"), serial("a+b/c")];
+    vec![
+        Fact::LineDescribed { description: Box::new(description) },
+        Fact::StoreRestored {
+            backup_sha256: Text::new(&"b0".repeat(32)).expect("64 characters"),
+            reason: "disk".to_owned(),
+        },
+        Fact::SerialsDeclared { gtin: sheet().gtin, serials: serials.clone() },
+        Fact::SerialsRetired { first_index: 4, serials },
+    ]
 }
 
 fn line_facts() -> Vec<Fact> {

@@ -158,6 +158,9 @@ fn line_fact() -> impl Strategy<Value = Fact> {
             clean
         }),
         Just(Fact::LineStopped),
+        (text(), any::<String>()).prop_map(|(backup_sha256, reason)| Fact::StoreRestored { backup_sha256, reason }),
+        (sheet(), serials()).prop_map(|(sheet, serials)| Fact::SerialsDeclared { gtin: sheet.gtin, serials }),
+        (any::<u32>(), serials()).prop_map(|(first_index, serials)| Fact::SerialsRetired { first_index, serials }),
         description().prop_map(|description| Fact::LineDescribed { description: Box::new(description) }),
         (name(), one_of(StationKind::ALL), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
             |(station, kind, device_epoch, epoch, reset)| Fact::StationJoined {

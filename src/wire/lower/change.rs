@@ -13,6 +13,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::LineStarted { .. }
         | Fact::LineStopped
         | Fact::LineDescribed { .. }
+        | Fact::StoreRestored { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
         | Fact::BatchCloseRefused { .. }
@@ -46,6 +47,13 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         }
         Fact::SerialsEncoded { first_index, serials, .. } => {
             vec![scene.serial_range(*first_index, serials, SerialState::Allocated, SerialState::Encoded)]
+        }
+        Fact::SerialsDeclared { gtin, serials } => vec![Change::SerialsUsed {
+            gtin: gtin.as_str().to_owned(),
+            serials: serials.iter().map(|serial| serial.as_str().to_owned()).collect(),
+        }],
+        Fact::SerialsRetired { first_index, serials } => {
+            vec![scene.serial_range(*first_index, serials, SerialState::Unallocated, SerialState::SnInvalid)]
         }
         Fact::SerialsInvalidated { first_index, serials, .. } => {
             vec![scene.serial_range(*first_index, serials, SerialState::Allocated, SerialState::SnInvalid)]

@@ -20,6 +20,9 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         Fact::LineStarted { .. }
         | Fact::LineStopped
         | Fact::LineDescribed { .. }
+        | Fact::StoreRestored { .. }
+        | Fact::SerialsDeclared { .. }
+        | Fact::SerialsRetired { .. }
         | Fact::StationJoined { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }

@@ -79,12 +79,7 @@ impl Judge {
 
     fn fact(&mut self, engine: &Engine, input: &Input, fact: &Fact, capacity: usize) -> Verdict {
         match fact {
-            Fact::StationJoined { station, reset, .. } => {
-                self.joined.insert(*station);
-                if *reset {
-                    self.forget(*station);
-                }
-            }
+            Fact::StationJoined { station, reset, .. } => self.join(*station, *reset),
             Fact::StationLost { station, .. } => drop(self.joined.remove(station)),
             Fact::LineStarted { .. } | Fact::LineStopped => self.joined.clear(),
             Fact::AlarmRaised { alarm, .. } => {
@@ -97,10 +92,7 @@ impl Judge {
             Fact::SerialsAllocated { from_seq, serials, .. } => {
                 (*from_seq..).zip(serials).try_for_each(|(seq, serial)| self.hand_over(seq, *serial))?;
             }
-            Fact::SerialsInvalidated { serials, .. } => {
-                self.invalid.extend(serials);
-                self.printed.retain(|_, serial| !serials.contains(serial));
-            }
+            Fact::SerialsInvalidated { serials, .. } => self.burn(serials),
             Fact::Verified { result, serial, .. } => self.passes(result, *serial)?,
             Fact::Failed { result, reasons, .. } => {
                 self.decide(result.station, result.seq);
@@ -135,6 +127,9 @@ impl Judge {
             }
             Fact::StationFaulted { .. }
             | Fact::LineDescribed { .. }
+            | Fact::StoreRestored { .. }
+            | Fact::SerialsDeclared { .. }
+            | Fact::SerialsRetired { .. }
             | Fact::BatchLoaded { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::SerialsEncoded { .. }
@@ -149,6 +144,18 @@ impl Judge {
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())
+    }
+
+    fn join(&mut self, station: Name, is_reset: bool) {
+        self.joined.insert(station);
+        if is_reset {
+            self.forget(station);
+        }
+    }
+
+    fn burn(&mut self, serials: &[SerialNumber]) {
+        self.invalid.extend(serials);
+        self.printed.retain(|_, serial| !serials.contains(serial));
     }
 
     fn hand_over(&mut self, seq: u64, serial: SerialNumber) -> Verdict {

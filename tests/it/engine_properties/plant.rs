@@ -17,6 +17,7 @@ use sealgate::engine::output::Permit;
 use sealgate::engine::reason::BatchState;
 use sealgate::engine::state::{Stage, State};
 use sealgate::engine::{Engine, Role, Settings, Start, StationSpec};
+use sealgate::wire::order::serials_sha256;
 
 use super::judge::Judge;
 
@@ -744,5 +745,7 @@ fn order() -> Order {
         pack: PackSpec { case_capacity: CAPACITY, pallet_capacity: CAPACITY },
         sscc: SsccRange { extension: 3, prefix: Text::new("9506000").expect("short"), first: 1, last: 9999 },
     };
-    Order { sheet, serials: (0..SERIALS).map(serial).collect(), serials_sha256: Text::default() }
+    let serials: Vec<_> = (0..SERIALS).map(serial).collect();
+    let serials_sha256 = serials_sha256(&serials);
+    Order { sheet, serials, serials_sha256 }
 }

@@ -38,7 +38,7 @@ fn a_person_sees_retries_skips_and_exports_what_the_broker_does_not_take() {
     assert_eq!(broker.count(|seen| seen.id.as_deref() == Some("epcis/2")), 1);
     // What the broker took is five days old, and goes; what waits for a person stays.
     let journal = rusqlite::Connection::open(site.file("line3.db")).expect("the journal");
-    let left = || journal.query_row("SELECT count(*) FROM message", [], |row| row.get::<_, u32>(0)).expect("a number");
+    let left = || journal.query_row("SELECT count(*) FROM message", [], |row| row.get::<_, i64>(0)).expect("a number");
     until("the others have gone", || left() == 1);
     assert_eq!(site.ask(&["feed", "quarantine", "list"])[0]["topic"], "_epcis/commissioning");
     let skip = ["feed", "quarantine", "skip", "epcis", "4", "--reason", "sent by mail"];

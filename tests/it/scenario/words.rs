@@ -42,6 +42,9 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         Fact::BatchClosed { counts: at_end, .. } => format!("batch_closed {}", counts(at_end)),
         Fact::SerialsAllocated { serials, .. } => format!("allocated {}", list(serials)),
         Fact::SerialsEncoded { serials, .. } => format!("encoded {}", list(serials)),
+        Fact::SerialsDeclared { serials, .. } => format!("declared {}", list(serials)),
+        Fact::SerialsRetired { serials, .. } => format!("retired {}", list(serials)),
+        Fact::StoreRestored { .. } => kind(fact).to_owned(),
         Fact::SerialsInvalidated { serials, .. } => format!("invalidated {}", list(serials)).trim_end().to_owned(),
         Fact::Verified { serial, .. } => format!("verified {serial}"),
         Fact::Failed { serial, reasons, .. } => {
@@ -169,6 +172,7 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::ExpiryPast => "expiry_past".to_owned(),
         RequestRefusal::UnknownAlarm(alarm) => format!("unknown_alarm({alarm})"),
         RequestRefusal::NotBalanced => "not_balanced".to_owned(),
+        RequestRefusal::SerialsSuspended => "serials_suspended".to_owned(),
         RequestRefusal::Busy => "busy".to_owned(),
         RequestRefusal::ClockUnsure(clock) => format!("clock_unsure({})", clock.name()),
     }
