@@ -8,6 +8,7 @@
 )]
 
 mod ai_table;
+mod catalogue;
 mod config;
 mod daemon;
 mod demo;
