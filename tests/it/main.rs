@@ -9,6 +9,7 @@
 
 mod ai_table;
 mod bounds;
+mod catalogue;
 mod config;
 mod daemon;
 mod demo;
