@@ -188,6 +188,9 @@ impl Ledger {
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
             | Fact::LineDescribed { .. }
+            | Fact::StoreRestored { .. }
+            | Fact::SerialsDeclared { .. }
+            | Fact::SerialsRetired { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. } => {}
         }
