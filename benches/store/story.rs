@@ -161,7 +161,7 @@ fn order(count: u64) -> Order {
         pack: PackSpec { case_capacity: CAPACITY, pallet_capacity: CAPACITY },
         sscc: SsccRange { extension: 0, prefix: Text::new("9506000").expect(text), first: 1, last: 999_999 },
     };
-    let serials = (0..count).map(|at| SerialNumber::new(&serial(at)).expect(text)).collect();
+    let serials: Vec<_> = (0..count).map(|at| SerialNumber::new(&serial(at)).expect(text)).collect();
     let serials_sha256 = sealgate::wire::order::serials_sha256(&serials);
     Order { sheet, serials, serials_sha256 }
 }

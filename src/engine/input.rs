@@ -14,7 +14,7 @@ use crate::engine::reason::AlarmKind;
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The daemon begins: nothing is known to be there yet.
-    Started(Start),
+    Started(Box<Start>),
     /// The daemon ends in order.
     Stopping,
     Observed(Observation),

@@ -204,7 +204,7 @@ impl Engine {
         let mut step = Step::default();
         match input {
             Input::Started(start) => {
-                let Start { version, config_sha256, clean, epoch, key, doubts, description } = start;
+                let Start { version, config_sha256, clean, epoch, key, doubts, description } = *start;
                 // First, so that no fact of this run has a number that stood for another one in the same epoch.
                 if let Some(begun) = epoch {
                     self.emit(&mut step, Fact::EpochRaised { begun });

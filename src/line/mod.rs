@@ -207,7 +207,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
         self.watch.look(now);
         // Two daemons on one device must not show the same heartbeat: each begins where its clock stands.
         self.beat = u32::try_from(now.wall_us.div_euclid(1000).rem_euclid(1 << 31)).unwrap_or(0);
-        self.decide(now, Input::Started(start), &mut turn);
+        self.decide(now, Input::Started(Box::new(start)), &mut turn);
         if let Some(stepped) = later {
             self.decide(now, stepped, &mut turn);
         }

@@ -9,6 +9,7 @@ pub const KINDS: [&str; 2] = ["key_announced", "epoch_raised"];
 
 /// One such fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "a journal has a handful of them")]
 pub enum Milestone {
     Key {
         seq: u64,

@@ -189,7 +189,7 @@ impl Plant {
 
     fn start_up(&mut self) -> Played {
         let (version, config_sha256) = (Text::default(), Text::default());
-        self.step(Input::Started(Start {
+        self.step(Input::Started(Box::new(Start {
             version,
             config_sha256,
             clean: false,
@@ -197,7 +197,7 @@ impl Plant {
             key: None,
             doubts: Vec::new(),
             description: None,
-        }))
+        })))
     }
 
     /// A station joins and shows its levels, and again what was not decided yet.

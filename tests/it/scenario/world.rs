@@ -183,7 +183,7 @@ impl World {
 
     fn start_up(&mut self, doubts: Vec<String>) -> Played {
         let version = Text::new("0").expect("short");
-        self.step(Input::Started(Start {
+        self.step(Input::Started(Box::new(Start {
             version,
             config_sha256: Text::default(),
             clean: true,
@@ -191,7 +191,7 @@ impl World {
             key: None,
             doubts,
             description: None,
-        }))
+        })))
     }
 
     fn join(&mut self, station: usize, reset: bool) -> Played {
