@@ -349,7 +349,12 @@ impl Rejector {
         if output.now.mono_us.saturating_sub(self.written_at_us) < REPEAT_US {
             return;
         }
-        self.outstanding.retain(|verdict| !output.is_late(verdict.until_mono_us));
+        // A pass that a fail has overruled meanwhile is not said again, whether the device saw it or not.
+        let said = self.outstanding.iter().chain(&self.waiting);
+        let fails: Vec<u64> = said.filter(|verdict| !verdict.pass).map(|verdict| verdict.track).collect();
+        self.outstanding.retain(|verdict| {
+            !output.is_late(verdict.until_mono_us) && !(verdict.pass && fails.contains(&verdict.track))
+        });
         for verdict in &self.outstanding {
             let values = self.values(*verdict);
             output.write(values);
@@ -546,6 +551,17 @@ mod tests {
         script.pass_ms(200);
         script.show(&[]);
         assert_eq!(verdicts(script.beat(4)), Vec::<i64>::new());
+    }
+
+    #[test]
+    fn a_pass_that_was_withdrawn_is_not_written_again() {
+        let mut script = joined();
+        assert_eq!(words(&script.permit(pass(1))), [3]);
+        assert_eq!(script.restrain(Restraint::Fail(key(1))), []);
+        script.pass_ms(100);
+        script.show(&[]);
+        let writes = script.beat(1).into_iter().filter(|write| write.values[0].0 == Tag::VerdictWord);
+        assert_eq!(words(&writes.collect::<Vec<_>>()), [2], "only the fail, although no echo of the pass came");
     }
 
     #[test]

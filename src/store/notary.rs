@@ -238,8 +238,10 @@ mod tests {
         let gap = Job { records: vec![record(9, "station_lost", Vec::new())], work: vec![Work::Checkpoint] };
         assert!(scene.store.commit(&gap, || 0).is_err());
         assert_eq!(scene.told(), []);
-        let report = verify::run(&scene.folder.path().join("line.db")).expect("readable");
-        assert_eq!(report.facts, 1);
+        let public_keys = Some([Key::new("l1", &[3; 32]).public()].into_iter().collect());
+        let trust = verify::Trust { public_keys, ..verify::Trust::default() };
+        let report = verify::run_with(&scene.folder.path().join("line.db"), &trust).expect("readable");
+        assert_eq!((report.facts, report.first_bad), (1, None));
     }
 
     #[test]

@@ -435,14 +435,19 @@ mod tests {
         let path = directory.path().join("line.db");
         let mut store = open(&Settings::new(&path, "site/l1")).expect("opens");
         let mut records = vec![loaded(1, "B1", &["A1", "A2"])];
-        for line in include_str!("../../tests/data/facts-v1.jsonl").lines() {
+        // A key in the chain without a checkpoint of it is a flaw of its own, tried where checkpoints are.
+        let lines = include_str!("../../tests/data/facts-v1.jsonl").lines();
+        for line in lines.filter(|line| !line.contains("key_announced")) {
             let (head, body) = line.split_once(r#","version":1,"body":"#).expect("a line of the corpus");
             let kind = KINDS.iter().find(|kind| head == format!(r#"{{"kind":"{kind}""#)).expect("a kind");
-            let mut next = about(record(records.len() as u64 + 1, kind, Vec::new()), format!("{}A1", prefix()));
+            let raised = (*kind == "epoch_raised").then_some(crate::wire::record::Change::EpochRaised { epoch: 2 });
+            let changes = raised.into_iter().collect();
+            let mut next = about(record(records.len() as u64 + 1, kind, changes), format!("{}A1", prefix()));
             next.row.body = body.strip_suffix('}').expect("the end of the line").to_owned();
             records.push(next);
         }
-        assert!(KINDS.iter().all(|kind| records.iter().any(|record| record.row.kind == *kind)));
+        let is_there = |kind: &str| records.iter().any(|record| record.row.kind == kind);
+        assert!(KINDS.iter().filter(|kind| **kind != "key_announced").all(|kind| is_there(kind)));
         store.commit(&job(records), || 0).expect("committed");
         drop(store);
         (directory, path)
@@ -452,7 +457,7 @@ mod tests {
     fn each_column_of_a_fact_of_each_kind_is_covered_and_the_fact_named_with_and_without_triggers() {
         let (_directory, path) = every_kind();
         let facts = run(&path).expect("readable");
-        assert_eq!((facts.facts, facts.first_bad), (KINDS.len() as u64 + 1, None));
+        assert_eq!((facts.facts, facts.first_bad), (KINDS.len() as u64, None));
         let changes = [
             "seq = seq + (1 << 20)",
             "at_us = at_us | 1 << 40",

@@ -35,7 +35,7 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn on_a_calm_day_everything_is_commissioned_and_every_case_closes() {
-    let report = Night::new(rough(1, &[], 300)).to_the_end();
+    let report = Night::new(rough(1, &[], 300)).into_report();
     assert_eq!(report.differences, Vec::<String>::new());
     assert_eq!((report.presented, report.commissioned, report.false_rejects), (300, 300, 0));
 }
@@ -44,7 +44,7 @@ fn on_a_calm_day_everything_is_commissioned_and_every_case_closes() {
 #[test]
 fn in_rough_weather_nothing_wrong_is_closed_and_what_was_not_touched_is_treated_as_on_a_calm_day() {
     for seed in seeds() {
-        let report = Night::new(rough(seed, Mishap::ALL, 2000)).to_the_end();
+        let report = Night::new(rough(seed, Mishap::ALL, 2000)).into_report();
         let never: Vec<&str> =
             Mishap::ALL.iter().map(|kind| kind.name()).filter(|kind| !report.faults.contains_key(*kind)).collect();
         assert_eq!(report.differences, Vec::<String>::new(), "seed {seed}");
@@ -58,11 +58,11 @@ fn in_rough_weather_nothing_wrong_is_closed_and_what_was_not_touched_is_treated_
 fn each_kind_alone_is_survived() {
     for (seed, mishap) in (1..).zip(Mishap::ALL) {
         // What is put back lay in the bin or was taken off before.
-        let kinds = match mishap {
-            Mishap::UnitPutBack => vec![*mishap, Mishap::UnitRemoved, Mishap::WrongLot],
-            _ => vec![*mishap],
-        };
-        let report = Night::new(rough(seed, &kinds, 200)).to_the_end();
+        let mut kinds = vec![*mishap];
+        if *mishap == Mishap::UnitPutBack {
+            kinds.extend([Mishap::UnitRemoved, Mishap::WrongLot]);
+        }
+        let report = Night::new(rough(seed, &kinds, 200)).into_report();
         assert_eq!(report.differences, Vec::<String>::new(), "{mishap}");
         let happened: BTreeSet<&str> = report.faults.keys().map(String::as_str).collect();
         assert_eq!(happened, kinds.iter().map(|kind| kind.name()).collect());

@@ -442,8 +442,8 @@ fn a_copy_with_its_log_is_judged_with_it_and_without_it_lacks_what_was_in_it() {
     let copy = folder.path().join("copy.db");
     fs::copy(&path, &copy).expect("copied");
     fs::copy(folder.path().join("line.db-wal"), folder.path().join("copy.db-wal")).expect("copied");
-    let mut trust = verify::Trust::default();
-    trust.public_keys = Some([key(1).public()].into_iter().collect());
+    let public_keys = Some([key(1).public()].into_iter().collect());
+    let mut trust = verify::Trust { public_keys, ..verify::Trust::default() };
     trust.anchors.extend(told.try_iter().map(|note| ("elsewhere".to_owned(), note)));
     let report = verify::run_with(&copy, &trust).expect("readable");
     assert_eq!((report.facts, report.first_bad, report.signatures.anchors), (120, None, 2));

@@ -112,7 +112,8 @@ fn a_damaged_page_of_a_state_table_costs_no_fact() {
 // F19
 #[test]
 fn a_file_of_which_nothing_can_be_saved_is_kept_and_never_followed_by_an_empty_one() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 3] = [
         ("nothing but noise", |bytes| bytes.fill(0x5A)),
         ("cut to nothing", Vec::clear),
         ("the facts gone", |bytes| bytes.truncate(page_size(bytes))),

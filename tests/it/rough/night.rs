@@ -145,7 +145,7 @@ impl Night {
     }
 
     /// Until the plant has finished, and then the comparison.
-    pub(super) fn to_the_end(mut self) -> Report {
+    pub(super) fn into_report(mut self) -> Report {
         while !(self.plant.view().is_finished && self.slow.is_none()) {
             self.step();
             assert!(self.now_us < END_US, "stuck: {}", self.describe());
@@ -177,7 +177,7 @@ impl Night {
 
     fn now(&self) -> Now {
         let wall_us = WALL_US + i64::try_from(self.now_us).expect("a short run");
-        Now { mono_us: self.now_us, wall_us, ..Now::default() }
+        Now { mono_us: self.now_us, wall_us }
     }
 
     fn run_us(&mut self, us: u64) {
@@ -302,11 +302,8 @@ impl Night {
         }
         let mishap = self.calls.remove(0);
         self.plant.order(Deed::Began(mishap));
-        let for_us = match mishap {
-            Mishap::SlowDiskHalf => 500_000,
-            Mishap::SlowDiskTwo => 2_000_000,
-            _ => 0,
-        };
+        let slow = [(Mishap::SlowDiskHalf, 500_000), (Mishap::SlowDiskTwo, 2_000_000)];
+        let for_us = slow.into_iter().find(|(kind, _)| *kind == mishap).map_or(0, |(_, for_us)| for_us);
         let until = self.now_us + for_us;
         self.slow = Some((until, mishap));
         if let Some((due, _)) = &mut self.in_flight {

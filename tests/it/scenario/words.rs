@@ -13,6 +13,7 @@ pub(crate) trait Names {
     fn request(&self, key: &RequestKey) -> String;
 }
 
+#[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
 pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
     match fact {
         Fact::LineStarted { .. }
