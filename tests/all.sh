@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that must hold, in one run, on a clean Debian machine with Rust: installs what the full run needs, then checks
-# format, lints, documentation, the unit file, and all tests. Prints each step with its time, and a table at the end.
+# format, lints, documentation, the unit file, and all tests, and tortures the program as it ships. Prints each step with its time, a
+# table of every kind of fault with how often it was tried, and a table at the end.
 #
 #   bash tests/all.sh            everything
 #   bash tests/all.sh --no-apt   without installing system packages; what is missing is then an error of its step
@@ -43,6 +44,10 @@ install_packages() {
     local missing=()
     command -v mosquitto >/dev/null || [[ -x /usr/sbin/mosquitto ]] || missing+=(mosquitto)
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    command -v strace >/dev/null || missing+=(strace)
+    command -v mkfs.ext4 >/dev/null || [[ -x /usr/sbin/mkfs.ext4 ]] || missing+=(e2fsprogs)
+    compgen -G '/usr/lib/*/libeatmydata.so*' >/dev/null || missing+=(libeatmydata1)
+    command -v faketime >/dev/null || missing+=(faketime)
     command -v systemd-analyze >/dev/null || missing+=(systemd)
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
     if [[ ${#missing[@]} -eq 0 ]]; then
@@ -84,6 +89,15 @@ release() { cargo build --quiet --release; }
 # The program as it ships, judged from outside; see tests/acceptance/__main__.py.
 acceptance() { PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/acceptance "${CARGO_TARGET_DIR:-target}/release/sealgate"; }
 
+# A thousand lines in virtual time, each with faults of its own.
+simulate() { "${CARGO_TARGET_DIR:-target}/release/sealgate" simulate --seeds 0..1000; }
+
+# The real file: kills, refused calls, power cuts, lost and damaged journals, and faults of our own that must be noticed.
+torture() { PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/torture "${CARGO_TARGET_DIR:-target}/release/sealgate"; }
+
+# Clocks that step, a process that stands still, little memory, few files, a tenth of a processor, and a soak.
+bounds() { PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/bounds "${CARGO_TARGET_DIR:-target}/release/sealgate"; }
+
 # The service may see and do little: 1.5 of 10, where 10 is everything.
 unit_file() {
     local unit='systemd/sealgate@.service'
@@ -109,7 +123,10 @@ step "tests" tests
 step "unit file" unit_file
 step "shipped configurations" shipped_configs
 step "release build" release
+step "simulate" simulate
 step "acceptance" acceptance
+step "bounds" bounds
+step "torture" torture
 
 echo
 printf '%-28s %8s  %s\n' step seconds result

@@ -1,7 +1,9 @@
 """The steps, in the order in which they run. Each returns what it found, or raises `Wrong`."""
 
+import collections
 import json
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import feed
 import story
@@ -10,6 +12,7 @@ from stage import Mosquitto, claim, demo_arguments, summary, wait_until
 
 UNITS, RATE = 2000, 6000
 KILLS = 50
+ROUGH_SEEDS = range(1, 11)
 
 
 def calm(house, seed):
@@ -85,6 +88,54 @@ def foreign_broker(house):
     return f"{counts}, {captured.copies} copies, all with the same bytes"
 
 
+def rough(house):
+    """ten seeds of two thousand units in rough weather: every kind of fault occurs, nothing wrong in a case, all reconciled"""
+    with ThreadPoolExecutor(2) as two:
+        runs = list(two.map(lambda seed: rough_run(house, seed), ROUGH_SEEDS))
+    tried, violated = collections.Counter(), collections.Counter()
+    for figures in runs:
+        tried.update(figures["faults"])
+        violated.update({kind: figures["wrong_in_closed_case"] + figures["differences_in_all"] for kind in figures["faults"]})
+    print(f"    {'kind of fault':<24} {'tried':>6} {'violations':>11}")
+    for kind, count in sorted(tried.items()):
+        print(f"    {kind:<24} {count:>6} {violated[kind]:>11}")
+    wrong = [(seed, figures["exit"], figures["differences"][:5]) for seed, figures in zip(ROUGH_SEEDS, runs) if not sound(figures)]
+    claim(not wrong, f"seeds with what they show: {wrong}")
+    commissioned = sum(figures["commissioned"] for figures in runs)
+    return f"{len(runs)} seeds, {sum(tried.values())} faults of {len(tried)} kinds, {commissioned} units commissioned"
+
+
+def rough_run(house, seed):
+    arguments = demo_arguments(house.folder(f"rough-{seed}"), UNITS, RATE, seed) + ["--faults", "rough"]
+    code, out, err = house.run(*arguments, within=300)
+    claim(out.strip(), f"seed {seed} ends with {code} and says nothing: {err[-2000:]}")
+    return {**json.loads(out.strip().splitlines()[-1]), "exit": code}
+
+
+def sound(figures):
+    is_right = figures["wrong_in_closed_case"] == 0 and figures["reconciled"] and not figures["faults_never"]
+    return is_right and figures["exit"] == 0 and figures["commissioned"] > UNITS // 4
+
+
+def store(house):
+    """the journal of the first run: its tables are the fold of its facts; a backup of it is as whole, a changed one is not"""
+    journal, folder = house.root / "calm-1" / "line.db", house.folder("store")
+    copy = folder / "copy.db"
+    code, out, err = house.run("store", "rebuild", "--check", "--db", journal, within=300)
+    claim(code == 0, f"{code}: {out}{err}")
+    base = sqlite3.connect(journal)
+    base.execute("VACUUM INTO ?", (str(copy),))
+    base.close()
+    code, out, err = house.run("store", "rebuild", "--check", "--db", copy, within=300)
+    claim(code == 0, f"the copy: {code}: {out}{err}")
+    with sqlite3.connect(copy) as base:
+        base.execute("UPDATE serial SET state = (SELECT max(state) FROM serial) WHERE rowid = (SELECT min(rowid) FROM serial)")
+    base.close()
+    code, out, err = house.run("store", "rebuild", "--check", "--db", copy, within=300)
+    claim(code == 1 and "serial" in out + err, f"a changed serial was not found: {code}: {out}{err}")
+    return "the fold of its facts; one changed serial is named"
+
+
 def presented(folder):
     truth = folder / "truth.jsonl"
     return truth.read_bytes().count(b'"kind":"unit"') if truth.exists() else 0
@@ -134,5 +185,5 @@ def no_broker(house):
 
 ALL = {
     step.__name__: step
-    for step in (calm_run, capture, another_seed, audit, foreign_broker, folders, no_broker, kills)
+    for step in (calm_run, capture, another_seed, audit, store, foreign_broker, folders, no_broker, kills, rough)
 }
