@@ -152,7 +152,7 @@ impl World {
     }
 
     // I30
-    fn recovers(&mut self) -> Verdict {
+    pub(super) fn recovers(&mut self) -> Verdict {
         self.heal();
         let healed_us = self.now_us;
         self.model.mark(healed_us);

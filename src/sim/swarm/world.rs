@@ -172,9 +172,10 @@ impl World {
     pub(super) fn freeze_until(&mut self, until_us: u64) {
         let Some(process) = &mut self.process else { return };
         let end_us = std::mem::replace(&mut process.frozen_until_us, until_us);
-        let waiting = self.due.extract_if((end_us, 0)..=(end_us, u64::MAX), |_, due| matches!(due, Due::Arrival(..)));
-        let waiting: Vec<_> = waiting.map(|((_, order), due)| ((until_us.max(self.now_us), order), due)).collect();
-        self.due.extend(waiting);
+        let is_held = |due: &Due| matches!(due, Due::Arrival(..) | Due::Reconnect(_));
+        let held = self.due.extract_if((end_us, 0)..=(end_us, u64::MAX), |_, due| is_held(due));
+        let held: Vec<_> = held.map(|((_, order), due)| ((until_us.max(self.now_us), order), due)).collect();
+        self.due.extend(held);
     }
 
     /// Moves everything on by one step.
@@ -240,7 +241,15 @@ impl World {
                 }
                 Ok(())
             }
-            Due::Reconnect(stations) => self.connect(stations),
+            Due::Reconnect(stations) => {
+                // The task that connects stands still with the process, and what it said before comes first.
+                let frozen_until_us = self.process.as_ref().map_or(0, |process| process.frozen_until_us);
+                if at_us < frozen_until_us {
+                    self.schedule(frozen_until_us, Due::Reconnect(stations));
+                    return Ok(());
+                }
+                self.connect(stations)
+            }
             Due::Over(mishap) => {
                 self.plant.order(Deed::Ended(mishap));
                 Ok(())
