@@ -129,7 +129,7 @@ def page_damaged(house):
         pages = os.path.getsize(whole / "line.db") // PAGE
         for page in sampled(pages, pages if house.full else 10):
             folder = disk.folder()
-            shutil.copytree(whole, folder, dirs_exist_ok=True)
+            shutil.copytree(whole, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
             with open(folder / "line.db", "r+b") as journal:
                 journal.seek((page - 1) * PAGE + (100 if page == 1 else 0))
                 journal.write(b"\xa5" * 2000)
