@@ -38,6 +38,7 @@ def looked_at(house, folder, what, must_doubt=True):
         for alarm in doubts:
             if daemon.ask("alarm", "ack", alarm["alarm"])[0] != 0:
                 found.append(f"{what}: alarm {alarm} cannot be acknowledged")
+        daemon.wait(lambda: not alarms(daemon))
         found += [f"{what}: acknowledged, and {left} waits" for left in alarms(daemon)]
     finally:
         daemon.stop()
