@@ -246,6 +246,11 @@ impl Closer {
         self.mishaps.push(mishap);
     }
 
+    /// What has not gone wrong yet does not.
+    pub fn drop_mishaps(&mut self) {
+        self.mishaps.clear();
+    }
+
     fn mishap_happens(&mut self, mishap: CloserMishap) -> bool {
         let at = self.mishaps.iter().position(|m| *m == mishap);
         at.map(|at| self.mishaps.remove(at)).is_some()

@@ -168,6 +168,13 @@ impl Rejector {
         self.mishaps.push(mishap);
     }
 
+    /// What has not gone wrong yet does not.
+    pub fn drop_mishaps(&mut self) {
+        self.mishaps.clear();
+        self.tracked.iter_mut().for_each(|tracked| tracked.unit.fate = None);
+        self.leaving.iter_mut().for_each(|leaving| leaving.unit.fate = None);
+    }
+
     /// Every pass before the blade is void; fails stay.
     pub fn clear_passes(&mut self) {
         for tracked in &mut self.tracked {

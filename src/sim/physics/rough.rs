@@ -131,11 +131,18 @@ impl Plant {
         self.truth.tally()
     }
 
-    /// The weather clears up: what goes on ends, and nothing more is planned.
+    /// The weather clears up: what goes on ends, what waits for its chance has none, and nothing more is planned.
     pub fn clear_up(&mut self) {
         self.rough.plan = Plan::new(0, Rough::none(), 0);
         self.rough.spells.iter_mut().for_each(|spell| spell.until_us = 0);
         self.rough.calls.clear();
+        self.rough.printer = None;
+        self.deeds.retain(|deed| !matches!(deed, Deed::Mishap(_) | Deed::Blade(_) | Deed::Closer(..)));
+        self.to_camera.iter_mut().for_each(|riding| riding.what.unit.fate = None);
+        self.to_packer.iter_mut().for_each(|riding| riding.what.fate = None);
+        self.rejector.drop_mishaps();
+        self.packer.drop_mishaps();
+        self.palletizer.drop_mishaps();
     }
 
     /// Mishaps outside of the plant that are to begin now.

@@ -115,9 +115,13 @@ impl World {
     fn stand_still(&mut self, fault: Fault) {
         let now_us = self.now_us;
         let drawn = self.random.below(30 * SECOND);
+        let frozen_until_us = self.process.as_ref().map_or(0, |process| process.frozen_until_us);
+        if fault == Fault::Pause {
+            // A second pause only puts the end off.
+            self.freeze_until(frozen_until_us.max(now_us + SECOND + drawn));
+        }
         let Some(process) = self.process.as_mut() else { return };
         let until_us = if fault == Fault::Pause {
-            process.frozen_until_us = now_us + SECOND + drawn;
             process.frozen_until_us
         } else {
             process.full_until_us = now_us + 100_000 + drawn / 15;
@@ -250,8 +254,9 @@ impl World {
         self.upstream.heal();
         self.clock_offset_us = 0;
         let now_us = self.now_us;
+        let frozen_until_us = self.process.as_ref().map_or(0, |process| process.frozen_until_us);
+        self.freeze_until(frozen_until_us.min(now_us));
         if let Some(process) = &mut self.process {
-            process.frozen_until_us = process.frozen_until_us.min(now_us);
             process.full_until_us = 0;
         }
         self.drop_crashes();

@@ -167,6 +167,16 @@ impl World {
         }
     }
 
+    /// The process stands still until then and no longer: what waits for the end of its pause waits for this one, in the order
+    /// in which it came.
+    pub(super) fn freeze_until(&mut self, until_us: u64) {
+        let Some(process) = &mut self.process else { return };
+        let end_us = std::mem::replace(&mut process.frozen_until_us, until_us);
+        let waiting = self.due.extract_if((end_us, 0)..=(end_us, u64::MAX), |_, due| matches!(due, Due::Arrival(..)));
+        let waiting: Vec<_> = waiting.map(|((_, order), due)| ((until_us.max(self.now_us), order), due)).collect();
+        self.due.extend(waiting);
+    }
+
     /// Moves everything on by one step.
     pub fn step(&mut self) -> Verdict {
         self.is_at_durable_step = false;
