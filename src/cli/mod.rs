@@ -97,7 +97,7 @@ enum Command {
     Alarm(alarm::AlarmArgs),
     /// The feed to the broker: status, replay
     Feed(feed::FeedArgs),
-    /// Prove a journal: verify
+    /// Prove a journal: verify, keys
     Audit(audit::AuditArgs),
     /// Serials after a restore: used, confirm
     Serials(serials::SerialsArgs),
@@ -105,7 +105,7 @@ enum Command {
     /// A small batch over a journal on disk, step by step, the daemon in a process that may die at any call
     #[command(hide = true)]
     Lockstep(lockstep::LockstepArgs),
-    /// The journal's own care: rebuild
+    /// The journal's own care: check, backup, restore, salvage, rebuild
     Store(store::StoreArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),

@@ -353,7 +353,7 @@ impl Rejector {
         let said = self.outstanding.iter().chain(&self.waiting);
         let fails: Vec<u64> = said.filter(|verdict| !verdict.pass).map(|verdict| verdict.track).collect();
         self.outstanding.retain(|verdict| {
-            !output.is_late(verdict.until_mono_us) && !(verdict.pass && fails.contains(&verdict.track))
+            !(output.is_late(verdict.until_mono_us) || verdict.pass && fails.contains(&verdict.track))
         });
         for verdict in &self.outstanding {
             let values = self.values(*verdict);

@@ -38,6 +38,7 @@ def looked_at(house, folder, what, must_doubt=True):
         for alarm in doubts:
             if daemon.ask("alarm", "ack", alarm["alarm"])[0] != 0:
                 found.append(f"{what}: alarm {alarm} cannot be acknowledged")
+        daemon.wait(lambda: not alarms(daemon))
         found += [f"{what}: acknowledged, and {left} waits" for left in alarms(daemon)]
     finally:
         daemon.stop()
@@ -129,7 +130,7 @@ def page_damaged(house):
         pages = os.path.getsize(whole / "line.db") // PAGE
         for page in sampled(pages, pages if house.full else 10):
             folder = disk.folder()
-            shutil.copytree(whole, folder, dirs_exist_ok=True)
+            shutil.copytree(whole, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
             with open(folder / "line.db", "r+b") as journal:
                 journal.seek((page - 1) * PAGE + (100 if page == 1 else 0))
                 journal.write(b"\xa5" * 2000)
