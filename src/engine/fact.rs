@@ -192,7 +192,8 @@ pub enum Fact {
         track: TrackKey,
         serial: Option<SerialNumber>,
     },
-    /// The serial of a rejected unit that could not be read, known from the order of printing.
+    /// The serial of a rejected unit that could not be read, known from the order of printing; or, with track 0, of a unit
+    /// that no camera read and that a packer refused.
     RejectInferred {
         track: TrackKey,
         serial: SerialNumber,

@@ -20,11 +20,15 @@ const ANSWER_MARGIN_US: u64 = 2_000_000;
 impl Engine {
     pub(super) fn permit_acked(&mut self, step: &mut Step, station: StationId, token: u32) {
         let Some(request) = self.known(station).request else { return };
-        if let Stage::Granted(grant) = request.stage
-            && grant.token == token
-            && !grant.acked
-        {
-            self.emit(step, Fact::PermitAcked { container: grant.container, token });
+        match request.stage {
+            Stage::Granted(grant) if grant.token == token && !grant.acked => {
+                self.emit(step, Fact::PermitAcked { container: grant.container, token });
+            }
+            // It took the permit after all, late: no time that passes shows that it did not.
+            Stage::Unresolved(grant) if grant.token == token => {
+                self.with_live(station, |live| live.permit_until_us = Some(u64::MAX));
+            }
+            Stage::Granted(_) | Stage::Unresolved(_) | Stage::Refused { .. } | Stage::Settled => {}
         }
     }
 
@@ -126,6 +130,7 @@ impl Engine {
         let Some(request) = self.known(station).request else { return };
         let Stage::Granted(grant) = request.stage else { return };
         let Grant { gate, container, token, .. } = grant;
+        self.with_live(station, |live| live.permit_until_us = None);
         self.emit(step, Fact::CloseUnresolved { gate, container, token });
         self.raise(step, AlarmKind::CloseUnresolved, Some(station), container.as_str().to_owned());
         step.restraints.push(Restraint::Shut { station });
@@ -136,15 +141,21 @@ impl Engine {
         let known = self.known(station);
         let Some(request) = known.request else { return };
         match request.stage {
-            Stage::Granted(_) if !known.joined => self.with_live(station, |live| live.permit_until_us = None),
+            Stage::Granted(_) | Stage::Unresolved(_) if !known.joined => {
+                self.with_live(station, |live| live.permit_until_us = None);
+            }
             Stage::Granted(grant) => self.watch_permit(now, step, station, grant),
-            Stage::Unresolved(grant) if known.joined => self.end_doubt(step, station, request.key, grant),
-            Stage::Unresolved(_) | Stage::Refused { .. } | Stage::Settled => {}
+            Stage::Unresolved(grant) => {
+                if self.is_permit_over(now, station, grant) {
+                    self.end_doubt(step, station, request.key, grant);
+                }
+            }
+            Stage::Refused { .. } | Stage::Settled => {}
         }
     }
 
     fn watch_permit(&mut self, now: Now, step: &mut Step, station: StationId, grant: Grant) {
-        let wait = u64::from(grant.ttl_ms).saturating_mul(1000).saturating_add(ANSWER_MARGIN_US);
+        let wait = answer_us(grant);
         let Some(until) = self.live(station).and_then(|live| live.permit_until_us) else {
             let until = now.mono_us.saturating_add(wait);
             return self.with_live(station, |live| (live.permit_until_us, live.permit_repeats) = (Some(until), 0));
@@ -158,6 +169,17 @@ impl Engine {
             self.with_live(station, |live| live.permit_repeats = repeats.saturating_add(1));
             step.permits.extend(self.close_permit(now, station, grant));
         }
+    }
+
+    /// The last write of a permit may have left a moment before the doubt, late by a slow disk: the machine has its whole time
+    /// from the doubt on, while it is there, before what it shows counts as its answer.
+    fn is_permit_over(&mut self, now: Now, station: StationId, grant: Grant) -> bool {
+        let until = self.live(station).and_then(|live| live.permit_until_us);
+        if until.is_none() {
+            let until = now.mono_us.saturating_add(answer_us(grant));
+            self.with_live(station, |live| live.permit_until_us = Some(until));
+        }
+        until.is_some_and(|until| now.mono_us >= until)
     }
 
     /// A person has looked, and the machine itself shows that it still waits: it never took the permit, whose time is over. The
@@ -191,4 +213,9 @@ impl Engine {
         });
         u32::try_from(open).unwrap_or(u32::MAX)
     }
+}
+
+/// How long a machine may take to answer a permit that was given now.
+fn answer_us(grant: Grant) -> u64 {
+    u64::from(grant.ttl_ms).saturating_mul(1000).saturating_add(ANSWER_MARGIN_US)
 }

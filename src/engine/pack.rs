@@ -8,7 +8,7 @@ use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
 use crate::domain::tag::StationId;
 use crate::domain::time::Now;
-use crate::engine::fact::{Child, Fact, RequestKey};
+use crate::engine::fact::{Child, Fact, RequestKey, TrackKey};
 use crate::engine::input::CloseRequest;
 use crate::engine::output::{Permit, Restraint, Step};
 use crate::engine::reason::{AlarmKind, RefuseReason};
@@ -107,10 +107,35 @@ impl Engine {
             Ruling::Refuse { container, reasons } => {
                 let reason = reasons.first().map_or(0, RefuseReason::code);
                 self.alarm_for(step, station, &reasons);
+                let escaped = self.unread_children(request, &reasons);
                 self.emit(step, Fact::CloseRefused { request: key, gate, level, container, reasons });
+                self.scrap_escaped(step, &escaped);
                 step.restraints.push(Restraint::Deny { station, device_epoch, seq, reason });
                 step.permits.push(Permit::AckRequest { station, device_epoch, seq });
             }
+        }
+    }
+
+    /// Units of this request that no camera has read: they came past the gate unasked.
+    fn unread_children(&self, request: &CloseRequest, reasons: &[RefuseReason]) -> Vec<SerialNumber> {
+        let Some(batch) = self.state.current().filter(|_| !request.not_good) else { return Vec::new() };
+        let unfit = reasons.iter().filter(|reason| matches!(reason, RefuseReason::UnfitChild { .. }));
+        let codes = unfit.filter_map(|reason| request.children.get(usize::try_from(reason.slot()?).ok()?));
+        let serials = codes.filter_map(|code| read_unit(code, batch).ok());
+        let is_unread = |serial: &SerialNumber| {
+            batch.pool.unit_of(serial).is_some_and(|unit| unit.state == SerialState::Encoded && !unit.seen)
+        };
+        serials.filter(is_unread).collect()
+    }
+
+    /// Their serials were seen, and are nobody's any more: a second bearer that the camera reads later is a duplicate (I05).
+    /// Which track each had is not known, and is told as 0.
+    fn scrap_escaped(&mut self, step: &mut Step, serials: &[SerialNumber]) {
+        let Some(station) = self.rejector().and_then(|id| self.spec(id)).map(|spec| spec.name) else { return };
+        let epoch = self.state.station(&station).epoch;
+        for serial in serials {
+            let track = TrackKey { station, epoch, track: 0, inspection: None };
+            self.emit(step, Fact::RejectInferred { track, serial: *serial });
         }
     }
 
