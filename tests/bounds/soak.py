@@ -14,11 +14,12 @@ MINUTES, MINUTES_FULL = 3, 30
 FAULT_EVERY = 10
 # The daemon warms up (buffers, caches, the allocator's arenas) before its memory is compared.
 WARM_UP = 0.25
-GROWTH_MAX = 0.05
+# Three minutes are not enough for the page caches to fill: there the bound only finds a leak that is worth the name.
+GROWTH_MAX, GROWTH_MAX_FULL = 0.25, 0.05
 
 
 def soak(house):
-    """faults all along; resident memory of each life of the daemon flat within 5 % after its warm-up"""
+    """faults all along; resident memory of each life of the daemon flat after its warm-up: within 5 % over half an hour"""
     minutes = MINUTES_FULL if house.is_full else MINUTES
     rough = "--faults" in house.run("demo", "--help")[1]
     demo = house.demo("soak", RATE * minutes, RATE, *(["--faults", "rough"] if rough else []), seed=3)
@@ -36,7 +37,7 @@ def soak(house):
     # Rough weather leaves what only a signature can close.
     figures, _ = demo.end(closes=False)
     growth = growth_of(samples)
-    claim(growth <= GROWTH_MAX, f"resident memory grew by {growth:.1%} after the warm-up")
+    claim(growth <= (GROWTH_MAX_FULL if house.is_full else GROWTH_MAX), f"resident memory grew by {growth:.1%} after the warm-up")
     lost = {key: figures[key] for key in ("missed", "unaccounted", "false_rejects")}
     return f"{figures['presented']} units, {faults} faults, resident memory {samples[-1][2] // 1024} MiB, grown by {growth:.1%}; {lost}"
 
