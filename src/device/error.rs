@@ -12,6 +12,8 @@ pub(super) enum DeviceError {
     TimedOut(&'static str),
     /// The connection broke.
     Lost(String),
+    /// The gateway in front of the device says that it gets no answer from it (Modbus exceptions 10 and 11).
+    Away(u8),
     /// The answer does not fit the request.
     Protocol(String),
     /// The server answers reads but has stopped to notify.
@@ -27,6 +29,8 @@ impl fmt::Display for DeviceError {
             DeviceError::Refused(what) => write!(f, "the session was refused: {what}"),
             DeviceError::TimedOut(what) => write!(f, "no answer in time to {what}"),
             DeviceError::Lost(what) => write!(f, "the connection was lost: {what}"),
+            DeviceError::Away(10) => f.write_str("the gateway has no path to the unit (exception 10): check `unit`"),
+            DeviceError::Away(code) => write!(f, "the gateway gets no answer from the unit (exception {code})"),
             DeviceError::Protocol(what) => write!(f, "the device answered wrongly: {what}"),
             DeviceError::StoodStill => f.write_str("this process stood still; the session is made anew"),
             DeviceError::Deaf => {
