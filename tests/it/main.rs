@@ -23,6 +23,8 @@ mod layers;
 #[cfg(feature = "demo")]
 mod lockstep;
 #[cfg(feature = "demo")]
+mod modbus;
+#[cfg(feature = "demo")]
 mod rough;
 mod scenario;
 mod source;

@@ -68,7 +68,8 @@ fn values() -> impl Strategy<Value = (ValueType, Option<i64>, TagValue)> {
 /// How a text lies in its place: padding, terminator, own count, with what it may hold.
 fn text_modes() -> impl Strategy<Value = (Binding, TagValue)> {
     let pad = prop_oneof![Just(Pad::Zero), Just(Pad::Space)];
-    let mode = prop_oneof![Just((None, false)), Just((Some(b'\r'), false)), Just((Some(b';'), false)), Just((None, true))];
+    let mode =
+        prop_oneof![Just((None, false)), Just((Some(b'\r'), false)), Just((Some(b';'), false)), Just((None, true))];
     (pad, mode, prop::collection::vec(any::<u8>(), 0..=21), 22u16..40).prop_filter_map(
         "what the mode cannot carry",
         |(pad, (terminator, counted), text, length)| {

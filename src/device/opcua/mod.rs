@@ -6,7 +6,7 @@
 mod bell;
 mod connect;
 mod nodes;
-mod value;
+pub mod value;
 mod write;
 
 use std::{collections::HashMap, sync::Arc};

@@ -311,9 +311,7 @@ async fn outlives(death: usize, reason: &str) {
             let next = nine.wait_reading(0, Tag::Seq, TagValue::Int(1)).await;
             assert_eq!(gateway.asked.lock().unwrap().as_slice(), [BTreeSet::from([1, 9])], "one connection for both");
             gateway.nine.store(death, Ordering::Relaxed);
-            let gone = |event: &DeviceEvent| {
-                matches!(event, DeviceEvent::Disconnected { reason: found, .. } if found.contains(reason))
-            };
+            let gone = |event: &DeviceEvent| matches!(event, DeviceEvent::Disconnected { reason: found, .. } if found.contains(reason));
             let next = nine.wait(next, "the loss", gone).await;
             for value in 2..20 {
                 gateway.value.store(value, Ordering::Relaxed);
