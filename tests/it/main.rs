@@ -18,6 +18,8 @@ mod epcis;
 mod event_hash;
 mod feed;
 mod gs1_vectors;
+#[cfg(feature = "demo")]
+mod identifiers;
 mod keep;
 mod layers;
 #[cfg(feature = "demo")]
