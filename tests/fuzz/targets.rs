@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io::Cursor;
 
 use opcua::types::{BinaryDecodable, ContextOwned, DataValue, DecodingOptions};
-use sealgate::device::parsers::codec::{RegisterOrder, decode_cells, encode_cells, readings, tags};
+use sealgate::device::parsers::codec::{OUT_OF_RANGE, RegisterOrder, decode_cells, encode_cells, readings, tags};
 use sealgate::device::parsers::frame::{self, Answer, Block, Question};
 use sealgate::device::parsers::value;
 use sealgate::device::{Address, Binding, ByteOrder, Field, Number, Pad, Split, Table, ValueType, WordOrder};
@@ -56,10 +56,11 @@ pub(crate) const ALL: &[Target] = &[
     Target { name: "opcua", words: VARIANT, run: opcua_value },
 ];
 
-/// The first error that something says, as a way.
+/// What something says up to its first value, as a way.
 fn way(what: &impl Debug) -> u64 {
-    // Digits are values, not ways.
-    hash(format!("{what:?}").chars().filter(|c| !c.is_ascii_digit()).take(48).collect::<String>().as_bytes())
+    let text = format!("{what:?}");
+    let words = text.split(['{', '"']).next().unwrap_or_default();
+    hash(words.chars().take(64).collect::<String>().as_bytes())
 }
 
 fn same<T: Debug + PartialEq>(what: &str, a: &T, b: &T) -> Result<(), String> {
@@ -254,10 +255,12 @@ fn opcua_value(input: &[u8]) -> Result<u64, String> {
     let found = value::readings(&binding, &data);
     let [reading] = found.as_slice() else { return Err(format!("{} readings", found.len())) };
     if reading.quality == Quality::Good {
-        // A ByteString may stand for a text, and may then hold what no String can.
-        let Ok(variant) = value::encode(binding.value, binding.scale, &reading.value) else {
-            let is_text = matches!(binding.value, ValueType::Text { .. } | ValueType::Texts { .. });
-            return if is_text { Ok(2) } else { Err(format!("{reading:?} of {binding:?} cannot be written")) };
+        // A ByteString may stand for a text and hold what no String can; an integer may be of a wider type than the map's.
+        let variant = match value::encode(binding.value, binding.scale, &reading.value) {
+            Ok(variant) => variant,
+            Err(OUT_OF_RANGE) => return Ok(2),
+            Err(_) if matches!(binding.value, ValueType::Text { .. } | ValueType::Texts { .. }) => return Ok(3),
+            Err(unfit) => return Err(format!("{reading:?} of {binding:?} cannot be written: {unfit:?}")),
         };
         let again = value::readings(&binding, &DataValue::value_only(variant));
         same("the value", &reading.value, &again[0].value)?;

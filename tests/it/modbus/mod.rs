@@ -21,7 +21,7 @@ const MS: Duration = Duration::from_millis(1);
 /// The bound of every wait; far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Answers that pass the proxy before a test is content.
-const ANSWERS: usize = 6000;
+const ANSWERS: usize = 10_000;
 const SESSIONS: u8 = 3;
 
 fn settings(port: u16, device: u8, registers: &Registers) -> Settings {

@@ -107,7 +107,7 @@ impl Proxy {
             server.write_all(&request).await?;
             let answer = frame(&mut server).await?;
             self.answers.fetch_add(1, Ordering::Relaxed);
-            let mishap = self.below(5).eq(&0).then(|| self.below(ALL.len()));
+            let mishap = self.below(24).eq(&0).then(|| self.below(ALL.len()));
             if let Some(index) = mishap {
                 self.tried[index].fetch_add(1, Ordering::Relaxed);
             }
