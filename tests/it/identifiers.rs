@@ -39,9 +39,30 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Serial numbers that somebody somewhere has mangled, and a few that chance finds.
 fn serials() -> Vec<String> {
     let mut serials: Vec<String> = [
-        "0", "000", "00000000000000000000", "00012345678901234567", "99999999999999999999", "9223372036854775808",
-        "18446744073709551616", "1e5", "1E400", "0x10", "-0", "+1", "1.0", ".5", "NaN", "true", "null", "1,5", "'OR'1'='1'--",
-        "=1+1", "a+b/c", "%2F%00", "../..", "<b>",
+        "0",
+        "000",
+        "00000000000000000000",
+        "00012345678901234567",
+        "99999999999999999999",
+        "9223372036854775808",
+        "18446744073709551616",
+        "1e5",
+        "1E400",
+        "0x10",
+        "-0",
+        "+1",
+        "1.0",
+        ".5",
+        "NaN",
+        "true",
+        "null",
+        "1,5",
+        "'OR'1'='1'--",
+        "=1+1",
+        "a+b/c",
+        "%2F%00",
+        "../..",
+        "<b>",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -105,9 +126,10 @@ impl Drivers {
                 let event = self.events.recv().await.expect("the tasks run");
                 let DeviceEvent::Update(update) = event else { continue };
                 let readings = update.readings.iter().filter(|_| update.station == StationId(station));
-                if readings.into_iter().any(|reading| {
-                    reading.tag == tag && reading.quality == Quality::Good && reading.value == *wanted
-                }) {
+                if readings
+                    .into_iter()
+                    .any(|reading| reading.tag == tag && reading.quality == Quality::Good && reading.value == *wanted)
+                {
                     return;
                 }
             }
@@ -267,7 +289,10 @@ fn arrive_unchanged_through_the_engine_the_journal_and_the_feed() {
     line.observe(0, Observed::PrinterCounted { accepted: count, printed: count });
     for (number, serial) in (1..).zip(&serials) {
         let read = Read::Code(code(serial));
-        line.observe(1, Observed::Result(CameraResult { seq: number, track: Some(number), read, grade_milli: Some(3500) }));
+        line.observe(
+            1,
+            Observed::Result(CameraResult { seq: number, track: Some(number), read, grade_milli: Some(3500) }),
+        );
         line.observe(2, Observed::Ended { end_seq: number, track: number, end: TrackEnd::Passed });
     }
     let items = Reader::open(&path).unwrap().feed_from(1, 10_000).unwrap();
