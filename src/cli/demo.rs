@@ -48,6 +48,9 @@ pub struct DemoArgs {
     /// Publish to this broker in place of the embedded one
     #[arg(long, value_name = "HOST:PORT", value_parser = broker)]
     pub broker: Option<(String, u16)>,
+    /// Every station on the other protocol: printer, camera and rejector over Modbus, packer and palletizer over OPC UA
+    #[arg(long)]
+    pub swap_protocols: bool,
 }
 
 pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
@@ -68,6 +71,7 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
         under: args.under,
         faults: Faults::ALL.iter().copied().find(|faults| faults.name() == args.faults).unwrap_or_default(),
         broker: args.broker,
+        swap_protocols: args.swap_protocols,
     };
     let summary = demo::run(settings, &mut |view| screen.show(view)).map_err(|error| match error {
         DemoError::Folder(_) => Exit::Usage.failure(error.to_string()),

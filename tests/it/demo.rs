@@ -54,9 +54,11 @@ impl Records {
     }
 }
 
-fn play(folder: &Path) -> Value {
+fn play(folder: &Path, more: &[&str]) -> Value {
     let ended = Command::new(env!("CARGO_BIN_EXE_sealgate"))
-        .args(["demo", "--units", "100", "--rate", "3000", "--seed", "7", "--headless", "--json", "--data"])
+        .args(["demo", "--units", "100", "--rate", "3000", "--seed", "7", "--headless", "--json"])
+        .args(more)
+        .arg("--data")
         .arg(folder)
         .output()
         .expect("the program starts");
@@ -68,7 +70,7 @@ fn play(folder: &Path) -> Value {
 #[test]
 fn a_small_demo_reconciles_and_three_planted_differences_do_not() {
     let folder = tempfile::tempdir().expect("a folder");
-    let figures = play(folder.path());
+    let figures = play(folder.path(), &[]);
     for figure in FIGURES {
         assert!(figures.get(figure).is_some(), "{figure} is missing in {figures}");
     }
@@ -90,6 +92,21 @@ fn a_small_demo_reconciles_and_three_planted_differences_do_not() {
     assert!(!report.is_reconciled(), "two units swapped in the truth");
     let plain = records.compared(truth, feed, "");
     assert!(plain.is_reconciled(), "nothing of it stays");
+}
+
+#[test]
+fn the_whole_line_works_with_every_station_on_the_other_protocol() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let figures = play(folder.path(), &["--swap-protocols"]);
+    assert_eq!((&figures["reconciled"], &figures["wrong_in_closed_case"]), (&true.into(), &0.into()), "{figures}");
+    assert_eq!(figures["false_rejects"], 0, "{figures}");
+    let config = fs::read_to_string(folder.path().join("line.toml")).expect("the demo wrote it");
+    for (station, device) in [("printer", "modbus"), ("camera", "modbus"), ("packer", "opcua"), ("palletizer", "opcua")]
+    {
+        let (_, section) = config.split_once(&format!("[station.{station}]")).expect("a station");
+        let line = section.lines().find(|line| line.starts_with("device")).expect("on a device");
+        assert_eq!(line, format!("device = \"{device}\""), "{station}");
+    }
 }
 
 /// The kind of fact 20, by its topic.

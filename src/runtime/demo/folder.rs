@@ -74,10 +74,11 @@ impl Folder {
     }
 
     /// The template of the demo with the ports of this run.
-    pub(super) fn write_config(&self, ports: (u16, u16), broker: (&str, u16)) -> io::Result<()> {
+    pub(super) fn write_config(&self, ports: (u16, u16), broker: (&str, u16), is_swapped: bool) -> io::Result<()> {
         let (opcua, modbus) = ports;
         let (host, port) = broker;
-        let config = CONFIG
+        let config = if is_swapped { swapped(CONFIG) } else { CONFIG.to_owned() };
+        let config = config
             .replace("opc.tcp://127.0.0.1:4840", &format!("opc.tcp://127.0.0.1:{opcua}"))
             .replace("port = 1502", &format!("port = {modbus}"))
             .replace("host = \"127.0.0.1\"\nport = 1883", &format!("host = {host:?}\nport = {port}"))
@@ -97,6 +98,13 @@ impl Drop for Folder {
         let _ = fs::remove_file(self.notify_socket());
         let _ = fs::remove_dir(&self.sockets);
     }
+}
+
+/// The same line with every station on the other protocol.
+fn swapped(config: &str) -> String {
+    let place = |name: &str| format!("device = \"{name}\"\nmap = \"maps/sim-{name}.toml\"");
+    let (opcua, modbus, aside) = (place("opcua"), place("modbus"), place("aside"));
+    config.replace(&opcua, &aside).replace(&modbus, &opcua).replace(&aside, &modbus)
 }
 
 fn remove(file: &Path) -> io::Result<()> {

@@ -46,6 +46,8 @@ pub struct DemoSettings {
     pub under: Vec<String>,
     pub faults: Faults,
     pub broker: Option<(String, u16)>,
+    /// Printer, camera and rejector over Modbus, packer and palletizer over OPC UA.
+    pub swap_protocols: bool,
 }
 
 /// What goes wrong on the simulated line.
@@ -187,7 +189,7 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
             ("127.0.0.1".to_owned(), broker.port(), Some(broker))
         }
     };
-    folder.write_config(ports, (&host, port))?;
+    folder.write_config(ports, (&host, port), settings.swap_protocols)?;
     let link = Link {
         host,
         port,
