@@ -51,6 +51,9 @@ pub struct DemoArgs {
     /// Every station on the other protocol: printer, camera and rejector over Modbus, packer and palletizer over OPC UA
     #[arg(long)]
     pub swap_protocols: bool,
+    /// A camera of this model in place of the simulated plant's own
+    #[arg(long, value_name = "MODEL", value_parser = ["in-sight"])]
+    pub camera: Option<String>,
 }
 
 pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
@@ -61,6 +64,7 @@ pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
 #[cfg(feature = "demo")]
 fn start_demo(args: DemoArgs, json: bool) -> Outcome {
     use crate::runtime::demo::{self, DemoError, DemoSettings, Faults};
+    use crate::sim::faces::Face;
     let mut screen = super::screen::Screen::new(args.headless);
     let settings = DemoSettings {
         units: args.units,
@@ -72,6 +76,7 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
         faults: Faults::ALL.iter().copied().find(|faults| faults.name() == args.faults).unwrap_or_default(),
         broker: args.broker,
         swap_protocols: args.swap_protocols,
+        camera: args.camera.and_then(|name| Face::ALL.iter().copied().find(|face| face.name() == name)),
     };
     let summary = demo::run(settings, &mut |view| screen.show(view)).map_err(|error| match error {
         DemoError::Folder(_) => Exit::Usage.failure(error.to_string()),

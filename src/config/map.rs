@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::device::{Address, Binding, ByteOrder, Field as SplitField, Number, Pad, Split, ValueType, WordOrder};
 use crate::domain::tag::{StationKind, Tag};
-use crate::station::Renumbered;
+use crate::station::{Renumbered, ResultHandshake};
 
 use super::problem::Place;
 use super::reader::{Field, Section, Source};
@@ -39,6 +39,7 @@ pub(super) struct KindMap {
     pub(super) at: Place,
     pub(super) absent: Vec<Field<Tag>>,
     pub(super) ring: Option<Field<u16>>,
+    pub(super) handshake: Option<Field<ResultHandshake>>,
     pub(super) ends_ring: Option<Field<u16>>,
     pub(super) verdict_depth: Option<Field<u16>>,
     pub(super) tags: Vec<Field<Binding>>,
@@ -49,6 +50,7 @@ pub(super) struct KindMap {
 
 const WORD_ORDERS: [(&str, WordOrder); 2] = [("high_first", WordOrder::HighFirst), ("low_first", WordOrder::LowFirst)];
 const BYTE_ORDERS: [(&str, ByteOrder); 2] = [("high_first", ByteOrder::HighFirst), ("low_first", ByteOrder::LowFirst)];
+const HANDSHAKES: [(&str, ResultHandshake); 2] = [("number", ResultHandshake::Number), ("flag", ResultHandshake::Flag)];
 const PADS: [(&str, Pad); 2] = [("zero", Pad::Zero), ("space", Pad::Space)];
 
 /// The words of `type`.
@@ -111,6 +113,7 @@ fn kind_map(mut section: Section<'_>, addressing: Option<i64>) -> KindMap {
         at: section.at.clone(),
         absent,
         ring: section.number("ring", 2..=COUNT_MAX),
+        handshake: section.word("handshake", &HANDSHAKES),
         ends_ring: section.number("ends_ring", 64..=COUNT_MAX),
         verdict_depth: section.number("verdict_depth", 1..=256),
         tags: Vec::new(),
@@ -158,6 +161,7 @@ fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<i64>) -> Optio
     let value = value_type(&mut section, scale.is_some());
     let split = split(tag, &mut section, value);
     let wrap = section.number::<u64>("wrap", 1..=i64::MAX);
+    let bit = bit(&mut section, value);
     let byte_order = section.word("byte_order", &BYTE_ORDERS);
     let at = section.at.clone();
     section.finish();
@@ -167,10 +171,20 @@ fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<i64>) -> Optio
         value: value?,
         scale: scale.map(|field| field.value),
         wrap: wrap.map(|field| field.value),
+        bit,
         split,
         byte_order: byte_order.map(|field| field.value),
     };
     Some(Field { value: binding, at })
+}
+
+/// A flag inside a word.
+fn bit(section: &mut Section<'_>, value: Option<ValueType>) -> Option<u8> {
+    let bit = section.number::<u8>("bit", 0..=15)?;
+    if value.is_some_and(|value| value != ValueType::Bool) {
+        section.problems().add(bit.at.error("is of a value that is no flag").allowed("type = \"bool\""));
+    }
+    Some(bit.value)
 }
 
 /// The values of the contract by their words, DESIGN section 5; a map may number them in its device's own way.
@@ -185,6 +199,10 @@ fn contract_values(tag: Tag) -> &'static [(&'static str, i64)] {
         &[("shut", 0), ("moving", 1), ("open", 2)]
     } else if tag == Tag::Ends {
         &[("passed", 1), ("rejected", 2), ("missing", 3)]
+    } else if tag == Tag::Ack {
+        &[("idle", 0), ("taken", 1)]
+    } else if tag == Tag::Outcome {
+        &[("good", 1)]
     } else {
         &[]
     }

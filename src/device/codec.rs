@@ -28,6 +28,15 @@ pub struct RegisterOrder {
 /// Thousandths that an f64 still tells apart.
 const MILLI_MAX: f64 = 9_007_199_254_740_992.0;
 
+/// The value of one binding in its registers.
+pub(super) fn decode_binding(binding: &Binding, order: RegisterOrder, words: &[u16]) -> Option<TagValue> {
+    match (binding.bit, words) {
+        (Some(bit), [word]) => Some(TagValue::Bool(swapped(order.byte, *word) >> bit.min(15) & 1 == 1)),
+        (Some(_), _) => None,
+        (None, _) => decode_registers(binding.value, binding.scale, order, words),
+    }
+}
+
 /// The value of `words`, which must be as many as the type fills; `None` where they mean nothing.
 pub fn decode_registers(value: ValueType, scale: Option<i64>, order: RegisterOrder, words: &[u16]) -> Option<TagValue> {
     if words.len() != usize::from(value.registers()) {

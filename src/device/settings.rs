@@ -137,15 +137,17 @@ pub struct Binding {
     pub scale: Option<i64>,
     /// The highest value of a counter, after which it wraps. Only carried along, for the station.
     pub wrap: Option<u64>,
+    /// A flag that is one bit of a word, counted from the lowest; only with `ValueType::Bool`, and never written.
+    pub bit: Option<u8>,
     pub split: Option<Split>,
     /// Where this value differs from its link (strings often do).
     pub byte_order: Option<ByteOrder>,
 }
 
 impl Binding {
-    /// A plain value: no scale, no wrap, not split, in the link's byte order.
+    /// A plain value: no scale, no wrap, no bit, not split, in the link's byte order.
     pub fn new(tag: Tag, address: Address, value: ValueType) -> Self {
-        Self { tag, address, value, scale: None, wrap: None, split: None, byte_order: None }
+        Self { tag, address, value, scale: None, wrap: None, bit: None, split: None, byte_order: None }
     }
 }
 
@@ -263,6 +265,8 @@ impl Field {
             | Tag::Seq
             | Tag::Track
             | Tag::Overrun
+            | Tag::Valid
+            | Tag::Outcome
             | Tag::Ack
             | Tag::InCount
             | Tag::EndSeq

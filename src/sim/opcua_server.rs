@@ -51,7 +51,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves until the listener fails; dropping the future ends it. `pki_dir` is a folder that the library may write to.
 pub async fn run(listener: TcpListener, image: Arc<TagImage>, pki_dir: &Path) -> io::Result<()> {
     let address = listener.local_addr()?;
-    let (server, handle) = build(address, pki_dir).map_err(io::Error::other)?;
+    let (server, handle) = build(address, pki_dir, NAMESPACE).map_err(io::Error::other)?;
     let nodes = Nodes::add(&handle, &image).map_err(io::Error::other)?;
     // Sessions are tasks of the library; they end with its token.
     let _ends_with_us = handle.token().clone().drop_guard();
@@ -62,10 +62,11 @@ pub async fn run(listener: TcpListener, image: Arc<TagImage>, pki_dir: &Path) ->
     }
 }
 
-fn build(address: SocketAddr, pki_dir: &Path) -> Result<(Server, ServerHandle), String> {
+/// A server of one namespace for a demonstration on loopback.
+pub(super) fn build(address: SocketAddr, pki_dir: &Path, namespace: &str) -> Result<(Server, ServerHandle), String> {
     let host = address.ip().to_string();
     let anonymous = [ANONYMOUS_USER_TOKEN_ID.to_owned()];
-    let metadata = NamespaceMetadata { namespace_uri: NAMESPACE.to_owned(), ..NamespaceMetadata::default() };
+    let metadata = NamespaceMetadata { namespace_uri: namespace.to_owned(), ..NamespaceMetadata::default() };
     let mut builder = ServerBuilder::new()
         .application_name("Sealgate simulated plant")
         .application_uri(APPLICATION)

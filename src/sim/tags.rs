@@ -192,6 +192,8 @@ pub fn wrap(kind: StationKind, tag: Tag) -> Option<u64> {
         | Tag::Text
         | Tag::Image
         | Tag::Overrun
+        | Tag::Valid
+        | Tag::Outcome
         | Tag::Ack
         | Tag::Expected
         | Tag::Ends

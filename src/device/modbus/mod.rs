@@ -237,7 +237,7 @@ impl Lane {
         };
         match found {
             Ok((words, order)) => {
-                let value = codec::decode_registers(binding.value, binding.scale, order, &words);
+                let value = codec::decode_binding(binding, order, &words);
                 codec::readings(binding, value, Quality::Good, None)
             }
             Err(code) => codec::readings(binding, None, Quality::Bad(u32::from(code)), None),
