@@ -1,11 +1,13 @@
 //! `[device.NAME]`: one network peer and how it is reached. Its tags come from the stations that lie on it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::device::text::dialect::Dialect;
 use crate::device::{
     ByteOrder, Channel, Link, MessageMode, ModbusLink, OpcuaLink, Policy, ReadMode, Security, Settings, StationTags,
-    User, WordOrder,
+    TextLink, User, WordOrder,
 };
 use crate::domain::tag::DeviceId;
 
@@ -27,6 +29,7 @@ pub(super) struct FileDevice {
 pub(super) enum FileLink {
     Opcua { url: String, mode: ReadMode, channel: Channel, user: Option<User>, pki_dir: Option<PathBuf> },
     Modbus { host: String, port: u16, unit: u8 },
+    Text { host: String, port: u16 },
 }
 
 /// What the maps on a device say about its registers.
@@ -38,13 +41,22 @@ pub(super) struct Registers {
     pub(super) block_max: u16,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Opcua,
-    Modbus,
+/// What the maps on a device say about it as a whole.
+#[derive(Clone)]
+pub(super) struct MapSays {
+    pub(super) registers: Registers,
+    pub(super) dialect: Option<Arc<Dialect>>,
 }
 
-const PROTOCOLS: [(&str, Protocol); 2] = [("opcua", Protocol::Opcua), ("modbus", Protocol::Modbus)];
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Opcua,
+    Modbus,
+    Text,
+}
+
+const PROTOCOLS: [(&str, Protocol); 3] =
+    [("opcua", Protocol::Opcua), ("modbus", Protocol::Modbus), ("text", Protocol::Text)];
 const MODES: [(&str, ReadMode); 2] = [("poll", ReadMode::Poll), ("subscribe", ReadMode::Subscribe)];
 const POLICIES: [(&str, Option<Policy>); 4] = [
     ("none", None),
@@ -59,7 +71,7 @@ impl FileDevice {
     pub(super) fn read(name: &Field<String>, mut section: Section<'_>, folder: &Path) -> Self {
         line::name(&Some(name.clone()), &section);
         let protocol = section.word("protocol", &PROTOCOLS);
-        let _: Option<()> = section.missing("protocol", "\"opcua\" or \"modbus\"");
+        let _: Option<()> = section.missing("protocol", "\"opcua\", \"modbus\" or \"text\"");
         let poll_ms = section_number(&mut section, "poll_ms", 1..=60_000);
         let poll_ms = or_at(&section, poll_ms, 20);
         let request_timeout_ms = section_number(&mut section, "request_timeout_ms", 10..=60_000);
@@ -75,6 +87,7 @@ impl FileDevice {
         let link = match protocol.as_ref().map(|field| field.value) {
             Some(Protocol::Opcua) => opcua(&mut section, folder),
             Some(Protocol::Modbus) => modbus(&mut section),
+            Some(Protocol::Text) => text(&mut section),
             None => None,
         };
         let at = section.at.clone();
@@ -89,13 +102,13 @@ impl FileDevice {
         self,
         device: DeviceId,
         stations: Vec<StationTags>,
-        registers: Registers,
+        said: MapSays,
         pki_dir: &Path,
     ) -> Option<Settings> {
         Some(Settings {
             device,
             name: self.name,
-            link: self.link?.build(registers, pki_dir),
+            link: self.link?.build(said, pki_dir)?,
             stations,
             poll: Duration::from_millis(self.poll_ms.value),
             request_timeout: Duration::from_millis(self.request_timeout_ms.value),
@@ -109,20 +122,24 @@ impl FileDevice {
         match self.link.as_ref()? {
             FileLink::Opcua { url, .. } => Some(url.clone()),
             FileLink::Modbus { host, port, unit } => Some(format!("{host}:{port}, unit {unit}")),
+            FileLink::Text { host, port } => Some(format!("{host}:{port}")),
         }
     }
 
-    pub(super) fn is_modbus(&self) -> Option<bool> {
-        match self.link.as_ref()? {
-            FileLink::Opcua { .. } => Some(false),
-            FileLink::Modbus { .. } => Some(true),
-        }
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        Some(match self.link.as_ref()? {
+            FileLink::Opcua { .. } => Protocol::Opcua,
+            FileLink::Modbus { .. } => Protocol::Modbus,
+            FileLink::Text { .. } => Protocol::Text,
+        })
     }
 }
 
 impl FileLink {
-    fn build(self, registers: Registers, default_pki: &Path) -> Link {
-        match self {
+    /// `None` where the maps do not say how the device speaks, which is a problem of its own.
+    fn build(self, said: MapSays, default_pki: &Path) -> Option<Link> {
+        let registers = said.registers;
+        Some(match self {
             FileLink::Opcua { url, mode, channel, user, pki_dir } => Link::Opcua(OpcuaLink {
                 url,
                 mode,
@@ -138,7 +155,8 @@ impl FileLink {
                 gap_max: registers.gap_max,
                 block_max: registers.block_max,
             }),
-        }
+            FileLink::Text { host, port } => Link::Text(TextLink { host, port, dialect: said.dialect? }),
+        })
     }
 }
 
@@ -196,6 +214,14 @@ fn modbus(section: &mut Section<'_>) -> Option<FileLink> {
     let unit = section.number("unit", 0..=255).map_or(1, |field| field.value);
     let _: Option<()> = section.missing("host", "the host name or address of the device");
     Some(FileLink::Modbus { host: host?.value, port, unit })
+}
+
+fn text(section: &mut Section<'_>) -> Option<FileLink> {
+    let host = section.filled("host");
+    let port = section.number("port", 1..=65_535).map(|field| field.value);
+    let _: Option<()> = section.missing("host", "the host name or address of the device");
+    let _: Option<()> = section.missing("port", "the TCP port that the device listens on; there is no usual one");
+    Some(FileLink::Text { host: host?.value, port: port? })
 }
 
 fn section_number(

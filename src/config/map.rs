@@ -12,13 +12,16 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::device::text::dialect::Dialect;
 use crate::device::{Address, Binding, ByteOrder, Field as SplitField, Number, Pad, Split, ValueType, WordOrder};
 use crate::domain::tag::{StationKind, Tag};
 use crate::station::Renumbered;
 
 use super::problem::Place;
 use super::reader::{Field, Section, Source};
+use super::text;
 
 /// The longest list or text that a map may ask for.
 const COUNT_MAX: i64 = 4096;
@@ -30,6 +33,8 @@ pub(super) struct TagMap {
     pub(super) byte_order: Field<ByteOrder>,
     pub(super) gap_max: u16,
     pub(super) block_max: u16,
+    /// How a text device speaks.
+    pub(super) dialect: Option<Field<Arc<Dialect>>>,
     pub(super) kinds: BTreeMap<&'static str, KindMap>,
 }
 
@@ -85,6 +90,7 @@ pub(super) fn read(source: &Source) -> Option<TagMap> {
         byte_order: or_default(&root.at.clone(), root.word("byte_order", &BYTE_ORDERS), ByteOrder::HighFirst),
         gap_max: root.number("gap_max", 0..=124).map_or(0, |field| field.value),
         block_max: root.number("block_max", 1..=125).map_or(125, |field| field.value),
+        dialect: text::read(&mut root),
         kinds: kinds(&mut root, addressing.as_ref().map(|field| field.value)),
     };
     if map.kinds.is_empty() {
@@ -213,6 +219,9 @@ fn renumbered(tag: Tag, section: &mut Section<'_>) -> Vec<Renumbered> {
 }
 
 fn address(section: &mut Section<'_>, addressing: Option<i64>) -> Option<Address> {
+    if let Some(address) = text::address(section) {
+        return address;
+    }
     let node = section.filled("node");
     let register = section.integer("address", 0..=65_536);
     match (node, register) {

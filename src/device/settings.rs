@@ -1,8 +1,9 @@
 //! What a device task needs to know: who it speaks to and where the tags lie. The configuration builds these types from tag maps;
 //! nothing here is checked again, so what cannot work must have been refused there (`Binding` says what it expects).
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use super::text::dialect::{AnswerField, Dialect};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
 
 /// One network peer.
@@ -25,6 +26,7 @@ pub struct Settings {
 pub enum Link {
     Opcua(OpcuaLink),
     Modbus(ModbusLink),
+    Text(TextLink),
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +105,14 @@ pub struct ModbusLink {
     pub block_max: u16,
 }
 
+/// A coder, labeller or scanner that speaks lines of text over TCP.
+#[derive(Clone, Debug)]
+pub struct TextLink {
+    pub host: String,
+    pub port: u16,
+    pub dialect: Arc<Dialect>,
+}
+
 /// Which register of a number that fills several comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WordOrder {
@@ -156,6 +166,12 @@ pub enum Address {
     Node(String),
     /// A holding register, counted from 0.
     Register(u16),
+    /// Text: a kept field of an answer, or of a scanned line.
+    Answer(AnswerField),
+    /// Text: sent by this command, once every tag that names it is written. Not sent again where the field `taken` holds the value.
+    Command { command: String, taken: Option<AnswerField> },
+    /// Text: made by the driver itself, of what it knows of the device (`epoch`, `flush_done`).
+    Made,
 }
 
 /// The representation on the wire. OPC UA writes exactly this type, and reads any type of the same family.

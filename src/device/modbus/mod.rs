@@ -186,7 +186,7 @@ impl Lane {
                     let block = Block { start, len: binding.value.registers() };
                     Some((block, order_of(link, binding)))
                 }
-                Address::Node(_) => None,
+                Address::Node(_) | Address::Answer(_) | Address::Command { .. } | Address::Made => None,
             })
             .collect();
         let block_of = |index: &usize| places.get(*index).copied().flatten().map(|(block, _)| block);

@@ -28,6 +28,8 @@ const FILES: &[&str] = &[
     "daemon.pid",
 ];
 const CONFIG: &str = include_str!("../../../config/demo.toml");
+const CODER_CONFIG: &str = include_str!("../../../config/demo-coder.toml");
+const CODER_MAP: &str = include_str!("../../../config/maps/coder-text.toml");
 const OPCUA_MAP: &str = include_str!("../../../config/maps/sim-opcua.toml");
 const MODBUS_MAP: &str = include_str!("../../../config/maps/sim-modbus.toml");
 
@@ -74,10 +76,12 @@ impl Folder {
     }
 
     /// The template of the demo with the ports of this run.
-    pub(super) fn write_config(&self, ports: (u16, u16), broker: (&str, u16)) -> io::Result<()> {
+    pub(super) fn write_config(&self, ports: (u16, u16), coder: Option<u16>, broker: (&str, u16)) -> io::Result<()> {
         let (opcua, modbus) = ports;
         let (host, port) = broker;
-        let config = CONFIG
+        let template = if coder.is_some() { CODER_CONFIG } else { CONFIG };
+        let config = template
+            .replace("port = 3100", &format!("port = {}", coder.unwrap_or_default()))
             .replace("opc.tcp://127.0.0.1:4840", &format!("opc.tcp://127.0.0.1:{opcua}"))
             .replace("port = 1502", &format!("port = {modbus}"))
             .replace("host = \"127.0.0.1\"\nport = 1883", &format!("host = {host:?}\nport = {port}"))
@@ -86,6 +90,7 @@ impl Folder {
         fs::create_dir_all(&maps)?;
         fs::write(maps.join("sim-opcua.toml"), OPCUA_MAP)?;
         fs::write(maps.join("sim-modbus.toml"), MODBUS_MAP)?;
+        fs::write(maps.join("coder-text.toml"), CODER_MAP)?;
         fs::write(self.path("line.toml"), config)
     }
 }

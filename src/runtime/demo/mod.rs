@@ -26,6 +26,7 @@ use crate::runtime::demo::outside::Outside;
 use crate::runtime::demo::person::Person;
 use crate::sim::broker;
 use crate::sim::capture::{self, CaptureHandle, Marks};
+use crate::sim::coder;
 use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::opcua_server;
 use crate::sim::settings::{PlantSettings, Weather};
@@ -46,6 +47,7 @@ pub struct DemoSettings {
     pub under: Vec<String>,
     pub faults: Faults,
     pub broker: Option<(String, u16)>,
+    pub printer: PrinterModel,
 }
 
 /// What goes wrong on the simulated line.
@@ -67,6 +69,27 @@ impl Faults {
             Faults::None => "none",
             Faults::Mild => "mild",
             Faults::Rough => "rough",
+        }
+    }
+}
+
+/// Which model the simulated line's printer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrinterModel {
+    /// The generic handshake over OPC UA.
+    #[default]
+    Opcua,
+    /// A coder that takes lines of text over TCP.
+    Coder,
+}
+
+impl PrinterModel {
+    pub const ALL: &'static [PrinterModel] = &[PrinterModel::Opcua, PrinterModel::Coder];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            PrinterModel::Opcua => "opcua",
+            PrinterModel::Coder => "coder",
         }
     }
 }
@@ -187,7 +210,12 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
             ("127.0.0.1".to_owned(), broker.port(), Some(broker))
         }
     };
-    folder.write_config(ports, (&host, port))?;
+    let coder = match settings.printer {
+        PrinterModel::Opcua => None,
+        PrinterModel::Coder => Some(TcpListener::bind(any).await?),
+    };
+    let coder_port = coder.as_ref().map(TcpListener::local_addr).transpose()?.map(|at| at.port());
+    folder.write_config(ports, coder_port, (&host, port))?;
     let link = Link {
         host,
         port,
@@ -198,13 +226,23 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     };
     let broker_name = format!("{}:{}", link.host, link.port);
     let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
+    let speaking = speak(coder, world.clone());
     let plant = world::run(world.clone(), doors);
     let outside = Outside::new(folder.path("line.db"), broker);
     let stage = Stage { folder, world, capture, broker_name, outside };
     tokio::select! {
         ended = plant => Err(DemoError::Stuck(format!("the simulated plant ended: {ended:?}"))),
+        ended = speaking => Err(DemoError::Stuck(format!("the simulated coder ended: {ended:?}"))),
         ended = capturing.run() => Err(DemoError::Stuck(format!("the subscriber ended: {ended:?}"))),
         summary = stage.act(&settings, show) => summary,
+    }
+}
+
+/// The printer of the plant as a coder, where the line has one.
+async fn speak(listener: Option<TcpListener>, world: World) -> io::Result<()> {
+    match listener {
+        Some(listener) => coder::run(listener, world.image(), PlantSettings::default().printer_depth).await,
+        None => std::future::pending().await,
     }
 }
 
