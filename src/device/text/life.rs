@@ -59,6 +59,16 @@ impl Life {
         self.flushed = self.flushed.max(buffer.accepted).max(buffer.printed);
     }
 
+    /// Notes that the numbers between the last record taken and this one are never sent; `None` where there are none.
+    pub(super) fn pass_over(&mut self, number: u64, seen: Buffer) -> Option<Self> {
+        let before = number.checked_sub(1)?;
+        if before <= seen.accepted.max(self.flushed) {
+            return None;
+        }
+        self.flushed = before;
+        Some(*self)
+    }
+
     pub(super) fn printed(&self, buffer: Buffer) -> u64 {
         buffer.printed.saturating_sub(self.base)
     }
@@ -134,5 +144,8 @@ mod tests {
         assert!(life.agrees(buffer(3, 8, 0)), "they were cleared");
         assert_eq!(life.accepted(buffer(3, 0, 0)), 8, "a coder that forgets its last number with its buffer");
         assert!(life.agrees(buffer(9, 10, 1)));
+        assert_eq!(life.pass_over(11, buffer(9, 10, 1)), None);
+        assert!(life.pass_over(21, buffer(10, 10, 0)).is_some(), "11 to 20 were burned before they were sent");
+        assert!(life.agrees(buffer(10, 10, 0)) && life.agrees(buffer(10, 21, 1)));
     }
 }

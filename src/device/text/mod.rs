@@ -293,14 +293,39 @@ impl Session<'_> {
                 return Ok(None);
             }
         }
+        let number = values.iter().find_map(|(tag, value)| match value {
+            TagValue::Int(number) if *tag == Tag::DataSeq => u64::try_from(*number).ok(),
+            _ => None,
+        });
+        if let Some(number) = number {
+            self.pass_over(index, number).await?;
+        }
         match self.send(command, Filling { values: &values, mark: &[] }).await? {
-            Ok(Answer::Kept(_)) => Ok(None),
+            Ok(Answer::Kept(_)) => {
+                if let (Some(lane), Some(number)) = (self.lanes.get_mut(index), number) {
+                    lane.seen.accepted = number;
+                }
+                Ok(None)
+            }
             Ok(Answer::Refused(code)) if command.retry.contains(&code) => {
                 self.waiting = Some(write.clone());
                 Ok(None)
             }
             Ok(Answer::Refused(_)) => Ok(Some(REFUSED)),
             Err(codec::Unfit(status)) => Ok(Some(status)),
+        }
+    }
+
+    /// Numbers that were burned on their way never come to the coder: behind a flush its next record may be any. That is noted
+    /// before the record goes out, or it would look as if some had been lost.
+    async fn pass_over(&mut self, index: usize, number: u64) -> Result<(), DeviceError> {
+        let passed = self.lanes.get_mut(index).and_then(|lane| {
+            let seen = lane.seen;
+            lane.life.as_mut()?.pass_over(number, seen)
+        });
+        match passed {
+            Some(life) => self.write_mark(life).await,
+            None => Ok(()),
         }
     }
 
@@ -324,3 +349,6 @@ impl Session<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
