@@ -93,6 +93,10 @@ impl Camera {
 
     pub(in crate::station) fn scan(&mut self, mut scan: Scan<'_>) -> Result<(), Doubt> {
         let seq = self.seq.read(scan.image.counter(Tag::Seq)?).ok_or(Doubt::Fell)?;
+        if scan.image.has(Tag::Overrun) {
+            // Whether the slots are those of their numbers is not known.
+            scan.image.int(Tag::Overrun).ok_or(Doubt::NotGood)?;
+        }
         observe_fault(&mut self.fault, &mut scan);
         // The arrays of a ring may follow their number in a later read; until then nothing new can be said.
         if seq == 0 || !scan.image.is_current(Tag::Code) {

@@ -23,6 +23,10 @@ pub mod printer;
 pub mod rejector;
 
 #[cfg(test)]
+mod quality;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod script;
 
 use crate::domain::tag::{Reading, StationId, StationKind, Tag, TagValue, TagWrite};
