@@ -414,7 +414,10 @@ impl<J: Journal, P: Plant> Line<J, P> {
     fn restrain(&mut self, restraint: &Restraint) {
         let station = match restraint {
             Restraint::Fail(PassKey { rejector, .. }) => *rejector,
-            Restraint::Hold { station } | Restraint::Deny { station, .. } | Restraint::Shut { station } => *station,
+            Restraint::Hold { station }
+            | Restraint::Deny { station, .. }
+            | Restraint::Shut { station }
+            | Restraint::ExpectNothing { station } => *station,
         };
         let mut writes = Vec::new();
         self.each(&[station], |station| station.restrain(restraint, &mut writes));

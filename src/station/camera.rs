@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use crate::domain::tag::{Tag, TagValue};
 use crate::engine::input::{CameraResult, Observed, Read};
-use crate::engine::output::Permit;
+use crate::engine::output::{Permit, Restraint};
 use crate::station::counter::{Counter, nearest};
 use crate::station::image::{Doubt, Image};
 use crate::station::{Base, Cursor, Level, Output, Scan, Settings, int, observe_fault};
@@ -81,6 +81,8 @@ impl Camera {
                 self.acked = self.acked.max(Some(*seq));
                 output.write(vec![(Tag::Ack, int(self.seq.shown(*seq)))]);
             }
+            // The camera compares from its next trigger on; results that are shown already were compared with what stood then.
+            Permit::Expect { data, .. } => output.write(vec![(Tag::Expected, TagValue::Bytes(data.clone()))]),
             Permit::Pass { .. }
             | Permit::Run { .. }
             | Permit::Print { .. }
@@ -88,6 +90,14 @@ impl Camera {
             | Permit::AckRequest { .. }
             | Permit::Close(_)
             | Permit::Settle { .. } => {}
+        }
+    }
+
+    /// With nothing to compare with, every unit differs.
+    pub(in crate::station) fn restrain(&mut self, restraint: &Restraint, mut output: Output<'_>) {
+        match restraint {
+            Restraint::ExpectNothing { .. } => output.write(vec![(Tag::Expected, TagValue::Bytes(Vec::new()))]),
+            Restraint::Fail(_) | Restraint::Hold { .. } | Restraint::Deny { .. } | Restraint::Shut { .. } => {}
         }
     }
 

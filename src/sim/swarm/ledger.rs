@@ -129,6 +129,7 @@ impl Ledger {
         self.fold(&entry.fact)
     }
 
+    #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     fn fold(&mut self, fact: &Fact) -> Verdict {
         match fact {
             Fact::StationJoined { station, reset: true, .. } => self.forget(station),
@@ -145,7 +146,10 @@ impl Ledger {
                 self.decide(result)?;
             }
             Fact::Missed { result } => self.decide(result)?,
-            Fact::PassExpired { track, .. } | Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => {
+            Fact::PassExpired { track, .. }
+            | Fact::RejectMissing { track }
+            | Fact::UnitRemoved { track }
+            | Fact::UnexpectedPass { track } => {
                 self.passes.remove(&track.track);
             }
             Fact::Commissioned { track, serial } => self.commission(track, *serial)?,
@@ -187,6 +191,7 @@ impl Ledger {
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
+            | Fact::RecipeFound { .. }
             | Fact::LineDescribed { .. }
             | Fact::StoreRestored { .. }
             | Fact::SerialsDeclared { .. }

@@ -77,6 +77,7 @@ impl Judge {
         claim(step.facts.len() < 10_000, || "I9: a step of ten thousand facts".to_owned())
     }
 
+    #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     fn fact(&mut self, engine: &Engine, input: &Input, fact: &Fact, capacity: usize) -> Verdict {
         match fact {
             Fact::StationJoined { station, reset, .. } => self.join(*station, *reset),
@@ -99,7 +100,10 @@ impl Judge {
                 claim(!reasons.is_empty(), || "a unit failed for no reason".to_owned())?;
             }
             Fact::Missed { result } => self.decide(result.station, result.seq),
-            Fact::PassExpired { track, .. } | Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => {
+            Fact::PassExpired { track, .. }
+            | Fact::RejectMissing { track }
+            | Fact::UnitRemoved { track }
+            | Fact::UnexpectedPass { track } => {
                 self.passes.remove(&track.track);
             }
             Fact::RejectConfirmed { track, serial } => {
@@ -140,6 +144,7 @@ impl Judge {
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
+            | Fact::RecipeFound { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. } => {}
         }
@@ -328,6 +333,8 @@ impl Judge {
                 self.is_running && serial.is_some_and(|serial| String::from_utf8_lossy(data).contains(serial.as_str()))
             }
             Permit::Flush { .. } => !self.is_running,
+            // No camera of this plant decides by itself.
+            Permit::Expect { .. } => false,
             Permit::AckRequest { station, seq, .. } => self.is_answered(name(*station), *seq),
             Permit::Settle { station, seq, .. } => self.is_answered(name(*station), *seq),
             Permit::Close(close) => {
