@@ -282,10 +282,10 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         | AlarmKind::JournalSlow
         | AlarmKind::SerialsSuspended => journal_alarm(kind),
         AlarmKind::RejectsInARow => {
-            "Too many units in a row were rejected. Look at printer, camera and material, then acknowledge; the count begins anew."
+            "Too many units in a row were rejected. Look at printer, camera and material, then acknowledge."
         }
         AlarmKind::RejectsTooMany => {
-            "Too many of the last units were rejected. Look at printer, camera and material, then acknowledge; the count begins anew."
+            "Too many of the last units were rejected. Look at printer, camera and material, then acknowledge."
         }
         AlarmKind::UnitRemoved => {
             "A unit is missing between two stations. Find it and take it aside, look who reached in, then acknowledge."

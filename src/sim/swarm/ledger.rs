@@ -28,6 +28,12 @@ pub struct Vessel {
     pub children: Vec<Child>,
 }
 
+impl Vessel {
+    fn doubt(&mut self) {
+        (self.stage, self.was_doubted) = (Stage::Held, true);
+    }
+}
+
 /// A permit for a gate.
 #[derive(Clone, Debug)]
 pub struct Granted {
@@ -129,7 +135,6 @@ impl Ledger {
         self.fold(&entry.fact)
     }
 
-    #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     fn fold(&mut self, fact: &Fact) -> Verdict {
         match fact {
             Fact::StationJoined { station, reset: true, .. } => self.forget(station),
@@ -172,10 +177,7 @@ impl Ledger {
                 self.done(*token, container, children, Gate::Release)?;
             }
             Fact::CloseFailed { container, token, gate, .. } => self.fail(*gate, *token, container)?,
-            Fact::CloseUnresolved { container, .. } => {
-                let vessel = self.known(container)?;
-                (vessel.stage, vessel.was_doubted) = (Stage::Held, true);
-            }
+            Fact::CloseUnresolved { container, .. } => self.known(container)?.doubt(),
             Fact::LineStarted { .. }
             | Fact::LineStopped
             | Fact::StationJoined { .. }

@@ -77,7 +77,6 @@ impl Judge {
         claim(step.facts.len() < 10_000, || "I9: a step of ten thousand facts".to_owned())
     }
 
-    #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     fn fact(&mut self, engine: &Engine, input: &Input, fact: &Fact, capacity: usize) -> Verdict {
         match fact {
             Fact::StationJoined { station, reset, .. } => self.join(*station, *reset),
@@ -126,9 +125,7 @@ impl Judge {
                 self.done(*token, container, children, Stage::Released)?;
             }
             Fact::CloseFailed { container, token, gate, .. } => self.failed(*gate, *token, container)?,
-            Fact::CloseUnresolved { container, .. } => {
-                self.vessel(container)?.stage = Stage::Held;
-            }
+            Fact::CloseUnresolved { container, .. } => self.vessel(container)?.stage = Stage::Held,
             Fact::StationFaulted { .. }
             | Fact::LineDescribed { .. }
             | Fact::StoreRestored { .. }
