@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::device::{self as link, Binding, ByteOrder, StationTags, WordOrder};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
 use crate::domain::text::Name;
+use crate::engine::decide::Decide;
 use crate::engine::{self, Role, StationSpec};
 use crate::station::{self, VerdictForm};
 use crate::wire::digest;
@@ -272,6 +273,7 @@ fn build_station(
     let name = Name::new(&placed.file.name)?;
     let mut tags: Vec<Tag> = placed.maps().flat_map(KindMap::carried).map(|(tag, _)| tag).collect();
     tags.sort();
+    relies_on(problems, placed, &tags);
     let station = Station {
         settings: settings(
             placed,
@@ -282,7 +284,22 @@ fn build_station(
         tags,
         gates: if matches!(role, Role::Packer { .. }) { placed.file.gates.clone() } else { Vec::new() },
     };
-    Some((StationSpec { name, role }, station))
+    Some((placed.file.spec(name, role), station))
+}
+
+/// What a key asks for that a tag has to bring.
+fn relies_on(problems: &Problems, placed: &Placed<'_>, tags: &[Tag]) {
+    let needs = |at: &super::problem::Place, tag: Tag, says: &str| {
+        if !tags.contains(&tag) {
+            problems.add(at.error(format!("{says}, and no map of this station has the tag `{tag}`")));
+        }
+    };
+    if let Some(recipe) = &placed.file.recipe {
+        needs(&recipe.at, Tag::Recipe, "compares the recipe that the station shows");
+    }
+    if let Some(decide) = placed.file.decide.as_ref().filter(|decide| decide.value == Decide::Device) {
+        needs(&decide.at, Tag::Expected, "lets the camera compare with what we write");
+    }
 }
 
 /// What the maps say about a station; `plain` is what the contract says.
