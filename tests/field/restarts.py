@@ -20,6 +20,8 @@ def opcua_restarts(house):
     restarts, cut_every = (1000, 5) if house.is_full else (60, 5)
     draw = random.Random(60)
     server = foreign.Foreign(free_port(), seed=60).start()
+    # Nothing may be in transit while the batch starts.
+    server.is_running = False
     house.afterwards(server.stop)
     proxy = Proxy(server.port)
     house.afterwards(proxy.close)
@@ -31,6 +33,7 @@ def opcua_restarts(house):
     (folder / "order.json").write_text(json.dumps(ORDER))
     wait_until(lambda: house.run("--config", config, "batch", "load", folder / "order.json")[0] == 0, "the order is loaded", 30)
     wait_until(lambda: house.run("--config", config, "batch", "start", "B1")[0] == 0, "the batch starts", 30)
+    server.is_running = True
     follows(server, "the first connection")
     cuts, slowest = 0, 0.0
     for restart in range(1, restarts + 1):
