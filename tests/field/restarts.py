@@ -53,7 +53,7 @@ def opcua_restarts(house):
     return judge(server, Journal(database), last, (restarts, cuts, slowest))
 
 
-def follows(server, what):
+def follows(server, what, within=30):
     """Three results in a row were answered: a slow poll alone sees only every fourth of them. Returns how long that took."""
     began, shown = time.monotonic(), server.seq
 
@@ -61,7 +61,8 @@ def follows(server, what):
         acks = [ack for ack in server.acks[-12:] if ack > shown]
         return any(acks[at : at + 3] == list(range(ack, ack + 3)) for at, ack in enumerate(acks))
 
-    wait_until(in_a_row, f"after {what} results are notified again (acknowledged: {server.acks[-5:]}, shown: {server.seq})", 30)
+    said = lambda: f"after {what} results are notified (acknowledged: {server.acks[-5:]}, shown: {server.seq})"
+    wait_until(in_a_row, said, within)
     return time.monotonic() - began
 
 
