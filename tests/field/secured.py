@@ -68,15 +68,15 @@ class Secured:
 
     async def prepare(self, server):
         from asyncua import ua
-        from asyncua.crypto.permission_rules import User
+        from asyncua.crypto.permission_rules import User, UserRole
         from asyncua.server.user_managers import UserManager
         from asyncua.common.utils import ServiceError
 
         class Users(UserManager):
             def get_user(inner, iserver, username=None, password=None, certificate=None):
                 if username is not None:
-                    return User() if (username, password) == ("line", "secret") else None
-                return User()
+                    return User(role=UserRole.Admin) if (username, password) == ("line", "secret") else None
+                return User(role=UserRole.Admin)
 
         async def validate(certificate, description):
             if self.is_choosy:

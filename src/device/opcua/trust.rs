@@ -359,7 +359,7 @@ mod tests {
     /// Our own certificate serves as a server's.
     fn server() -> (tempfile::TempDir, Vec<u8>, String) {
         let folder = tempfile::tempdir().unwrap();
-        let own = own::ensure(&folder.path().join("server")).unwrap();
+        let (_, own) = own::made();
         (folder, fs::read(&own.certificate).unwrap(), own.application_uri)
     }
 
