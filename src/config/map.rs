@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::device::{Address, Binding, ByteOrder, Field as SplitField, Number, Pad, Split, ValueType, WordOrder};
 use crate::domain::tag::{StationKind, Tag};
-use crate::station::Renumbered;
+use crate::station::{Renumbered, ResultHandshake};
 
 use super::map_checks;
 use super::map_modbus::{self, Addressing, Extras};
@@ -41,6 +41,7 @@ pub(super) struct KindMap {
     pub(super) at: Place,
     pub(super) absent: Vec<Field<Tag>>,
     pub(super) ring: Option<Field<u16>>,
+    pub(super) handshake: Option<Field<ResultHandshake>>,
     pub(super) ends_ring: Option<Field<u16>>,
     pub(super) verdict_depth: Option<Field<u16>>,
     pub(super) tags: Vec<Field<Binding>>,
@@ -52,6 +53,7 @@ pub(super) struct KindMap {
 pub(super) const WORD_ORDERS: [(&str, WordOrder); 2] =
     [("high_first", WordOrder::HighFirst), ("low_first", WordOrder::LowFirst)];
 const BYTE_ORDERS: [(&str, ByteOrder); 2] = [("high_first", ByteOrder::HighFirst), ("low_first", ByteOrder::LowFirst)];
+const HANDSHAKES: [(&str, ResultHandshake); 2] = [("number", ResultHandshake::Number), ("flag", ResultHandshake::Flag)];
 const PADS: [(&str, Pad); 2] = [("zero", Pad::Zero), ("space", Pad::Space)];
 
 /// The words of `type`.
@@ -117,6 +119,7 @@ fn kind_map(mut section: Section<'_>, addressing: Option<Addressing>) -> KindMap
         at: section.at.clone(),
         absent,
         ring: section.number("ring", 2..=COUNT_MAX),
+        handshake: section.word("handshake", &HANDSHAKES),
         ends_ring: section.number("ends_ring", 64..=COUNT_MAX),
         verdict_depth: section.number("verdict_depth", 1..=256),
         tags: Vec::new(),
@@ -194,6 +197,10 @@ fn contract_values(tag: Tag) -> &'static [(&'static str, i64)] {
         &[("shut", 0), ("moving", 1), ("open", 2)]
     } else if tag == Tag::Ends {
         &[("passed", 1), ("rejected", 2), ("missing", 3)]
+    } else if tag == Tag::Ack {
+        &[("idle", 0), ("taken", 1)]
+    } else if tag == Tag::Outcome {
+        &[("good", 1)]
     } else {
         &[]
     }

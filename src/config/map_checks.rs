@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::device::{Address, Binding, Number, Split, Table, ValueType};
 use crate::domain::tag::{Access, StationKind, Tag};
+use crate::station::ResultHandshake;
 
 use super::device::FileDevice;
 use super::map::KindMap;
@@ -39,6 +40,10 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, mod
         let known: Vec<&str> = of_kind.iter().map(|tag| tag.name()).collect();
         problems.add(at.error(format!("is no tag of a {}", kind.name())).allowed(known.join(", ")));
         return;
+    }
+    if binding.bit.is_some() && binding.tag.access() == Access::Write {
+        let problem = at.error("is one bit of a word, and a tag that is written fills its own");
+        problems.add(problem.allowed("the whole word, with `values` that say what to write"));
     }
     if let Some(allowed) = misfit(binding) {
         problems.add(at.error("has a type that does not fit the tag").allowed(allowed));
@@ -140,7 +145,7 @@ enum Nature {
 
 fn nature(tag: Tag) -> Nature {
     match tag {
-        Tag::BinFull | Tag::RunPermit | Tag::Verdict | Tag::Overrun => Nature::Flag,
+        Tag::BinFull | Tag::RunPermit | Tag::Verdict | Tag::Overrun | Tag::Valid => Nature::Flag,
         Tag::Grade => Nature::Decimal,
         Tag::Ends => Nature::Counters,
         Tag::Children => Nature::Texts,
@@ -168,6 +173,7 @@ fn nature(tag: Tag) -> Nature {
         | Tag::Flush
         | Tag::Seq
         | Tag::Track
+        | Tag::Outcome
         | Tag::Ack
         | Tag::InCount
         | Tag::EndSeq
@@ -221,6 +227,7 @@ fn misfit(binding: &Binding) -> Option<&'static str> {
 fn rings(problems: &Problems, kind: StationKind, map: &KindMap) {
     if kind == StationKind::Camera {
         camera_ring(problems, map);
+        camera_handshake(problems, map);
     }
     for (field, owner) in [
         (&map.ring, StationKind::Camera),
@@ -252,7 +259,7 @@ fn rings(problems: &Problems, kind: StationKind, map: &KindMap) {
 
 fn camera_ring(problems: &Problems, map: &KindMap) {
     let ring = map.ring.as_ref().map(|field| field.value);
-    let results = [Tag::Code, Tag::Track, Tag::Grade, Tag::Text, Tag::Image];
+    let results = [Tag::Code, Tag::Track, Tag::Grade, Tag::Text, Tag::Image, Tag::Outcome];
     for binding in map.tags.iter().filter(|binding| results.contains(&binding.value.tag)) {
         let held = elements(binding.value.value);
         match (ring, held) {
@@ -267,6 +274,22 @@ fn camera_ring(problems: &Problems, map: &KindMap) {
                 problems.add(problem.allowed("ring = COUNT in the section [camera], or a single value"));
             }
         }
+    }
+}
+
+/// A result that is taken by a flag needs the flag that shows it, and stands alone.
+fn camera_handshake(problems: &Problems, map: &KindMap) {
+    let taken_by_flag = map.handshake.as_ref().filter(|field| field.value == ResultHandshake::Flag);
+    let has_valid = map.carried().iter().any(|(tag, _)| *tag == Tag::Valid);
+    if let Some(field) = taken_by_flag.filter(|_| !has_valid) {
+        problems.add(field.at.error("needs the tag `valid`").allowed("a section [camera.valid]"));
+    }
+    if let Some(ring) = map.ring.as_ref().filter(|_| taken_by_flag.is_some()) {
+        problems.add(ring.at.error("belongs to a camera whose results are acknowledged by number"));
+    }
+    if taken_by_flag.is_none() && map.renumbered.iter().any(|entry| entry.tag == Tag::Ack) {
+        let at = map.tags.iter().find(|binding| binding.value.tag == Tag::Ack).map_or(&map.at, |binding| &binding.at);
+        problems.add(at.error("has `values`, and acknowledges by number").allowed("handshake = \"flag\" in [camera]"));
     }
 }
 
@@ -400,7 +423,7 @@ fn of_kind(kind: StationKind) -> Vec<Tag> {
     let common = [Heartbeat, Epoch, State, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
     let own: &[Tag] = match kind {
         StationKind::Printer => &[PrintedSeq, AcceptedSeq, NextSeq, Remaining, FlushDone, Data, DataSeq, Flush],
-        StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Ack, Expected],
+        StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Valid, Outcome, Ack, Expected],
         StationKind::Rejector => &[
             InCount,
             EndSeq,

@@ -294,6 +294,10 @@ fn settings(placed: &Placed<'_>, plain: station::Settings, tags: &[Tag]) -> stat
         absent: Tag::required(placed.kind).iter().copied().filter(|tag| !tags.contains(tag)).collect(),
         wraps: placed.maps().flat_map(|map| &map.tags).filter_map(wrap).collect(),
         ring: stated(|map| map.ring.as_ref()).unwrap_or(plain.ring),
+        handshake: placed
+            .maps()
+            .find_map(|map| map.handshake.as_ref())
+            .map_or(station::ResultHandshake::Number, |field| field.value),
         ends_ring: stated(|map| map.ends_ring.as_ref()).or(ends_held).unwrap_or(plain.ends_ring),
         verdict_depth: stated(|map| map.verdict_depth.as_ref()).unwrap_or(plain.verdict_depth),
         verdict_form: if word { VerdictForm::Word } else { VerdictForm::Pair },

@@ -184,7 +184,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// A plain value: no scale, no wrap, not split, in the link's byte order.
+    /// A plain value: no scale, no wrap, no bit, not split, in the link's byte order.
     pub fn new(tag: Tag, address: Address, value: ValueType) -> Self {
         Self {
             tag,
@@ -376,6 +376,8 @@ impl Field {
             | Tag::Seq
             | Tag::Track
             | Tag::Overrun
+            | Tag::Valid
+            | Tag::Outcome
             | Tag::Ack
             | Tag::InCount
             | Tag::EndSeq
