@@ -242,6 +242,16 @@ class Foreign:
         await asyncio.sleep(away)
         await self.server.bserver.start()
 
+    def burst(self, results):
+        """So many results faster than anybody reads: all but the last are overwritten."""
+
+        async def show():
+            for _ in range(results):
+                self.seq += 1
+                await self._show()
+
+        self.call(show())
+
     def stop_results(self):
         """The camera sees nothing more; its heartbeat goes on."""
         self.is_running = False

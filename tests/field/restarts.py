@@ -47,6 +47,10 @@ def opcua_restarts(house):
                 house.count("OPC UA connection cut silently")
                 slowest = max(slowest, follows(server, f"cut {cuts}"))
                 proxy.forget()
+        if restart % 10 == 0:
+            server.burst(30)
+            house.count("30 results between two notifications")
+            follows(server, f"the burst after restart {restart}")
     last = server.stop_results()
     database = folder / "line.db"
     wait_until(lambda: Journal(database).rows("SELECT max(result_seq) FROM v_inspection")[0][0] == last, f"result {last} is recorded", 20)
