@@ -199,7 +199,8 @@ fn vouch(
 
 impl Vouch {
     fn check(&self) -> Result<(), CertificateRefusal> {
-        let shown = Shown { der: &self.der, host: &self.host, application_uri: &self.application_uri, now_s: now_s() };
+        let now_s = self.trust.time_that_counts(now_s());
+        let shown = Shown { der: &self.der, host: &self.host, application_uri: &self.application_uri, now_s };
         self.trust.judge(&shown)
     }
 }
