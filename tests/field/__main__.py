@@ -28,6 +28,7 @@ from stage import LeftOut, Stage, Wrong
 GROUPS = [
     "restarts",
     "secured",
+    "quiet",
     "plant",
 ]
 STEPS = {step.__name__: step for group in GROUPS for step in importlib.import_module(group).STEPS}

@@ -50,6 +50,11 @@ pub(super) fn unread(binding: &Binding, status: u32) -> Vec<Reading> {
     )
 }
 
+/// The newest time that the server gives to any of these values.
+pub(super) fn newest_server_us(values: &[DataValue]) -> Option<i64> {
+    values.iter().filter_map(|data| data.server_timestamp.as_ref().and_then(to_unix_us)).max()
+}
+
 fn to_unix_us(time: &DateTime) -> Option<i64> {
     (time.ticks() / 10).checked_sub(UNIX_EPOCH_US)
 }
