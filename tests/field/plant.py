@@ -20,4 +20,36 @@ def whole_job(house):
     return text
 
 
-STEPS = (whole_job,)
+def daemon_killed(house):
+    """the daemon is killed twice while the foreign line works: nothing lost, nothing wrong, the batch closes"""
+    good = 60
+    line = ForeignLine(house, "daemon-killed", good, mode="poll")
+    line.begin()
+    for passed in (15, 35):
+        line.wait_passed(passed)
+        house.count("daemon killed on a foreign line")
+        line.kill("daemon")
+        line.start_daemon()
+    line.wait_passed(good)
+    line.finish(good // (CASE * PALLET))
+    _, text = compare.all_of_it(line, (CASE, PALLET), is_calm=False)
+    return text
+
+
+def plant_restarted(house):
+    """the foreign controllers lose their memory in the middle: a new epoch, and the line works on"""
+    good = 60
+    line = ForeignLine(house, "plant-restarted", good)
+    line.begin()
+    line.wait_passed(25)
+    house.count("foreign plant killed and started again")
+    line.kill("plant")
+    line.start_plant()
+    line.wait_passed(good)
+    left = line.finish(good // (CASE * PALLET), closes=False)
+    story, text = compare.all_of_it(line, (CASE, PALLET), is_calm=False)
+    claim(len(line.events("started")) == 2 and story.taken_out, "the restart was not felt")
+    return f"{text}, {len(story.taken_out)} units taken out; the batch: {left}"
+
+
+STEPS = (whole_job, daemon_killed, plant_restarted)
