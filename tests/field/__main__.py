@@ -29,6 +29,7 @@ GROUPS = [
     "restarts",
     "secured",
     "plant",
+    "technician",
 ]
 STEPS = {step.__name__: step for group in GROUPS for step in importlib.import_module(group).STEPS}
 
