@@ -9,7 +9,7 @@ def whole_job(house):
     """a batch on a foreign line: every conforming unit commissioned, every full case and pallet closed, nothing wrong in any"""
     house.count("a line of foreign devices")
     good = 200 if house.is_full else 80
-    line = ForeignLine(house, "whole-job", good, plant_options=["--jam", "3"])
+    line = ForeignLine(house, "whole-job", good, plant_options=["--jam", "3", "--rate", "330"])
     line.begin()
     line.wait_passed(good)
     line.finish(good // (CASE * PALLET))
@@ -22,10 +22,10 @@ def whole_job(house):
 
 def daemon_killed(house):
     """the daemon is killed twice while the foreign line works: nothing lost, nothing wrong, the batch closes"""
-    good = 60
+    good = 40
     line = ForeignLine(house, "daemon-killed", good, mode="poll")
     line.begin()
-    for passed in (15, 35):
+    for passed in (10, 25):
         line.wait_passed(passed)
         house.count("daemon killed on a foreign line")
         line.kill("daemon")
@@ -38,10 +38,10 @@ def daemon_killed(house):
 
 def plant_restarted(house):
     """the foreign controllers lose their memory in the middle: a new epoch, and the line works on"""
-    good = 60
+    good = 40
     line = ForeignLine(house, "plant-restarted", good)
     line.begin()
-    line.wait_passed(20)
+    line.wait_passed(15)
     # A box that is sealed and not released when its number is forgotten leaves the line by hand; that is not what is asked here.
     wait_until(lambda: boxes_are_open(line.events()), "a moment without a request", 30)
     house.count("foreign plant killed and started again")
