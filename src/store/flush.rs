@@ -11,22 +11,25 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{Advice, StatVfsMountFlags};
+use rustix::fs::{Advice, FallocateFlags};
+use rustix::io::Errno;
 
 use crate::store::error::StoreError;
 use crate::store::lock::{beside, real};
 
-/// Asks the file system of an open file whether it takes writes: two calls of a microsecond, without any effect.
+const BLOCK: u64 = 4096;
+
+/// Asks the file system of an open file whether it still keeps what it is given: some microseconds, without any effect.
+///
+/// The file's first block is reserved once more. That alone asks the file system's own journal; for a moment after that was
+/// given up a flush says yes and a write is taken. A full disk, or a file system that reserves nothing, is no answer.
 pub(super) fn ask(file: &File) -> io::Result<()> {
-    // Newer kernels keep a file system that met an error writable by its flags; the empty write is refused there.
-    file.write_at(&[], 0)?;
-    if rustix::fs::fstatvfs(file)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return Err(rustix::io::Errno::ROFS.into());
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, BLOCK) {
+        Err(error @ (Errno::ROFS | Errno::IO | Errno::BADF)) => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// From here on a journal and its log are read as they lie on disk. Before the first read, and with the lock held; where there is
@@ -67,9 +70,9 @@ mod tests {
     fn a_file_that_takes_no_writes_fails_the_question() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("line.db.lock");
-        let file = File::create(&path).unwrap();
-        ask(&file).unwrap();
-        assert_eq!(file.metadata().unwrap().len(), 0, "asking changes nothing");
+        std::fs::write(&path, "4711\n").unwrap();
+        ask(&File::options().write(true).open(&path).unwrap()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"4711\n", "asking changes nothing");
         ask(&File::open(&path).unwrap()).unwrap_err();
     }
 }
