@@ -12,7 +12,7 @@ use crate::engine::input::{CameraResult, PassKey, Read, TrackEnd};
 use crate::engine::output::{Permit, Restraint, Step};
 use crate::engine::reason::{AlarmKind, FailReason};
 use crate::engine::state::{Batch, Run, TRANSIT_MAX, Track, TrackVerdict};
-use crate::engine::{Engine, PENDING_ENDS_MAX, PendingEnd, Role, line};
+use crate::engine::{Engine, PENDING_ENDS_MAX, PendingEnd, Role, SETTLE_US, line};
 
 /// How long the end of a track waits for an inspection that may still come.
 const INSPECTION_WAIT_US: u64 = 2_000_000;
@@ -79,7 +79,7 @@ impl Engine {
             }
             (serial, _) => {
                 let code = match result.read {
-                    Read::Code(code) => code,
+                    Read::Code(code) | Read::Failed(code) => code,
                     Read::NoRead | Read::NotGood | Read::Changed => Vec::new(),
                 };
                 let reasons = finds.reasons;
@@ -139,10 +139,13 @@ impl Engine {
             (Read::NoRead, _) => Finds { serial: None, reasons: vec![FailReason::NoRead] },
             (Read::NotGood, _) => Finds { serial: None, reasons: vec![FailReason::NotGood] },
             (Read::Changed, _) => Finds { serial: None, reasons: vec![FailReason::Changed] },
-            (Read::Code(_), None) => Finds { serial: None, reasons: vec![FailReason::NoBatch] },
-            (Read::Code(code), Some(batch)) => read_code(code, batch),
+            (Read::Code(_) | Read::Failed(_), None) => Finds { serial: None, reasons: vec![FailReason::NoBatch] },
+            (Read::Code(code) | Read::Failed(code), Some(batch)) => read_code(code, batch),
         };
-        if grade_min_milli > 0 && matches!(result.read, Read::Code(_)) {
+        if matches!(result.read, Read::Failed(_)) {
+            finds.reasons.push(FailReason::DeviceFailed);
+        }
+        if grade_min_milli > 0 && matches!(result.read, Read::Code(_) | Read::Failed(_)) {
             match result.grade_milli {
                 Some(grade) if grade < grade_min_milli => finds.reasons.push(FailReason::LowGrade),
                 Some(_) => {}
@@ -161,6 +164,18 @@ impl Engine {
         finds
     }
 
+    /// Until something has left the gate in its new epoch, each join leaves it open which epoch a result is meant in.
+    pub(super) fn settle_tracks(&mut self, now: Now, station: StationId) {
+        let is_anew = self.state.transit.before > 0 && self.state.transit.last_ended == 0;
+        let until = is_anew.then(|| now.mono_us.saturating_add(SETTLE_US));
+        self.with_live(station, |live| live.settles_until_us = until);
+    }
+
+    /// Whether the reject gate counts anew since so short a time that a result may be meant in the epoch before.
+    pub(super) fn tracks_settle(&self) -> bool {
+        self.rejector().and_then(|id| self.live(id)).is_some_and(|live| live.settles_until_us.is_some())
+    }
+
     /// Whether the end of a track waits for its inspection.
     fn has_left(&self, track: u64) -> bool {
         let live = self.rejector().and_then(|id| self.live(id));
@@ -172,7 +187,9 @@ impl Engine {
         let Some(track) = track else { return Some(FailReason::NoTrack) };
         let transit = &self.state.transit;
         let entered = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.entered);
-        if transit.tracks.contains_key(&track) {
+        if self.tracks_settle() {
+            Some(FailReason::NoTrack)
+        } else if transit.tracks.contains_key(&track) {
             Some(FailReason::SecondRead)
         } else if track <= transit.last_ended || self.has_left(track) {
             // No pass was given while it could have been: where the unit went through, it did so unasked.

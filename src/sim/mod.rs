@@ -15,6 +15,7 @@ pub mod camera;
 pub mod capture;
 pub mod closer;
 pub mod codes;
+pub mod faces;
 pub mod link;
 pub mod mishap;
 pub mod modbus_server;
