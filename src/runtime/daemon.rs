@@ -307,7 +307,7 @@ fn start_line(
         store::side::run(side, &notes, |note| drop(anchor.send_replace(Some(Arc::new(note.clone())))))
     })?;
     let stations = assemble::stations(config, &state);
-    let policy = Policy { commission_needs_clock: config.line.commission_needs_clock };
+    let policy = Policy { commission_needs_clock: config.line.commission_needs_clock, stops: config.line.stops };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
     let lowering = assemble::lowering(config);
     let start = Start {
@@ -419,7 +419,7 @@ mod tests {
 
     /// What the devices would show: nothing that is taken here was acknowledged, since only the line does that.
     fn update(station: u8) -> DeviceEvent {
-        DeviceEvent::Update(TagUpdate { station: StationId(station), readings: Vec::new() })
+        DeviceEvent::Update(TagUpdate { station: StationId(station), readings: Vec::new(), server_us: None })
     }
 
     // F09

@@ -32,9 +32,10 @@ pub fn readings(binding: &Binding, data: &DataValue) -> Vec<Reading> {
     };
     let value = match quality {
         Quality::Bad(_) => None,
-        Quality::Good | Quality::Uncertain(_) => {
-            data.value.as_ref().and_then(|variant| decode(binding.value, binding.scale, variant))
-        }
+        Quality::Good | Quality::Uncertain(_) => data.value.as_ref().and_then(|variant| match binding.bit {
+            Some(bit) => flag(bit, variant),
+            None => decode(binding.value, binding.scale, variant),
+        }),
     };
     codec::readings(binding, value, quality, source_us)
 }
@@ -47,6 +48,11 @@ pub(super) fn unread(binding: &Binding, status: u32) -> Vec<Reading> {
         Quality::Bad(status),
         None,
     )
+}
+
+/// The newest time that the server gives to any of these values.
+pub(super) fn newest_server_us(values: &[DataValue]) -> Option<i64> {
+    values.iter().filter_map(|data| data.server_timestamp.as_ref().and_then(to_unix_us)).max()
 }
 
 fn to_unix_us(time: &DateTime) -> Option<i64> {
@@ -81,6 +87,14 @@ fn decode(value: ValueType, scale: Option<i64>, variant: &Variant) -> Option<Tag
             | ValueType::Texts { .. },
             _,
         ) => None,
+    }
+}
+
+/// One bit of a word.
+fn flag(bit: u8, variant: &Variant) -> Option<TagValue> {
+    match plain(Number::I64, variant)? {
+        Plain::Int(word) => Some(TagValue::Bool(word >> bit.min(63) & 1 == 1)),
+        Plain::Float(_) => None,
     }
 }
 
