@@ -30,6 +30,7 @@ GROUPS = [
     "secured",
     "quiet",
     "plant",
+    "technician",
 ]
 STEPS = {step.__name__: step for group in GROUPS for step in importlib.import_module(group).STEPS}
 
