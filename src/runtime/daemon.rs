@@ -3,7 +3,6 @@
 //! Order of the start: the lock and the journal first, then the local socket, then devices and broker, which may be away for as
 //! long as they like. Order of the end: the line holds and records its stop, the feed gets two seconds, then all tasks go.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +14,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::Config;
 use crate::device::{self, DeviceEvent, EventSink};
 use crate::domain::tag::{StationId, TagWrite};
-use crate::domain::text::Text;
-use crate::engine::{Engine, Policy, Start};
-use crate::line::{Arrival, Inbound, Line, Opening, Parts};
+use crate::line::{Arrival, Inbound, Opening};
 use crate::publish::{PublishHandle, Publisher, Recalled, StateTopics};
-use crate::runtime::VERSION;
-use crate::runtime::assemble::{self, RecoverError, Recovery};
+use crate::runtime::assemble::{self, Around, Recovery};
 use crate::runtime::clock::Clock;
-use crate::runtime::control::{Control, ControlError};
+use crate::runtime::control::Control;
 use crate::runtime::desk::Desk;
+use crate::runtime::error::RunError;
 use crate::runtime::feed;
 use crate::runtime::journal::{self, Beginning};
-use crate::runtime::keys::KeysError;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
 use crate::runtime::recall::{self, Recall};
@@ -57,67 +53,6 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 const RECALLED_MAX: usize = 8;
 const ANCHOR_MAX: Duration = Duration::from_secs(2);
 const FEED_STOP_MAX: Duration = Duration::from_secs(3);
-
-#[derive(Debug)]
-pub enum RunError {
-    Store(StoreError),
-    /// A fact in the journal cannot be read by this release.
-    Recover(String),
-    Control(ControlError),
-    Keys(KeysError),
-    Io(std::io::Error),
-    /// A part of the daemon ended although it never should.
-    Ended(String),
-}
-
-impl RunError {
-    /// DESIGN section 8.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            RunError::Store(error) => error.exit_code(),
-            RunError::Control(ControlError::Taken { .. }) => 75,
-            RunError::Recover(_) | RunError::Control(_) | RunError::Keys(_) | RunError::Io(_) | RunError::Ended(_) => {
-                74
-            }
-        }
-    }
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunError::Store(error) => error.fmt(f),
-            RunError::Recover(what) => {
-                write!(f, "the journal cannot be folded: {what}; keep the file and ask for help")
-            }
-            RunError::Control(error) => error.fmt(f),
-            RunError::Keys(error) => error.fmt(f),
-            RunError::Io(error) => write!(f, "the daemon cannot start: {error}"),
-            RunError::Ended(what) => write!(f, "{what} ended, and the daemon with it; it is to be started again"),
-        }
-    }
-}
-
-impl From<StoreError> for RunError {
-    fn from(error: StoreError) -> Self {
-        RunError::Store(error)
-    }
-}
-
-impl From<std::io::Error> for RunError {
-    fn from(error: std::io::Error) -> Self {
-        RunError::Io(error)
-    }
-}
-
-impl From<RecoverError> for RunError {
-    fn from(error: RecoverError) -> Self {
-        match error {
-            RecoverError::Store(error) => RunError::Store(error),
-            RecoverError::Fact(error) => RunError::Recover(error.to_string()),
-        }
-    }
-}
 
 /// Runs the line until it is told to stop.
 pub fn run(config: Config, beginning: Beginning) -> Result<(), RunError> {
@@ -277,8 +212,7 @@ fn start_line(
     plant: DeviceWrites,
 ) -> Result<(oneshot::Receiver<()>, oneshot::Receiver<()>), RunError> {
     let Foundation { clock, store, proven, recovery, durables, anchor } = foundation;
-    let Recovery { state, was_stopped, doubts } = recovery;
-    let opening = opening(config, clock, &store, was_stopped)?;
+    let opening = opening(config, clock, &store, recovery.was_stopped)?;
     let (journal, jobs) = store::commit::channel();
     let (boot, durable) = (store.boot(), store.durable());
     let (keep_log, log_stop) = bounded(1);
@@ -306,22 +240,7 @@ fn start_line(
     tasks::thread("sealgate-anchor", move || {
         store::side::run(side, &notes, |note| drop(anchor.send_replace(Some(Arc::new(note.clone())))))
     })?;
-    let stations = assemble::stations(config, &state);
-    let policy = Policy { commission_needs_clock: config.line.commission_needs_clock, stops: config.line.stops };
-    let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
-    let lowering = assemble::lowering(config);
-    let start = Start {
-        version: Text::new(VERSION).unwrap_or_default(),
-        config_sha256: Text::new(&config.digest).unwrap_or_default(),
-        clean: was_stopped,
-        epoch,
-        key,
-        doubts,
-        description: Some(Box::new(lowering.description())),
-    };
-    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
-    #[cfg(feature = "canary")]
-    line.infect(crate::canary::Canary::chosen());
+    let (mut line, start) = assemble::line(config, recovery, (epoch, key), Around { journal, plant, durable, boot });
     let (ended, line_ended) = oneshot::channel();
     tasks::thread("sealgate-line", move || {
         let first = line.open(clock.now(), start, opening);
