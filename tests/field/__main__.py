@@ -28,6 +28,7 @@ from stage import LeftOut, Stage, Wrong
 GROUPS = [
     "restarts",
     "secured",
+    "quiet",
     "plant",
     "technician",
 ]
