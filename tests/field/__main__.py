@@ -29,6 +29,7 @@ GROUPS = [
     "restarts",
     "secured",
     "plant",
+    "cables",
 ]
 STEPS = {step.__name__: step for group in GROUPS for step in importlib.import_module(group).STEPS}
 

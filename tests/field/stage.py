@@ -122,7 +122,7 @@ class Proxy:
     def _accept(self):
         while self.open:
             try:
-                near, _ = self.listener.accept()
+                near = self._take()
             except OSError:
                 return
             try:
@@ -136,6 +136,9 @@ class Proxy:
             link = {"near": near, "far": far, "is_cut": False}
             self.links.append(link)
             threading.Thread(target=self._carry, args=(link,), daemon=True).start()
+
+    def _take(self):
+        return self.listener.accept()[0]
 
     def _carry(self, link):
         ends = (link["near"], link["far"])
