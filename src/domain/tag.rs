@@ -58,6 +58,9 @@ pub struct Reading {
 pub struct TagUpdate {
     pub station: StationId,
     pub readings: Vec<Reading>,
+    /// The server's time of the newest value, microseconds since 1970, where the protocol has one. Our own time is that of the
+    /// turn that takes the update.
+    pub server_us: Option<i64>,
 }
 
 /// Values to write to one station, in this order; in one request where the protocol allows it.
@@ -106,7 +109,8 @@ tags! {
     Remaining "remaining" Read, FlushDone "flush_done" Read,
     Data "data" Write, DataSeq "data_seq" Write, Flush "flush" Write,
     Seq "seq" Read, Code "code" Read, Track "track" Read, Grade "grade" Read, Text "text" Read, Image "image" Read,
-    Overrun "overrun" Read, Ack "ack" Write, Expected "expected" Write,
+    Overrun "overrun" Read, Valid "valid" Read, Outcome "outcome" Read,
+    Ack "ack" Write, Expected "expected" Write,
     InCount "in_count" Read, EndSeq "end_seq" Read, Ends "ends" Read, VerdictEcho "verdict_echo" Read,
     PhantomCount "phantom_count" Read, BinCount "bin_count" Read, BinFull "bin_full" Read,
     Verdict "verdict" Write, VerdictTrack "verdict_track" Write, VerdictWord "verdict_word" Write,

@@ -190,6 +190,8 @@ pub enum Read {
     /// Empty code: nothing was read.
     NoRead,
     Code(Vec<u8>),
+    /// The device read this and says itself that it is not good, whatever it judged.
+    Failed(Vec<u8>),
     /// The value came with a quality that is not good.
     NotGood,
     /// The same number was shown before with other bytes.

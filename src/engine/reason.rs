@@ -45,6 +45,8 @@ pub enum FailReason {
     Late,
     /// The clock is not known to be right, and the line's policy asks for that.
     ClockUnsure,
+    /// The camera itself says that the unit is not good.
+    DeviceFailed,
 }
 
 /// Why a close was refused. The machine gets `code()`.
@@ -265,6 +267,7 @@ impl FailReason {
         FailReason::NoBatch,
         FailReason::Late,
         FailReason::ClockUnsure,
+        FailReason::DeviceFailed,
     ];
 
     /// The stable word, lower snake case.
@@ -294,6 +297,7 @@ impl FailReason {
             FailReason::NoBatch => "no_batch",
             FailReason::Late => "late",
             FailReason::ClockUnsure => "clock_unsure",
+            FailReason::DeviceFailed => "device_failed",
         }
     }
 

@@ -83,7 +83,7 @@ impl Engine {
             }
             (serial, _) => {
                 let code = match result.read {
-                    Read::Code(code) => code,
+                    Read::Code(code) | Read::Failed(code) => code,
                     Read::NoRead | Read::NotGood | Read::Changed => Vec::new(),
                 };
                 let reasons = finds.reasons;
@@ -143,10 +143,13 @@ impl Engine {
             (Read::NoRead, _) => Finds { serial: None, reasons: vec![FailReason::NoRead] },
             (Read::NotGood, _) => Finds { serial: None, reasons: vec![FailReason::NotGood] },
             (Read::Changed, _) => Finds { serial: None, reasons: vec![FailReason::Changed] },
-            (Read::Code(_), None) => Finds { serial: None, reasons: vec![FailReason::NoBatch] },
-            (Read::Code(code), Some(batch)) => read_code(code, batch),
+            (Read::Code(_) | Read::Failed(_), None) => Finds { serial: None, reasons: vec![FailReason::NoBatch] },
+            (Read::Code(code) | Read::Failed(code), Some(batch)) => read_code(code, batch),
         };
-        if grade_min_milli > 0 && matches!(result.read, Read::Code(_)) {
+        if matches!(result.read, Read::Failed(_)) {
+            finds.reasons.push(FailReason::DeviceFailed);
+        }
+        if grade_min_milli > 0 && matches!(result.read, Read::Code(_) | Read::Failed(_)) {
             match result.grade_milli {
                 Some(grade) if grade < grade_min_milli => finds.reasons.push(FailReason::LowGrade),
                 Some(_) => {}

@@ -58,14 +58,25 @@ pub struct Settings {
     pub wraps: Vec<(Tag, u64)>,
     /// Camera: result slots, indexed by `seq % ring`; 0 where one result is shown at a time.
     pub ring: u16,
+    /// Camera: how a result is taken from the device.
+    pub handshake: ResultHandshake,
     /// Rejector: pairs of (track, end) in `ends`, the k-th at `k % ends_ring`.
     pub ends_ring: u16,
     /// Rejector: verdicts that may be written before the first is echoed; at least 1.
     pub verdict_depth: u16,
     pub verdict_form: VerdictForm,
-    /// Where the device numbers the values of `request`, `reply`, `close_result`, `gate_state` or the ends in `ends` in its own
-    /// way: then only the values listed for that tag are understood.
+    /// Where the device numbers the values of `request`, `reply`, `close_result`, `gate_state`, `outcome`, a flag of `ack` or the
+    /// ends in `ends` in its own way: then only the values listed for that tag are understood.
     pub renumbered: Vec<Renumbered>,
+}
+
+/// How the device learns that a result of its camera is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultHandshake {
+    /// `ack` is the number of the result.
+    Number,
+    /// `valid` says that a result stands; `ack` is raised until `valid` falls, and then taken back, and the next one is shown.
+    Flag,
 }
 
 /// How a verdict is written, and so what its echo holds.
@@ -97,6 +108,7 @@ impl Settings {
             absent: Vec::new(),
             wraps: Vec::new(),
             ring: 0,
+            handshake: ResultHandshake::Number,
             ends_ring: 64,
             verdict_depth: 1,
             verdict_form: VerdictForm::Word,
@@ -348,7 +360,8 @@ impl Station {
             Role::Rejector(rejector) => {
                 rejector.repeat(Output { settings, epoch: link.joined(), now: *now, writes });
             }
-            Role::Printer(_) | Role::Camera(_) | Role::Packer(_) => {}
+            Role::Camera(camera) => camera.repeat(Output { settings, epoch: link.joined(), now: *now, writes }),
+            Role::Printer(_) | Role::Packer(_) => {}
         }
     }
 
@@ -385,7 +398,8 @@ impl Role {
         match self {
             Role::Printer(printer) => printer.forget_outputs(),
             Role::Rejector(rejector) => rejector.forget_outputs(),
-            Role::Camera(_) | Role::Packer(_) => {}
+            Role::Camera(camera) => camera.forget_outputs(),
+            Role::Packer(_) => {}
         }
     }
 

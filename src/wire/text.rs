@@ -197,6 +197,7 @@ pub fn fail_reason(reason: FailReason) -> &'static str {
         FailReason::ClockUnsure => {
             "the clock of this computer is not known to be right, and this line asks for that; look at its time service"
         }
+        FailReason::DeviceFailed => "the camera itself says that the unit is not good; look at its own record",
         FailReason::Late => "the answer was too late for the blade; see the latency in `sealgate status`",
     }
 }

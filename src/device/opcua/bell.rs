@@ -102,6 +102,7 @@ pub(super) fn is_trigger(binding: &Binding) -> bool {
         matches!(
             tag,
             Tag::Seq
+                | Tag::Valid
                 | Tag::EndSeq
                 | Tag::VerdictEcho
                 | Tag::AcceptedSeq
@@ -157,6 +158,15 @@ mod tests {
 
     fn seq(value: i64) -> [Reading; 1] {
         [Reading { tag: Tag::Seq, value: TagValue::Int(value), quality: Quality::Good, source_us: None }]
+    }
+
+    #[test]
+    fn an_overflow_rings_and_is_told_once() {
+        let bell = Bell::new(1);
+        bell.ring(0, true);
+        bell.ring(0, false);
+        assert!(bell.take(0) && bell.rings(0) == 2);
+        assert_eq!((bell.take_losses(), bell.take_losses()), (1, 0));
     }
 
     #[test]

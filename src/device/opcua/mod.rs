@@ -15,7 +15,7 @@ mod profile;
 mod pulse;
 mod reader;
 mod trust;
-mod value;
+pub mod value;
 mod write;
 
 use std::sync::Arc;
@@ -141,14 +141,11 @@ async fn begin(link: &OpcuaLink, settings: &Settings, session: &Arc<Session>) ->
     if link.mode == ReadMode::Subscribe {
         reader.subscribe(settings).await?;
     }
-    let firsts = reader.lanes.iter().map(|lane| {
-        let session = session.clone();
-        async move { lane.read(&session, &lane.full, bound).await }
+    let firsts = reader.lanes.iter_mut().map(|lane| async {
+        lane.first = lane.read(session, true, bound).await?;
+        Ok::<(), DeviceError>(())
     });
-    let firsts = try_join_all(firsts).await?;
-    for (lane, first) in reader.lanes.iter_mut().zip(firsts) {
-        lane.first = first;
-    }
+    try_join_all(firsts).await?;
     Ok(reader)
 }
 

@@ -327,6 +327,7 @@ impl World {
             (_, Some(&"not_good")) => Read::NotGood,
             (_, Some(&"changed")) => Read::Changed,
             ("noread", _) => Read::NoRead,
+            (_, Some(&"device_failed")) => Read::Failed(code(label, &options, self.order()?)),
             _ => Read::Code(match options.get("raw") {
                 Some(raw) => raw_code(raw),
                 None => code(label, &options, self.order()?),
