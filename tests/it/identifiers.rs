@@ -1,6 +1,7 @@
 //! Identifiers arrive as they left: leading zeros, twenty digits, every character of charset 82, and texts that look like numbers;
 //! through both drivers in both directions, and through engine, journal and feed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,11 @@ use sealgate::domain::pack::PackLevel;
 use sealgate::domain::tag::{Quality, StationId, StationKind, Tag, TagValue, TagWrite};
 use sealgate::domain::text::Text;
 use sealgate::domain::time::Now;
-use sealgate::engine::decide::Decide;
 use sealgate::engine::input::{
     Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PackSpec, Read, Request, SsccRange, TrackEnd,
 };
 use sealgate::engine::state::State;
-use sealgate::engine::{Engine, Role, Settings, StationSpec};
+use sealgate::engine::{Decide, Engine, Role, Settings, StationSpec};
 use sealgate::sim::settings::PlantSettings;
 use sealgate::sim::tags::TagImage;
 use sealgate::sim::{modbus_server, opcua_server};
@@ -112,6 +112,8 @@ struct Drivers {
     events: mpsc::Receiver<DeviceEvent>,
     /// Printer, camera, rejector, packer, palletizer, as the file has them.
     writers: Vec<mpsc::Sender<TagWrite>>,
+    /// What was told last, where it was good.
+    seen: BTreeMap<(StationId, Tag), TagValue>,
     seq: u64,
 }
 
@@ -123,16 +125,9 @@ impl Drivers {
     /// Waits until a tag is read with exactly this value.
     async fn read(&mut self, station: u8, tag: Tag, wanted: &TagValue) {
         let found = async {
-            loop {
+            while self.seen.get(&(StationId(station), tag)) != Some(wanted) {
                 let event = self.events.recv().await.expect("the tasks run");
-                let DeviceEvent::Update(update) = event else { continue };
-                let readings = update.readings.iter().filter(|_| update.station == StationId(station));
-                if readings
-                    .into_iter()
-                    .any(|reading| reading.tag == tag && reading.quality == Quality::Good && reading.value == *wanted)
-                {
-                    return;
-                }
+                hear(&mut self.seen, event);
             }
         };
         timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{tag} never was {wanted:?}"));
@@ -145,7 +140,9 @@ impl Drivers {
         let arrived = async {
             while self.image.read(|tags| tags.bytes(kind, tag) != text) {
                 // The events go on, and would fill their queue.
-                while self.events.try_recv().is_ok() {}
+                while let Ok(event) = self.events.try_recv() {
+                    hear(&mut self.seen, event);
+                }
                 sleep(Duration::from_millis(1)).await;
             }
         };
@@ -169,6 +166,12 @@ impl Drivers {
     }
 }
 
+fn hear(seen: &mut BTreeMap<(StationId, Tag), TagValue>, event: DeviceEvent) {
+    let DeviceEvent::Update(update) = event else { return };
+    let good = update.readings.into_iter().filter(|reading| reading.quality == Quality::Good);
+    seen.extend(good.map(|reading| ((update.station, reading.tag), reading.value)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn arrive_unchanged_through_both_drivers_in_both_directions() {
     let folder = tempfile::tempdir().unwrap();
@@ -187,7 +190,7 @@ async fn arrive_unchanged_through_both_drivers_in_both_directions() {
     }
     let pki = folder.path().join("pki");
     let servers = (opcua_server::run(opcua, Arc::clone(&image), &pki), modbus_server::run(modbus, Arc::clone(&image)));
-    let mut drivers = Drivers { image, events, writers, seq: 0 };
+    let mut drivers = Drivers { image, events, writers, seen: BTreeMap::new(), seq: 0 };
     let work = async {
         for serial in serials() {
             drivers.both_ways(&code(&serial)).await;

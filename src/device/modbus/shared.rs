@@ -145,3 +145,10 @@ impl fmt::Debug for Shared {
         f.debug_struct("Shared").field("users", &self.0.users.load(Ordering::Relaxed)).finish_non_exhaustive()
     }
 }
+
+impl PartialEq for Shared {
+    /// Whether both are the same connection.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}

@@ -135,7 +135,7 @@ async fn begin(link: &OpcuaLink, settings: &Settings, session: &Arc<Session>) ->
     let namespaces = timeout(bound, session.read_namespace_array())
         .await
         .map_err(|_| DeviceError::TimedOut("the read of the namespaces"))?
-        .map_err(|error| DeviceError::Lost(error.to_string()))?;
+        .map_err(|error| reader::unread(error.status(), 1))?;
     let limits = Limits::of(link.profile).within(pulse::server_limits(session, bound).await?);
     let mut reader = Reader::new(settings, session.clone(), namespaces, limits);
     if link.mode == ReadMode::Subscribe {

@@ -351,9 +351,13 @@ impl Lane {
     }
 }
 
-fn unread(status: StatusCode, asked: usize) -> DeviceError {
+/// Why nothing could be read at all.
+pub(super) fn unread(status: StatusCode, asked: usize) -> DeviceError {
     if status == StatusCode::BadTooManyOperations {
         return DeviceError::Refused(format!("{asked} values in one read are too many for it; give it a `profile`"));
+    }
+    if status == StatusCode::BadUserAccessDenied {
+        return DeviceError::Refused(format!("{status}; let this user read at the server"));
     }
     DeviceError::Lost(status.to_string())
 }

@@ -104,7 +104,7 @@ async fn drive(judge: &Judge, proxy: &Proxy, writers: &[mpsc::Sender<TagWrite>])
             let values = vec![(Tag::Ack, TagValue::Int(i64::from(generation)))];
             let _ = writer.try_send(TagWrite { station: StationId(station), values });
         }
-        let until = proxy.answers.load(Ordering::Relaxed) + 40;
+        let until = proxy.answers.load(Ordering::Relaxed) + 150;
         while proxy.answers.load(Ordering::Relaxed) < until {
             sleep(MS).await;
         }
