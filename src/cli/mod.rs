@@ -7,14 +7,19 @@ mod alarm;
 mod audit;
 mod batch;
 mod check;
+mod config;
 mod demo;
 mod feed;
 mod live;
 mod lockstep;
 mod log;
+mod modbus;
 mod online;
+mod opcua;
 mod outcome;
 mod print;
+mod probe;
+mod registers;
 mod run;
 mod schema;
 #[cfg(feature = "demo")]
@@ -109,6 +114,12 @@ enum Command {
     Store(store::StoreArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),
+    /// The JSON Schema of the configuration and of tag maps, for editors
+    Config(config::ConfigArgs),
+    /// An OPC UA server from the technician's side: browse, read
+    Opcua(opcua::OpcuaArgs),
+    /// A Modbus TCP device from the technician's side: read, scan
+    Modbus(modbus::ModbusArgs),
 }
 
 /// The whole program.
@@ -151,6 +162,9 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Lockstep(args) => lockstep::run(args, shared),
         Command::Store(args) => store::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),
+        Command::Config(args) => config::run(&args, shared),
+        Command::Opcua(args) => opcua::run(&args, shared),
+        Command::Modbus(args) => modbus::run(&args, shared),
     }
 }
 

@@ -33,7 +33,10 @@ use tokio::{
 };
 
 use crate::domain::tag::{DeviceId, StationId, Tag, TagUpdate, TagWrite};
-use error::{DeviceError, End};
+pub use error::DeviceError;
+use error::End;
+pub use modbus::look as modbus_look;
+pub use opcua::look as opcua_look;
 pub use settings::*;
 
 /// What a device task tells the line.
@@ -58,6 +61,14 @@ pub enum DeviceEvent {
 
 /// Takes an event into the line's inbox; false when there was no room.
 pub type EventSink = Arc<dyn Fn(DeviceEvent) -> bool + Send + Sync>;
+
+/// How long a device takes to answer a small read: so many samples, on a connection of their own.
+pub async fn trips(settings: &Settings, samples: usize) -> Result<Vec<Duration>, DeviceError> {
+    match &settings.link {
+        Link::Opcua(_) => opcua_look::trips(settings, samples).await,
+        Link::Modbus(link) => modbus_look::trips(link, settings, samples).await,
+    }
+}
 
 /// How long to wait before an event that found no room is offered again.
 const OFFER_AGAIN: Duration = Duration::from_millis(2);

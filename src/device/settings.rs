@@ -21,6 +21,26 @@ pub struct Settings {
     pub backoff_max: Duration,
 }
 
+impl Settings {
+    /// A peer that no configuration names, for a look at it.
+    pub fn alone(link: Link, request_timeout: Duration) -> Self {
+        let name = match &link {
+            Link::Opcua(link) => link.url.clone(),
+            Link::Modbus(link) => format!("{}:{}", link.host, link.port),
+        };
+        Self {
+            device: DeviceId(0),
+            name,
+            link,
+            stations: Vec::new(),
+            poll: Duration::from_millis(100),
+            request_timeout,
+            backoff_min: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(5),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Link {
     Opcua(OpcuaLink),
@@ -35,6 +55,13 @@ pub struct OpcuaLink {
     pub security: Security,
     /// Holds `own`, `private`, `trusted` and `rejected`. Untrusted server certificates land in `rejected`.
     pub pki_dir: PathBuf,
+}
+
+impl OpcuaLink {
+    /// Polled, with nothing special about it.
+    pub fn to(url: &str, security: Security, pki_dir: PathBuf) -> Self {
+        Self { url: url.to_owned(), mode: ReadMode::Poll, security, pki_dir }
+    }
 }
 
 /// How the client learns that something changed.

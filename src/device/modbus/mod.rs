@@ -3,6 +3,7 @@
 //! The protocol allows one outstanding request, so there is one loop: what waits to be written goes first, even between two
 //! blocks of a read. Where a group needs several blocks, epoch and guard are read again at the end (F68).
 
+pub mod look;
 mod peer;
 mod plan;
 mod write;

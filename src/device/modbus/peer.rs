@@ -108,7 +108,7 @@ impl Peer {
 }
 
 /// At the end of the stream the library reports whatever error the system met last, so the kind of an error means nothing.
-fn lost(error: &tokio_modbus::Error) -> DeviceError {
+pub(super) fn lost(error: &tokio_modbus::Error) -> DeviceError {
     match error {
         tokio_modbus::Error::Protocol(_) => DeviceError::Protocol("the answer belongs to another request".to_owned()),
         tokio_modbus::Error::Transport(error) if error.kind() == std::io::ErrorKind::InvalidData => {

@@ -26,7 +26,7 @@ use tokio_util::codec::FramedRead;
 
 use crate::device::{
     error::DeviceError,
-    settings::{Channel, MessageMode, OpcuaLink, Policy, Settings},
+    settings::{Channel, MessageMode, OpcuaLink, Policy, Security, Settings},
 };
 
 const DEFAULT_PORT: u16 = 4840;
@@ -41,13 +41,7 @@ pub(super) async fn connect(
     settings: &Settings,
 ) -> Result<(Arc<Session>, SessionEventLoop<Direct>), DeviceError> {
     let client = client(link, settings)?;
-    let direct = || Direct(link.url.clone());
-    // Discovery is a connection of its own: connect, hello, channel, request.
-    let bound = settings.request_timeout.saturating_mul(2);
-    let offered = timeout(bound, client.get_endpoints(direct(), &[], &[]))
-        .await
-        .map_err(|_| DeviceError::TimedOut("the request for endpoints"))?
-        .map_err(|error| DeviceError::Unreachable(error.to_string()))?;
+    let offered = discover(&client, link, settings).await?;
     let endpoint = choose(link, offered)?;
     let user = match &link.security.user {
         None => IdentityToken::Anonymous,
@@ -55,11 +49,29 @@ pub(super) async fn connect(
     };
     client
         .session_builder()
-        .with_connector(direct())
+        .with_connector(Direct(link.url.clone()))
         .user_identity_token(user)
         .connect_to_endpoint_directly(endpoint)
         .and_then(|builder| builder.build(client.certificate_store().clone()))
         .map_err(|error| DeviceError::Refused(error.to_string()))
+}
+
+/// What the server offers, whatever security this device asks for: nothing is signed, and no certificate is made.
+pub(super) async fn endpoints(link: &OpcuaLink, settings: &Settings) -> Result<Vec<EndpointDescription>, DeviceError> {
+    let plain = OpcuaLink { security: Security { channel: Channel::None, user: None }, ..link.clone() };
+    discover(&client(&plain, settings)?, link, settings).await
+}
+
+/// Discovery is a connection of its own: connect, hello, channel, request.
+async fn discover(
+    client: &Client,
+    link: &OpcuaLink,
+    settings: &Settings,
+) -> Result<Vec<EndpointDescription>, DeviceError> {
+    timeout(settings.request_timeout.saturating_mul(2), client.get_endpoints(Direct(link.url.clone()), &[], &[]))
+        .await
+        .map_err(|_| DeviceError::TimedOut("the request for endpoints"))?
+        .map_err(|error| DeviceError::Unreachable(error.to_string()))
 }
 
 /// The library must not reconnect: after its own reconnect subscriptions are re-created but never published to. One session per
@@ -172,7 +184,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::device::settings::{ReadMode, Security};
+    use crate::device::settings::ReadMode;
 
     fn link(channel: Channel) -> OpcuaLink {
         OpcuaLink {

@@ -5,6 +5,7 @@
 
 mod bell;
 mod connect;
+pub mod look;
 mod nodes;
 mod value;
 mod write;

@@ -49,7 +49,7 @@ pub(super) fn unread(binding: &Binding, status: u32) -> Vec<Reading> {
     )
 }
 
-fn to_unix_us(time: &DateTime) -> Option<i64> {
+pub(super) fn to_unix_us(time: &DateTime) -> Option<i64> {
     (time.ticks() / 10).checked_sub(UNIX_EPOCH_US)
 }
 
