@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::device::{
-    ByteOrder, Channel, Link, MessageMode, ModbusLink, OpcuaLink, Policy, ReadMode, Security, Settings, StationTags,
-    User, WordOrder,
+    ByteOrder, Channel, Link, MessageMode, ModbusLink, OPCUA_PROFILES, OpcuaLink, Policy, Profile, ReadMode, Security,
+    Settings, StationTags, User, WordOrder,
 };
 use crate::domain::tag::DeviceId;
 
@@ -25,8 +25,18 @@ pub(super) struct FileDevice {
 }
 
 pub(super) enum FileLink {
-    Opcua { url: String, mode: ReadMode, channel: Channel, user: Option<User>, pki_dir: Option<PathBuf> },
+    Opcua(FileOpcua),
     Modbus { host: String, port: u16, unit: u8 },
+}
+
+pub(super) struct FileOpcua {
+    url: String,
+    mode: ReadMode,
+    channel: Channel,
+    user: Option<User>,
+    pki_dir: Option<PathBuf>,
+    certificate_host: Option<String>,
+    profile: Profile,
 }
 
 /// What the maps on a device say about its registers.
@@ -107,14 +117,14 @@ impl FileDevice {
     /// Two devices with the same key are the same peer.
     pub(super) fn peer(&self) -> Option<String> {
         match self.link.as_ref()? {
-            FileLink::Opcua { url, .. } => Some(url.clone()),
+            FileLink::Opcua(opcua) => Some(opcua.url.clone()),
             FileLink::Modbus { host, port, unit } => Some(format!("{host}:{port}, unit {unit}")),
         }
     }
 
     pub(super) fn is_modbus(&self) -> Option<bool> {
         match self.link.as_ref()? {
-            FileLink::Opcua { .. } => Some(false),
+            FileLink::Opcua(_) => Some(false),
             FileLink::Modbus { .. } => Some(true),
         }
     }
@@ -123,11 +133,13 @@ impl FileDevice {
 impl FileLink {
     fn build(self, registers: Registers, default_pki: &Path) -> Link {
         match self {
-            FileLink::Opcua { url, mode, channel, user, pki_dir } => Link::Opcua(OpcuaLink {
-                url,
-                mode,
-                security: Security { channel, user },
-                pki_dir: pki_dir.unwrap_or_else(|| default_pki.to_owned()),
+            FileLink::Opcua(file) => Link::Opcua(OpcuaLink {
+                url: file.url,
+                mode: file.mode,
+                security: Security { channel: file.channel, user: file.user },
+                pki_dir: file.pki_dir.unwrap_or_else(|| default_pki.to_owned()),
+                certificate_host: file.certificate_host,
+                profile: file.profile,
             }),
             FileLink::Modbus { host, port, unit } => Link::Modbus(ModbusLink {
                 host,
@@ -146,12 +158,42 @@ fn opcua(section: &mut Section<'_>, folder: &Path) -> Option<FileLink> {
     let url = section.filled("url").and_then(|field| opcua_url(section, field));
     let mode = section.word("mode", &MODES).map_or(ReadMode::Poll, |field| field.value);
     let channel = channel(section);
-    let username = section.filled("username");
-    let password = line::password(section, folder);
+    let user = user(section, folder);
     let pki_dir = section.filled("pki_dir").map(|field| folder.join(field.value));
+    let certificate_host = section.filled("certificate_host").map(|field| field.value);
+    let profiles = OPCUA_PROFILES.map(|(profile, word, _)| (word, profile));
+    let profile = section.word("profile", &profiles).map_or(Profile::Generic, |field| field.value);
     let _: Option<()> = section.missing("url", "opc.tcp://HOST:PORT/PATH");
-    let user = username.map(|name| User { name: name.value, password: password.unwrap_or_default() });
-    Some(FileLink::Opcua { url: url?, mode, channel: channel?, user, pki_dir })
+    Some(FileLink::Opcua(FileOpcua { url: url?, mode, channel: channel?, user, pki_dir, certificate_host, profile }))
+}
+
+/// A name with a password, or a certificate with its key; neither is the anonymous user. Secrets are files, never text in here.
+fn user(section: &mut Section<'_>, folder: &Path) -> Option<User> {
+    let name = section.filled("username");
+    let password = line::password(section, folder);
+    let certificate = section.filled("user_certificate");
+    // A key that only the running service can see must not make anybody anonymous.
+    let key = section.filled("user_key").map(|field| {
+        let written = PathBuf::from(&field.value);
+        line::secret_file(section, field, folder).unwrap_or(written)
+    });
+    match (name, certificate, key) {
+        (Some(name), None, None) => Some(User::Password { name: name.value, password: password.unwrap_or_default() }),
+        (None, Some(certificate), Some(key)) => {
+            Some(User::Certificate { certificate: folder.join(certificate.value), key })
+        }
+        (None, None, None) => None,
+        (_, Some(field), _) => {
+            let problem = field.at.error("a user's certificate goes with its user_key, and without a username");
+            section.problems().add(problem.allowed("username and password_file, or user_certificate and user_key"));
+            None
+        }
+        (_, None, Some(_)) => {
+            let problem = section.at.error("user_key has no user_certificate");
+            section.problems().add(problem.allowed("username and password_file, or user_certificate and user_key"));
+            None
+        }
+    }
 }
 
 fn opcua_url(section: &Section<'_>, field: Field<String>) -> Option<String> {

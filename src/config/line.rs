@@ -273,25 +273,28 @@ pub(super) fn mqtt(mut section: Section<'_>, line: &str, folder: &Path) -> Optio
 /// service can read that, so that elsewhere it is a warning.
 pub(super) fn password(section: &mut Section<'_>, folder: &Path) -> Option<String> {
     let field = section.filled("password_file")?;
-    let path = match field.value.strip_prefix("credential:") {
-        None => folder.join(&field.value),
-        Some(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(directory) => PathBuf::from(directory).join(name),
-            None => {
-                section
-                    .problems()
-                    .add(field.at.warning("could not be looked at: only the running service sees its credentials"));
-                return None;
-            }
-        },
-    };
+    let at = field.at.clone();
+    let path = secret_file(section, field, folder)?;
     match std::fs::read_to_string(&path) {
         Ok(text) => Some(text.lines().next().unwrap_or_default().to_owned()),
         Err(error) => {
-            section.problems().add(unreadable(&field.at, &error));
+            section.problems().add(unreadable(&at, &error));
             None
         }
     }
+}
+
+/// Where a secret lies: a file, or what systemd loads for the service. `None`, with a warning, where only the service can see it.
+pub(super) fn secret_file(section: &Section<'_>, field: Field<String>, folder: &Path) -> Option<PathBuf> {
+    let Some(name) = field.value.strip_prefix("credential:") else {
+        return Some(folder.join(&field.value));
+    };
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY");
+    if directory.is_none() {
+        let problem = field.at.warning("could not be looked at: only the running service sees its credentials");
+        section.problems().add(problem);
+    }
+    Some(PathBuf::from(directory?).join(name))
 }
 
 /// A file that cannot be opened. The words of the system differ between systems; the kind does not.

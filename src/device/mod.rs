@@ -36,7 +36,11 @@ use crate::domain::tag::{DeviceId, StationId, Tag, TagUpdate, TagWrite};
 pub use error::DeviceError;
 use error::End;
 pub use modbus::look as modbus_look;
-pub use opcua::look as opcua_look;
+pub use opcua::{
+    AlternativeNames, CertificateRefusal, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown,
+    TrustList, ensure_own_certificate, own_certificate, renew_own_certificate,
+};
+pub use opcua::{doctor as opcua_doctor, look as opcua_look};
 pub use settings::*;
 
 /// What a device task tells the line.
@@ -83,11 +87,12 @@ const STEADY: Duration = Duration::from_secs(2);
 pub async fn run(settings: Settings, sink: EventSink, mut writes: Receiver<TagWrite>) {
     let mut attempt = 0;
     let mut said = String::new();
+    let mut kept = None;
     loop {
         let began = Instant::now();
         let serve = async {
             match &settings.link {
-                Link::Opcua(link) => opcua::serve(link, &settings, &sink, &mut writes).await,
+                Link::Opcua(link) => opcua::serve(link, &settings, &sink, &mut writes, &mut kept).await,
                 Link::Modbus(link) => modbus::serve(link, &settings, &sink, &mut writes).await,
             }
         };

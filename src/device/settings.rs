@@ -53,14 +53,36 @@ pub struct OpcuaLink {
     pub url: String,
     pub mode: ReadMode,
     pub security: Security,
-    /// Holds `own`, `private`, `trusted` and `rejected`. Untrusted server certificates land in `rejected`.
+    /// Holds `own`, `private`, `pending`, `trusted` and `rejected`. Unknown server certificates land in `pending`.
     pub pki_dir: PathBuf,
+    /// The host that the server's certificate must name, where it is not the one in `url`.
+    pub certificate_host: Option<String>,
+    pub profile: Profile,
+}
+
+/// The family of a server, for its limits (`opcua::profile`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    #[default]
+    Generic,
+    S71200,
+    S71500,
+    Codesys,
+    Br,
+    Small,
 }
 
 impl OpcuaLink {
     /// Polled, with nothing special about it.
     pub fn to(url: &str, security: Security, pki_dir: PathBuf) -> Self {
-        Self { url: url.to_owned(), mode: ReadMode::Poll, security, pki_dir }
+        Self {
+            url: url.to_owned(),
+            mode: ReadMode::Poll,
+            security,
+            pki_dir,
+            certificate_host: None,
+            profile: Profile::default(),
+        }
     }
 }
 
@@ -105,14 +127,24 @@ pub enum MessageMode {
 }
 
 #[derive(Clone)]
-pub struct User {
-    pub name: String,
-    pub password: String,
+pub enum User {
+    Password {
+        name: String,
+        password: String,
+    },
+    /// The files of a certificate (DER or PEM) and of its key (PEM).
+    Certificate {
+        certificate: PathBuf,
+        key: PathBuf,
+    },
 }
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+        match self {
+            User::Password { name, .. } => f.debug_struct("Password").field("name", name).finish_non_exhaustive(),
+            User::Certificate { certificate, .. } => f.debug_struct("Certificate").field("file", certificate).finish(),
+        }
     }
 }
 

@@ -111,7 +111,10 @@ impl State {
         }
         self.stations.insert(name, Station::default());
         if kind == StationKind::Rejector {
-            self.transit = Transit { before: self.transit.last_inspected, ..Transit::default() };
+            let last = self.transit.last_inspected;
+            // Of an epoch in which nothing was inspected, the one before it is what results may still be meant in.
+            let before = if last > 0 { last } else { self.transit.before };
+            self.transit = Transit { before, ..Transit::default() };
             // Its bin counts from 0 again: what was confirmed until now is taken as it was confirmed.
             for batch in &mut self.batches {
                 batch.rebase_bin();

@@ -61,6 +61,7 @@ impl Engine {
             && self.state.alarms_that_hold() == 0
             && !self.clock_blocks()
             && self.ids().all(|id| self.known(id).joined)
+            && !self.tracks_settle()
     }
 
     /// Says it to the rejector when it changed. Holding is immediate; running waits for the facts like every permit.

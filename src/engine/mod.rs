@@ -139,6 +139,8 @@ struct Live {
     entered: Option<u64>,
     bin: Option<u64>,
     ends: VecDeque<PendingEnd>,
+    /// Rejector: until when results may still be meant in the epoch before; see [`SETTLE_US`].
+    settles_until_us: Option<u64>,
     /// Packer: a request that waits for units still on their way through the gate.
     waiting: Option<(CloseRequest, u64)>,
     gate: Option<GateState>,
@@ -167,6 +169,10 @@ impl Live {
         }
     }
 }
+
+/// How long a reject gate that counts its tracks anew is held, and a result names no track: the camera may still show units of before,
+/// and their numbers are those of the next units. Twice the age at which a silent camera counts as away.
+const SETTLE_US: u64 = 2_000_000;
 
 /// Ends that may wait for their inspections; one more is decided as missed.
 const PENDING_ENDS_MAX: usize = 1024;
@@ -278,7 +284,12 @@ impl Engine {
             match spec.role {
                 Role::Printer { .. } => self.tick_printer(now, step, id),
                 Role::Camera { .. } => {}
-                Role::Rejector => self.settle_ends(now, step, id),
+                Role::Rejector => {
+                    self.with_live(id, |live| {
+                        live.settles_until_us = live.settles_until_us.filter(|at| now.mono_us < *at)
+                    });
+                    self.settle_ends(now, step, id);
+                }
                 Role::Packer { .. } => self.tick_packer(now, step, id),
             }
         }
@@ -295,6 +306,9 @@ impl Engine {
         let epoch = known.epoch.saturating_add(u32::from(reset));
         let kind = spec.role.kind();
         self.emit(step, Fact::StationJoined { station: spec.name, kind, device_epoch, epoch, reset });
+        if kind == StationKind::Rejector {
+            self.settle_tracks(now, station);
+        }
         self.standing(now, station, step);
         if kind == StationKind::Rejector {
             // `standing` has said it.

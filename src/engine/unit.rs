@@ -12,7 +12,7 @@ use crate::engine::input::{CameraResult, PassKey, Read, TrackEnd};
 use crate::engine::output::{Permit, Restraint, Step};
 use crate::engine::reason::{AlarmKind, FailReason};
 use crate::engine::state::{Batch, Run, TRANSIT_MAX, Track, TrackVerdict};
-use crate::engine::{Engine, PENDING_ENDS_MAX, PendingEnd, Role, line};
+use crate::engine::{Engine, PENDING_ENDS_MAX, PendingEnd, Role, SETTLE_US, line};
 
 /// How long the end of a track waits for an inspection that may still come.
 const INSPECTION_WAIT_US: u64 = 2_000_000;
@@ -161,6 +161,18 @@ impl Engine {
         finds
     }
 
+    /// Until something has left the gate in its new epoch, each join leaves it open which epoch a result is meant in.
+    pub(super) fn settle_tracks(&mut self, now: Now, station: StationId) {
+        let is_anew = self.state.transit.before > 0 && self.state.transit.last_ended == 0;
+        let until = is_anew.then(|| now.mono_us.saturating_add(SETTLE_US));
+        self.with_live(station, |live| live.settles_until_us = until);
+    }
+
+    /// Whether the reject gate counts anew since so short a time that a result may be meant in the epoch before.
+    pub(super) fn tracks_settle(&self) -> bool {
+        self.rejector().and_then(|id| self.live(id)).is_some_and(|live| live.settles_until_us.is_some())
+    }
+
     /// Whether the end of a track waits for its inspection.
     fn has_left(&self, track: u64) -> bool {
         let live = self.rejector().and_then(|id| self.live(id));
@@ -172,7 +184,9 @@ impl Engine {
         let Some(track) = track else { return Some(FailReason::NoTrack) };
         let transit = &self.state.transit;
         let entered = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.entered);
-        if transit.tracks.contains_key(&track) {
+        if self.tracks_settle() {
+            Some(FailReason::NoTrack)
+        } else if transit.tracks.contains_key(&track) {
             Some(FailReason::SecondRead)
         } else if track <= transit.last_ended || self.has_left(track) {
             // No pass was given while it could have been: where the unit went through, it did so unasked.

@@ -70,6 +70,14 @@ impl Target {
         Ok(self.alone(channel, user))
     }
 
+    /// The same, and nothing is asked of the server: without --security none is meant.
+    pub(super) fn settings_unasked(&self, shared: &Shared) -> Result<Settings, Failure> {
+        match (self.server.starts_with("opc.tcp://"), self.security) {
+            (true, None) => Ok(self.alone(Channel::None, self.user()?)),
+            (_, _) => self.settings(shared),
+        }
+    }
+
     fn of_config(&self, shared: &Shared) -> Result<Settings, Failure> {
         let config = source::config(shared)?;
         let found = config.devices.iter().find(|device| device.name == self.server);
@@ -96,10 +104,10 @@ impl Target {
 
     fn user(&self) -> Result<Option<User>, Failure> {
         let Some(name) = self.username.clone() else { return Ok(None) };
-        let Some(file) = &self.password_file else { return Ok(Some(User { name, password: String::new() })) };
+        let Some(file) = &self.password_file else { return Ok(Some(User::Password { name, password: String::new() })) };
         let text = std::fs::read_to_string(file)
             .map_err(|error| Exit::Io.failure(format!("{}: cannot be read ({error})", file.display())))?;
-        Ok(Some(User { name, password: text.lines().next().unwrap_or_default().to_owned() }))
+        Ok(Some(User::Password { name, password: text.lines().next().unwrap_or_default().to_owned() }))
     }
 
     /// Nobody said how: without security where the server takes that, aloud; never with a password.
@@ -131,7 +139,9 @@ pub(super) fn answered<T>(settings: &Settings, answer: Result<T, DeviceError>) -
             | DeviceError::Lost(_)
             | DeviceError::Protocol(_)
             | DeviceError::Deaf
-            | DeviceError::StoodStill => "",
+            | DeviceError::StoodStill
+            | DeviceError::ClockStill
+            | DeviceError::Certificate(_) => "",
         };
         Exit::Unreachable.failure(format!("{}: {error}{hint}", settings.name))
     })

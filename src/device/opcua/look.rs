@@ -3,7 +3,7 @@
 //! Contract: reads only; one session, closed at the end; every request under the device's time limit; the answer is bounded by
 //! `Walk::nodes_max`. Nodes are named by namespace URI, since indices change with the firmware (F54). What a tag means is not known here.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use opcua::{
     client::Session,
@@ -18,7 +18,7 @@ use tokio::{
     time::{Duration, Instant, timeout},
 };
 
-use super::{FAREWELL, connect, drive, nodes::resolve, value};
+use super::{bond::Bond, connect, nodes::resolve, value};
 use crate::device::{
     error::DeviceError,
     settings::{Address, Link, OpcuaLink, Settings},
@@ -117,7 +117,7 @@ pub struct Tree {
     pub is_cut: bool,
 }
 
-fn link(settings: &Settings) -> Result<&OpcuaLink, DeviceError> {
+pub(super) fn link(settings: &Settings) -> Result<&OpcuaLink, DeviceError> {
     match &settings.link {
         Link::Opcua(link) => Ok(link),
         Link::Modbus(_) => Err(DeviceError::Refused(format!("{} speaks Modbus, not OPC UA", settings.name))),
@@ -156,9 +156,8 @@ pub(super) async fn ask<T>(
     question: impl AsyncFnOnce(&Session, &NamespaceMap) -> Result<T, DeviceError>,
 ) -> Result<T, DeviceError> {
     let limit = settings.request_timeout;
-    let (session, event_loop) = connect::connect(link(settings)?, settings).await?;
-    let driver = drive(event_loop);
-    pin!(driver);
+    let mut bond = Bond::new(link(settings)?, settings).await?;
+    let session = Arc::clone(&bond.session);
     let asked = async {
         timeout(limit.saturating_mul(4), session.wait_for_connection())
             .await
@@ -169,14 +168,15 @@ pub(super) async fn ask<T>(
             .map_err(|error| DeviceError::Lost(error.to_string()))?;
         question(&session, &namespaces).await
     };
-    let answer = select! {
-        error = &mut driver => return Err(error),
-        answer = asked => answer,
+    let answer = {
+        let driver = bond.wire.drive();
+        pin!(driver);
+        select! {
+            error = &mut driver => return Err(error),
+            answer = asked => answer,
+        }
     };
-    select! {
-        _ = timeout(FAREWELL, session.disconnect()) => {}
-        _ = &mut driver => {}
-    }
+    bond.part().await;
     answer
 }
 
@@ -194,21 +194,29 @@ fn in_order(namespaces: &NamespaceMap) -> Vec<String> {
 
 /// What each of `nodes` (`nsu=...;s=...`, `ns=2;i=7`) shows now, in their order.
 pub async fn read(settings: &Settings, nodes: &[String]) -> Result<Vec<Shown>, DeviceError> {
-    ask(settings, async |session, namespaces| {
-        let mut shown = Vec::new();
-        for chunk in nodes.chunks(CALL_MAX) {
-            let resolved: Vec<_> = chunk.iter().map(|node| resolve(&Address::Node(node.clone()), namespaces)).collect();
-            let ids: Vec<ReadValueId> =
-                resolved.iter().flatten().map(|node| ReadValueId::new_value(node.clone())).collect();
-            let mut values = read_values(session, settings, &ids).await?.into_iter();
-            shown.extend(resolved.iter().map(|node| match node {
-                Ok(_) => shown_of(&values.next().unwrap_or_default()),
-                Err(status) => shown_of(&DataValue { status: Some(*status), ..DataValue::default() }),
-            }));
-        }
-        Ok(shown)
-    })
-    .await
+    let values = ask(settings, async |session, namespaces| values(session, settings, namespaces, nodes).await).await?;
+    Ok(values.iter().map(shown_of).collect())
+}
+
+/// As the server answers; a node that cannot even be named has the status of that.
+pub(super) async fn values(
+    session: &Session,
+    settings: &Settings,
+    namespaces: &NamespaceMap,
+    nodes: &[String],
+) -> Result<Vec<DataValue>, DeviceError> {
+    let mut all = Vec::new();
+    for chunk in nodes.chunks(CALL_MAX) {
+        let resolved: Vec<_> = chunk.iter().map(|node| resolve(&Address::Node(node.clone()), namespaces)).collect();
+        let ids: Vec<ReadValueId> =
+            resolved.iter().flatten().map(|node| ReadValueId::new_value(node.clone())).collect();
+        let mut read = read_values(session, settings, &ids).await?.into_iter();
+        all.extend(resolved.iter().map(|node| match node {
+            Ok(_) => read.next().unwrap_or_default(),
+            Err(status) => DataValue { status: Some(*status), ..DataValue::default() },
+        }));
+    }
+    Ok(all)
 }
 
 /// How long the server takes to tell its own time: so many samples.
