@@ -29,6 +29,7 @@ mod simulate;
 mod source;
 mod status;
 mod store;
+mod tap;
 mod trace;
 
 use std::path::PathBuf;
@@ -114,6 +115,8 @@ enum Command {
     Store(store::StoreArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),
+    /// What passes through the running daemon, live: tags, observations, facts
+    Tap(tap::TapArgs),
     /// The JSON Schema of the configuration and of tag maps, for editors
     Config(config::ConfigArgs),
     /// An OPC UA server from the technician's side: browse, read
@@ -162,6 +165,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Lockstep(args) => lockstep::run(args, shared),
         Command::Store(args) => store::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),
+        Command::Tap(args) => tap::run(&args, shared),
         Command::Config(args) => config::run(&args, shared),
         Command::Opcua(args) => opcua::run(&args, shared),
         Command::Modbus(args) => modbus::run(&args, shared),

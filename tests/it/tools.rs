@@ -3,5 +3,7 @@
 
 #![cfg(feature = "demo")]
 
+mod config;
+mod doctor;
 mod look;
 mod stage;
