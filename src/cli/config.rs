@@ -107,6 +107,9 @@ impl Schema {
             Shape::Flag => json!({ "type": "boolean" }),
             Shape::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
             Shape::Words(words) => json!({ "type": "string", "enum": words }),
+            Shape::IntegerOrWords { min, max, words } => json!({ "anyOf": [
+                { "type": "integer", "minimum": min, "maximum": max }, { "type": "string", "enum": words },
+            ] }),
             Shape::Texts => json!({ "type": "array", "items": { "type": "string" } }),
             Shape::Table(table) => self.table(table, path),
             Shape::Tables(table) => json!({ "type": "array", "minItems": 1, "items": self.object(table, path) }),

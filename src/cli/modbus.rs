@@ -9,7 +9,8 @@ use super::outcome::{Exit, Failure, Outcome};
 use super::print::{self, Style};
 use super::registers::{self, Shape};
 use super::{Shared, probe};
-use crate::device::modbus_look::{self, Answer, Area, BITS_MAX, Found, Peer, REGISTERS_MAX, Range, Scan, Table};
+use crate::device::Table;
+use crate::device::modbus_look::{self, Answer, Area, BITS_MAX, Found, Peer, REGISTERS_MAX, Range, Scan};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -105,9 +105,10 @@ fn row(
 fn address(settings: &Settings, (station, tag): (StationId, Tag)) -> Option<String> {
     let tags = settings.stations.iter().find(|tags| tags.station == station)?;
     let binding = tags.bindings.iter().find(|binding| binding.tag == tag)?;
-    Some(match &binding.address {
-        Address::Node(node) => node.clone(),
-        Address::Register(register) => format!("register {register}"),
+    Some(match (&binding.address, binding.address.cell()) {
+        (Address::Node(node), _) => node.clone(),
+        (_, Some((table, at))) => format!("{} {at}", table.name()),
+        (_, None) => String::new(),
     })
 }
 

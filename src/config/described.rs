@@ -37,6 +37,11 @@ pub enum Shape {
         max: i64,
     },
     Words(Vec<&'static str>),
+    IntegerOrWords {
+        min: i64,
+        max: i64,
+        words: Vec<&'static str>,
+    },
     Texts,
     Table(Table),
     /// A list of tables.
@@ -143,7 +148,13 @@ fn grow(draft: &mut Draft, note: &Asked) {
                 lines.insert(format!("{} = \"{word}\"", note.key));
             }
         }
-        Form::Words(_) | Form::Text | Form::Flag | Form::Integer(_) | Form::Texts | Form::Required => {}
+        Form::Words(_)
+        | Form::Text
+        | Form::Flag
+        | Form::Integer(_)
+        | Form::IntegerOrWords(..)
+        | Form::Texts
+        | Form::Required => {}
     }
 }
 
@@ -171,6 +182,9 @@ fn shape(asked: &[Asked], runs: &[Vec<Asked>], note: &Asked) -> Shape {
         Form::Flag => Shape::Flag,
         Form::Integer(range) => Shape::Integer { min: *range.start(), max: *range.end() },
         Form::Words(words) => Shape::Words(words.clone()),
+        Form::IntegerOrWords(range, words) => {
+            Shape::IntegerOrWords { min: *range.start(), max: *range.end(), words: words.clone() }
+        }
         Form::Texts => Shape::Texts,
         Form::Table => Shape::Table(with_children(asked, runs, &path)),
         // An item is called like its list, and what it must hold is asked of every one.

@@ -1,7 +1,9 @@
 //! The tag maps against the contract of DESIGN section 5: every required tag is there once, of a type that fits, at an address
 //! that its device can have, and no write lands on another value.
 
-use crate::device::{Address, Binding, Number, Split, ValueType};
+use std::collections::BTreeMap;
+
+use crate::device::{Address, Binding, Number, Split, Table, ValueType};
 use crate::domain::tag::{Access, StationKind, Tag};
 
 use super::device::FileDevice;
@@ -51,16 +53,22 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, mod
         (Address::Node(_), Some(true)) => {
             problems.add(at.error("has a node id, and its device speaks Modbus").allowed("address = REGISTER"));
         }
-        (Address::Register(_), Some(false)) => {
+        (Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_), Some(false)) => {
             problems.add(at.error("has a register, and its device speaks OPC UA").allowed("node = \"nsu=URI;s=NAME\""));
         }
-        (Address::Register(first), Some(true)) => registers(problems, at, binding, *first),
+        (
+            Address::Register(first) | Address::Input(first) | Address::Coil(first) | Address::Discrete(first),
+            Some(true),
+        ) => registers(problems, at, binding, *first),
         (Address::Node(_), Some(false)) | (_, None) => {}
     }
 }
 
 fn registers(problems: &Problems, at: &Place, binding: &Binding, first: u16) {
-    let length = binding.value.registers();
+    let length = binding.cells();
+    if let Some((table, _)) = binding.address.cell() {
+        in_table(problems, at, binding, table);
+    }
     if u32::from(first) + u32::from(length) > 65_536 {
         problems
             .add(at.error(format!("fills {length} registers and runs past the last")).allowed("registers 0 to 65535"));
@@ -68,6 +76,35 @@ fn registers(problems: &Problems, at: &Place, binding: &Binding, first: u16) {
     if binding.tag.access() == Access::Write && length > WRITE_REGISTERS_MAX {
         let says = format!("fills {length} registers, which no single Modbus request writes");
         problems.add(at.error(says).allowed(format!("at most {WRITE_REGISTERS_MAX} registers")));
+    }
+}
+
+fn in_table(problems: &Problems, at: &Place, binding: &Binding, table: Table) {
+    if table.is_bits() && binding.value != ValueType::Bool {
+        problems.add(at.error("lies in a table of bits").allowed("type = \"bool\""));
+    }
+    if !table.is_writable() && binding.tag.access() == Access::Write {
+        problems.add(at.error("is written, and lies in a table that can only be read").allowed("holding or coil"));
+    }
+}
+
+/// What is read by one request must fit into one.
+pub(super) fn groups(problems: &Problems, map: &KindMap, block_max: u16) {
+    let mut spans: BTreeMap<(&str, Table), (u16, u32)> = BTreeMap::new();
+    for binding in &map.tags {
+        let (Some(group), Some((table, start))) = (binding.value.group.as_deref(), binding.value.address.cell()) else {
+            continue;
+        };
+        let end = u32::from(start).saturating_add(u32::from(binding.value.cells()));
+        let span = spans.entry((group, table)).or_insert((start, end));
+        *span = (span.0.min(start), span.1.max(end));
+        let (max, what) =
+            if table.is_bits() { (u32::from(block_max) * 16, "bits") } else { (u32::from(block_max), "registers") };
+        let length = span.1.saturating_sub(u32::from(span.0));
+        if length > max {
+            let says = format!("makes the group {group:?} {length} {what} long, which no single request reads");
+            problems.add(binding.at.error(says).allowed(format!("at most {max} (block_max)")));
+        }
     }
 }
 
@@ -307,6 +344,7 @@ fn repeated(problems: &Problems, station: &Placed<'_>) {
 struct Occupied<'p> {
     tag: Tag,
     value: ValueType,
+    cells: u16,
     address: &'p Address,
     at: &'p Place,
 }
@@ -317,7 +355,7 @@ fn overlaps(problems: &Problems, device: usize, placed: &[Placed<'_>]) {
     for (_, map) in placed.iter().flat_map(|station| &station.parts).filter(|(index, _)| *index == device) {
         for binding in &map.tags {
             let Binding { tag, value, address, .. } = &binding.value;
-            all.push(Occupied { tag: *tag, value: *value, address, at: &binding.at });
+            all.push(Occupied { tag: *tag, value: *value, cells: binding.value.cells(), address, at: &binding.at });
         }
     }
     for (index, second) in all.iter().enumerate() {
@@ -344,13 +382,15 @@ fn common(tag: Tag) -> bool {
 }
 
 fn touches(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
-    match (first.address, second.address) {
-        (Address::Node(a), Address::Node(b)) => a == b,
-        (Address::Register(a), Address::Register(b)) => {
-            let end = |start: u16, value: ValueType| u32::from(start) + u32::from(value.registers());
-            u32::from(*a) < end(*b, second.value) && u32::from(*b) < end(*a, first.value)
+    match (first.address.cell(), second.address.cell()) {
+        (Some((a, first_at)), Some((b, second_at))) => {
+            let end = |start: u16, cells: u16| u32::from(start) + u32::from(cells);
+            let meet =
+                u32::from(first_at) < end(second_at, second.cells) && u32::from(second_at) < end(first_at, first.cells);
+            a == b && meet
         }
-        (Address::Node(_), Address::Register(_)) | (Address::Register(_), Address::Node(_)) => false,
+        (None, None) => first.address == second.address,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod documented;
 mod line;
 mod map;
 mod map_checks;
+mod map_modbus;
 mod problem;
 mod reader;
 mod station;

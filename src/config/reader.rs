@@ -34,6 +34,7 @@ pub(super) enum Form {
     Flag,
     Integer(RangeInclusive<i64>),
     Words(Vec<&'static str>),
+    IntegerOrWords(RangeInclusive<i64>, Vec<&'static str>),
     Texts,
     Table,
     /// Tables with names of the operator's choice.
@@ -179,6 +180,24 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// One of a few numbers, or one of a few words.
+    pub(super) fn number_or_word<T: Copy>(
+        &mut self,
+        key: &'static str,
+        numbers: &[(i64, T)],
+        words: &[(&'static str, T)],
+    ) -> Option<Field<T>> {
+        let range = numbers.first()?.0..=numbers.last()?.0;
+        self.note(key, Form::IntegerOrWords(range, words.iter().map(|(word, _)| *word).collect()));
+        if let Some((DeValue::String(_), _)) = self.get(key) {
+            return self.word(key, words);
+        }
+        let first = numbers.first()?.0;
+        let field = self.integer(key, first..=numbers.last()?.0)?;
+        let (_, meaning) = numbers.iter().find(|(number, _)| *number == field.value)?;
+        Some(field.map(|_| *meaning))
     }
 
     pub(super) fn texts(&mut self, key: &'static str) -> Option<Field<Vec<Field<String>>>> {

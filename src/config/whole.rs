@@ -10,7 +10,7 @@ use crate::engine::{self, Role, StationSpec};
 use crate::station::{self, VerdictForm};
 use crate::wire::digest;
 
-use super::device::{FileDevice, Registers};
+use super::device::{FileDevice, Registers, share};
 use super::map::{self, KindMap, TagMap};
 use super::problem::Problems;
 use super::reader::{Field, Source};
@@ -57,6 +57,8 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
     let numbered = file.devices.into_iter().zip(tags).zip(registers).zip(0_u8..);
     let devices: Option<Vec<link::Settings>> =
         numbered.map(|(((device, tags), registers), id)| device.build(DeviceId(id), tags, registers, &pki)).collect();
+    let mut devices = devices?;
+    share(&mut devices);
     let (specs, stations) = stations?.into_iter().unzip();
     Some(Config {
         file: path.to_owned(),
@@ -66,7 +68,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
         upkeep: file.upkeep,
         proof,
         mqtt: file.mqtt,
-        devices: devices?,
+        devices,
         engine: engine::Settings { stations: specs },
         stations,
         warnings: Vec::new(),
@@ -345,15 +347,13 @@ fn registers(problems: &Problems, file: &FileConfig, maps: &BTreeMap<String, Ope
             .filter(|part| part.device.value == device.name)
             .filter_map(|part| maps.get(&part.map.value)?.map.as_ref());
         let Some(first) = used.next() else { return STANDARD };
+        let (mut gap_max, mut block_max) = (first.gap_max, first.block_max);
         for other in used {
             agree(problems, first, other);
+            // What one map forbids holds for the device.
+            (gap_max, block_max) = (gap_max.min(other.gap_max), block_max.min(other.block_max));
         }
-        Registers {
-            word_order: first.word_order.value,
-            byte_order: first.byte_order.value,
-            gap_max: first.gap_max,
-            block_max: first.block_max,
-        }
+        Registers { word_order: first.word_order.value, byte_order: first.byte_order.value, gap_max, block_max }
     };
     file.devices.iter().map(of_device).collect()
 }

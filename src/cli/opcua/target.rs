@@ -136,6 +136,7 @@ pub(super) fn answered<T>(settings: &Settings, answer: Result<T, DeviceError>) -
             DeviceError::Unreachable(_) => "; is it on, is the address right, does a firewall stand between?",
             DeviceError::TimedOut(_) => "; is the address right? --timeout-ms for a slow one",
             DeviceError::Refused(_)
+            | DeviceError::Away(_)
             | DeviceError::Lost(_)
             | DeviceError::Protocol(_)
             | DeviceError::Deaf

@@ -4,52 +4,20 @@
 //! gateway with a slow serial line behind it keeps up. An exception is an answer; silence ends the connection, since a late
 //! answer would answer the next request.
 
-use tokio::{
-    net::TcpStream,
-    time::{Duration, Instant, sleep, timeout},
-};
-use tokio_modbus::{
-    Request, Response, Slave,
-    client::{Client, Context, tcp::attach_slave},
-};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
+use super::{
+    frame::{self, Block, Question, READ_MAX},
+    wire::Wire,
+};
 use crate::device::{
     error::DeviceError,
-    settings::{Address, ModbusLink, Settings},
+    settings::{ModbusLink, Settings, Table},
 };
 
-/// Modbus Application Protocol V1.1b3, 6.3 and 6.1.
-pub const REGISTERS_MAX: u16 = 125;
-pub const BITS_MAX: u16 = 2000;
-
-/// The four tables of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    Holding,
-    Input,
-    Coil,
-    Discrete,
-}
-
-impl Table {
-    pub const ALL: [Table; 4] = [Table::Holding, Table::Input, Table::Coil, Table::Discrete];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Table::Holding => "holding",
-            Table::Input => "input",
-            Table::Coil => "coil",
-            Table::Discrete => "discrete",
-        }
-    }
-
-    pub fn is_bits(self) -> bool {
-        match self {
-            Table::Holding | Table::Input => false,
-            Table::Coil | Table::Discrete => true,
-        }
-    }
-}
+/// In one request.
+pub const REGISTERS_MAX: u16 = READ_MAX;
+pub const BITS_MAX: u16 = READ_MAX * 16;
 
 /// Who is asked.
 #[derive(Clone, Debug)]
@@ -87,17 +55,13 @@ pub async fn read(peer: &Peer, area: Area) -> Result<Answer, DeviceError> {
 /// How long the device takes to answer a read of one of its own registers: so many samples. An exception is an answer too.
 pub async fn trips(link: &ModbusLink, settings: &Settings, samples: usize) -> Result<Vec<Duration>, DeviceError> {
     let peer = Peer { host: link.host.clone(), port: link.port, limit: settings.request_timeout };
-    let bindings = settings.stations.iter().flat_map(|tags| &tags.bindings);
-    let register = |address: &Address| match address {
-        Address::Register(register) => Some(*register),
-        Address::Node(_) => None,
-    };
-    let start = bindings.filter_map(|binding| register(&binding.address)).next().unwrap_or(0);
+    let cells = settings.stations.iter().flat_map(|tags| &tags.bindings).filter_map(|binding| binding.address.cell());
+    let (table, start) = cells.into_iter().next().unwrap_or((Table::Holding, 0));
     let mut asked = Asked::connect(&peer, link.unit).await?;
     let mut took = Vec::new();
     for _ in 0..samples {
         let begun = Instant::now();
-        asked.read(Area { unit: link.unit, table: Table::Holding, start, count: 1 }).await?;
+        asked.read(Area { unit: link.unit, table, start, count: 1 }).await?;
         took.push(begun.elapsed());
     }
     Ok(took)
@@ -175,47 +139,26 @@ async fn look_at(peer: &Peer, scan: &Scan, unit: u8, exception: Option<u8>) -> R
 }
 
 struct Asked {
-    context: Context,
+    wire: Wire,
     limit: Duration,
 }
 
 impl Asked {
     async fn connect(peer: &Peer, unit: u8) -> Result<Self, DeviceError> {
-        let unreachable =
-            |error: std::io::Error| DeviceError::Unreachable(format!("{}:{}: {error}", peer.host, peer.port));
-        let stream = timeout(peer.limit, TcpStream::connect((peer.host.as_str(), peer.port)))
-            .await
-            .map_err(|_| DeviceError::TimedOut("the connection"))?
-            .map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
-        Ok(Self { context: attach_slave(stream, Slave(unit)), limit: peer.limit })
+        let link = ModbusLink::to(&peer.host, peer.port, unit);
+        Ok(Self { wire: Wire::connect(&link, peer.limit, 0).await?, limit: peer.limit })
     }
 
     async fn read(&mut self, area: Area) -> Result<Answer, DeviceError> {
-        let request = match area.table {
-            Table::Holding => Request::ReadHoldingRegisters(area.start, area.count),
-            Table::Input => Request::ReadInputRegisters(area.start, area.count),
-            Table::Coil => Request::ReadCoils(area.start, area.count),
-            Table::Discrete => Request::ReadDiscreteInputs(area.start, area.count),
-        };
-        let answer = timeout(self.limit, self.context.call(request))
+        let block = Block { table: area.table, start: area.start, len: area.count };
+        let answer = timeout(self.limit, self.wire.ask(area.unit, Question::Read(block)))
             .await
-            .map_err(|_| DeviceError::TimedOut("a read"))?
-            .map_err(|error| super::peer::lost(&error))?;
-        let words = match answer {
-            Err(exception) => return Ok(Answer::Exception(exception.into())),
-            Ok(Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words)) => words,
-            // Bits come in whole bytes; what was not asked for is padding.
-            Ok(Response::ReadCoils(bits) | Response::ReadDiscreteInputs(bits)) => {
-                bits.into_iter().take(usize::from(area.count)).map(u16::from).collect()
-            }
-            Ok(_) => return Err(DeviceError::Protocol("another function".to_owned())),
-        };
-        if words.len() != usize::from(area.count) {
-            let what = format!("{} values where {} were asked for at {}", words.len(), area.count, area.start);
-            return Err(DeviceError::Protocol(what));
+            .map_err(|_| DeviceError::TimedOut("a read"))??;
+        match answer {
+            frame::Answer::Cells(cells) => Ok(Answer::Words(cells)),
+            frame::Answer::Exception(code) => Ok(Answer::Exception(code)),
+            frame::Answer::Written => Err(DeviceError::Protocol("a read was answered by a write".to_owned())),
         }
-        Ok(Answer::Words(words))
     }
 
     /// Whole blocks first; a block that is refused is halved until the edge is found.

@@ -318,7 +318,7 @@ fn way(endpoint: &EndpointDescription) -> String {
 fn node(binding: &Binding) -> Option<String> {
     match &binding.address {
         Address::Node(node) => Some(node.clone()),
-        Address::Register(_) => None,
+        Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_) => None,
     }
 }
 
@@ -391,6 +391,7 @@ fn plain_remedy(error: &DeviceError) -> (&'static str, &'static str) {
         ),
         DeviceError::TimedOut(_) => ("raise request_timeout_ms", "is it overloaded? restart its OPC UA server"),
         DeviceError::Unreachable(_)
+        | DeviceError::Away(_)
         | DeviceError::Certificate(_)
         | DeviceError::Lost(_)
         | DeviceError::Protocol(_)

@@ -24,7 +24,12 @@ fn keys(table: &Table, path: &str, found: &mut BTreeSet<(String, String)>) {
                     keys(&variant.table, &format!("{below}.{}", variant.word), found);
                 }
             }
-            Shape::Text | Shape::Flag | Shape::Integer { .. } | Shape::Words(_) | Shape::Texts => {
+            Shape::Text
+            | Shape::Flag
+            | Shape::Integer { .. }
+            | Shape::IntegerOrWords { .. }
+            | Shape::Words(_)
+            | Shape::Texts => {
                 found.insert((path.to_owned(), key.name.clone()));
             }
         }

@@ -78,7 +78,11 @@ fn a_person_trusts_a_server_and_takes_it_back() {
     let trust = |args: &[&str]| stage.json(&[&["opcua", "trust"], args, &["--pki", "pki"]].concat());
     assert_eq!(trust(&["list"])["servers"], Value::Array(Vec::new()));
     let added = trust(&["add", file]);
-    assert_eq!((&added["state"], &added["thumbprint"]), (&"trusted".into(), &own.thumbprint.as_str().into()), "{added}");
+    assert_eq!(
+        (&added["state"], &added["thumbprint"]),
+        (&"trusted".into(), &own.thumbprint.as_str().into()),
+        "{added}"
+    );
     let rejected = trust(&["reject", &own.thumbprint[..10]]);
     assert_eq!(rejected["state"], "rejected");
     let servers = trust(&["list"])["servers"].clone();
@@ -102,7 +106,7 @@ fn check_online_tells_every_tag_with_value_quality_and_age() {
         tags.iter().find(|row| row["station"] == station && row["tag"] == name).unwrap_or(&Value::Null).clone()
     };
     let seq = tag("packer", "seq");
-    assert_eq!((&seq["value"], &seq["quality"], &seq["address"]), (&41.into(), &"good".into(), &"register 24".into()));
+    assert_eq!((&seq["value"], &seq["quality"], &seq["address"]), (&41.into(), &"good".into(), &"holding 24".into()));
     assert!(seq["round_trip_us"].as_u64().unwrap() > 0, "{seq}");
     let heartbeat = tag("camera", "heartbeat");
     assert!(heartbeat["age_ms"].as_i64().is_some(), "OPC UA says how old a value is: {heartbeat}");
