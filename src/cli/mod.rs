@@ -25,6 +25,7 @@ mod schema;
 #[cfg(feature = "demo")]
 mod screen;
 mod serials;
+mod sim;
 mod simulate;
 mod source;
 mod status;
@@ -87,6 +88,8 @@ pub struct Journals {
 enum Command {
     /// A simulated line over real OPC UA and Modbus, an embedded broker, and the daemon beside it
     Demo(demo::DemoArgs),
+    /// Simulated devices for exactly one configuration: a dry run before the line exists
+    Sim(sim::SimArgs),
     /// The deterministic simulator: many lines in virtual time, with faults
     Simulate(simulate::SimulateArgs),
     /// The daemon
@@ -153,6 +156,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(args, shared),
         Command::Simulate(args) => simulate::run(&args, shared),
+        Command::Sim(args) => sim::run(&args, shared),
         Command::Run(args) => run::run(args, shared),
         Command::Check(args) => check::run(&args, shared),
         Command::Status(args) => status::run(&args, shared),

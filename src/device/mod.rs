@@ -41,7 +41,7 @@ pub use opcua::{
     AlternativeNames, CertificateRefusal, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown,
     TrustList, ensure_own_certificate, own_certificate, renew_own_certificate,
 };
-pub use opcua::{doctor as opcua_doctor, look as opcua_look};
+pub use opcua::{doctor as opcua_doctor, look as opcua_look, value as opcua_value};
 pub use settings::*;
 
 /// What a device task tells the line.

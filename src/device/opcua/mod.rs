@@ -17,7 +17,7 @@ mod profile;
 mod pulse;
 mod reader;
 mod trust;
-mod value;
+pub mod value;
 mod write;
 
 use std::sync::Arc;

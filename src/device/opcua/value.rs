@@ -53,7 +53,8 @@ pub(super) fn to_unix_us(time: &DateTime) -> Option<i64> {
     (time.ticks() / 10).checked_sub(UNIX_EPOCH_US)
 }
 
-fn decode(value: ValueType, scale: Option<i64>, variant: &Variant) -> Option<TagValue> {
+/// The value of what a server shows or a client writes; `None` where it is not of the type's family.
+pub fn decode(value: ValueType, scale: Option<i64>, variant: &Variant) -> Option<TagValue> {
     match (value, variant) {
         (ValueType::Bool, Variant::Boolean(value)) => Some(TagValue::Bool(*value)),
         (ValueType::Number(number), _) => scaled(plain(number, variant)?, scale),
@@ -117,7 +118,7 @@ fn bytes(variant: &Variant, length: u16) -> Option<Vec<u8>> {
 }
 
 /// The variant of exactly the type that the map says.
-pub(super) fn encode(value: ValueType, scale: Option<i64>, tag_value: &TagValue) -> Result<Variant, Unfit> {
+pub fn encode(value: ValueType, scale: Option<i64>, tag_value: &TagValue) -> Result<Variant, Unfit> {
     match (value, tag_value) {
         (ValueType::Bool, _) => to_bool(tag_value).map(Variant::Boolean),
         (ValueType::Number(number), _) => number_variant(number, scale, tag_value),
