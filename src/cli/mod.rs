@@ -15,7 +15,7 @@ mod lockstep;
 mod log;
 mod modbus;
 mod online;
-mod opcua;
+mod opcua_tools;
 mod outcome;
 mod print;
 mod probe;
@@ -123,7 +123,7 @@ enum Command {
     /// The JSON Schema of the configuration and of tag maps, for editors
     Config(config::ConfigArgs),
     /// An OPC UA server from the technician's side: browse, read
-    Opcua(opcua::OpcuaArgs),
+    Opcua(opcua_tools::OpcuaArgs),
     /// A Modbus TCP device from the technician's side: read, scan
     Modbus(modbus::ModbusArgs),
 }
@@ -171,7 +171,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Schema(args) => schema::run(&args, shared),
         Command::Tap(args) => tap::run(&args, shared),
         Command::Config(args) => config::run(&args, shared),
-        Command::Opcua(args) => opcua::run(&args, shared),
+        Command::Opcua(args) => opcua_tools::run(&args, shared),
         Command::Modbus(args) => modbus::run(&args, shared),
     }
 }

@@ -95,18 +95,18 @@ struct PeerArgs {
     /// HOST or HOST:PORT; the port is 502 unless stated
     #[arg(value_name = "HOST[:PORT]", value_parser = host)]
     host: (String, u16),
-    /// The bound on every request
-    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
-    timeout_ms: u64,
+    /// The bound on every request; 3000 for a read, 1000 in a scan, where every silent unit costs one
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    timeout_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
 struct Units(Vec<u8>);
 
 impl PeerArgs {
-    fn peer(&self) -> Peer {
+    fn peer(&self, usual_ms: u64) -> Peer {
         let (host, port) = self.host.clone();
-        Peer { host, port, limit: Duration::from_millis(self.timeout_ms) }
+        Peer { host, port, limit: Duration::from_millis(self.timeout_ms.unwrap_or(usual_ms)) }
     }
 }
 
@@ -152,7 +152,7 @@ pub(super) fn run(args: &ModbusArgs, shared: &Shared) -> Outcome {
 
 fn read(args: &ReadArgs, shared: &Shared) -> Outcome {
     let area = area(args)?;
-    let peer = args.peer.peer();
+    let peer = args.peer.peer(3000);
     let answer = unreachable(&peer, probe::block_on(modbus_look::read(&peer, area)))?;
     let words = match answer {
         Answer::Words(words) => words,
@@ -258,7 +258,7 @@ fn registers_document(area: Area, words: &[u16]) -> Value {
 }
 
 fn scan(args: &ScanArgs, shared: &Shared) -> Outcome {
-    let peer = args.peer.peer();
+    let peer = args.peer.peer(1000);
     let scan = Scan {
         units: args.units.0.clone(),
         tables: args.tables.clone(),
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     fn asked(address: u32, base: u8, kind: Option<Table>) -> Option<(Table, u16)> {
-        let peer = PeerArgs { host: ("h".to_owned(), 502), timeout_ms: 100 };
+        let peer = PeerArgs { host: ("h".to_owned(), 502), timeout_ms: None };
         let args = ReadArgs { peer, address, unit: 1, count: 2, kind, base };
         area(&args).ok().map(|area| (area.table, area.start))
     }

@@ -15,8 +15,13 @@ use crate::device::{self, Address, DeviceEvent, Settings, trips};
 use crate::domain::tag::{Access, Quality, Reading, StationId, Tag, TagValue};
 use crate::runtime::clock::Clock;
 
-/// A device that is there answers within one or two of its own time-outs.
-const LOOK_MAX: Duration = Duration::from_secs(8);
+/// A device that is there answers within a few of its own time-outs.
+const LOOK_MIN: Duration = Duration::from_secs(8);
+
+fn look_max(settings: &Settings) -> Duration {
+    LOOK_MIN.max(settings.request_timeout.saturating_mul(6))
+}
+
 /// The events of one device until its first full read is known.
 const EVENTS_MAX: usize = 256;
 
@@ -49,7 +54,7 @@ fn away(settings: &Settings, text: String) -> Looked {
 fn look(config: &Config, settings: &Settings) -> Looked {
     let seen = probe::block_on(listen(settings));
     if !seen.connected || seen.away.is_some() {
-        let reason = seen.away.unwrap_or_else(|| format!("no answer within {} s", LOOK_MAX.as_secs()));
+        let reason = seen.away.unwrap_or_else(|| format!("no answer within {} s", look_max(settings).as_secs()));
         return away(settings, reason);
     }
     let wanted = wanted(settings);
@@ -141,7 +146,7 @@ async fn listen(settings: &Settings) -> Seen {
     let (_writes, waiting) = mpsc::channel(1);
     let sink: device::EventSink = Arc::new(move |event| events.try_send(event).is_ok());
     let task = device::run(settings.clone(), sink, waiting);
-    let end = tokio::time::sleep(LOOK_MAX);
+    let end = tokio::time::sleep(look_max(settings));
     tokio::pin!(task, end);
     let wanted = wanted(settings);
     let mut seen = Seen::default();

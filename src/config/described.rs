@@ -109,14 +109,18 @@ fn explore(reader: &dyn Fn(&Source), tables: Vec<String>) -> Table {
     for lines in addressed.values_mut() {
         lines.insert("address = 1".to_owned());
     }
-    let runs = [run(reader, &plain), run(reader, &addressed)];
-    assemble(&asked, &runs, "")
+    addressed.entry(String::new()).or_default().insert("addressing = 0".to_owned());
+    let runs = [asked.clone(), run(reader, &plain), run(reader, &addressed)];
+    let all: Vec<Asked> = runs.concat();
+    assemble(&all, &runs, "")
 }
 
 fn run(reader: &dyn Fn(&Source), draft: &Draft) -> Vec<Asked> {
     let mut text = String::new();
     for (table, lines) in draft {
-        text += &format!("[{table}]\n");
+        if !table.is_empty() {
+            text += &format!("[{table}]\n");
+        }
         for line in lines {
             text += &format!("{line}\n");
         }

@@ -80,8 +80,19 @@ pub(super) async fn connect(
 
 /// What the server offers, whatever security this device asks for: nothing is signed, and no certificate is made.
 pub(super) async fn endpoints(link: &OpcuaLink, settings: &Settings) -> Result<Vec<EndpointDescription>, DeviceError> {
+    reach(link, settings).await?;
     let direct = Direct { url: link.url.clone(), vouch: None, seen: Arc::new(Seen::default()) };
     discover(&client(link, settings, None)?, direct, settings).await
+}
+
+/// Whether anybody listens there: the library would try again and again, and only say that time ran out.
+pub(super) async fn reach(link: &OpcuaLink, settings: &Settings) -> Result<(), DeviceError> {
+    let (host, port) = peer(link)?;
+    timeout(settings.request_timeout, TcpStream::connect((host.as_str(), port)))
+        .await
+        .map_err(|_| DeviceError::TimedOut("the connection"))?
+        .map(drop)
+        .map_err(|error| DeviceError::Unreachable(format!("{host}:{port}: {error}")))
 }
 
 /// Whether this device's security is offered.

@@ -156,6 +156,7 @@ pub(super) async fn ask<T>(
     question: impl AsyncFnOnce(&Session, &NamespaceMap) -> Result<T, DeviceError>,
 ) -> Result<T, DeviceError> {
     let limit = settings.request_timeout;
+    connect::reach(link(settings)?, settings).await?;
     let mut bond = Bond::new(link(settings)?, settings).await?;
     let session = Arc::clone(&bond.session);
     let asked = async {

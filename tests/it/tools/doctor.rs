@@ -53,7 +53,7 @@ fn doctor_names_the_failing_check_and_the_fix_on_both_sides() {
         assert!(check["found"].as_str().unwrap().contains(found), "{check}");
         assert!(!check["here"].as_str().unwrap().is_empty() && !check["there"].as_str().unwrap().is_empty(), "{check}");
     };
-    replace(&map, "type = \"u32\"", "type = \"text\"\nlength = 8");
+    replace(&map, "s=camera.overrun\"\ntype = \"bool\"", "s=camera.overrun\"\ntype = \"u16\"");
     both(&failing(&stage, &config), "tags", "is not what the map says");
     let text = fs::read_to_string(&map).unwrap();
     fs::write(&map, text.replace("nsu=urn:sealgate:sim;", "nsu=urn:elsewhere;")).unwrap();

@@ -33,7 +33,7 @@ pub(super) struct Target {
     #[arg(long, value_name = "DIR")]
     pki: Option<PathBuf>,
     /// The bound on every request
-    #[arg(long, value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     timeout_ms: u64,
 }
 
