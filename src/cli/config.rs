@@ -134,6 +134,9 @@ impl Schema {
 
     fn variant(&mut self, variant: &Variant, path: &str) -> Value {
         let mut object = self.object(&variant.table, &join(path, &variant.word));
+        if variant.key.is_empty() {
+            return object;
+        }
         object["properties"][&variant.key]["const"] = json!(variant.word);
         if let Some(fields) = object["properties"][&variant.key].as_object_mut() {
             fields.remove("enum");

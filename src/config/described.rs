@@ -225,6 +225,10 @@ fn variants(asked: &[Asked], runs: &[Vec<Asked>], path: &str) -> Vec<Variant> {
             found.push(Variant { key: note.key.clone(), word: (*word).to_owned(), table });
         }
     }
+    if found.is_empty() {
+        // Named by the operator, and all alike.
+        found.push(Variant { key: String::new(), word: "any".to_owned(), table: assemble(asked, runs, &any) });
+    }
     found
 }
 

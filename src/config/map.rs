@@ -12,15 +12,18 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::device::text::dialect::Dialect;
 use crate::device::{Address, Binding, ByteOrder, Field as SplitField, Number, Pad, Split, ValueType, WordOrder};
 use crate::domain::tag::{StationKind, Tag};
-use crate::station::Renumbered;
+use crate::station::{Renumbered, ResultHandshake};
 
 use super::map_checks;
 use super::map_modbus::{self, Addressing, Extras};
 use super::problem::Place;
 use super::reader::{Field, Section, Source};
+use super::text;
 
 /// The longest list or text that a map may ask for.
 const COUNT_MAX: i64 = 4096;
@@ -32,6 +35,8 @@ pub(super) struct TagMap {
     pub(super) byte_order: Field<ByteOrder>,
     pub(super) gap_max: u16,
     pub(super) block_max: u16,
+    /// How a text device speaks.
+    pub(super) dialect: Option<Field<Arc<Dialect>>>,
     pub(super) kinds: BTreeMap<&'static str, KindMap>,
 }
 
@@ -41,6 +46,7 @@ pub(super) struct KindMap {
     pub(super) at: Place,
     pub(super) absent: Vec<Field<Tag>>,
     pub(super) ring: Option<Field<u16>>,
+    pub(super) handshake: Option<Field<ResultHandshake>>,
     pub(super) ends_ring: Option<Field<u16>>,
     pub(super) verdict_depth: Option<Field<u16>>,
     pub(super) tags: Vec<Field<Binding>>,
@@ -52,6 +58,7 @@ pub(super) struct KindMap {
 pub(super) const WORD_ORDERS: [(&str, WordOrder); 2] =
     [("high_first", WordOrder::HighFirst), ("low_first", WordOrder::LowFirst)];
 const BYTE_ORDERS: [(&str, ByteOrder); 2] = [("high_first", ByteOrder::HighFirst), ("low_first", ByteOrder::LowFirst)];
+const HANDSHAKES: [(&str, ResultHandshake); 2] = [("number", ResultHandshake::Number), ("flag", ResultHandshake::Flag)];
 const PADS: [(&str, Pad); 2] = [("zero", Pad::Zero), ("space", Pad::Space)];
 
 /// The words of `type`.
@@ -88,6 +95,7 @@ pub(super) fn read(source: &Source) -> Option<TagMap> {
         byte_order: or_default(&root.at.clone(), root.word("byte_order", &BYTE_ORDERS), ByteOrder::HighFirst),
         gap_max: root.number("gap_max", 0..=124).map_or(0, |field| field.value),
         block_max: root.number("block_max", 1..=125).map_or(125, |field| field.value),
+        dialect: text::read(&mut root),
         kinds: kinds(&mut root, addressing),
     };
     if map.kinds.is_empty() {
@@ -117,6 +125,7 @@ fn kind_map(mut section: Section<'_>, addressing: Option<Addressing>) -> KindMap
         at: section.at.clone(),
         absent,
         ring: section.number("ring", 2..=COUNT_MAX),
+        handshake: section.word("handshake", &HANDSHAKES),
         ends_ring: section.number("ends_ring", 64..=COUNT_MAX),
         verdict_depth: section.number("verdict_depth", 1..=256),
         tags: Vec::new(),
@@ -194,6 +203,10 @@ fn contract_values(tag: Tag) -> &'static [(&'static str, i64)] {
         &[("shut", 0), ("moving", 1), ("open", 2)]
     } else if tag == Tag::Ends {
         &[("passed", 1), ("rejected", 2), ("missing", 3)]
+    } else if tag == Tag::Ack {
+        &[("idle", 0), ("taken", 1)]
+    } else if tag == Tag::Outcome {
+        &[("good", 1)]
     } else {
         &[]
     }
@@ -222,6 +235,9 @@ fn renumbered(tag: Tag, section: &mut Section<'_>) -> Vec<Renumbered> {
 }
 
 fn address(section: &mut Section<'_>, addressing: Option<Addressing>) -> Option<Address> {
+    if let Some(address) = text::address(section) {
+        return address;
+    }
     let node = section.filled("node");
     let register = section.integer("address", 0..=465_536);
     match (node, register) {

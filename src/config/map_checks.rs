@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use crate::device::{Address, Binding, Number, Split, Table, ValueType};
 use crate::domain::tag::{Access, StationKind, Tag};
+use crate::station::ResultHandshake;
 
-use super::device::FileDevice;
+use super::device::{FileDevice, Protocol};
 use super::map::KindMap;
 use super::problem::{Place, Problems};
 use super::reader::Field;
+use super::text;
 use super::whole::Placed;
 
 /// The most registers that one Modbus request can write (function 16, MODBUS Application Protocol 6.12).
@@ -18,9 +20,9 @@ const WRITE_REGISTERS_MAX: u16 = 123;
 pub(super) fn all(problems: &Problems, devices: &[FileDevice], placed: &[Placed<'_>]) {
     for station in placed {
         for (device, map) in &station.parts {
-            let modbus = devices.get(*device).and_then(FileDevice::is_modbus);
+            let protocol = devices.get(*device).and_then(FileDevice::protocol);
             for binding in &map.tags {
-                one_tag(problems, station.kind, binding, modbus);
+                one_tag(problems, station.kind, binding, protocol);
             }
             rings(problems, station.kind, map);
         }
@@ -32,13 +34,17 @@ pub(super) fn all(problems: &Problems, devices: &[FileDevice], placed: &[Placed<
     }
 }
 
-fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, modbus: Option<bool>) {
+fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, protocol: Option<Protocol>) {
     let (at, binding) = (&binding.at, &binding.value);
     if !of_kind(kind).contains(&binding.tag) {
         let of_kind = of_kind(kind);
         let known: Vec<&str> = of_kind.iter().map(|tag| tag.name()).collect();
         problems.add(at.error(format!("is no tag of a {}", kind.name())).allowed(known.join(", ")));
         return;
+    }
+    if binding.bit.is_some() && binding.tag.access() == Access::Write {
+        let problem = at.error("is one bit of a word, and a tag that is written fills its own");
+        problems.add(problem.allowed("the whole word, with `values` that say what to write"));
     }
     if let Some(allowed) = misfit(binding) {
         problems.add(at.error("has a type that does not fit the tag").allowed(allowed));
@@ -49,18 +55,34 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, mod
         let says = format!("wraps at {highest}, which its type never reaches");
         problems.add(at.error(says).allowed(format!("at most {limit}")));
     }
-    match (&binding.address, modbus) {
-        (Address::Node(_), Some(true)) => {
+    match (&binding.address, protocol) {
+        (Address::Node(_), Some(Protocol::Modbus)) => {
             problems.add(at.error("has a node id, and its device speaks Modbus").allowed("address = REGISTER"));
         }
-        (Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_), Some(false)) => {
+        (Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_), Some(Protocol::Opcua)) => {
             problems.add(at.error("has a register, and its device speaks OPC UA").allowed("node = \"nsu=URI;s=NAME\""));
         }
         (
             Address::Register(first) | Address::Input(first) | Address::Coil(first) | Address::Discrete(first),
-            Some(true),
+            Some(Protocol::Modbus),
         ) => registers(problems, at, binding, *first),
-        (Address::Node(_), Some(false)) | (_, None) => {}
+        (Address::Answer(_) | Address::Command { .. } | Address::Made, Some(Protocol::Text)) => {
+            text::one_tag(problems, at, binding);
+        }
+        (Address::Answer(_) | Address::Command { .. } | Address::Made, Some(Protocol::Opcua | Protocol::Modbus)) => {
+            problems.add(
+                at.error("is a text device's, and its device speaks another protocol")
+                    .allowed("`node` (OPC UA) or `address` (Modbus)"),
+            );
+        }
+        (
+            Address::Node(_) | Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_),
+            Some(Protocol::Text),
+        ) => {
+            let allowed = "answer = \"COMMAND.FIELD\" for what is read, command = \"NAME\" for what is written";
+            problems.add(at.error("has a node or a register, and its device speaks text").allowed(allowed));
+        }
+        (Address::Node(_), Some(Protocol::Opcua)) | (_, None) => {}
     }
 }
 
@@ -140,7 +162,7 @@ enum Nature {
 
 fn nature(tag: Tag) -> Nature {
     match tag {
-        Tag::BinFull | Tag::RunPermit | Tag::Verdict | Tag::Overrun => Nature::Flag,
+        Tag::BinFull | Tag::RunPermit | Tag::Verdict | Tag::Overrun | Tag::Valid => Nature::Flag,
         Tag::Grade => Nature::Decimal,
         Tag::Ends => Nature::Counters,
         Tag::Children => Nature::Texts,
@@ -168,6 +190,7 @@ fn nature(tag: Tag) -> Nature {
         | Tag::Flush
         | Tag::Seq
         | Tag::Track
+        | Tag::Outcome
         | Tag::Ack
         | Tag::InCount
         | Tag::EndSeq
@@ -221,6 +244,7 @@ fn misfit(binding: &Binding) -> Option<&'static str> {
 fn rings(problems: &Problems, kind: StationKind, map: &KindMap) {
     if kind == StationKind::Camera {
         camera_ring(problems, map);
+        camera_handshake(problems, map);
     }
     for (field, owner) in [
         (&map.ring, StationKind::Camera),
@@ -252,7 +276,7 @@ fn rings(problems: &Problems, kind: StationKind, map: &KindMap) {
 
 fn camera_ring(problems: &Problems, map: &KindMap) {
     let ring = map.ring.as_ref().map(|field| field.value);
-    let results = [Tag::Code, Tag::Track, Tag::Grade, Tag::Text, Tag::Image];
+    let results = [Tag::Code, Tag::Track, Tag::Grade, Tag::Text, Tag::Image, Tag::Outcome];
     for binding in map.tags.iter().filter(|binding| results.contains(&binding.value.tag)) {
         let held = elements(binding.value.value);
         match (ring, held) {
@@ -267,6 +291,22 @@ fn camera_ring(problems: &Problems, map: &KindMap) {
                 problems.add(problem.allowed("ring = COUNT in the section [camera], or a single value"));
             }
         }
+    }
+}
+
+/// A result that is taken by a flag needs the flag that shows it, and stands alone.
+fn camera_handshake(problems: &Problems, map: &KindMap) {
+    let taken_by_flag = map.handshake.as_ref().filter(|field| field.value == ResultHandshake::Flag);
+    let has_valid = map.carried().iter().any(|(tag, _)| *tag == Tag::Valid);
+    if let Some(field) = taken_by_flag.filter(|_| !has_valid) {
+        problems.add(field.at.error("needs the tag `valid`").allowed("a section [camera.valid]"));
+    }
+    if let Some(ring) = map.ring.as_ref().filter(|_| taken_by_flag.is_some()) {
+        problems.add(ring.at.error("belongs to a camera whose results are acknowledged by number"));
+    }
+    if taken_by_flag.is_none() && map.renumbered.iter().any(|entry| entry.tag == Tag::Ack) {
+        let at = map.tags.iter().find(|binding| binding.value.tag == Tag::Ack).map_or(&map.at, |binding| &binding.at);
+        problems.add(at.error("has `values`, and acknowledges by number").allowed("handshake = \"flag\" in [camera]"));
     }
 }
 
@@ -315,6 +355,8 @@ fn required(problems: &Problems, station: &Placed<'_>) {
             "a device that answers and does nothing is not noticed"
         } else if absent.value == Tag::Epoch {
             "every reconnect counts as a reset"
+        } else if absent.value == Tag::HeartbeatOut {
+            "the device does not notice when the line controller is gone"
         } else {
             continue;
         };
@@ -389,7 +431,8 @@ fn touches(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
                 u32::from(first_at) < end(second_at, second.cells) && u32::from(second_at) < end(first_at, first.cells);
             a == b && meet
         }
-        (None, None) => first.address == second.address,
+        // A text command takes all its tags, and an answer is never written.
+        (None, None) => matches!(first.address, Address::Node(_)) && first.address == second.address,
         (Some(_), None) | (None, Some(_)) => false,
     }
 }
@@ -400,7 +443,7 @@ pub(super) fn of_kind(kind: StationKind) -> Vec<Tag> {
     let common = [Heartbeat, Epoch, State, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
     let own: &[Tag] = match kind {
         StationKind::Printer => &[PrintedSeq, AcceptedSeq, NextSeq, Remaining, FlushDone, Data, DataSeq, Flush],
-        StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Ack, Expected],
+        StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Valid, Outcome, Ack, Expected],
         StationKind::Rejector => &[
             InCount,
             EndSeq,

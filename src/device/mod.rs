@@ -24,6 +24,7 @@ mod opcua;
 mod settings;
 #[cfg(test)]
 mod testing;
+pub mod text;
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
@@ -72,6 +73,7 @@ pub async fn trips(settings: &Settings, samples: usize) -> Result<Vec<Duration>,
     match &settings.link {
         Link::Opcua(_) => opcua_look::trips(settings, samples).await,
         Link::Modbus(link) => modbus_look::trips(link, settings, samples).await,
+        Link::Text(_) => Err(DeviceError::Refused("a text protocol has no question that changes nothing".to_owned())),
     }
 }
 
@@ -95,6 +97,7 @@ pub async fn run(settings: Settings, sink: EventSink, mut writes: Receiver<TagWr
             match &settings.link {
                 Link::Opcua(link) => opcua::serve(link, &settings, &sink, &mut writes, &mut kept).await,
                 Link::Modbus(link) => modbus::serve(link, &settings, &sink, &mut writes).await,
+                Link::Text(link) => text::serve(link, &settings, &sink, &mut writes).await,
             }
         };
         let end = tokio::select! {

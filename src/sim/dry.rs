@@ -16,12 +16,13 @@ use futures_util::future::select_all;
 use tokio::net::TcpListener;
 
 use super::mapped::{self, Face};
-use super::opcua_server;
 use super::physics::Deed;
 use super::settings::PlantSettings;
+use super::tags::TagImage;
 use super::world::{self, World};
+use super::{coder, opcua_server};
 use crate::config::Config;
-use crate::device::{Channel, Link, Settings};
+use crate::device::{Channel, Link, ModbusLink, Settings, TextLink};
 
 /// One peer that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Dry {
 enum Server {
     Opcua(TcpListener, Face),
     Modbus(TcpListener, Vec<mapped::modbus::Unit>),
+    /// The one text protocol that is simulated, whatever the map says: that of `config/maps/coder-text.toml`.
+    Coder(TcpListener, Arc<TagImage>, usize),
 }
 
 /// How often the person looks at the machine.
@@ -72,6 +75,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Binds every address. `folder` takes the truth of the plant and what the OPC UA library writes.
 pub async fn open(config: Config, plain: PlantSettings, folder: &Path) -> Result<Dry, DryError> {
+    let depth = plain.printer_depth;
     let world = World::new(mapped::plant(&config, plain));
     let config = Arc::new(config);
     let mut servers: Vec<(SocketAddr, Place, Server)> = Vec::new();
@@ -89,7 +93,7 @@ pub async fn open(config: Config, plain: PlantSettings, folder: &Path) -> Result
                 return Err(DryError::Elsewhere(what));
             }
             (link, None) => {
-                let (protocol, server) = bind(link, address, face).await?;
+                let (protocol, server) = bind(link, address, face, depth).await?;
                 let place = Place { devices: vec![settings.name.clone()], protocol, address };
                 servers.push((address, place, server));
             }
@@ -99,13 +103,17 @@ pub async fn open(config: Config, plain: PlantSettings, folder: &Path) -> Result
     Ok(Dry { places, world, config, servers, folder: folder.to_owned() })
 }
 
-async fn bind(link: &Link, address: SocketAddr, face: Face) -> Result<(&'static str, Server), DryError> {
+async fn bind(link: &Link, address: SocketAddr, face: Face, depth: usize) -> Result<(&'static str, Server), DryError> {
     let failed = |error| DryError::Io { what: format!("{address} cannot be listened on"), error };
     Ok(match link {
         Link::Opcua(_) => ("opcua", Server::Opcua(opcua_server::listen(address).map_err(failed)?, face)),
         Link::Modbus(link) => {
             let listener = TcpListener::bind(address).await.map_err(failed)?;
             ("modbus", Server::Modbus(listener, vec![mapped::modbus::Unit { link: link.clone(), face }]))
+        }
+        Link::Text(_) => {
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            ("text", Server::Coder(listener, face.image, depth))
         }
     })
 }
@@ -120,7 +128,7 @@ fn peer(settings: &Settings) -> (String, u16) {
                 None => (rest.to_owned(), 4840),
             }
         }
-        Link::Modbus(link) => (link.host.clone(), link.port),
+        Link::Modbus(ModbusLink { host, port, .. }) | Link::Text(TextLink { host, port, .. }) => (host.clone(), *port),
     }
 }
 
@@ -155,6 +163,7 @@ impl Dry {
                 match server {
                     Server::Opcua(listener, face) => mapped::opcua::run(listener, face, &pki).await,
                     Server::Modbus(listener, units) => mapped::modbus::run(listener, units).await,
+                    Server::Coder(listener, image, depth) => coder::run(listener, image, depth).await,
                 }
             })
         });
@@ -264,7 +273,9 @@ impl Copy<'_> {
             Some((Settings { link: Link::Opcua(_), .. }, port)) => {
                 format!("url = \"opc.tcp://127.0.0.1:{port}\"\nsecurity = \"none\"\n")
             }
-            Some((Settings { link: Link::Modbus(_), .. }, port)) => format!("host = \"127.0.0.1\"\nport = {port}\n"),
+            Some((Settings { link: Link::Modbus(_) | Link::Text(_), .. }, port)) => {
+                format!("host = \"127.0.0.1\"\nport = {port}\n")
+            }
             None => String::new(),
         }
     }

@@ -80,7 +80,7 @@ fn folder(args: &TrustArgs, shared: &Shared) -> Result<PathBuf, Failure> {
     let config = source::config(shared)?;
     let folders = config.devices.iter().filter_map(|device| match &device.link {
         Link::Opcua(link) => Some(link.pki_dir.clone()),
-        Link::Modbus(_) => None,
+        Link::Modbus(_) | Link::Text(_) => None,
     });
     let mut folders: Vec<PathBuf> = folders.collect();
     folders.sort();

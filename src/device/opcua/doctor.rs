@@ -318,7 +318,13 @@ fn way(endpoint: &EndpointDescription) -> String {
 fn node(binding: &Binding) -> Option<String> {
     match &binding.address {
         Address::Node(node) => Some(node.clone()),
-        Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_) => None,
+        Address::Register(_)
+        | Address::Input(_)
+        | Address::Coil(_)
+        | Address::Discrete(_)
+        | Address::Answer(_)
+        | Address::Command { .. }
+        | Address::Made => None,
     }
 }
 

@@ -120,7 +120,9 @@ pub struct Tree {
 pub(super) fn link(settings: &Settings) -> Result<&OpcuaLink, DeviceError> {
     match &settings.link {
         Link::Opcua(link) => Ok(link),
-        Link::Modbus(_) => Err(DeviceError::Refused(format!("{} speaks Modbus, not OPC UA", settings.name))),
+        Link::Modbus(_) | Link::Text(_) => {
+            Err(DeviceError::Refused(format!("{} does not speak OPC UA; try `sealgate check --online`", settings.name)))
+        }
     }
 }
 

@@ -54,7 +54,13 @@ fn uris(tags: &[Mapped]) -> Vec<String> {
 fn node_text(mapped: &Mapped) -> Option<&str> {
     match &mapped.binding.address {
         Address::Node(node) => Some(node),
-        Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_) => None,
+        Address::Register(_)
+        | Address::Input(_)
+        | Address::Coil(_)
+        | Address::Discrete(_)
+        | Address::Answer(_)
+        | Address::Command { .. }
+        | Address::Made => None,
     }
 }
 

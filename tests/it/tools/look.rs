@@ -16,7 +16,9 @@ fn show_something(stage: &Stage) {
 /// The server shows a change of the tag memory a moment later.
 fn until_shown(stage: &Stage, node: &str, value: &serde_json::Value) {
     for _ in 0..200 {
-        if stage.json(&["opcua", "read", &stage.url(), "--timeout-ms", "20000", node, "--security", "none"])[0]["value"] == *value {
+        if stage.json(&["opcua", "read", &stage.url(), "--timeout-ms", "20000", node, "--security", "none"])[0]["value"]
+            == *value
+        {
             return;
         }
     }
@@ -44,7 +46,16 @@ fn browse_shows_the_tree_and_writes_a_map_that_the_configuration_takes() {
     lines.sort_unstable();
     stage.golden("browse.txt", &lines.join("\n"));
 
-    let map = stage.sealgate(&["opcua", "browse", &stage.url(), "--timeout-ms", "20000", "--security", "none", "--emit-toml"]);
+    let map = stage.sealgate(&[
+        "opcua",
+        "browse",
+        &stage.url(),
+        "--timeout-ms",
+        "20000",
+        "--security",
+        "none",
+        "--emit-toml",
+    ]);
     assert_eq!((map.code, map.err.as_str()), (0, ""));
     stage.golden("browse.toml", &map.out);
     // The names of this server are those of the contract: what is left to a person are verdict or word, and the rings.
@@ -55,7 +66,8 @@ fn browse_shows_the_tree_and_writes_a_map_that_the_configuration_takes() {
     let checked = stage.sealgate(&["check", "--config", config.to_str().unwrap()]);
     assert_eq!(checked.code, 0, "{}{}", checked.out, checked.err);
 
-    let document = stage.json(&["opcua", "browse", &stage.url(), "--timeout-ms", "20000", "--security", "none", "--depth", "1"]);
+    let document =
+        stage.json(&["opcua", "browse", &stage.url(), "--timeout-ms", "20000", "--security", "none", "--depth", "1"]);
     assert_eq!(document["complete"], true);
     let names: Vec<&str> = document["nodes"].as_array().unwrap().iter().map(|n| n["name"].as_str().unwrap()).collect();
     assert!(["printer", "camera", "rejector"].iter().all(|name| names.contains(name)), "{names:?}");
@@ -64,7 +76,18 @@ fn browse_shows_the_tree_and_writes_a_map_that_the_configuration_takes() {
 #[test]
 fn a_tree_that_is_too_large_is_cut_and_says_so() {
     let stage = Stage::open();
-    let said = stage.sealgate(&["opcua", "browse", &stage.url(), "--timeout-ms", "20000", "--security", "none", "--limit", "5", "--json"]);
+    let said = stage.sealgate(&[
+        "opcua",
+        "browse",
+        &stage.url(),
+        "--timeout-ms",
+        "20000",
+        "--security",
+        "none",
+        "--limit",
+        "5",
+        "--json",
+    ]);
     assert_eq!(said.code, 0);
     assert!(said.err.contains("more than 5 nodes"), "{}", said.err);
     assert!(said.out.contains("\"complete\":false"));
@@ -76,11 +99,31 @@ fn read_says_value_type_quality_and_times_and_no_where_one_is_not_good() {
     show_something(&stage);
     let node = "nsu=urn:sealgate:sim;s=printer.identity";
     until_shown(&stage, node, &"sim printer".into());
-    let rows = stage.json(&["opcua", "read", &stage.url(), "--timeout-ms", "20000", node, "nsu=urn:nobody;s=x", "--security", "none"]);
+    let rows = stage.json(&[
+        "opcua",
+        "read",
+        &stage.url(),
+        "--timeout-ms",
+        "20000",
+        node,
+        "nsu=urn:nobody;s=x",
+        "--security",
+        "none",
+    ]);
     assert_eq!((&rows[0]["type"], &rows[0]["quality"]), (&"ByteString".into(), &"Good".into()), "{rows}");
     assert!(rows[0]["source_at_us"].as_i64().unwrap() > 1_600_000_000_000_000, "{rows}");
     assert_eq!((&rows[1]["value"], &rows[1]["quality"]), (&serde_json::Value::Null, &"BadNodeIdUnknown".into()));
-    let said = stage.sealgate(&["opcua", "read", &stage.url(), "--timeout-ms", "20000", node, "nsu=urn:nobody;s=x", "--security", "none"]);
+    let said = stage.sealgate(&[
+        "opcua",
+        "read",
+        &stage.url(),
+        "--timeout-ms",
+        "20000",
+        node,
+        "nsu=urn:nobody;s=x",
+        "--security",
+        "none",
+    ]);
     assert_eq!(said.code, 1);
     fits(&said.out);
 
@@ -103,7 +146,16 @@ fn who_is_away_is_unreachable_and_the_text_says_what_to_look_at() {
     assert!(opcua.err.contains("firewall"), "{}", opcua.err);
     let modbus = stage.sealgate(&["modbus", "read", &format!("127.0.0.1:{port}"), "0"]);
     assert_eq!(modbus.code, 69, "{}", modbus.err);
-    let usage = stage.sealgate(&["opcua", "read", &stage.url(), "--timeout-ms", "20000", "i=2258", "--security", "Basic128Rsa15"]);
+    let usage = stage.sealgate(&[
+        "opcua",
+        "read",
+        &stage.url(),
+        "--timeout-ms",
+        "20000",
+        "i=2258",
+        "--security",
+        "Basic128Rsa15",
+    ]);
     assert_eq!(usage.code, 64, "a policy that is broken is not taken: {}", usage.err);
 }
 
@@ -111,10 +163,20 @@ fn who_is_away_is_unreachable_and_the_text_says_what_to_look_at() {
 #[test]
 fn a_user_name_never_goes_out_without_security_unless_that_was_asked_for() {
     let stage = Stage::open();
-    let refused = stage.sealgate(&["opcua", "read", &stage.url(), "--timeout-ms", "20000", "i=2258", "--username", "edge"]);
+    let refused =
+        stage.sealgate(&["opcua", "read", &stage.url(), "--timeout-ms", "20000", "i=2258", "--username", "edge"]);
     assert_eq!(refused.code, 64, "{}", refused.err);
     assert!(refused.err.contains("it offers None/None"), "{}", refused.err);
-    let other = stage.sealgate(&["opcua", "read", &stage.url(), "--timeout-ms", "20000", "i=2258", "--security", "Basic256Sha256"]);
+    let other = stage.sealgate(&[
+        "opcua",
+        "read",
+        &stage.url(),
+        "--timeout-ms",
+        "20000",
+        "i=2258",
+        "--security",
+        "Basic256Sha256",
+    ]);
     assert_eq!(other.code, 69, "no downgrade: {}", other.err);
 }
 
@@ -128,7 +190,8 @@ fn modbus_read_shows_the_same_registers_under_every_order_and_type() {
     stage.golden("modbus_read.txt", &said.out);
     let text = stage.sealgate(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "40006", "--count", "6"]);
     assert!(text.out.contains("\"sim packer\""), "{}", text.out);
-    let document = stage.json(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "25", "--base", "1", "--count", "2"]);
+    let document =
+        stage.json(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "25", "--base", "1", "--count", "2"]);
     let values = document["values"].as_array().unwrap();
     let find = |order: &str| {
         values.iter().find(|row| row["type"] == "u32" && row["order"] == order).map(|row| row["value"].clone())
@@ -152,12 +215,36 @@ fn an_exception_is_an_answer_and_its_text_says_what_to_try() {
 #[test]
 fn scan_finds_units_and_the_registers_that_may_be_read() {
     let stage = Stage::open();
-    let args = ["modbus", "scan", &stage.modbus(), "--timeout-ms", "20000", "--units", "1..2", "--last", "8200", "--pause-ms", "0"];
+    let args = [
+        "modbus",
+        "scan",
+        &stage.modbus(),
+        "--timeout-ms",
+        "20000",
+        "--units",
+        "1..2",
+        "--last",
+        "8200",
+        "--pause-ms",
+        "0",
+    ];
     let said = stage.sealgate(&args);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     fits(&said.out);
     stage.golden("modbus_scan.txt", &said.out);
-    let coils = stage.json(&["modbus", "scan", &stage.modbus(), "--timeout-ms", "20000", "--units", "1", "--tables", "coil", "--pause-ms", "0"]);
+    let coils = stage.json(&[
+        "modbus",
+        "scan",
+        &stage.modbus(),
+        "--timeout-ms",
+        "20000",
+        "--units",
+        "1",
+        "--tables",
+        "coil",
+        "--pause-ms",
+        "0",
+    ]);
     assert_eq!((&coils[0]["count"], &coils[0]["kind"]), (&0.into(), &serde_json::Value::Null), "{coils}");
 }
 

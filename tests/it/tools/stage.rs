@@ -62,7 +62,9 @@ impl Stage {
         let text = text.replace(":4840", &format!(":{}", self.opcua)).replace("1502", &self.modbus.to_string());
         // A machine that tests many things at once is slow, not wrong.
         let text = text.replace("poll_ms", "request_timeout_ms = 10000\npoll_ms");
-        let text = text.replace("kind = \"p", "permit_ttl_ms = 20000\nkind = \"p").replace("permit_ttl_ms = 20000\nkind = \"pr", "kind = \"pr");
+        let text = text
+            .replace("kind = \"p", "permit_ttl_ms = 20000\nkind = \"p")
+            .replace("permit_ttl_ms = 20000\nkind = \"pr", "kind = \"pr");
         let path = self.folder.path().join("line.toml");
         fs::write(&path, text).unwrap();
         path
