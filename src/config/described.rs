@@ -63,6 +63,10 @@ const DECIDING: [&str; 2] = ["protocol", "kind"];
 /// The depth of any configuration, and more: the exploration ends.
 const ROUNDS_MAX: usize = 8;
 
+/// Where a tag lies is said in one of several ways, each with keys of its own; the first, `node`, is asked for in any case.
+const ALTERNATIVES: [&[&str]; 4] =
+    [&["address = 1"], &["answer = \"a.b\""], &["command = \"c\"", "taken = \"a.b\""], &["made = true"]];
+
 /// The line file.
 pub fn line_file() -> Table {
     let reader = |source: &Source| {
@@ -91,6 +95,8 @@ type Draft = BTreeMap<String, BTreeSet<String>>;
 
 fn explore(reader: &dyn Fn(&Source), tables: Vec<String>) -> Table {
     let mut draft: Draft = tables.into_iter().map(|table| (table, BTreeSet::new())).collect();
+    // A text protocol whose lines have no end is read no further.
+    draft.entry("text".to_owned()).or_default().insert("end = \"x\"".to_owned());
     let mut asked = Vec::new();
     for _ in 0..ROUNDS_MAX {
         asked = run(reader, &draft);
@@ -105,12 +111,13 @@ fn explore(reader: &dyn Fn(&Source), tables: Vec<String>) -> Table {
     // A list may stand for single keys, and an address for a node: what is needed beside one of them is needed always.
     let mut plain = draft.clone();
     plain.values_mut().for_each(|lines| lines.retain(|line| !line.contains("[{}]")));
-    let mut addressed = plain.clone();
-    for lines in addressed.values_mut() {
-        lines.insert("address = 1".to_owned());
+    let mut runs = vec![asked, run(reader, &plain)];
+    for lines in ALTERNATIVES {
+        let mut other = plain.clone();
+        other.values_mut().for_each(|table| table.extend(lines.iter().map(|line| (*line).to_owned())));
+        other.entry(String::new()).or_default().insert("addressing = 0".to_owned());
+        runs.push(run(reader, &other));
     }
-    addressed.entry(String::new()).or_default().insert("addressing = 0".to_owned());
-    let runs = [asked.clone(), run(reader, &plain), run(reader, &addressed)];
     let all: Vec<Asked> = runs.concat();
     assemble(&all, &runs, "")
 }
