@@ -114,7 +114,10 @@ fn explore(reader: &dyn Fn(&Source), tables: Vec<String>) -> Table {
     let mut runs = vec![asked, run(reader, &plain)];
     for lines in ALTERNATIVES {
         let mut other = plain.clone();
-        other.values_mut().for_each(|table| table.extend(lines.iter().map(|line| (*line).to_owned())));
+        let is_tag = |table: &str| table.contains('.') && !table.starts_with("text.");
+        for (_, table) in other.iter_mut().filter(|(name, _)| is_tag(name)) {
+            table.extend(lines.iter().map(|line| (*line).to_owned()));
+        }
         other.entry(String::new()).or_default().insert("addressing = 0".to_owned());
         runs.push(run(reader, &other));
     }
@@ -224,10 +227,13 @@ fn with_children(asked: &[Asked], runs: &[Vec<Asked>], path: &str) -> Table {
 
 fn variants(asked: &[Asked], runs: &[Vec<Asked>], path: &str) -> Vec<Variant> {
     let any = format!("{path}.any");
-    let mut found = Vec::new();
+    let mut found: Vec<Variant> = Vec::new();
     for note in asked.iter().filter(|note| note.table == any && DECIDING.contains(&note.key.as_str())) {
         let Form::Words(words) = &note.form else { continue };
         for word in words {
+            if found.iter().any(|variant| variant.word == *word) {
+                continue;
+            }
             let table = assemble(asked, runs, &format!("{path}.{word}"));
             found.push(Variant { key: note.key.clone(), word: (*word).to_owned(), table });
         }
