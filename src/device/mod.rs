@@ -36,6 +36,10 @@ use tokio::{
 use crate::domain::tag::{DeviceId, StationId, Tag, TagUpdate, TagWrite};
 pub use error::DeviceError;
 use error::End;
+/// What reads a device's bytes, for the fuzz targets.
+pub mod parsers {
+    pub use super::{codec, modbus::frame, opcua::value};
+}
 pub use modbus::Shared;
 pub use modbus::look as modbus_look;
 pub use opcua::{

@@ -226,7 +226,7 @@ mod tests {
         assert_eq!((&third["next"], &third["entries"]), (&3.into(), &json!([])));
     }
 
-    // I9
+    // I09
     #[test]
     fn a_reader_who_comes_late_loses_with_a_count_and_nobody_waits() {
         let (tap, mut tapped) = open(Clock::start());

@@ -146,7 +146,7 @@ struct Asked {
 impl Asked {
     async fn connect(peer: &Peer, unit: u8) -> Result<Self, DeviceError> {
         let link = ModbusLink::to(&peer.host, peer.port, unit);
-        Ok(Self { wire: Wire::connect(&link, peer.limit, 0).await?, limit: peer.limit })
+        Ok(Self { wire: Wire::connect(&link, peer.limit).await?, limit: peer.limit })
     }
 
     async fn read(&mut self, area: Area) -> Result<Answer, DeviceError> {

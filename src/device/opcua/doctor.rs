@@ -129,8 +129,8 @@ impl Patient<'_> {
             Check::Endpoints => self.endpoints().await,
             Check::Policy => self.policy(),
             Check::User => self.user(),
-            Check::OurCertificate => self.our_certificate(),
-            Check::ServerCertificate => self.server_certificate(),
+            Check::OurCertificate => self.our_certificate().await,
+            Check::ServerCertificate => self.server_certificate().await,
             Check::Session => self.session().await,
             Check::Namespaces => self.namespaces().await,
             Check::Tags => self.tags().await,
@@ -225,8 +225,8 @@ impl Patient<'_> {
         Err(failed(format!("{name} is not allowed at this endpoint"), here, format!("allow {name} there")))
     }
 
-    fn our_certificate(&self) -> Made {
-        match connect::own(self.link, self.settings) {
+    async fn our_certificate(&self) -> Made {
+        match connect::own(self.link, self.settings).await {
             Ok(None) => Ok("not needed without security".to_owned()),
             Ok(Some(own)) => {
                 let age = if own.is_new { "made just now; " } else { "" };
@@ -240,12 +240,12 @@ impl Patient<'_> {
         }
     }
 
-    fn server_certificate(&self) -> Made {
+    async fn server_certificate(&self) -> Made {
         if self.link.security.channel == Channel::None {
             return Ok("not needed without security".to_owned());
         }
         let Some(endpoint) = &self.chosen else { return Ok(String::new()) };
-        let own = connect::own(self.link, self.settings).ok().flatten();
+        let own = connect::own(self.link, self.settings).await.ok().flatten();
         match connect::is_trusted(self.link, endpoint, own) {
             Ok(()) => Ok("trusted, in time, and made for this host".to_owned()),
             Err(error) => {

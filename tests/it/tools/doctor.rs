@@ -59,7 +59,7 @@ fn doctor_names_the_failing_check_and_the_fix_on_both_sides() {
     fs::write(&map, text.replace("nsu=urn:sealgate:sim;", "nsu=urn:elsewhere;")).unwrap();
     both(&failing(&stage, &config), "namespaces", "urn:elsewhere is not there");
     replace(&config, "security = \"none\"", "security = \"Aes256Sha256RsaPss\"");
-    both(&failing(&stage, &config), "security", "Aes256Sha256RsaPss/SignAndEncrypt");
+    both(&failing(&stage, &config), "security", "not Aes256-Sha256-RsaPss");
     replace(&config, "security = \"Aes256Sha256RsaPss\"", "security = \"none\"\nusername = \"edge\"");
     both(&failing(&stage, &config), "user", "not allowed");
     // A port that was ours a moment ago.
