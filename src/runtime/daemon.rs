@@ -29,6 +29,7 @@ use crate::runtime::recall::{self, Recall};
 use crate::runtime::service::Service;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::{Item, Spine};
+use crate::runtime::tap::{self, Tap, What};
 use crate::runtime::tasks::{self, Tasks};
 use crate::runtime::timesync;
 use crate::runtime::upkeep;
@@ -83,7 +84,8 @@ async fn serve(
     let (stop, stopping) = watch::channel(false);
 
     let mut tasks = Tasks::default();
-    let by_station = start_devices(&config, clock, &inbox, &mut tasks);
+    let (tap, tapped) = tap::open(clock);
+    let by_station = start_devices(&config, (clock, &tap), &inbox, &mut tasks);
     let (states, said) = watch::channel(StateTopics::default());
     let (anchor, anchored) = watch::channel(None);
     let (looked, has_looked) = watch::channel(false);
@@ -94,7 +96,7 @@ async fn serve(
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
     let recall = Recall::new(&config, &proven, (inbox.clone(), clock), looked);
     watch_proof(&mut tasks, recall, kept_there, handle.clone(), anchored.clone());
-    let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle };
+    let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle, tapped };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));
@@ -112,6 +114,7 @@ async fn serve(
         snapshots,
         service: Service::from_environment(),
         ready,
+        tap,
         stopped: Some(stopped),
     };
     let newest = spine.head.subscribe();
@@ -262,7 +265,7 @@ fn opening(config: &Config, clock: Clock, store: &Store, was_stopped: bool) -> R
 /// One task per device, and the channels of its writes by station.
 fn start_devices(
     config: &Config,
-    clock: Clock,
+    (clock, tap): (Clock, &Tap),
     inbox: &Sender<Item>,
     tasks: &mut Tasks,
 ) -> Vec<Vec<mpsc::Sender<TagWrite>>> {
@@ -275,7 +278,11 @@ fn start_devices(
                 senders.push(writes.clone());
             }
         }
-        let sink = event_sink(settings.name.clone(), inbox.clone(), clock, stations);
+        let sink = tapped_sink(
+            settings.name.clone(),
+            tap.clone(),
+            event_sink(settings.name.clone(), inbox.clone(), clock, stations),
+        );
         tasks.add("a device task", device::run(settings.clone(), sink, waiting));
     }
     by_station
@@ -301,6 +308,30 @@ fn event_sink(device: String, inbox: Sender<Item>, clock: Clock, stations: Vec<S
         };
         inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok()
     })
+}
+
+/// Shows what a device says to who looks on, once the line has taken it.
+fn tapped_sink(device: String, tap: Tap, sink: EventSink) -> EventSink {
+    Arc::new(move |event| {
+        let shown = tap.is_open().then(|| passing(&device, &event));
+        let is_taken = sink(event);
+        if let Some(what) = shown.filter(|_| is_taken) {
+            tap.show(what);
+        }
+        is_taken
+    })
+}
+
+fn passing(device: &str, event: &DeviceEvent) -> What {
+    let device = device.to_owned();
+    match event {
+        DeviceEvent::Connected { .. } => What::Connected { device },
+        DeviceEvent::Disconnected { reason, .. } => What::Disconnected { device, reason: reason.clone() },
+        DeviceEvent::Update(update) => What::Update { device, update: update.clone() },
+        DeviceEvent::WriteRefused { station, tag, status, .. } => {
+            What::Refused { device, station: *station, tag: tag.name(), status: *status }
+        }
+    }
 }
 
 fn start_clocks(config: &Config, clock: Clock, inbox: &Sender<Item>, tasks: &mut Tasks) {

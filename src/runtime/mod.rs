@@ -21,6 +21,7 @@ mod restore;
 pub mod service;
 mod snapshot;
 mod spine;
+mod tap;
 mod tasks;
 mod timesync;
 mod upkeep;

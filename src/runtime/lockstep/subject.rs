@@ -230,7 +230,8 @@ impl Subject {
                 Err(Unfit::File(what)) => return Err(refuse(&what)),
                 Err(Unfit::Store(error)) => return Err(refuse(&error.to_string())),
             },
-            Command::Status
+            Command::Tap { .. }
+            | Command::Status
             | Command::FeedStatus
             | Command::Look(_)
             | Command::FeedReplay { .. }
