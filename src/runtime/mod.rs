@@ -8,6 +8,7 @@ mod daemon;
 pub mod demo;
 mod desk;
 mod feed;
+mod joint;
 mod journal;
 pub mod keys;
 #[cfg(feature = "demo")]

@@ -18,6 +18,7 @@ pub mod camera;
 pub mod counter;
 pub mod image;
 pub mod link;
+pub mod manual;
 pub mod packer;
 pub mod printer;
 pub mod rejector;
@@ -33,6 +34,7 @@ use crate::engine::output::{Permit, Restraint};
 use crate::station::camera::Camera;
 use crate::station::image::{Doubt, Image};
 use crate::station::link::Link;
+use crate::station::manual::Manual;
 use crate::station::packer::Packer;
 use crate::station::printer::Printer;
 use crate::station::rejector::Rejector;
@@ -61,6 +63,10 @@ pub struct Settings {
     /// Where the device numbers the values of `request`, `reply`, `close_result`, `gate_state` or the ends in `ends` in its own
     /// way: then only the values listed for that tag are understood.
     pub renumbered: Vec<Renumbered>,
+    /// Packer: `label_read` comes from a scanner, which reads the label when it is applied and knows no request.
+    pub is_label_scanned: bool,
+    /// Packer: a person with a scanner, who packs so many units into a case (`manual`).
+    pub by_hand: Option<u16>,
 }
 
 /// How a verdict is written, and so what its echo holds.
@@ -96,6 +102,8 @@ impl Settings {
             verdict_depth: 1,
             verdict_form: VerdictForm::Word,
             renumbered: Vec::new(),
+            is_label_scanned: false,
+            by_hand: None,
         }
     }
 
@@ -154,6 +162,7 @@ enum Role {
     Camera(Camera),
     Rejector(Rejector),
     Packer(Packer),
+    Manual(Manual),
 }
 
 /// Where counting starts in a new epoch.
@@ -189,7 +198,10 @@ impl Station {
             StationKind::Printer => Role::Printer(Printer::new(&settings, &cursor)),
             StationKind::Camera => Role::Camera(Camera::new(&settings, &cursor)),
             StationKind::Rejector => Role::Rejector(Rejector::new(&settings, &cursor)),
-            StationKind::Packer | StationKind::Palletizer => Role::Packer(Packer::new(&settings, &cursor)),
+            StationKind::Packer | StationKind::Palletizer => match manual::of(&settings) {
+                Some(manual) => Role::Manual(manual),
+                None => Role::Packer(Packer::new(&settings, &cursor)),
+            },
         };
         let link = Link::new(&settings, &cursor);
         Self { settings, link, image: Image::default(), role, now: Now::default() }
@@ -239,8 +251,10 @@ impl Station {
         if self.link.joined().is_none() {
             return;
         }
-        if let Err(cause) = self.link.assess(now, &self.image) {
-            self.lose(cause, out);
+        match (self.link.assess(now, &self.image), &mut self.role) {
+            (Err(cause), _) => self.lose(cause, out),
+            (Ok(_), Role::Manual(manual)) => manual.look(now, out),
+            (Ok(_), Role::Printer(_) | Role::Camera(_) | Role::Rejector(_) | Role::Packer(_)) => {}
         }
     }
 
@@ -295,6 +309,7 @@ impl Station {
         match role {
             Role::Rejector(rejector) => rejector.restrain(restraint, output),
             Role::Packer(packer) => packer.restrain(restraint, output),
+            Role::Manual(manual) => manual.restrain(restraint),
             Role::Printer(_) | Role::Camera(_) => {}
         }
     }
@@ -313,6 +328,7 @@ impl Station {
             Role::Camera(camera) => camera.permit(permit, output),
             Role::Rejector(rejector) => rejector.permit(permit, output),
             Role::Packer(packer) => packer.permit(permit, output),
+            Role::Manual(manual) => manual.permit(permit, output),
         }
     }
 
@@ -328,7 +344,7 @@ impl Station {
             Role::Rejector(rejector) => {
                 rejector.repeat(Output { settings, epoch: link.joined(), now: *now, writes });
             }
-            Role::Printer(_) | Role::Camera(_) | Role::Packer(_) => {}
+            Role::Printer(_) | Role::Camera(_) | Role::Packer(_) | Role::Manual(_) => {}
         }
     }
 
@@ -337,7 +353,7 @@ impl Station {
     pub fn align_tracks(&mut self, in_count: u64) {
         match &mut self.role {
             Role::Camera(camera) => camera.align_tracks(in_count),
-            Role::Printer(_) | Role::Rejector(_) | Role::Packer(_) => {}
+            Role::Printer(_) | Role::Rejector(_) | Role::Packer(_) | Role::Manual(_) => {}
         }
     }
 }
@@ -349,6 +365,7 @@ impl Role {
             Role::Camera(camera) => camera.reset(base),
             Role::Rejector(rejector) => rejector.reset(base),
             Role::Packer(packer) => packer.reset(base),
+            Role::Manual(manual) => manual.reset(),
         }
     }
 
@@ -358,6 +375,7 @@ impl Role {
             Role::Camera(camera) => camera.forget_levels(),
             Role::Rejector(rejector) => rejector.forget_levels(),
             Role::Packer(packer) => packer.forget_levels(),
+            Role::Manual(manual) => manual.forget_levels(),
         }
     }
 
@@ -365,7 +383,7 @@ impl Role {
         match self {
             Role::Printer(printer) => printer.forget_outputs(),
             Role::Rejector(rejector) => rejector.forget_outputs(),
-            Role::Camera(_) | Role::Packer(_) => {}
+            Role::Camera(_) | Role::Packer(_) | Role::Manual(_) => {}
         }
     }
 
@@ -375,6 +393,7 @@ impl Role {
             Role::Camera(camera) => camera.scan(scan),
             Role::Rejector(rejector) => rejector.scan(scan),
             Role::Packer(packer) => packer.scan(scan),
+            Role::Manual(manual) => manual.scan(scan),
         }
     }
 }

@@ -54,9 +54,10 @@ impl Records {
     }
 }
 
-fn play(folder: &Path) -> Value {
+fn play(folder: &Path, models: &str) -> Value {
     let ended = Command::new(env!("CARGO_BIN_EXE_sealgate"))
-        .args(["demo", "--units", "100", "--rate", "3000", "--seed", "7", "--headless", "--json", "--data"])
+        .args(["demo", "--units", "100", "--rate", "3000", "--seed", "7", "--headless", "--json", "--models", models])
+        .arg("--data")
         .arg(folder)
         .output()
         .expect("the program starts");
@@ -68,7 +69,7 @@ fn play(folder: &Path) -> Value {
 #[test]
 fn a_small_demo_reconciles_and_three_planted_differences_do_not() {
     let folder = tempfile::tempdir().expect("a folder");
-    let figures = play(folder.path());
+    let figures = play(folder.path(), "generic");
     for figure in FIGURES {
         assert!(figures.get(figure).is_some(), "{figure} is missing in {figures}");
     }
@@ -90,6 +91,16 @@ fn a_small_demo_reconciles_and_three_planted_differences_do_not() {
     assert!(!report.is_reconciled(), "two units swapped in the truth");
     let plain = records.compared(truth, feed, "");
     assert!(plain.is_reconciled(), "nothing of it stays");
+}
+
+/// A coder, a labeller and a verifying scanner, each over a text protocol of its own, with the daemon as it ships.
+#[test]
+fn a_line_whose_devices_speak_text_does_the_whole_job() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let figures = play(folder.path(), "text");
+    assert_eq!((&figures["reconciled"], &figures["wrong_in_closed_case"]), (&true.into(), &0.into()), "{figures}");
+    assert_eq!((&figures["pallets_closed"], &figures["closes_refused"]), (&1.into(), &0.into()), "{figures}");
+    assert_eq!(&figures["unaccounted"], &0, "{figures}");
 }
 
 /// The kind of fact 20, by its topic.

@@ -28,10 +28,24 @@ const FILES: &[&str] = &[
     "daemon.pid",
 ];
 const CONFIG: &str = include_str!("../../../config/demo.toml");
-const CODER_CONFIG: &str = include_str!("../../../config/demo-coder.toml");
-const CODER_MAP: &str = include_str!("../../../config/maps/coder-text.toml");
+const TEXT_CONFIG: &str = include_str!("../../../config/demo-text.toml");
+/// The maps of the line whose devices speak text.
+const TEXT_MAPS: [(&str, &str); 4] = [
+    ("coder-text.toml", include_str!("../../../config/maps/coder-text.toml")),
+    ("labeller-zpl.toml", include_str!("../../../config/maps/labeller-zpl.toml")),
+    ("scanner-label.toml", include_str!("../../../config/maps/scanner-label.toml")),
+    ("sim-packer-plc.toml", include_str!("../../../config/maps/sim-packer-plc.toml")),
+];
 const OPCUA_MAP: &str = include_str!("../../../config/maps/sim-opcua.toml");
 const MODBUS_MAP: &str = include_str!("../../../config/maps/sim-modbus.toml");
+
+/// Where the simulated text devices listen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TextPorts {
+    pub(super) coder: u16,
+    pub(super) labeller: u16,
+    pub(super) scanner: u16,
+}
 
 pub(super) struct Folder {
     root: PathBuf,
@@ -76,12 +90,20 @@ impl Folder {
     }
 
     /// The template of the demo with the ports of this run.
-    pub(super) fn write_config(&self, ports: (u16, u16), coder: Option<u16>, broker: (&str, u16)) -> io::Result<()> {
+    pub(super) fn write_config(
+        &self,
+        ports: (u16, u16),
+        text: Option<TextPorts>,
+        broker: (&str, u16),
+    ) -> io::Result<()> {
         let (opcua, modbus) = ports;
         let (host, port) = broker;
-        let template = if coder.is_some() { CODER_CONFIG } else { CONFIG };
+        let template = if text.is_some() { TEXT_CONFIG } else { CONFIG };
+        let text = text.unwrap_or_default();
         let config = template
-            .replace("port = 3100", &format!("port = {}", coder.unwrap_or_default()))
+            .replace("port = 3100", &format!("port = {}", text.coder))
+            .replace("port = 9100", &format!("port = {}", text.labeller))
+            .replace("port = 2112", &format!("port = {}", text.scanner))
             .replace("opc.tcp://127.0.0.1:4840", &format!("opc.tcp://127.0.0.1:{opcua}"))
             .replace("port = 1502", &format!("port = {modbus}"))
             .replace("host = \"127.0.0.1\"\nport = 1883", &format!("host = {host:?}\nport = {port}"))
@@ -90,7 +112,9 @@ impl Folder {
         fs::create_dir_all(&maps)?;
         fs::write(maps.join("sim-opcua.toml"), OPCUA_MAP)?;
         fs::write(maps.join("sim-modbus.toml"), MODBUS_MAP)?;
-        fs::write(maps.join("coder-text.toml"), CODER_MAP)?;
+        for (name, map) in TEXT_MAPS {
+            fs::write(maps.join(name), map)?;
+        }
         fs::write(self.path("line.toml"), config)
     }
 }

@@ -21,16 +21,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::publish::Link;
 use crate::runtime::demo::child::Daemon;
-use crate::runtime::demo::folder::Folder;
+use crate::runtime::demo::folder::{Folder, TextPorts};
 use crate::runtime::demo::outside::Outside;
 use crate::runtime::demo::person::Person;
 use crate::sim::broker;
 use crate::sim::capture::{self, CaptureHandle, Marks};
-use crate::sim::coder;
 use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::opcua_server;
 use crate::sim::settings::{PlantSettings, Weather};
 use crate::sim::world::{self, Doors, World};
+use crate::sim::{coder, labeller};
 
 pub use summary::Summary;
 
@@ -47,7 +47,7 @@ pub struct DemoSettings {
     pub under: Vec<String>,
     pub faults: Faults,
     pub broker: Option<(String, u16)>,
-    pub printer: PrinterModel,
+    pub models: Models,
 }
 
 /// What goes wrong on the simulated line.
@@ -73,23 +73,23 @@ impl Faults {
     }
 }
 
-/// Which model the simulated line's printer is.
+/// Which models stand on the simulated line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PrinterModel {
-    /// The generic handshake over OPC UA.
+pub enum Models {
+    /// The generic handshake over OPC UA and Modbus.
     #[default]
-    Opcua,
-    /// A coder that takes lines of text over TCP.
-    Coder,
+    Generic,
+    /// A coder, a labeller and a verifying scanner that speak lines of text over TCP; the rest is generic.
+    Text,
 }
 
-impl PrinterModel {
-    pub const ALL: &'static [PrinterModel] = &[PrinterModel::Opcua, PrinterModel::Coder];
+impl Models {
+    pub const ALL: &'static [Models] = &[Models::Generic, Models::Text];
 
     pub fn name(self) -> &'static str {
         match self {
-            PrinterModel::Opcua => "opcua",
-            PrinterModel::Coder => "coder",
+            Models::Generic => "generic",
+            Models::Text => "text",
         }
     }
 }
@@ -210,12 +210,12 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
             ("127.0.0.1".to_owned(), broker.port(), Some(broker))
         }
     };
-    let coder = match settings.printer {
-        PrinterModel::Opcua => None,
-        PrinterModel::Coder => Some(TcpListener::bind(any).await?),
+    let talkers = match settings.models {
+        Models::Generic => None,
+        Models::Text => Some(Talkers::bind().await?),
     };
-    let coder_port = coder.as_ref().map(TcpListener::local_addr).transpose()?.map(|at| at.port());
-    folder.write_config(ports, coder_port, (&host, port))?;
+    let talking = talkers.as_ref().map(Talkers::ports).transpose()?;
+    folder.write_config(ports, talking, (&host, port))?;
     let link = Link {
         host,
         port,
@@ -226,23 +226,48 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     };
     let broker_name = format!("{}:{}", link.host, link.port);
     let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
-    let speaking = speak(coder, world.clone());
+    let speaking = speak(talkers, world.clone());
     let plant = world::run(world.clone(), doors);
     let outside = Outside::new(folder.path("line.db"), broker);
     let stage = Stage { folder, world, capture, broker_name, outside };
     tokio::select! {
         ended = plant => Err(DemoError::Stuck(format!("the simulated plant ended: {ended:?}"))),
-        ended = speaking => Err(DemoError::Stuck(format!("the simulated coder ended: {ended:?}"))),
+        ended = speaking => Err(DemoError::Stuck(format!("a simulated text device ended: {ended:?}"))),
         ended = capturing.run() => Err(DemoError::Stuck(format!("the subscriber ended: {ended:?}"))),
         summary = stage.act(&settings, show) => summary,
     }
 }
 
-/// The printer of the plant as a coder, where the line has one.
-async fn speak(listener: Option<TcpListener>, world: World) -> io::Result<()> {
-    match listener {
-        Some(listener) => coder::run(listener, world.image(), PlantSettings::default().printer_depth).await,
-        None => std::future::pending().await,
+/// The doors of the devices that speak text.
+struct Talkers {
+    coder: TcpListener,
+    labeller: TcpListener,
+    scanner: TcpListener,
+}
+
+impl Talkers {
+    async fn bind() -> io::Result<Self> {
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        Ok(Self {
+            coder: TcpListener::bind(any).await?,
+            labeller: TcpListener::bind(any).await?,
+            scanner: TcpListener::bind(any).await?,
+        })
+    }
+
+    fn ports(&self) -> io::Result<TextPorts> {
+        let port = |listener: &TcpListener| listener.local_addr().map(|at| at.port());
+        Ok(TextPorts { coder: port(&self.coder)?, labeller: port(&self.labeller)?, scanner: port(&self.scanner)? })
+    }
+}
+
+/// Speaks for the devices of the plant that speak text, where the line has them.
+async fn speak(talkers: Option<Talkers>, world: World) -> io::Result<()> {
+    let Some(talkers) = talkers else { return std::future::pending().await };
+    tokio::select! {
+        ended = coder::run(talkers.coder, world.image(), PlantSettings::default().printer_depth) => ended,
+        ended = labeller::print(talkers.labeller, world.image()) => ended,
+        ended = labeller::scan(talkers.scanner, world.image()) => ended,
     }
 }
 
@@ -253,6 +278,7 @@ fn plant_settings(settings: &DemoSettings) -> PlantSettings {
         units_min: settings.units.unwrap_or(u64::MAX),
         weather: if settings.faults == Faults::Mild { Weather::MILD } else { Weather::NONE },
         rough: rough(settings),
+        has_labeller: settings.models == Models::Text,
         ..PlantSettings::default()
     }
 }
