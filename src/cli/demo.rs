@@ -51,6 +51,12 @@ pub struct DemoArgs {
     /// Publish to this broker in place of the embedded one
     #[arg(long, value_name = "HOST:PORT", value_parser = broker)]
     pub broker: Option<(String, u16)>,
+    /// Every station on the other protocol: printer, camera and rejector over Modbus, packer and palletizer over OPC UA
+    #[arg(long)]
+    pub swap_protocols: bool,
+    /// A camera of this model in place of the simulated plant's own
+    #[arg(long, value_name = "MODEL", value_parser = ["in-sight"])]
+    pub camera: Option<String>,
 }
 
 pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
@@ -61,6 +67,7 @@ pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
 #[cfg(feature = "demo")]
 fn start_demo(args: DemoArgs, json: bool) -> Outcome {
     use crate::runtime::demo::{self, DemoError, DemoSettings, Faults, Models};
+    use crate::sim::faces::Face;
     let mut screen = super::screen::Screen::new(args.headless);
     let settings = DemoSettings {
         units: args.units,
@@ -71,6 +78,8 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
         under: args.under,
         faults: Faults::ALL.iter().copied().find(|faults| faults.name() == args.faults).unwrap_or_default(),
         broker: args.broker,
+        swap_protocols: args.swap_protocols,
+        camera: args.camera.and_then(|name| Face::ALL.iter().copied().find(|face| face.name() == name)),
         models: Models::ALL.iter().copied().find(|models| models.name() == args.models).unwrap_or_default(),
     };
     let summary = demo::run(settings, &mut |view| screen.show(view)).map_err(|error| match error {

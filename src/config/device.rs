@@ -1,5 +1,6 @@
 //! `[device.NAME]`: one network peer and how it is reached. Its tags come from the stations that lie on it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use crate::device::text::dialect::Dialect;
 use crate::device::{
     ByteOrder, Channel, Link, MessageMode, ModbusLink, OPCUA_PROFILES, OpcuaLink, Policy, Profile, ReadMode, Security,
-    Settings, StationTags, TextLink, User, WordOrder,
+    Settings, Shared, StationTags, TextLink, User, WordOrder,
 };
 use crate::domain::tag::DeviceId;
 
@@ -28,7 +29,7 @@ pub(super) struct FileDevice {
 
 pub(super) enum FileLink {
     Opcua(FileOpcua),
-    Modbus { host: String, port: u16, unit: u8 },
+    Modbus { host: String, port: u16, unit: u8, connections: u8 },
     Text { host: String, port: u16 },
 }
 
@@ -131,7 +132,7 @@ impl FileDevice {
     pub(super) fn peer(&self) -> Option<String> {
         match self.link.as_ref()? {
             FileLink::Opcua(opcua) => Some(opcua.url.clone()),
-            FileLink::Modbus { host, port, unit } => Some(format!("{host}:{port}, unit {unit}")),
+            FileLink::Modbus { host, port, unit, .. } => Some(format!("{host}:{port}, unit {unit}")),
             FileLink::Text { host, port } => Some(format!("{host}:{port}")),
         }
     }
@@ -158,7 +159,7 @@ impl FileLink {
                 certificate_host: file.certificate_host,
                 profile: file.profile,
             }),
-            FileLink::Modbus { host, port, unit } => Link::Modbus(ModbusLink {
+            FileLink::Modbus { host, port, unit, connections } => Link::Modbus(ModbusLink {
                 host,
                 port,
                 unit,
@@ -166,6 +167,8 @@ impl FileLink {
                 byte_order: registers.byte_order,
                 gap_max: registers.gap_max,
                 block_max: registers.block_max,
+                connections,
+                shared: Shared::default(),
             }),
             FileLink::Text { host, port } => Link::Text(TextLink { host, port, dialect: said.dialect? }),
         })
@@ -254,8 +257,30 @@ fn modbus(section: &mut Section<'_>) -> Option<FileLink> {
     let host = section.filled("host");
     let port = section.number("port", 1..=65_535).map_or(502, |field| field.value);
     let unit = section.number("unit", 0..=255).map_or(1, |field| field.value);
+    let connections = section.number("connections", 1..=2).map_or(2, |field| field.value);
     let _: Option<()> = section.missing("host", "the host name or address of the device");
-    Some(FileLink::Modbus { host: host?.value, port, unit })
+    Some(FileLink::Modbus { host: host?.value, port, unit, connections })
+}
+
+/// Devices behind one address share its connection, and the smallest number that any of them states.
+pub(super) fn share(devices: &mut [Settings]) {
+    let mut known: BTreeMap<(String, u16), (Shared, u8)> = BTreeMap::new();
+    for link in modbus_links(devices) {
+        let place = known.entry((link.host.clone(), link.port)).or_insert((Shared::default(), link.connections));
+        place.1 = place.1.min(link.connections);
+    }
+    for link in modbus_links(devices) {
+        if let Some((shared, connections)) = known.get(&(link.host.clone(), link.port)) {
+            (link.shared, link.connections) = (shared.clone(), *connections);
+        }
+    }
+}
+
+fn modbus_links(devices: &mut [Settings]) -> impl Iterator<Item = &mut ModbusLink> {
+    devices.iter_mut().filter_map(|device| match &mut device.link {
+        Link::Modbus(link) => Some(link),
+        Link::Opcua(_) | Link::Text(_) => None,
+    })
 }
 
 fn text(section: &mut Section<'_>) -> Option<FileLink> {

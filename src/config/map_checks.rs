@@ -1,8 +1,11 @@
 //! The tag maps against the contract of DESIGN section 5: every required tag is there once, of a type that fits, at an address
 //! that its device can have, and no write lands on another value.
 
-use crate::device::{Address, Binding, Number, Split, ValueType};
+use std::collections::BTreeMap;
+
+use crate::device::{Address, Binding, Number, Split, Table, ValueType};
 use crate::domain::tag::{Access, StationKind, Tag};
+use crate::station::ResultHandshake;
 
 use super::device::{FileDevice, Protocol};
 use super::map::KindMap;
@@ -39,6 +42,10 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, pro
         problems.add(at.error(format!("is no tag of a {}", kind.name())).allowed(known.join(", ")));
         return;
     }
+    if binding.bit.is_some() && binding.tag.access() == Access::Write {
+        let problem = at.error("is one bit of a word, and a tag that is written fills its own");
+        problems.add(problem.allowed("the whole word, with `values` that say what to write"));
+    }
     if let Some(allowed) = misfit(binding) {
         problems.add(at.error("has a type that does not fit the tag").allowed(allowed));
     }
@@ -52,10 +59,13 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, pro
         (Address::Node(_), Some(Protocol::Modbus)) => {
             problems.add(at.error("has a node id, and its device speaks Modbus").allowed("address = REGISTER"));
         }
-        (Address::Register(_), Some(Protocol::Opcua)) => {
+        (Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_), Some(Protocol::Opcua)) => {
             problems.add(at.error("has a register, and its device speaks OPC UA").allowed("node = \"nsu=URI;s=NAME\""));
         }
-        (Address::Register(first), Some(Protocol::Modbus)) => registers(problems, at, binding, *first),
+        (
+            Address::Register(first) | Address::Input(first) | Address::Coil(first) | Address::Discrete(first),
+            Some(Protocol::Modbus),
+        ) => registers(problems, at, binding, *first),
         (Address::Answer(_) | Address::Command { .. } | Address::Made, Some(Protocol::Text)) => {
             text::one_tag(problems, at, binding);
         }
@@ -65,7 +75,10 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, pro
                     .allowed("`node` (OPC UA) or `address` (Modbus)"),
             );
         }
-        (Address::Node(_) | Address::Register(_), Some(Protocol::Text)) => {
+        (
+            Address::Node(_) | Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_),
+            Some(Protocol::Text),
+        ) => {
             let allowed = "answer = \"COMMAND.FIELD\" for what is read, command = \"NAME\" for what is written";
             problems.add(at.error("has a node or a register, and its device speaks text").allowed(allowed));
         }
@@ -74,7 +87,10 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, pro
 }
 
 fn registers(problems: &Problems, at: &Place, binding: &Binding, first: u16) {
-    let length = binding.value.registers();
+    let length = binding.cells();
+    if let Some((table, _)) = binding.address.cell() {
+        in_table(problems, at, binding, table);
+    }
     if u32::from(first) + u32::from(length) > 65_536 {
         problems
             .add(at.error(format!("fills {length} registers and runs past the last")).allowed("registers 0 to 65535"));
@@ -82,6 +98,35 @@ fn registers(problems: &Problems, at: &Place, binding: &Binding, first: u16) {
     if binding.tag.access() == Access::Write && length > WRITE_REGISTERS_MAX {
         let says = format!("fills {length} registers, which no single Modbus request writes");
         problems.add(at.error(says).allowed(format!("at most {WRITE_REGISTERS_MAX} registers")));
+    }
+}
+
+fn in_table(problems: &Problems, at: &Place, binding: &Binding, table: Table) {
+    if table.is_bits() && binding.value != ValueType::Bool {
+        problems.add(at.error("lies in a table of bits").allowed("type = \"bool\""));
+    }
+    if !table.is_writable() && binding.tag.access() == Access::Write {
+        problems.add(at.error("is written, and lies in a table that can only be read").allowed("holding or coil"));
+    }
+}
+
+/// What is read by one request must fit into one.
+pub(super) fn groups(problems: &Problems, map: &KindMap, block_max: u16) {
+    let mut spans: BTreeMap<(&str, Table), (u16, u32)> = BTreeMap::new();
+    for binding in &map.tags {
+        let (Some(group), Some((table, start))) = (binding.value.group.as_deref(), binding.value.address.cell()) else {
+            continue;
+        };
+        let end = u32::from(start).saturating_add(u32::from(binding.value.cells()));
+        let span = spans.entry((group, table)).or_insert((start, end));
+        *span = (span.0.min(start), span.1.max(end));
+        let (max, what) =
+            if table.is_bits() { (u32::from(block_max) * 16, "bits") } else { (u32::from(block_max), "registers") };
+        let length = span.1.saturating_sub(u32::from(span.0));
+        if length > max {
+            let says = format!("makes the group {group:?} {length} {what} long, which no single request reads");
+            problems.add(binding.at.error(says).allowed(format!("at most {max} (block_max)")));
+        }
     }
 }
 
@@ -117,7 +162,7 @@ enum Nature {
 
 fn nature(tag: Tag) -> Nature {
     match tag {
-        Tag::BinFull | Tag::RunPermit | Tag::Verdict | Tag::Overrun => Nature::Flag,
+        Tag::BinFull | Tag::RunPermit | Tag::Verdict | Tag::Overrun | Tag::Valid => Nature::Flag,
         Tag::Grade => Nature::Decimal,
         Tag::Ends => Nature::Counters,
         Tag::Children => Nature::Texts,
@@ -145,6 +190,7 @@ fn nature(tag: Tag) -> Nature {
         | Tag::Flush
         | Tag::Seq
         | Tag::Track
+        | Tag::Outcome
         | Tag::Ack
         | Tag::InCount
         | Tag::EndSeq
@@ -198,6 +244,7 @@ fn misfit(binding: &Binding) -> Option<&'static str> {
 fn rings(problems: &Problems, kind: StationKind, map: &KindMap) {
     if kind == StationKind::Camera {
         camera_ring(problems, map);
+        camera_handshake(problems, map);
     }
     for (field, owner) in [
         (&map.ring, StationKind::Camera),
@@ -229,7 +276,7 @@ fn rings(problems: &Problems, kind: StationKind, map: &KindMap) {
 
 fn camera_ring(problems: &Problems, map: &KindMap) {
     let ring = map.ring.as_ref().map(|field| field.value);
-    let results = [Tag::Code, Tag::Track, Tag::Grade, Tag::Text, Tag::Image];
+    let results = [Tag::Code, Tag::Track, Tag::Grade, Tag::Text, Tag::Image, Tag::Outcome];
     for binding in map.tags.iter().filter(|binding| results.contains(&binding.value.tag)) {
         let held = elements(binding.value.value);
         match (ring, held) {
@@ -244,6 +291,22 @@ fn camera_ring(problems: &Problems, map: &KindMap) {
                 problems.add(problem.allowed("ring = COUNT in the section [camera], or a single value"));
             }
         }
+    }
+}
+
+/// A result that is taken by a flag needs the flag that shows it, and stands alone.
+fn camera_handshake(problems: &Problems, map: &KindMap) {
+    let taken_by_flag = map.handshake.as_ref().filter(|field| field.value == ResultHandshake::Flag);
+    let has_valid = map.carried().iter().any(|(tag, _)| *tag == Tag::Valid);
+    if let Some(field) = taken_by_flag.filter(|_| !has_valid) {
+        problems.add(field.at.error("needs the tag `valid`").allowed("a section [camera.valid]"));
+    }
+    if let Some(ring) = map.ring.as_ref().filter(|_| taken_by_flag.is_some()) {
+        problems.add(ring.at.error("belongs to a camera whose results are acknowledged by number"));
+    }
+    if taken_by_flag.is_none() && map.renumbered.iter().any(|entry| entry.tag == Tag::Ack) {
+        let at = map.tags.iter().find(|binding| binding.value.tag == Tag::Ack).map_or(&map.at, |binding| &binding.at);
+        problems.add(at.error("has `values`, and acknowledges by number").allowed("handshake = \"flag\" in [camera]"));
     }
 }
 
@@ -323,6 +386,7 @@ fn repeated(problems: &Problems, station: &Placed<'_>) {
 struct Occupied<'p> {
     tag: Tag,
     value: ValueType,
+    cells: u16,
     address: &'p Address,
     at: &'p Place,
 }
@@ -333,7 +397,7 @@ fn overlaps(problems: &Problems, device: usize, placed: &[Placed<'_>]) {
     for (_, map) in placed.iter().flat_map(|station| &station.parts).filter(|(index, _)| *index == device) {
         for binding in &map.tags {
             let Binding { tag, value, address, .. } = &binding.value;
-            all.push(Occupied { tag: *tag, value: *value, address, at: &binding.at });
+            all.push(Occupied { tag: *tag, value: *value, cells: binding.value.cells(), address, at: &binding.at });
         }
     }
     for (index, second) in all.iter().enumerate() {
@@ -360,17 +424,16 @@ fn common(tag: Tag) -> bool {
 }
 
 fn touches(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
-    match (first.address, second.address) {
-        (Address::Node(a), Address::Node(b)) => a == b,
-        (Address::Register(a), Address::Register(b)) => {
-            let end = |start: u16, value: ValueType| u32::from(start) + u32::from(value.registers());
-            u32::from(*a) < end(*b, second.value) && u32::from(*b) < end(*a, first.value)
+    match (first.address.cell(), second.address.cell()) {
+        (Some((a, first_at)), Some((b, second_at))) => {
+            let end = |start: u16, cells: u16| u32::from(start) + u32::from(cells);
+            let meet =
+                u32::from(first_at) < end(second_at, second.cells) && u32::from(second_at) < end(first_at, first.cells);
+            a == b && meet
         }
-        // A command takes all its tags, and an answer is never written.
-        (
-            Address::Node(_) | Address::Register(_) | Address::Answer(_) | Address::Command { .. } | Address::Made,
-            Address::Node(_) | Address::Register(_) | Address::Answer(_) | Address::Command { .. } | Address::Made,
-        ) => false,
+        // A text command takes all its tags, and an answer is never written.
+        (None, None) => matches!(first.address, Address::Node(_)) && first.address == second.address,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 
@@ -380,7 +443,7 @@ fn of_kind(kind: StationKind) -> Vec<Tag> {
     let common = [Heartbeat, Epoch, State, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
     let own: &[Tag] = match kind {
         StationKind::Printer => &[PrintedSeq, AcceptedSeq, NextSeq, Remaining, FlushDone, Data, DataSeq, Flush],
-        StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Ack, Expected],
+        StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Valid, Outcome, Ack, Expected],
         StationKind::Rejector => &[
             InCount,
             EndSeq,

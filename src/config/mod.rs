@@ -13,6 +13,7 @@ mod device;
 mod line;
 mod map;
 mod map_checks;
+mod map_modbus;
 mod problem;
 mod reader;
 mod station;

@@ -272,7 +272,7 @@ pub(super) fn one_tag(problems: &Problems, at: &Place, binding: &Binding) {
         Address::Command { .. } => is_written,
         Address::Answer(_) => !is_written,
         Address::Made => [Tag::Epoch, Tag::FlushDone].contains(&binding.tag),
-        Address::Node(_) | Address::Register(_) => true,
+        Address::Node(_) | Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_) => true,
     };
     if !fits {
         let allowed = "answer = \"COMMAND.FIELD\" for what is read, command = \"NAME\" for what is written, made = true for epoch and flush_done";
@@ -300,7 +300,12 @@ fn kind(problems: &Problems, dialect: &Dialect, kind: StationKind, map: &KindMap
                 command_of(problems, dialect, map, &binding.at, command);
                 taken.as_ref()
             }
-            Address::Node(_) | Address::Register(_) | Address::Made => None,
+            Address::Node(_)
+            | Address::Register(_)
+            | Address::Input(_)
+            | Address::Coil(_)
+            | Address::Discrete(_)
+            | Address::Made => None,
         };
         if let Some(place) = place.filter(|place| !answers(dialect, place)) {
             let says = format!("names {}.{}, which no answer keeps", place.command, place.field);

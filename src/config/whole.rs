@@ -6,11 +6,12 @@ use std::path::Path;
 use crate::device::{self as link, Binding, ByteOrder, StationTags, WordOrder};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
 use crate::domain::text::Name;
+use crate::engine::decide::Decide;
 use crate::engine::{self, Role, StationSpec};
 use crate::station::{self, VerdictForm};
 use crate::wire::digest;
 
-use super::device::{FileDevice, MapSays, Protocol, Registers};
+use super::device::{FileDevice, MapSays, Protocol, Registers, share};
 use super::map::{self, KindMap, TagMap};
 use super::problem::{Place, Problems};
 use super::reader::{Field, Source};
@@ -59,6 +60,8 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
     let numbered = file.devices.into_iter().zip(tags).zip(said).zip(0_u8..);
     let devices: Option<Vec<link::Settings>> =
         numbered.map(|(((device, tags), said), id)| device.build(DeviceId(id), tags, said, &pki)).collect();
+    let mut devices = devices?;
+    share(&mut devices);
     let (specs, stations) = stations?.into_iter().unzip();
     Some(Config {
         file: path.to_owned(),
@@ -68,7 +71,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
         upkeep: file.upkeep,
         proof,
         mqtt: file.mqtt,
-        devices: devices?,
+        devices,
         engine: engine::Settings { stations: specs },
         stations,
         warnings: Vec::new(),
@@ -281,6 +284,7 @@ fn build_station(
         let says = "packs by hand, and no map of the station says where its scans come from";
         problems.add(by_hand.at.error(says).allowed("a section [packer.code] on the scanner"));
     }
+    relies_on(problems, placed, &tags);
     let station = Station {
         settings: settings(
             placed,
@@ -292,7 +296,22 @@ fn build_station(
         tags,
         gates: if matches!(role, Role::Packer { .. }) { placed.file.gates.clone() } else { Vec::new() },
     };
-    Some((StationSpec { name, role }, station))
+    Some((placed.file.spec(name, role), station))
+}
+
+/// What a key asks for that a tag has to bring.
+fn relies_on(problems: &Problems, placed: &Placed<'_>, tags: &[Tag]) {
+    let needs = |at: &super::problem::Place, tag: Tag, says: &str| {
+        if !tags.contains(&tag) {
+            problems.add(at.error(format!("{says}, and no map of this station has the tag `{tag}`")));
+        }
+    };
+    if let Some(recipe) = &placed.file.recipe {
+        needs(&recipe.at, Tag::Recipe, "compares the recipe that the station shows");
+    }
+    if let Some(decide) = placed.file.decide.as_ref().filter(|decide| decide.value == Decide::Device) {
+        needs(&decide.at, Tag::Expected, "lets the camera compare with what we write");
+    }
 }
 
 /// The devices that send scans and are never asked.
@@ -317,6 +336,10 @@ fn settings(placed: &Placed<'_>, plain: station::Settings, tags: &[Tag], scanner
         absent: Tag::required(placed.kind).iter().copied().filter(|tag| !tags.contains(tag)).collect(),
         wraps: placed.maps().flat_map(|map| &map.tags).filter_map(wrap).collect(),
         ring: stated(|map| map.ring.as_ref()).unwrap_or(plain.ring),
+        handshake: placed
+            .maps()
+            .find_map(|map| map.handshake.as_ref())
+            .map_or(station::ResultHandshake::Number, |field| field.value),
         ends_ring: stated(|map| map.ends_ring.as_ref()).or(ends_held).unwrap_or(plain.ends_ring),
         verdict_depth: stated(|map| map.verdict_depth.as_ref()).unwrap_or(plain.verdict_depth),
         verdict_form: if word { VerdictForm::Word } else { VerdictForm::Pair },
@@ -378,15 +401,14 @@ fn of_devices(problems: &Problems, file: &FileConfig, maps: &BTreeMap<String, Op
         if device.protocol() == Some(Protocol::Text) {
             text::spoken(problems, first);
         }
+        let (mut gap_max, mut block_max) = (first.gap_max, first.block_max);
         for other in used {
             agree(problems, first, other);
+            // What one map forbids holds for the device.
+            (gap_max, block_max) = (gap_max.min(other.gap_max), block_max.min(other.block_max));
         }
-        let registers = Registers {
-            word_order: first.word_order.value,
-            byte_order: first.byte_order.value,
-            gap_max: first.gap_max,
-            block_max: first.block_max,
-        };
+        let registers =
+            Registers { word_order: first.word_order.value, byte_order: first.byte_order.value, gap_max, block_max };
         MapSays { registers, dialect: first.dialect.as_ref().map(|dialect| dialect.value.clone()) }
     };
     file.devices.iter().map(of_device).collect()

@@ -18,6 +18,10 @@ pub const TYPE_MISMATCH: Unfit = Unfit(0x8074_0000);
 /// OPC UA Part 6, annex A.2: Bad_OutOfRange.
 pub const OUT_OF_RANGE: Unfit = Unfit(0x803C_0000);
 
+mod cells;
+
+pub use cells::{decode_cells, encode_cells};
+
 /// How numbers and texts lie in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterOrder {

@@ -16,6 +16,8 @@ pub(super) enum DeviceError {
     TimedOut(&'static str),
     /// The connection broke.
     Lost(String),
+    /// The gateway in front of the device says that it gets no answer from it (Modbus exceptions 10 and 11).
+    Away(u8),
     /// The answer does not fit the request.
     Protocol(String),
     /// The server answers reads but has stopped to notify.
@@ -33,6 +35,7 @@ impl DeviceError {
             DeviceError::Unreachable(_) | DeviceError::TimedOut(_) | DeviceError::Lost(_) => true,
             DeviceError::Refused(_)
             | DeviceError::Certificate(_)
+            | DeviceError::Away(_)
             | DeviceError::Protocol(_)
             | DeviceError::Deaf
             | DeviceError::ClockStill
@@ -49,6 +52,8 @@ impl fmt::Display for DeviceError {
             DeviceError::Certificate(refusal) => write!(f, "the session was refused: {refusal}"),
             DeviceError::TimedOut(what) => write!(f, "no answer in time to {what}"),
             DeviceError::Lost(what) => write!(f, "the connection was lost: {what}"),
+            DeviceError::Away(10) => f.write_str("the gateway has no path to the unit (exception 10): check `unit`"),
+            DeviceError::Away(code) => write!(f, "the gateway gets no answer from the unit (exception {code})"),
             DeviceError::Protocol(what) => write!(f, "the device answered wrongly: {what}"),
             DeviceError::ClockStill => f.write_str(
                 "the server's clock stands still (ServerStatus.CurrentTime): it counts as away; restart the server",

@@ -19,7 +19,7 @@ mod backoff;
 pub mod codec;
 mod error;
 mod image;
-mod modbus;
+pub mod modbus;
 mod opcua;
 mod settings;
 #[cfg(test)]
@@ -35,6 +35,7 @@ use tokio::{
 
 use crate::domain::tag::{DeviceId, StationId, Tag, TagUpdate, TagWrite};
 use error::{DeviceError, End};
+pub use modbus::Shared;
 pub use opcua::{
     AlternativeNames, CertificateRefusal, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown,
     TrustList, ensure_own_certificate, own_certificate, renew_own_certificate,

@@ -3,6 +3,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use super::modbus::Shared;
 use super::text::dialect::{AnswerField, Dialect};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
 
@@ -128,6 +129,10 @@ pub struct ModbusLink {
     pub gap_max: u16,
     /// The longest read that the device takes, 1 to 125 registers.
     pub block_max: u16,
+    /// How many connections the address takes, 1 or 2; matters where several units share it.
+    pub connections: u8,
+    /// The same for all links to one host and port.
+    pub shared: Shared,
 }
 
 /// A coder, labeller or scanner that speaks lines of text over TCP.
@@ -175,12 +180,42 @@ pub struct Binding {
     pub split: Option<Split>,
     /// Where this value differs from its link (strings often do).
     pub byte_order: Option<ByteOrder>,
+    pub word_order: Option<WordOrder>,
+    /// Modbus: a `Bool` that is this bit of its register, 0 the lowest. Only for what is read.
+    pub bit: Option<u8>,
+    /// Modbus: the byte that ends a text instead of NUL. A text without it is bad, unless it is nothing but padding.
+    pub terminator: Option<u8>,
+    /// Modbus: a text whose first register holds the number of its bytes; neither padding nor NUL end it then.
+    pub counted: bool,
+    /// Modbus: tags with the same group are read by one request.
+    pub group: Option<String>,
+    /// Modbus: after a write the device is asked for what it holds.
+    pub read_back: bool,
 }
 
 impl Binding {
-    /// A plain value: no scale, no wrap, not split, in the link's byte order.
+    /// A plain value: no scale, no wrap, no bit, not split, in the link's byte order.
     pub fn new(tag: Tag, address: Address, value: ValueType) -> Self {
-        Self { tag, address, value, scale: None, wrap: None, split: None, byte_order: None }
+        Self {
+            tag,
+            address,
+            value,
+            scale: None,
+            wrap: None,
+            split: None,
+            byte_order: None,
+            word_order: None,
+            bit: None,
+            terminator: None,
+            counted: false,
+            group: None,
+            read_back: false,
+        }
+    }
+
+    /// Modbus registers (or bits) that the value fills, its count included.
+    pub fn cells(&self) -> u16 {
+        self.value.registers().saturating_add(u16::from(self.counted))
     }
 }
 
@@ -189,14 +224,70 @@ pub enum Address {
     /// `nsu=URI;s=name` (or `i=`, `g=`, `b=`), resolved against the server's namespace array at every connect; `ns=2;s=name`
     /// is taken as it stands.
     Node(String),
-    /// A holding register, counted from 0.
+    /// A holding register, counted from 0, as all that follow.
     Register(u16),
+    /// An input register.
+    Input(u16),
+    Coil(u16),
+    /// A discrete input.
+    Discrete(u16),
     /// Text: a kept field of an answer, or of a scanned line.
     Answer(AnswerField),
     /// Text: sent by this command, once every tag that names it is written. Not sent again where the field `taken` holds the value.
-    Command { command: String, taken: Option<AnswerField> },
+    Command {
+        command: String,
+        taken: Option<AnswerField>,
+    },
     /// Text: made by the driver itself, of what it knows of the device (`epoch`, `flush_done`).
     Made,
+}
+
+/// The four tables of Modbus (Application Protocol V1.1b3, 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    Coil,
+    Discrete,
+    Holding,
+    Input,
+}
+
+impl Table {
+    pub fn is_bits(self) -> bool {
+        match self {
+            Table::Coil | Table::Discrete => true,
+            Table::Holding | Table::Input => false,
+        }
+    }
+
+    pub fn is_writable(self) -> bool {
+        match self {
+            Table::Coil | Table::Holding => true,
+            Table::Discrete | Table::Input => false,
+        }
+    }
+
+    /// Register or bit `at` of this table.
+    pub fn address(self, at: u16) -> Address {
+        match self {
+            Table::Coil => Address::Coil(at),
+            Table::Discrete => Address::Discrete(at),
+            Table::Holding => Address::Register(at),
+            Table::Input => Address::Input(at),
+        }
+    }
+}
+
+impl Address {
+    /// Where it lies on a Modbus device.
+    pub fn cell(&self) -> Option<(Table, u16)> {
+        match self {
+            Address::Node(_) | Address::Answer(_) | Address::Command { .. } | Address::Made => None,
+            Address::Register(at) => Some((Table::Holding, *at)),
+            Address::Input(at) => Some((Table::Input, *at)),
+            Address::Coil(at) => Some((Table::Coil, *at)),
+            Address::Discrete(at) => Some((Table::Discrete, *at)),
+        }
+    }
 }
 
 /// The representation on the wire. OPC UA writes exactly this type, and reads any type of the same family.
@@ -304,6 +395,8 @@ impl Field {
             | Tag::Seq
             | Tag::Track
             | Tag::Overrun
+            | Tag::Valid
+            | Tag::Outcome
             | Tag::Ack
             | Tag::InCount
             | Tag::EndSeq

@@ -16,6 +16,7 @@ pub mod capture;
 pub mod closer;
 pub mod coder;
 pub mod codes;
+pub mod faces;
 pub mod labeller;
 pub mod link;
 pub mod mishap;

@@ -1,8 +1,8 @@
-//! Packer and palletizer over Modbus TCP: holding registers over the shared tag memory.
+//! Every station over Modbus TCP: holding registers over the shared tag memory.
 //!
-//! Addresses count from 0. Each station has a block of registers of the same layout: the packer's begins at 0, the
-//! palletizer's at 4000. Numbers of 32 bits fill two registers, high word first; texts hold two bytes a register, high byte
-//! first, padded with NUL; `children` is a fixed array of 64 such texts. Registers that no tag fills read 0. One request is one
+//! Addresses count from 0. Each station has a block of registers: the packer's begins at 0, the palletizer's at 4000, the
+//! printer's at 8000, the camera's at 10000, the rejector's at 16000. Numbers of 32 bits fill two registers, high word first; texts
+//! hold two bytes a register, high byte first, padded with NUL; `children` is a fixed array of 64 such texts. Registers that no tag fills read 0. One request is one
 //! look at the plant, or one change of it: a block written by one request arrives whole. A write to anything that the
 //! contract does not call written is refused with exception 2 and changes nothing; a value out of range, with exception 3.
 //! A read that touches a value whose quality is not good is refused with exception 4. Any unit identifier is answered; function codes 3, 4, 6 and 16 are known.
@@ -19,14 +19,46 @@ use tokio_modbus::{ExceptionCode, Request, Response};
 use super::tags::{Shape, StationValue, TagImage, Tags, WriteRefusal};
 use crate::domain::tag::{Quality, StationKind, Tag, TagValue};
 
-/// Where each tag lies in its station's block. What is polled lies together from 0, what answers a request together from
-/// 83 with `reply_seq` last, so that either is one request.
-pub const LAYOUT: &[(Tag, u16)] = &[
+/// What every station has at the same place of its block.
+const COMMON: &[(Tag, u16)] = &[
     (Tag::Heartbeat, 0),
     (Tag::Epoch, 1),
     (Tag::State, 3),
     (Tag::Fault, 4),
     (Tag::Identity, 5),
+    (Tag::HeartbeatOut, 80),
+    (Tag::EpochOut, 81),
+];
+
+const PRINTER: &[(Tag, u16)] = &[
+    (Tag::PrintedSeq, 24),
+    (Tag::AcceptedSeq, 26),
+    (Tag::NextSeq, 28),
+    (Tag::Remaining, 30),
+    (Tag::FlushDone, 32),
+    (Tag::Data, 83),
+    (Tag::DataSeq, 119),
+    (Tag::Flush, 121),
+];
+
+const CAMERA: &[(Tag, u16)] =
+    &[(Tag::Seq, 24), (Tag::Overrun, 26), (Tag::Ack, 83), (Tag::Track, 200), (Tag::Grade, 400), (Tag::Code, 600)];
+
+const REJECTOR: &[(Tag, u16)] = &[
+    (Tag::InCount, 24),
+    (Tag::EndSeq, 26),
+    (Tag::VerdictEcho, 28),
+    (Tag::PhantomCount, 29),
+    (Tag::BinCount, 31),
+    (Tag::BinFull, 33),
+    (Tag::VerdictWord, 83),
+    (Tag::RunPermit, 84),
+    (Tag::Verdict, 85),
+    (Tag::VerdictTrack, 86),
+    (Tag::Ends, 200),
+];
+
+const CLOSER: &[(Tag, u16)] = &[
     (Tag::Seq, 24),
     (Tag::Request, 26),
     (Tag::Container, 27),
@@ -35,8 +67,6 @@ pub const LAYOUT: &[(Tag, u16)] = &[
     (Tag::CloseResult, 32),
     (Tag::GateState, 33),
     (Tag::LabelRead, 34),
-    (Tag::HeartbeatOut, 80),
-    (Tag::EpochOut, 81),
     (Tag::Ack, 83),
     (Tag::Token, 85),
     (Tag::TtlMs, 87),
@@ -47,11 +77,29 @@ pub const LAYOUT: &[(Tag, u16)] = &[
     (Tag::Children, 200),
 ];
 
+/// Where each tag lies in its station's block. What is polled lies together from 0, what is written together from 80, and what
+/// makes the machine act on it last, so that either is one request; lists begin at 200.
+fn layout(kind: StationKind) -> impl Iterator<Item = (Tag, u16)> {
+    let own = match kind {
+        StationKind::Printer => PRINTER,
+        StationKind::Camera => CAMERA,
+        StationKind::Rejector => REJECTOR,
+        StationKind::Packer | StationKind::Palletizer => CLOSER,
+    };
+    COMMON.iter().chain(own).copied()
+}
+
 /// The stations served and where their blocks begin.
-pub const STATIONS: &[(StationKind, u16)] = &[(StationKind::Packer, 0), (StationKind::Palletizer, 4000)];
+const STATIONS: &[(StationKind, u16)] = &[
+    (StationKind::Packer, 0),
+    (StationKind::Palletizer, 4000),
+    (StationKind::Printer, 8000),
+    (StationKind::Camera, 10_000),
+    (StationKind::Rejector, 16_000),
+];
 
 /// One past the last register.
-const REGISTERS: u16 = 8000;
+const REGISTERS: u16 = 20_000;
 
 /// A Modbus PDU carries at most so many registers.
 const READ_MAX: u16 = 125;
@@ -123,10 +171,10 @@ struct Span {
 /// The tags that touch the registers from `start` to before `end`.
 fn spans(tags: &Tags, start: usize, end: usize) -> Vec<Span> {
     let all = STATIONS.iter().flat_map(|(kind, base)| {
-        LAYOUT.iter().filter_map(move |(tag, offset)| {
-            let shape = tags.shape(*kind, *tag)?;
-            let start = usize::from(*base) + usize::from(*offset);
-            Some(Span { kind: *kind, tag: *tag, shape, start, end: start + registers(shape) })
+        layout(*kind).filter_map(move |(tag, offset)| {
+            let shape = tags.shape(*kind, tag)?;
+            let start = usize::from(*base) + usize::from(offset);
+            Some(Span { kind: *kind, tag, shape, start, end: start + registers(shape) })
         })
     });
     all.filter(|span| span.start < end && start < span.end).collect()
@@ -270,17 +318,19 @@ pub fn modbus_map(case_slots: usize, pallet_slots: usize) -> String {
     let settings = super::settings::PlantSettings::default();
     let tags = Tags::new(&settings);
     for (kind, base) in STATIONS {
-        let slots = match kind {
-            StationKind::Palletizer => pallet_slots,
-            StationKind::Packer | StationKind::Printer | StationKind::Camera | StationKind::Rejector => case_slots,
-        };
-        map.push('\n');
-        for (tag, offset) in LAYOUT {
-            let Some(shape) = tags.shape(*kind, *tag) else {
+        let slots = if *kind == StationKind::Palletizer { pallet_slots } else { case_slots };
+        map.push_str(match kind {
+            StationKind::Camera => "\n[camera]\nring = 64\n\n",
+            StationKind::Rejector => "\n[rejector]\nends_ring = 256\nverdict_depth = 16\n\n",
+            StationKind::Printer | StationKind::Packer | StationKind::Palletizer => "\n",
+        });
+        // The plant takes a verdict in one word or in two tags; a map uses one way.
+        for (tag, offset) in layout(*kind).filter(|(tag, _)| ![Tag::Verdict, Tag::VerdictTrack].contains(tag)) {
+            let Some(shape) = tags.shape(*kind, tag) else {
                 continue;
             };
             let address = base + offset;
-            let value = map_value(*tag, shape, slots);
+            let value = map_value((*kind, tag), shape, slots);
             let kind = kind.name();
             map.push_str(&format!("[{kind}.{tag}]\naddress = {address}\n{value}\n"));
         }
@@ -288,30 +338,34 @@ pub fn modbus_map(case_slots: usize, pallet_slots: usize) -> String {
     map
 }
 
-fn map_value(tag: Tag, shape: Shape, slots: usize) -> String {
-    let is_counter = [Tag::Seq, Tag::Container].contains(&tag);
-    match shape {
-        Shape::Bool => "type = \"bool\"\n".into(),
-        Shape::U16 if tag == Tag::Heartbeat => "type = \"u16\"\nwrap = 65535\n".into(),
-        Shape::U16 => "type = \"u16\"\n".into(),
-        Shape::U32 if is_counter => "type = \"u32\"\nwrap = 4294967295\n".into(),
-        Shape::U32 | Shape::Milli => "type = \"u32\"\n".into(),
+fn map_value((kind, tag): (StationKind, Tag), shape: Shape, slots: usize) -> String {
+    let mut value = match shape {
+        Shape::Bool => "type = \"bool\"\n".to_owned(),
+        Shape::U16 => "type = \"u16\"\n".to_owned(),
+        Shape::U32 => "type = \"u32\"\n".to_owned(),
+        Shape::Milli => "type = \"u32\"\nscale = 1\n".to_owned(),
         Shape::Text(length) => format!("type = \"text\"\nlength = {length}\npad = \"zero\"\n"),
         Shape::Texts { length, count } => {
-            let slots = slots.min(count);
-            format!("type = \"texts\"\ncount = {slots}\nlength = {length}\npad = \"zero\"\n")
+            let count = if tag == Tag::Children { slots.min(count) } else { count };
+            format!("type = \"texts\"\ncount = {count}\nlength = {length}\npad = \"zero\"\n")
         }
         Shape::Ints(count) => format!("type = \"ints\"\ncount = {count}\n"),
-        Shape::Millis(count) => format!("type = \"millis\"\ncount = {count}\n"),
+        Shape::Millis(count) => format!("type = \"millis\"\nelement = \"u32\"\nscale = 1\ncount = {count}\n"),
+    };
+    if let Some(wrap) = super::tags::wrap(kind, tag) {
+        value.push_str(&format!("wrap = {wrap}\n"));
     }
+    value
 }
 
 const MAP_HEAD: &str = "\
-# Case packer and palletizer of the simulated plant, Modbus TCP, holding registers counted from 0.
+# Every station of the simulated plant, Modbus TCP, holding registers counted from 0. A line takes each station from here or from
+# sim-opcua.toml: the demo has packer and palletizer here, and the others with `--swap-protocols`.
 # Numbers of 32 bits fill two registers, high word first; texts hold two bytes a register, high byte first, padded with NUL.
 # wrap is the highest value of a counter: it counts 1 to wrap and then 1 again; 0 means none yet.
 # Write registers 83 to 128 (4083 to 4128) in one request, or reply_seq after everything else of a reply.
 # children has 64 slots of 36 registers; count is how many are read: the capacity of the container.
+# The camera's ring and the rejector's ends are as in sim-opcua.toml; a grade is a u32 in thousandths.
 # Registers between tags may be read (they are 0); none of them may be written.
 addressing = 0
 word_order = \"high_first\"
@@ -331,11 +385,9 @@ mod tests {
         let tags = Tags::new(&PlantSettings::default());
         let mut all = spans(&tags, 0, usize::from(REGISTERS));
         all.sort_by_key(|span| span.start);
-        assert_eq!(all.len(), LAYOUT.len() * STATIONS.len());
+        assert_eq!(all.len(), tags.list().count(), "every tag of every station has its place");
         assert!(all.windows(2).all(|pair| pair[0].end <= pair[1].start));
         assert!(all.last().is_some_and(|l| l.end <= usize::from(REGISTERS)));
-        let of_packer = |(kind, _, _): &(StationKind, Tag, Shape)| *kind == StationKind::Packer;
-        assert_eq!(tags.list().filter(of_packer).count(), LAYOUT.len());
     }
 
     #[test]
@@ -393,7 +445,7 @@ mod tests {
         let single = client.write_single_register(80, 5).await;
         single.expect("transport").expect("no exception");
         assert_eq!(image.read(|tags| tags.int(kind, Tag::HeartbeatOut)), 5);
-        let beyond = client.read_holding_registers(7999, 2).await;
+        let beyond = client.read_holding_registers(REGISTERS - 1, 2).await;
         assert_eq!(beyond.expect("transport"), Err(ExceptionCode::IllegalDataAddress));
     }
 }

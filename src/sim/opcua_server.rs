@@ -1,4 +1,4 @@
-//! Printer, camera and rejector over OPC UA: one server, a folder per station, a variable per tag.
+//! Every station over OPC UA: one server, a folder per station, a variable per tag.
 //!
 //! Namespace `urn:sealgate:sim`, string identifiers `station.tag` (`camera.seq`). Counters are UInt32 (16-bit words UInt16),
 //! flags Boolean, codes ByteString, the grade Double; rings are arrays. What the plant changes in one step is set under one
@@ -34,7 +34,7 @@ pub const NAMESPACE: &str = "urn:sealgate:sim";
 const APPLICATION: &str = "urn:sealgate:sim:server";
 
 /// The stations on this server.
-pub const STATIONS: &[StationKind] = &[StationKind::Printer, StationKind::Camera, StationKind::Rejector];
+const STATIONS: &[StationKind] = StationKind::ALL;
 
 /// A listening socket whose connections send at once.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -51,7 +51,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves until the listener fails; dropping the future ends it. `pki_dir` is a folder that the library may write to.
 pub async fn run(listener: TcpListener, image: Arc<TagImage>, pki_dir: &Path) -> io::Result<()> {
     let address = listener.local_addr()?;
-    let (server, handle) = build(address, pki_dir).map_err(io::Error::other)?;
+    let (server, handle) = build(address, pki_dir, NAMESPACE).map_err(io::Error::other)?;
     let nodes = Nodes::add(&handle, &image).map_err(io::Error::other)?;
     // Sessions are tasks of the library; they end with its token.
     let _ends_with_us = handle.token().clone().drop_guard();
@@ -62,10 +62,11 @@ pub async fn run(listener: TcpListener, image: Arc<TagImage>, pki_dir: &Path) ->
     }
 }
 
-fn build(address: SocketAddr, pki_dir: &Path) -> Result<(Server, ServerHandle), String> {
+/// A server of one namespace for a demonstration on loopback.
+pub(super) fn build(address: SocketAddr, pki_dir: &Path, namespace: &str) -> Result<(Server, ServerHandle), String> {
     let host = address.ip().to_string();
     let anonymous = [ANONYMOUS_USER_TOKEN_ID.to_owned()];
-    let metadata = NamespaceMetadata { namespace_uri: NAMESPACE.to_owned(), ..NamespaceMetadata::default() };
+    let metadata = NamespaceMetadata { namespace_uri: namespace.to_owned(), ..NamespaceMetadata::default() };
     let mut builder = ServerBuilder::new()
         .application_name("Sealgate simulated plant")
         .application_uri(APPLICATION)
@@ -302,14 +303,14 @@ pub fn opcua_map(tags: &Tags) -> String {
             if [Tag::Verdict, Tag::VerdictTrack].contains(&tag) {
                 continue;
             }
-            let (kind, value) = (kind.name(), map_value(tag, shape));
+            let (value, kind) = (map_value((*kind, tag), shape), kind.name());
             map.push_str(&format!("[{kind}.{tag}]\nnode = \"nsu={NAMESPACE};s={kind}.{tag}\"\n{value}\n"));
         }
     }
     map
 }
 
-fn map_value(tag: Tag, shape: Shape) -> String {
+fn map_value((kind, tag): (StationKind, Tag), shape: Shape) -> String {
     let mut value = match shape {
         Shape::Bool => "type = \"bool\"\n".to_owned(),
         Shape::U16 => "type = \"u16\"\n".to_owned(),
@@ -324,28 +325,22 @@ fn map_value(tag: Tag, shape: Shape) -> String {
             format!("type = \"millis\"\nelement = \"f64\"\ncount = {count}\n")
         }
     };
-    let wrap = match (tag, shape) {
-        (Tag::InCount | Tag::Track, _) => Some(32_767),
-        (Tag::Heartbeat, _) => Some(65_535),
-        (Tag::EndSeq, _) => Some(4_294_967_040_u64),
-        (Tag::Seq, _) => Some(4_294_967_232),
-        (Tag::PrintedSeq | Tag::AcceptedSeq | Tag::NextSeq | Tag::DataSeq, _) => Some(u64::from(u32::MAX)),
-        (_, _) => None,
-    };
-    if let Some(wrap) = wrap {
+    if let Some(wrap) = super::tags::wrap(kind, tag) {
         value.push_str(&format!("wrap = {wrap}\n"));
     }
     value
 }
 
 const MAP_HEAD: &str = "\
-# Printer, camera and rejector of the simulated plant, OPC UA.
+# Every station of the simulated plant, OPC UA. A line takes each station from here or from sim-modbus.toml: the demo has printer,
+# camera and rejector here, and the others with `--swap-protocols`.
 # Counters are UInt32, words UInt16, flags Boolean, texts ByteString, the grade Double (2.5 is 2500 thousandths).
 # wrap is the highest value of a counter: it counts 1 to wrap and then 1 again; 0 means none yet.
 # The camera buffers 64 results: code, track and grade are arrays, and result seq lies at index seq % 64; a result that the
 # camera dropped has its number and leaves its slot as it was. ends holds 256 pairs of track and end: end end_seq lies at
 # elements 2 * (end_seq % 256) and the one after it. Both rings wrap at a multiple of their length.
 # Every verdict word written is taken in its order, so that several may be written before the echo of the last.
+# children has 64 places, of which child_count are used.
 ";
 
 #[cfg(test)]

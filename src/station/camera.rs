@@ -4,17 +4,24 @@
 //! The same number with the same bytes is a repeat and says nothing new; with other bytes it is `Read::Changed`, once. Numbers
 //! that can no longer be read are `ResultsMissed`, told before the results that follow them. In a ring that has overrun, the
 //! newest results were dropped and their slots still hold older ones: a slot that shows what it showed a lap ago is missed.
+//!
+//! Where the device takes a flag instead of a number (`ResultHandshake::Flag`), a result counts while `valid` stands. The flag
+//! is raised for the very result that is shown and recorded, and taken back when `valid` has fallen: nothing else makes the
+//! device show its next one, so that taking it back needs no permission of its own. Both are levels, and said again with every
+//! heartbeat. Until `valid` was seen to fall, what stands beside a raised flag may be half of the next result, and says nothing.
 
 use std::collections::VecDeque;
 
-use crate::domain::tag::{Tag, TagValue};
+use crate::domain::tag::{Tag, TagValue, TagWrite};
 use crate::engine::input::{CameraResult, Observed, Read};
-use crate::engine::output::Permit;
+use crate::engine::output::{Permit, Restraint};
 use crate::station::counter::{Counter, nearest};
 use crate::station::image::{Doubt, Image};
-use crate::station::{Base, Cursor, Level, Output, Scan, Settings, int, observe_fault};
+use crate::station::{Base, Cursor, Level, Output, ResultHandshake, Scan, Settings, int, observe_fault};
 
 const GRADE_MAX_MILLI: i64 = 4000;
+/// `outcome` where the device is content; every other value is not.
+const OUTCOME_GOOD: i64 = 1;
 
 #[derive(Clone, Debug)]
 pub(in crate::station) struct Camera {
@@ -29,6 +36,15 @@ pub(in crate::station) struct Camera {
     /// What was told of the numbers that may still be shown, oldest first; never more than the ring holds.
     told: VecDeque<Told>,
     fault: Level<i64>,
+    /// Of a device that takes a flag.
+    flag: Option<Flag>,
+}
+
+/// What a device that takes a flag shows, and what was written to it last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flag {
+    is_valid: bool,
+    written: Option<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +62,8 @@ struct Content<Code> {
     code: Option<Code>,
     raw_track: Option<u64>,
     grade_milli: Option<i64>,
+    /// The device says so itself, or is not understood where it should say.
+    is_failed: bool,
 }
 
 impl Camera {
@@ -58,7 +76,19 @@ impl Camera {
             acked: None,
             told: VecDeque::new(),
             fault: Level::default(),
+            flag: (settings.handshake == ResultHandshake::Flag).then(Flag::default),
         }
+    }
+
+    /// Says the flag again: a device that started anew without our notice has forgotten it.
+    pub(in crate::station) fn repeat(&self, output: Output<'_>) {
+        if let Some(flag) = self.flag.filter(|flag| flag.written == Some(flag.is_valid)) {
+            output.writes.extend(flag.level(output.settings));
+        }
+    }
+
+    pub(in crate::station) fn forget_outputs(&mut self) {
+        self.flag = self.flag.map(|_| Flag::default());
     }
 
     pub(in crate::station) fn reset(&mut self, base: Base) {
@@ -79,8 +109,20 @@ impl Camera {
         match permit {
             Permit::AckResult { seq, .. } => {
                 self.acked = self.acked.max(Some(*seq));
-                output.write(vec![(Tag::Ack, int(self.seq.shown(*seq)))]);
+                let shown = self.seq.last() == Some(*seq);
+                let value = match &mut self.flag {
+                    None => int(self.seq.shown(*seq)),
+                    Some(flag) if shown && flag.is_valid => {
+                        flag.written = Some(true);
+                        output.settings.device_value(Tag::Ack, 1)
+                    }
+                    // Another result stands there, or none.
+                    Some(_) => return,
+                };
+                output.write(vec![(Tag::Ack, value)]);
             }
+            // The camera compares from its next trigger on; results that are shown already were compared with what stood then.
+            Permit::Expect { data, .. } => output.write(vec![(Tag::Expected, TagValue::Bytes(data.clone()))]),
             Permit::Pass { .. }
             | Permit::Run { .. }
             | Permit::Print { .. }
@@ -91,8 +133,26 @@ impl Camera {
         }
     }
 
+    /// With nothing to compare with, every unit differs.
+    pub(in crate::station) fn restrain(&mut self, restraint: &Restraint, mut output: Output<'_>) {
+        match restraint {
+            Restraint::ExpectNothing { .. } => output.write(vec![(Tag::Expected, TagValue::Bytes(Vec::new()))]),
+            Restraint::Fail(_) | Restraint::Hold { .. } | Restraint::Deny { .. } | Restraint::Shut { .. } => {}
+        }
+    }
+
     pub(in crate::station) fn scan(&mut self, mut scan: Scan<'_>) -> Result<(), Doubt> {
+        if let Some(flag) = &mut self.flag
+            && !flag.follow(&mut scan)?
+        {
+            observe_fault(&mut self.fault, &mut scan);
+            return Ok(());
+        }
         let seq = self.seq.read(scan.image.counter(Tag::Seq)?).ok_or(Doubt::Fell)?;
+        if scan.image.has(Tag::Overrun) {
+            // Whether the slots are those of their numbers is not known.
+            scan.image.int(Tag::Overrun).ok_or(Doubt::NotGood)?;
+        }
         observe_fault(&mut self.fault, &mut scan);
         // The arrays of a ring may follow their number in a later read; until then nothing new can be said.
         if seq == 0 || !scan.image.is_current(Tag::Code) {
@@ -119,7 +179,7 @@ impl Camera {
         let oldest = seq.saturating_sub(self.width()).saturating_add(1);
         let (ring, counter) = (self.ring, &self.seq);
         for told in self.told.iter_mut().filter(|told| told.seq >= oldest && !told.is_changed) {
-            let content = Content::read(scan.image, slot(ring, counter, told.seq), ring);
+            let content = Content::read(scan, slot(ring, counter, told.seq), ring);
             let is_comparable = content.code.is_some() && told.content.code.is_some();
             if is_comparable && !told.content.equals(&content) {
                 told.is_changed = true;
@@ -145,7 +205,7 @@ impl Camera {
         };
         tell_missed(next, from.saturating_sub(1), scan.out);
         for number in from..=to {
-            let content = Content::read(scan.image, slot(self.ring, &self.seq, number), self.ring);
+            let content = Content::read(scan, slot(self.ring, &self.seq, number), self.ring);
             if self.is_left_over(number, &content) {
                 tell_missed(number, number, scan.out);
             } else {
@@ -169,7 +229,8 @@ impl Camera {
         let read = match content.code {
             None => Read::NotGood,
             Some([]) => Read::NoRead,
-            Some(code) => Read::Code(code.to_vec()),
+            Some(code) if !content.is_failed => Read::Code(code.to_vec()),
+            Some(code) => Read::Failed(code.to_vec()),
         };
         out.push(Observed::Result(CameraResult { seq, track, read, grade_milli: content.grade_milli }));
         let width = usize::try_from(self.width()).unwrap_or(usize::MAX);
@@ -200,23 +261,48 @@ fn slot(ring: u64, counter: &Counter, number: u64) -> Option<usize> {
 
 impl Content<Vec<u8>> {
     fn equals(&self, shown: &Content<&[u8]>) -> bool {
-        self.code.as_deref() == shown.code && self.raw_track == shown.raw_track && self.grade_milli == shown.grade_milli
+        self.code.as_deref() == shown.code
+            && self.raw_track == shown.raw_track
+            && self.grade_milli == shown.grade_milli
+            && self.is_failed == shown.is_failed
     }
 }
 
 impl<'a> Content<&'a [u8]> {
     fn keep(self) -> Content<Vec<u8>> {
-        let Content { code, raw_track, grade_milli } = self;
-        Content { code: code.map(<[u8]>::to_vec), raw_track, grade_milli }
+        let Content { code, raw_track, grade_milli, is_failed } = self;
+        Content { code: code.map(<[u8]>::to_vec), raw_track, grade_milli, is_failed }
     }
 
-    fn read(image: &'a Image, slot: Option<usize>, ring: u64) -> Self {
+    fn read(scan: &Scan<'a>, slot: Option<usize>, ring: u64) -> Self {
+        let image = scan.image;
         let element = |tag| current(image, tag).and_then(|value| Element::of(value, slot, ring));
+        let outcome = element(Tag::Outcome).and_then(Element::whole);
+        let is_good = outcome.and_then(|value| scan.settings.meaning(Tag::Outcome, value)) == Some(OUTCOME_GOOD);
         Content {
             code: element(Tag::Code).and_then(Element::bytes),
             raw_track: element(Tag::Track).and_then(Element::count),
             grade_milli: element(Tag::Grade).and_then(Element::grade),
+            is_failed: image.has(Tag::Outcome) && !is_good,
         }
+    }
+}
+
+impl Flag {
+    /// Whether a result stands. Where none does, the flag is taken back, so that the device shows its next one.
+    fn follow(&mut self, scan: &mut Scan<'_>) -> Result<bool, Doubt> {
+        self.is_valid = scan.image.int(Tag::Valid).ok_or(Doubt::NotGood)? != 0;
+        if !self.is_valid && self.written != Some(false) {
+            self.written = Some(false);
+            scan.writes.extend(self.level(scan.settings));
+        }
+        Ok(self.is_valid && self.written != Some(true))
+    }
+
+    /// What is written now.
+    fn level(&self, settings: &Settings) -> Option<TagWrite> {
+        let value = settings.device_value(Tag::Ack, i64::from(self.written?));
+        Some(TagWrite { station: settings.id, values: vec![(Tag::Ack, value)] })
     }
 }
 
@@ -268,11 +354,15 @@ impl<'a> Element<'a> {
         }
     }
 
-    fn count(self) -> Option<u64> {
+    fn whole(self) -> Option<i64> {
         match self {
-            Element::Int(value) => u64::try_from(value).ok().filter(|count| *count > 0),
+            Element::Int(value) => Some(value),
             Element::Milli(_) | Element::Bytes(_) => None,
         }
+    }
+
+    fn count(self) -> Option<u64> {
+        self.whole().and_then(|value| u64::try_from(value).ok()).filter(|count| *count > 0)
     }
 
     /// 0.0 to 4.0, or a letter as ISO/IEC 15415 names them; anything else is no grade.

@@ -267,17 +267,18 @@ impl Manual {
         self.phase = Phase::Filling;
     }
 
-    pub(in crate::station) fn restrain(&mut self, restraint: &Restraint) {
+    pub(in crate::station) fn restrain(&mut self, restraint: &Restraint, epoch: Option<u32>) {
         match restraint {
-            Restraint::Deny { seq, .. } => {
+            Restraint::Deny { device_epoch, seq, .. } => {
                 if let Phase::Asked(gate) = self.phase
                     && *seq == self.seq
+                    && epoch == Some(*device_epoch)
                 {
                     self.phase = Phase::Refused(gate);
                     self.stop(Block::Refused);
                 }
             }
-            Restraint::Shut { .. } | Restraint::Fail(_) | Restraint::Hold { .. } => {}
+            Restraint::Shut { .. } | Restraint::Fail(_) | Restraint::Hold { .. } | Restraint::ExpectNothing { .. } => {}
         }
     }
 
@@ -291,6 +292,7 @@ impl Manual {
             | Permit::Run { .. }
             | Permit::AckResult { .. }
             | Permit::Print { .. }
+            | Permit::Expect { .. }
             | Permit::Flush { .. } => {}
         }
     }

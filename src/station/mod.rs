@@ -24,6 +24,10 @@ pub mod printer;
 pub mod rejector;
 
 #[cfg(test)]
+mod quality;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod script;
 
 use crate::domain::tag::{Reading, StationId, StationKind, Tag, TagValue, TagWrite};
@@ -31,6 +35,7 @@ use crate::domain::text::Name;
 use crate::domain::time::Now;
 use crate::engine::input::{LostCause, Observed, PassKey};
 use crate::engine::output::{Permit, Restraint};
+use crate::engine::recipe::Recipe;
 use crate::station::camera::Camera;
 use crate::station::image::{Doubt, Image};
 use crate::station::link::Link;
@@ -55,18 +60,29 @@ pub struct Settings {
     pub wraps: Vec<(Tag, u64)>,
     /// Camera: result slots, indexed by `seq % ring`; 0 where one result is shown at a time.
     pub ring: u16,
+    /// Camera: how a result is taken from the device.
+    pub handshake: ResultHandshake,
     /// Rejector: pairs of (track, end) in `ends`, the k-th at `k % ends_ring`.
     pub ends_ring: u16,
     /// Rejector: verdicts that may be written before the first is echoed; at least 1.
     pub verdict_depth: u16,
     pub verdict_form: VerdictForm,
-    /// Where the device numbers the values of `request`, `reply`, `close_result`, `gate_state` or the ends in `ends` in its own
-    /// way: then only the values listed for that tag are understood.
+    /// Where the device numbers the values of `request`, `reply`, `close_result`, `gate_state`, `outcome`, a flag of `ack` or the
+    /// ends in `ends` in its own way: then only the values listed for that tag are understood.
     pub renumbered: Vec<Renumbered>,
     /// Packer: `label_read` comes from a scanner, which reads the label when it is applied and knows no request.
     pub is_label_scanned: bool,
     /// Packer: a person with a scanner, who packs so many units into a case (`manual`).
     pub by_hand: Option<u16>,
+}
+
+/// How the device learns that a result of its camera is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultHandshake {
+    /// `ack` is the number of the result.
+    Number,
+    /// `valid` says that a result stands; `ack` is raised until `valid` falls, and then taken back, and the next one is shown.
+    Flag,
 }
 
 /// How a verdict is written, and so what its echo holds.
@@ -98,6 +114,7 @@ impl Settings {
             absent: Vec::new(),
             wraps: Vec::new(),
             ring: 0,
+            handshake: ResultHandshake::Number,
             ends_ring: 64,
             verdict_depth: 1,
             verdict_form: VerdictForm::Word,
@@ -153,6 +170,7 @@ pub struct Station {
     link: Link,
     image: Image,
     role: Role,
+    recipe: Level<Option<Recipe>>,
     now: Now,
 }
 
@@ -204,7 +222,7 @@ impl Station {
             },
         };
         let link = Link::new(&settings, &cursor);
-        Self { settings, link, image: Image::default(), role, now: Now::default() }
+        Self { settings, link, image: Image::default(), role, recipe: Level::default(), now: Now::default() }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -267,6 +285,7 @@ impl Station {
                 self.role.reset(self.base());
             }
             self.role.forget_levels();
+            self.recipe = Level::default();
             out.push(Observed::Joined { device_epoch: epoch, reset });
             // First of all writes: a device obeys nothing before its own epoch is echoed.
             if self.link.has_epoch() {
@@ -275,7 +294,10 @@ impl Station {
         }
         let scan = Scan { settings: &self.settings, image: &self.image, now: self.now, out, writes };
         match self.role.scan(scan) {
-            Ok(()) => self.link.join(epoch),
+            Ok(()) => {
+                self.link.join(epoch);
+                self.observe_recipe(out);
+            }
             Err(doubt) => {
                 out.truncate(said);
                 writes.truncate(written);
@@ -284,6 +306,15 @@ impl Station {
                     self.link.restart_own_epoch();
                 }
             }
+        }
+    }
+
+    /// Which recipe the machine runs; one that is not good, not text or too long is none.
+    fn observe_recipe(&mut self, out: &mut Vec<Observed>) {
+        if self.image.has(Tag::Recipe)
+            && let Some(recipe) = self.recipe.change(Some(recipe_of(&self.image)))
+        {
+            out.push(Observed::RecipeShown { recipe });
         }
     }
 
@@ -309,8 +340,9 @@ impl Station {
         match role {
             Role::Rejector(rejector) => rejector.restrain(restraint, output),
             Role::Packer(packer) => packer.restrain(restraint, output),
-            Role::Manual(manual) => manual.restrain(restraint),
-            Role::Printer(_) | Role::Camera(_) => {}
+            Role::Manual(manual) => manual.restrain(restraint, output.epoch),
+            Role::Camera(camera) => camera.restrain(restraint, output),
+            Role::Printer(_) => {}
         }
     }
 
@@ -344,7 +376,8 @@ impl Station {
             Role::Rejector(rejector) => {
                 rejector.repeat(Output { settings, epoch: link.joined(), now: *now, writes });
             }
-            Role::Printer(_) | Role::Camera(_) | Role::Packer(_) | Role::Manual(_) => {}
+            Role::Camera(camera) => camera.repeat(Output { settings, epoch: link.joined(), now: *now, writes }),
+            Role::Printer(_) | Role::Packer(_) | Role::Manual(_) => {}
         }
     }
 
@@ -383,7 +416,8 @@ impl Role {
         match self {
             Role::Printer(printer) => printer.forget_outputs(),
             Role::Rejector(rejector) => rejector.forget_outputs(),
-            Role::Camera(_) | Role::Packer(_) | Role::Manual(_) => {}
+            Role::Camera(camera) => camera.forget_outputs(),
+            Role::Packer(_) | Role::Manual(_) => {}
         }
     }
 
@@ -443,6 +477,15 @@ pub(in crate::station) fn observe_fault(fault: &mut Level<i64>, scan: &mut Scan<
     }
 }
 
+/// A name, or the number of a program.
+fn recipe_of(image: &Image) -> Option<Recipe> {
+    match image.good(Tag::Recipe)? {
+        TagValue::Bytes(bytes) => std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty()).and_then(Recipe::new),
+        TagValue::Int(number) => Recipe::new(&number.to_string()),
+        TagValue::Bool(_) | TagValue::Milli(_) | TagValue::Ints(_) | TagValue::Millis(_) | TagValue::Texts(_) => None,
+    }
+}
+
 /// A count as the tag's value; counts beyond 63 bits cannot be shown by any device.
 pub(in crate::station) fn int(count: impl Into<u64>) -> TagValue {
     TagValue::Int(i64::try_from(count.into()).unwrap_or(i64::MAX))
@@ -451,7 +494,10 @@ pub(in crate::station) fn int(count: impl Into<u64>) -> TagValue {
 fn restraint_station(restraint: &Restraint) -> StationId {
     match restraint {
         Restraint::Fail(PassKey { rejector, .. }) => *rejector,
-        Restraint::Hold { station } | Restraint::Deny { station, .. } | Restraint::Shut { station } => *station,
+        Restraint::Hold { station }
+        | Restraint::Deny { station, .. }
+        | Restraint::Shut { station }
+        | Restraint::ExpectNothing { station } => *station,
     }
 }
 
@@ -460,6 +506,7 @@ fn permit_address(permit: &Permit) -> (StationId, Option<u32>) {
         Permit::Pass { key, .. } => (key.rejector, Some(key.device_epoch)),
         Permit::Run { station } => (*station, None),
         Permit::AckResult { station, device_epoch, .. }
+        | Permit::Expect { station, device_epoch, .. }
         | Permit::Print { station, device_epoch, .. }
         | Permit::Flush { station, device_epoch, .. }
         | Permit::AckRequest { station, device_epoch, .. }

@@ -54,9 +54,14 @@ impl Records {
     }
 }
 
-fn play(folder: &Path, models: &str) -> Value {
+fn play(folder: &Path, more: &[&str]) -> Value {
+    play_at("3000", folder, more)
+}
+
+fn play_at(rate: &str, folder: &Path, more: &[&str]) -> Value {
     let ended = Command::new(env!("CARGO_BIN_EXE_sealgate"))
-        .args(["demo", "--units", "100", "--rate", "3000", "--seed", "7", "--headless", "--json", "--models", models])
+        .args(["demo", "--units", "100", "--rate", rate, "--seed", "7", "--headless", "--json"])
+        .args(more)
         .arg("--data")
         .arg(folder)
         .output()
@@ -69,7 +74,7 @@ fn play(folder: &Path, models: &str) -> Value {
 #[test]
 fn a_small_demo_reconciles_and_three_planted_differences_do_not() {
     let folder = tempfile::tempdir().expect("a folder");
-    let figures = play(folder.path(), "generic");
+    let figures = play(folder.path(), &[]);
     for figure in FIGURES {
         assert!(figures.get(figure).is_some(), "{figure} is missing in {figures}");
     }
@@ -97,10 +102,43 @@ fn a_small_demo_reconciles_and_three_planted_differences_do_not() {
 #[test]
 fn a_line_whose_devices_speak_text_does_the_whole_job() {
     let folder = tempfile::tempdir().expect("a folder");
-    let figures = play(folder.path(), "text");
+    let figures = play(folder.path(), &["--models", "text"]);
     assert_eq!((&figures["reconciled"], &figures["wrong_in_closed_case"]), (&true.into(), &0.into()), "{figures}");
     assert_eq!((&figures["pallets_closed"], &figures["closes_refused"]), (&1.into(), &0.into()), "{figures}");
     assert_eq!(&figures["unaccounted"], &0, "{figures}");
+}
+
+#[test]
+fn the_whole_line_works_with_every_station_on_the_other_protocol() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let figures = play(folder.path(), &["--swap-protocols"]);
+    assert_eq!((&figures["reconciled"], &figures["wrong_in_closed_case"]), (&true.into(), &0.into()), "{figures}");
+    let config = fs::read_to_string(folder.path().join("line.toml")).expect("the demo wrote it");
+    for (station, device) in [("printer", "modbus"), ("camera", "modbus"), ("packer", "opcua"), ("palletizer", "opcua")]
+    {
+        let (_, section) = config.split_once(&format!("[station.{station}]")).expect("a station");
+        let line = section.lines().find(|line| line.starts_with("device")).expect("on a device");
+        assert_eq!(line, format!("device = \"{device}\""), "{station}");
+    }
+}
+
+/// The whole line with a real camera model in place of the plant's own: every unit gets its verdict from the result of its track.
+fn play_with_camera(model: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let figures = play_at("900", folder.path(), &["--camera", model]);
+    assert_eq!((&figures["reconciled"], &figures["wrong_in_closed_case"]), (&true.into(), &0.into()), "{figures}");
+    let config = fs::read_to_string(folder.path().join("line.toml")).expect("the demo wrote it");
+    let (_, camera) = config.split_once("[station.camera]").expect("a camera");
+    assert!(camera.lines().any(|line| line == "device = \"vision\""), "{config}");
+    let map = camera.lines().find_map(|line| line.strip_prefix("map = ")).expect("a map").trim_matches('"');
+    let text = fs::read_to_string(folder.path().join(map)).expect("the demo wrote it");
+    let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(map)).expect("shipped");
+    assert_eq!(text, shipped, "the shipped map is what runs");
+}
+
+#[test]
+fn the_whole_line_works_with_a_cognex_in_sight_camera() {
+    play_with_camera("in-sight");
 }
 
 /// The kind of fact 20, by its topic.

@@ -102,6 +102,7 @@ pub(super) fn is_trigger(binding: &Binding) -> bool {
         matches!(
             tag,
             Tag::Seq
+                | Tag::Valid
                 | Tag::EndSeq
                 | Tag::VerdictEcho
                 | Tag::AcceptedSeq

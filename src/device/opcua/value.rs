@@ -32,9 +32,10 @@ pub(super) fn readings(binding: &Binding, data: &DataValue) -> Vec<Reading> {
     };
     let value = match quality {
         Quality::Bad(_) => None,
-        Quality::Good | Quality::Uncertain(_) => {
-            data.value.as_ref().and_then(|variant| decode(binding.value, binding.scale, variant))
-        }
+        Quality::Good | Quality::Uncertain(_) => data.value.as_ref().and_then(|variant| match binding.bit {
+            Some(bit) => flag(bit, variant),
+            None => decode(binding.value, binding.scale, variant),
+        }),
     };
     codec::readings(binding, value, quality, source_us)
 }
@@ -81,6 +82,14 @@ fn decode(value: ValueType, scale: Option<i64>, variant: &Variant) -> Option<Tag
             | ValueType::Texts { .. },
             _,
         ) => None,
+    }
+}
+
+/// One bit of a word.
+fn flag(bit: u8, variant: &Variant) -> Option<TagValue> {
+    match plain(Number::I64, variant)? {
+        Plain::Int(word) => Some(TagValue::Bool(word >> bit.min(63) & 1 == 1)),
+        Plain::Float(_) => None,
     }
 }
 

@@ -110,7 +110,12 @@ impl Lane {
                 (_, Some(bytes)) => decode(binding, bytes),
                 (_, None) => None,
             },
-            Address::Node(_) | Address::Register(_) | Address::Command { .. } => None,
+            Address::Node(_)
+            | Address::Register(_)
+            | Address::Input(_)
+            | Address::Coil(_)
+            | Address::Discrete(_)
+            | Address::Command { .. } => None,
         };
         let quality = if value.is_some() { Quality::Good } else { Quality::Bad(0) };
         codec::readings(binding, value, quality, None)
@@ -131,7 +136,13 @@ impl Lane {
     pub(super) fn command_of(&self, tag: Tag) -> Option<&String> {
         self.tags.bindings.iter().find(|binding| binding.tag == tag).and_then(|binding| match &binding.address {
             Address::Command { command, .. } => Some(command),
-            Address::Node(_) | Address::Register(_) | Address::Answer(_) | Address::Made => None,
+            Address::Node(_)
+            | Address::Register(_)
+            | Address::Input(_)
+            | Address::Coil(_)
+            | Address::Discrete(_)
+            | Address::Answer(_)
+            | Address::Made => None,
         })
     }
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::runtime::demo::DemoError;
+use crate::runtime::demo::{DemoError, DemoSettings};
+use crate::sim::faces::Face;
 
 /// Says that a folder belongs to a former run, which the next one may replace.
 const MARK: &str = "demo.mark";
@@ -27,6 +28,7 @@ const FILES: &[&str] = &[
     "daemon.log",
     "daemon.pid",
 ];
+const IN_SIGHT_MAP: &str = include_str!("../../../config/maps/cognex-in-sight.toml");
 const CONFIG: &str = include_str!("../../../config/demo.toml");
 const TEXT_CONFIG: &str = include_str!("../../../config/demo-text.toml");
 /// The maps of the line whose devices speak text.
@@ -45,6 +47,17 @@ pub(super) struct TextPorts {
     pub(super) coder: u16,
     pub(super) labeller: u16,
     pub(super) scanner: u16,
+}
+
+/// What the config of a run depends on.
+pub(super) struct Place<'a> {
+    /// OPC UA and Modbus of the plant.
+    pub(super) ports: (u16, u16),
+    pub(super) broker: (&'a str, u16),
+    pub(super) camera: Option<(Face, u16)>,
+    /// Where the line has devices that speak text.
+    pub(super) text: Option<TextPorts>,
+    pub(super) settings: &'a DemoSettings,
 }
 
 pub(super) struct Folder {
@@ -90,17 +103,14 @@ impl Folder {
     }
 
     /// The template of the demo with the ports of this run.
-    pub(super) fn write_config(
-        &self,
-        ports: (u16, u16),
-        text: Option<TextPorts>,
-        broker: (&str, u16),
-    ) -> io::Result<()> {
-        let (opcua, modbus) = ports;
-        let (host, port) = broker;
-        let template = if text.is_some() { TEXT_CONFIG } else { CONFIG };
-        let text = text.unwrap_or_default();
-        let config = template
+    pub(super) fn write_config(&self, place: &Place<'_>) -> io::Result<()> {
+        let (opcua, modbus) = place.ports;
+        let (host, port) = place.broker;
+        let template = if place.text.is_some() { TEXT_CONFIG } else { CONFIG };
+        let config = if place.settings.swap_protocols { swapped(template) } else { template.to_owned() };
+        let config = place.camera.map_or(config.clone(), |(face, port)| with_camera(&config, face, port));
+        let text = place.text.unwrap_or_default();
+        let config = config
             .replace("port = 3100", &format!("port = {}", text.coder))
             .replace("port = 9100", &format!("port = {}", text.labeller))
             .replace("port = 2112", &format!("port = {}", text.scanner))
@@ -112,6 +122,10 @@ impl Folder {
         fs::create_dir_all(&maps)?;
         fs::write(maps.join("sim-opcua.toml"), OPCUA_MAP)?;
         fs::write(maps.join("sim-modbus.toml"), MODBUS_MAP)?;
+        if let Some((face, _)) = place.camera {
+            let (name, map) = camera_map(face);
+            fs::write(maps.join(name), map)?;
+        }
         for (name, map) in TEXT_MAPS {
             fs::write(maps.join(name), map)?;
         }
@@ -126,6 +140,34 @@ impl Drop for Folder {
         let _ = fs::remove_file(self.notify_socket());
         let _ = fs::remove_dir(&self.sockets);
     }
+}
+
+fn camera_map(face: Face) -> (&'static str, &'static str) {
+    match face {
+        Face::InSight => ("cognex-in-sight.toml", IN_SIGHT_MAP),
+    }
+}
+
+/// The same line with this model as its camera.
+fn with_camera(config: &str, face: Face, port: u16) -> String {
+    let device = match face {
+        Face::InSight => {
+            format!("protocol = \"modbus\"\nhost = \"127.0.0.1\"\nport = {port}\npoll_ms = 1\n")
+        }
+    };
+    let (before, camera) = config.split_once("[station.camera]\n").unwrap_or((config, ""));
+    let rest = camera.split_once("rejector =").map_or(camera, |(_, rest)| rest);
+    let (name, _) = camera_map(face);
+    let station =
+        format!("[station.camera]\nkind = \"camera\"\ndevice = \"vision\"\nmap = \"maps/{name}\"\nrejector =");
+    format!("{before}[device.vision]\n{device}\n{station}{rest}")
+}
+
+/// The same line with every station on the other protocol.
+fn swapped(config: &str) -> String {
+    let place = |name: &str| format!("device = \"{name}\"\nmap = \"maps/sim-{name}.toml\"");
+    let (opcua, modbus, aside) = (place("opcua"), place("modbus"), place("aside"));
+    config.replace(&opcua, &aside).replace(&modbus, &opcua).replace(&aside, &modbus)
 }
 
 fn remove(file: &Path) -> io::Result<()> {

@@ -21,11 +21,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::publish::Link;
 use crate::runtime::demo::child::Daemon;
-use crate::runtime::demo::folder::{Folder, TextPorts};
+use crate::runtime::demo::folder::{Folder, Place, TextPorts};
 use crate::runtime::demo::outside::Outside;
 use crate::runtime::demo::person::Person;
 use crate::sim::broker;
 use crate::sim::capture::{self, CaptureHandle, Marks};
+use crate::sim::faces::{self, Face};
 use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::opcua_server;
 use crate::sim::settings::{PlantSettings, Weather};
@@ -47,6 +48,10 @@ pub struct DemoSettings {
     pub under: Vec<String>,
     pub faults: Faults,
     pub broker: Option<(String, u16)>,
+    /// Printer, camera and rejector over Modbus, packer and palletizer over OPC UA.
+    pub swap_protocols: bool,
+    /// A real camera model in place of the plant's own.
+    pub camera: Option<Face>,
     pub models: Models,
 }
 
@@ -210,12 +215,15 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
             ("127.0.0.1".to_owned(), broker.port(), Some(broker))
         }
     };
+    let camera = settings.camera.map(|camera| Ok::<_, io::Error>((camera, opcua_server::listen(any)?))).transpose()?;
     let talkers = match settings.models {
         Models::Generic => None,
         Models::Text => Some(Talkers::bind().await?),
     };
-    let talking = talkers.as_ref().map(Talkers::ports).transpose()?;
-    folder.write_config(ports, talking, (&host, port))?;
+    let text = talkers.as_ref().map(Talkers::ports).transpose()?;
+    let camera_port = camera_at(&camera)?;
+    let place = Place { ports, broker: (&host, port), camera: camera_port, text, settings: &settings };
+    folder.write_config(&place)?;
     let link = Link {
         host,
         port,
@@ -228,13 +236,27 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
     let speaking = speak(talkers, world.clone());
     let plant = world::run(world.clone(), doors);
+    let face = show_face(camera, world.clone());
     let outside = Outside::new(folder.path("line.db"), broker);
     let stage = Stage { folder, world, capture, broker_name, outside };
     tokio::select! {
+        ended = face => Err(DemoError::Stuck(format!("the camera ended: {ended:?}"))),
         ended = plant => Err(DemoError::Stuck(format!("the simulated plant ended: {ended:?}"))),
         ended = speaking => Err(DemoError::Stuck(format!("a simulated text device ended: {ended:?}"))),
         ended = capturing.run() => Err(DemoError::Stuck(format!("the subscriber ended: {ended:?}"))),
         summary = stage.act(&settings, show) => summary,
+    }
+}
+
+fn camera_at(camera: &Option<(Face, TcpListener)>) -> io::Result<Option<(Face, u16)>> {
+    camera.as_ref().map(|(face, listener)| Ok((*face, listener.local_addr()?.port()))).transpose()
+}
+
+/// Serves the camera model, where one was asked for, for ever.
+async fn show_face(camera: Option<(Face, TcpListener)>, world: World) -> io::Result<()> {
+    match camera {
+        Some((face, listener)) => faces::run(face, listener, world.image()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -272,7 +294,7 @@ async fn speak(talkers: Option<Talkers>, world: World) -> io::Result<()> {
 }
 
 fn plant_settings(settings: &DemoSettings) -> PlantSettings {
-    PlantSettings {
+    let plant = PlantSettings {
         seed: settings.seed,
         rate_per_minute: settings.rate_per_minute,
         units_min: settings.units.unwrap_or(u64::MAX),
@@ -280,7 +302,8 @@ fn plant_settings(settings: &DemoSettings) -> PlantSettings {
         rough: rough(settings),
         has_labeller: settings.models == Models::Text,
         ..PlantSettings::default()
-    }
+    };
+    settings.camera.map_or(plant.clone(), |camera| camera.fit(plant))
 }
 
 /// A broker that was named is not ours to stop.
