@@ -358,8 +358,8 @@ mod tests {
     use crate::station::Cursor;
     use crate::station::script::{STATION, Script, bad, settings, text, values};
 
-    const LABEL: &[u8] = b"00095060001343520012";
-    const OTHER: &[u8] = b"00095060001343520029";
+    const LABEL: &[u8] = b"00095060001343520017";
+    const OTHER: &[u8] = b"00095060001343520024";
 
     fn hand() -> Script {
         let mut by_hand = settings(StationKind::Packer);

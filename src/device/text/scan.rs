@@ -146,7 +146,8 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let seen = line.clone();
-        let test = beside(settings, &line, |_writes| async move {
+        let test = beside(settings, &line, |writes| async move {
+            let _open = writes;
             seen.wait(0, "a line without end", is_disconnected).await;
             let events = seen.events();
             let told: Vec<_> = events
