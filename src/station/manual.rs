@@ -450,6 +450,7 @@ mod tests {
         assert_eq!(script.tick(), [Observed::PermitAcked { token: 71 }, done(2)]);
     }
 
+    // F98
     #[test]
     fn a_wrong_scan_blocks_until_it_is_undone_or_acknowledged() {
         let wrong: [(&[u8], Block); 3] =
@@ -476,7 +477,6 @@ mod tests {
         assert_eq!(scans(&mut script, &[b"X", b"Y", b"Z"]), [request(1, Gate::Seal, &[b"X", b"Y", b"Z"], None)]);
     }
 
-    // F98
     #[test]
     fn a_refused_case_asks_again_once_the_wrong_unit_is_out() {
         let mut script = hand();

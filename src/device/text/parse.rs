@@ -185,7 +185,6 @@ mod tests {
         }
     }
 
-    // F66
     #[test]
     fn lines_come_whole_however_the_bytes_are_cut_and_a_line_without_end_is_refused() {
         let dialect = dialect();
