@@ -474,6 +474,8 @@ pub(super) fn of_kind(kind: StationKind) -> Vec<Tag> {
             TtlMs,
             Reason,
             Label,
+            // What a person scans.
+            Code,
         ],
     };
     common.into_iter().chain(own.iter().copied()).collect()

@@ -42,6 +42,8 @@ pub(super) struct FileStation {
     queue: u16,
     pub(super) gates: Vec<Gate>,
     pub(super) permit_ttl_ms: Field<u32>,
+    /// A packer that is a person: units in one case.
+    pub(super) by_hand: Option<Field<u16>>,
 }
 
 /// The tags of a station that lie on one device.
@@ -72,6 +74,7 @@ impl FileStation {
             queue: 32,
             gates: vec![Gate::Seal, Gate::Release],
             permit_ttl_ms: Field { value: 2000, at: default_at },
+            by_hand: None,
         };
         let Some(kind) = kind else {
             return file;
@@ -108,6 +111,9 @@ impl FileStation {
             let allowed = format!("\"{}\"", natural.name());
             let says = format!("is not what a {} closes", kind.name());
             section.problems().add(level.at.error(says).allowed(allowed));
+        }
+        if section.has("by_hand") {
+            self.by_hand = section.number("by_hand", 1..=1000);
         }
         self.in_order = section.flag("in_order").is_some_and(|field| field.value);
         if let Some(gates) = gates(section) {

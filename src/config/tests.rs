@@ -160,3 +160,30 @@ fn tracks_inside_a_delimited_result_wrap_where_the_rejector_says() {
     // A camera that says it by itself is not told otherwise, and nobody invents a wrap.
     assert_eq!(station(&good(), StationKind::Camera).settings.track_wrap(), None);
 }
+
+fn loaded(file: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    load(&path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn a_packer_may_be_a_person_with_a_scanner_and_a_label_printer() {
+    let config = loaded("tests/data/config/by_hand.toml");
+    let packer = station(&config, StationKind::Packer);
+    assert_eq!((packer.settings.by_hand, packer.devices.len()), (Some(10), 2));
+    assert!(packer.settings.absent.contains(&Tag::Request) && !packer.settings.is_label_scanned);
+}
+
+#[test]
+fn a_packers_label_and_its_reading_may_lie_on_devices_of_their_own() {
+    let config = loaded("config/demo-text.toml");
+    let packer = station(&config, StationKind::Packer);
+    assert_eq!((packer.devices.len(), packer.settings.is_label_scanned), (3, true));
+    assert!(packer.tags.contains(&Tag::Label) && packer.tags.contains(&Tag::LabelRead));
+    let printer = station(&config, StationKind::Printer);
+    assert_eq!(printer.settings.absent, [Tag::Heartbeat, Tag::HeartbeatOut, Tag::EpochOut]);
+    let coder = &config.devices[usize::from(printer.devices[0].0)];
+    assert!(matches!(&coder.link, Link::Text(text) if text.dialect.mark.is_some()));
+    let warnings: Vec<&str> = config.warnings.iter().map(|warning| warning.says.as_str()).collect();
+    assert_eq!(warnings.len(), 2, "what is no longer proven is said: {warnings:?}");
+}

@@ -8,6 +8,7 @@
 //! refusal = ["ERR", "{code}"]       # what the device says where it does not do a command
 //! mark_read = "mark.text"           # a place for a text of ours that a power cycle empties
 //! mark_write = "set_mark"
+//! scan = ["{code}"]                 # of a scanner, which is never asked: its lines; no_read = ["NOREAD"] where it reads nothing
 //! [text.command.counts]
 //! send = ["GPC"]                    # fields, with the delimiter between them; {tag} is the value of a tag
 //! reply = ["GPC", "{accepted}", "{printed}", "*"]
@@ -38,6 +39,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<Field<Arc<Dialect>>> {
     let refusal = section.texts("refusal").map(|list| slots(&section, &list.value)).unwrap_or_default();
     let mark_read = section.filled("mark_read");
     let mark_write = section.filled("mark_write");
+    let no_read = if section.has("no_read") { section.texts("no_read").map(|list| list.value) } else { None };
+    let no_read = no_read.unwrap_or_default();
     let scan = section.texts("scan").map(|list| slots(&section, &list.value));
     let delimiter = delimiter(&mut section);
     let end = end?.value.into_bytes();
@@ -49,6 +52,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<Field<Arc<Dialect>>> {
         line_max: section.number::<u16>("line_max", 16..=65_535).map_or(LINE_MAX, |field| usize::from(field.value)),
         commands: commands(&mut section, &refusal),
         scan,
+        no_read: no_read.into_iter().map(|text| text.value.into_bytes()).collect(),
         mark: mark(&section, mark_read, mark_write),
         end,
     };
@@ -305,6 +309,14 @@ fn kind(problems: &Problems, dialect: &Dialect, kind: StationKind, map: &KindMap
             let says = format!("names {}.{}, which no answer keeps", place.command, place.field);
             problems.add(binding.at.error(says).allowed(kept_fields(dialect)));
         }
+    }
+    let unproven = map.tags.iter().filter(|binding| {
+        binding.value.tag == Tag::Label && matches!(&binding.value.address, Address::Command { taken: None, .. })
+    });
+    for label in unproven {
+        let says = "is printed again by every repeat of its permit: nothing tells that the labeller took it";
+        problems
+            .add(label.at.error(says).allowed("taken = \"COMMAND.FIELD\", where the labeller tells its last label"));
     }
     if kind == StationKind::Printer {
         printer(problems, dialect, map);

@@ -45,7 +45,8 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
     let placed = place(problems, &file, &maps);
     map_checks::all(problems, &file.devices, &placed);
     times(problems, &file, &placed);
-    let stations = stations(problems, &file, &placed);
+    let scanners = scanners(&file, &maps);
+    let stations = stations(problems, &file, &placed, &scanners);
     let tags = station_tags(file.devices.len(), &placed);
     text::maps(problems, maps.values().filter_map(|opened| opened.map.as_ref()));
     let said = of_devices(problems, &file, &maps);
@@ -255,8 +256,13 @@ fn station_times(problems: &Problems, station: &Placed<'_>, device: &FileDevice)
     }
 }
 
-fn stations(problems: &Problems, file: &FileConfig, placed: &[Placed<'_>]) -> Option<Vec<(StationSpec, Station)>> {
-    let build = |(station, id): (&Placed<'_>, u8)| build_station(problems, file, station, StationId(id));
+fn stations(
+    problems: &Problems,
+    file: &FileConfig,
+    placed: &[Placed<'_>],
+    scanners: &[usize],
+) -> Option<Vec<(StationSpec, Station)>> {
+    let build = |(station, id): (&Placed<'_>, u8)| build_station(problems, file, station, StationId(id), scanners);
     // Every station is built, so that every problem is found, before one that failed counts.
     let built: Vec<Option<(StationSpec, Station)>> = placed.iter().zip(0_u8..).map(build).collect();
     let mut built = built.into_iter().collect::<Option<Vec<_>>>()?;
@@ -281,18 +287,24 @@ fn build_station(
     file: &FileConfig,
     placed: &Placed<'_>,
     id: StationId,
+    scanners: &[usize],
 ) -> Option<(StationSpec, Station)> {
     let partner = placed.file.rejector.as_ref().and_then(|name| find_rejector(problems, file, name));
     let role = placed.file.role(partner)?;
     let name = Name::new(&placed.file.name)?;
     let mut tags: Vec<Tag> = placed.maps().flat_map(KindMap::carried).map(|(tag, _)| tag).collect();
     tags.sort();
+    if let Some(by_hand) = placed.file.by_hand.as_ref().filter(|_| !tags.contains(&Tag::Code)) {
+        let says = "packs by hand, and no map of the station says where its scans come from";
+        problems.add(by_hand.at.error(says).allowed("a section [packer.code] on the scanner"));
+    }
     relies_on(problems, placed, &tags);
     let station = Station {
         settings: settings(
             placed,
             station::Settings { partner, ..station::Settings::new(id, name, placed.kind) },
             &tags,
+            scanners,
         ),
         devices: placed.parts.iter().filter_map(|(device, _)| device_id(*device)).collect(),
         tags,
@@ -321,8 +333,20 @@ fn relies_on(problems: &Problems, placed: &Placed<'_>, tags: &[Tag]) {
     }
 }
 
+/// The devices that send scans and are never asked.
+fn scanners(file: &FileConfig, maps: &BTreeMap<String, OpenedMap>) -> Vec<usize> {
+    let is_scanner = |device: &FileDevice| {
+        let parts = file.stations.iter().flat_map(|station| &station.parts);
+        let mut used = parts.filter(|part| part.device.value == device.name);
+        let scans = |map: &TagMap| map.dialect.as_ref().is_some_and(|dialect| dialect.value.scan.is_some());
+        used.any(|part| maps.get(&part.map.value).and_then(|opened| opened.map.as_ref()).is_some_and(scans))
+    };
+    let numbered = file.devices.iter().enumerate();
+    numbered.filter(|(_, device)| is_scanner(device)).map(|(index, _)| index).collect()
+}
+
 /// What the maps say about a station; `plain` is what the contract says.
-fn settings(placed: &Placed<'_>, plain: station::Settings, tags: &[Tag]) -> station::Settings {
+fn settings(placed: &Placed<'_>, plain: station::Settings, tags: &[Tag], scanners: &[usize]) -> station::Settings {
     let stated = |field: fn(&KindMap) -> Option<&Field<u16>>| placed.maps().find_map(field).map(|field| field.value);
     let ends_held = placed.maps().find_map(map_checks::ends_held);
     let word = tags.contains(&Tag::VerdictWord);
@@ -338,6 +362,11 @@ fn settings(placed: &Placed<'_>, plain: station::Settings, tags: &[Tag]) -> stat
         ends_ring: stated(|map| map.ends_ring.as_ref()).or(ends_held).unwrap_or(plain.ends_ring),
         verdict_depth: stated(|map| map.verdict_depth.as_ref()).unwrap_or(plain.verdict_depth),
         verdict_form: if word { VerdictForm::Word } else { VerdictForm::Pair },
+        by_hand: placed.file.by_hand.as_ref().map(|field| field.value),
+        is_label_scanned: placed.parts.iter().any(|(device, map)| {
+            let is_scanner = scanners.contains(device);
+            is_scanner && map.tags.iter().any(|binding| binding.value.tag == Tag::LabelRead)
+        }),
         renumbered: placed.maps().flat_map(|map| map.renumbered.iter().copied()).collect(),
         ..plain
     }

@@ -3,17 +3,18 @@
 //! Order of the start: the lock and the journal first, then the local socket, then devices and broker, which may be away for as
 //! long as they like. Order of the end: the line holds and records its stop, the feed gets two seconds, then all tasks go.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::Config;
-use crate::device::{self, DeviceEvent, EventSink};
-use crate::domain::tag::{StationId, TagWrite};
+use crate::config::{self, Config};
+use crate::device::{self, DeviceEvent, EventSink, Link};
+use crate::domain::tag::{DeviceId, StationId, TagUpdate, TagWrite};
 use crate::line::{Arrival, Inbound, Opening};
 use crate::publish::{PublishHandle, Publisher, Recalled, StateTopics};
 use crate::runtime::assemble::{self, Around, Recovery};
@@ -22,6 +23,7 @@ use crate::runtime::control::Control;
 use crate::runtime::desk::Desk;
 use crate::runtime::error::RunError;
 use crate::runtime::feed;
+use crate::runtime::joint::{Joint, Told};
 use crate::runtime::journal::{self, Beginning};
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
@@ -270,6 +272,7 @@ fn start_devices(
     tasks: &mut Tasks,
 ) -> Vec<Vec<mpsc::Sender<TagWrite>>> {
     let mut by_station = vec![Vec::new(); config.stations.len()];
+    let joints = joints(config);
     for settings in &config.devices {
         let (writes, waiting) = mpsc::channel(WRITES_MAX);
         let stations = assemble::stations_of(config, settings.device);
@@ -278,35 +281,58 @@ fn start_devices(
                 senders.push(writes.clone());
             }
         }
-        let sink = tapped_sink(
-            settings.name.clone(),
-            tap.clone(),
-            event_sink(settings.name.clone(), inbox.clone(), clock, stations),
-        );
+        let is_joint = |station: &StationId| joints.contains_key(station);
+        let (shared, alone) = stations.into_iter().partition(is_joint);
+        let shared: Vec<StationId> = shared;
+        let joints = shared.iter().filter_map(|station| Some((*station, joints.get(station)?.clone()))).collect();
+        let share = Share { device: settings.device, alone, joints };
+        let sink = event_sink(settings.name.clone(), inbox.clone(), clock, share);
+        let sink = tapped_sink(settings.name.clone(), tap.clone(), sink);
         tasks.add("a device task", device::run(settings.clone(), sink, waiting));
     }
     by_station
 }
 
+/// The stations whose tags lie on several devices.
+fn joints(config: &Config) -> BTreeMap<StationId, Arc<Mutex<Joint>>> {
+    let is_scanner = |device: DeviceId| {
+        let settings = config.devices.iter().find(|settings| settings.device == device);
+        settings.is_some_and(|settings| matches!(&settings.link, Link::Text(text) if text.dialect.scan.is_some()))
+    };
+    let several = config.stations.iter().filter(|station| station.devices.len() > 1);
+    let joint = |station: &config::Station| {
+        let parts = station.devices.iter().map(|device| (*device, !is_scanner(*device)));
+        (station.settings.id, Arc::new(Mutex::new(Joint::new(station.settings.id, parts))))
+    };
+    several.map(joint).collect()
+}
+
+/// The stations of one device: those that are its own, and those that it shares with others.
+struct Share {
+    device: DeviceId,
+    alone: Vec<StationId>,
+    joints: BTreeMap<StationId, Arc<Mutex<Joint>>>,
+}
+
 /// Stamps what a device says and puts it into the inbox; what is for people alone goes to the log.
-fn event_sink(device: String, inbox: Sender<Item>, clock: Clock, stations: Vec<StationId>) -> EventSink {
-    Arc::new(move |event| {
-        let what = match event {
-            DeviceEvent::Connected { .. } => {
-                tracing::info!(device, "device_connected");
-                Arrival::Connected(stations.clone())
-            }
-            DeviceEvent::Disconnected { reason, .. } => {
-                tracing::warn!(device, reason, "device_away");
-                Arrival::Disconnected(stations.clone())
-            }
-            DeviceEvent::Update(update) => Arrival::Update(update),
-            DeviceEvent::WriteRefused { tag, status, .. } => {
-                tracing::warn!(device, %tag, status, "device_refuses_write");
-                return true;
-            }
-        };
-        inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok()
+fn event_sink(device: String, inbox: Sender<Item>, clock: Clock, share: Share) -> EventSink {
+    let send =
+        move |what: Arrival| inbox.try_send(Item::Line(Inbound { seen_mono_us: clock.now().mono_us, what })).is_ok();
+    Arc::new(move |event| match event {
+        DeviceEvent::Connected { .. } => {
+            tracing::info!(device, "device_connected");
+            send(Arrival::Connected(share.alone.clone())) && share.each(|joint| joint.connected(share.device), &send)
+        }
+        DeviceEvent::Disconnected { reason, .. } => {
+            tracing::warn!(device, reason, "device_away");
+            send(Arrival::Disconnected(share.alone.clone()))
+                && share.each(|joint| joint.disconnected(share.device), &send)
+        }
+        DeviceEvent::Update(update) => share.update(update, &send),
+        DeviceEvent::WriteRefused { tag, status, .. } => {
+            tracing::warn!(device, %tag, status, "device_refuses_write");
+            true
+        }
     })
 }
 
@@ -331,6 +357,37 @@ fn passing(device: &str, event: &DeviceEvent) -> What {
         DeviceEvent::WriteRefused { station, tag, status, .. } => {
             What::Refused { device, station: *station, tag: tag.name(), status: *status }
         }
+    }
+}
+
+impl Share {
+    /// Changes every station that is shared, and tells what comes of it; false where the line had no room.
+    fn each(&self, change: impl Fn(&mut Joint), send: &impl Fn(Arrival) -> bool) -> bool {
+        let mut all = true;
+        for (station, joint) in &self.joints {
+            let mut joint = joint.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut joint);
+            all &= joint.flush(|told| send(arrival(*station, told)));
+        }
+        all
+    }
+
+    fn update(&self, update: TagUpdate, send: &impl Fn(Arrival) -> bool) -> bool {
+        let Some(joint) = self.joints.get(&update.station) else { return send(Arrival::Update(update)) };
+        let mut joint = joint.lock().unwrap_or_else(PoisonError::into_inner);
+        if !joint.flush(|told| send(arrival(update.station, told))) {
+            return false;
+        }
+        // What nobody is to hear is kept, and told when the other devices are there.
+        !joint.update(self.device, &update) || send(Arrival::Update(update))
+    }
+}
+
+fn arrival(station: StationId, told: Told) -> Arrival {
+    match told {
+        Told::Connected => Arrival::Connected(vec![station]),
+        Told::Disconnected => Arrival::Disconnected(vec![station]),
+        Told::Update(update) => Arrival::Update(update),
     }
 }
 
@@ -365,18 +422,21 @@ async fn look_at_clock(inbox: Sender<Item>, clock: Clock, file: PathBuf) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::tag::TagUpdate;
 
     /// What the devices would show: nothing that is taken here was acknowledged, since only the line does that.
     fn update(station: u8) -> DeviceEvent {
         DeviceEvent::Update(TagUpdate { station: StationId(station), readings: Vec::new(), server_us: None })
     }
 
+    fn alone() -> Share {
+        Share { device: DeviceId(0), alone: vec![StationId(0)], joints: BTreeMap::new() }
+    }
+
     // F09
     #[test]
     fn a_full_inbox_refuses_telemetry_so_that_it_is_offered_again_and_keeps_what_it_took_in_order() {
         let (inbox, items) = bounded(INBOX_MAX);
-        let sink = event_sink("plc".to_owned(), inbox.clone(), Clock::start(), vec![StationId(0)]);
+        let sink = event_sink("plc".to_owned(), inbox.clone(), Clock::start(), alone());
         let taken = (0..2 * INBOX_MAX).filter(|number| sink(update((number % 5) as u8))).count();
         assert_eq!(taken, INBOX_MAX, "the rest stays at the device, unacknowledged");
         let disconnected = DeviceEvent::Disconnected { device: crate::domain::tag::DeviceId(0), reason: String::new() };

@@ -9,6 +9,7 @@ pub mod demo;
 mod desk;
 mod error;
 mod feed;
+mod joint;
 mod journal;
 pub mod keys;
 mod latency;

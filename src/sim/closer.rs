@@ -135,6 +135,8 @@ pub struct CloserSettings {
     pub buffer: usize,
     pub motion_us: u64,
     pub deny_pause_us: u64,
+    /// No stroke begins before a label of this container is there.
+    pub awaits_label: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -428,6 +430,11 @@ impl Closer {
         };
         let is_expired = scene.now_us.saturating_sub(*seen_us) >= ttl_ms.saturating_mul(1000);
         if *is_spent || !(is_expired || scene.link.is_fresh(scene.now_us)) {
+            return;
+        }
+        let label = tags.bytes(kind, Tag::Label);
+        let is_label_there = !label.is_empty() && label != self.last_label;
+        if self.settings.awaits_label && gate == Gate::Seal && !is_label_there && !is_expired {
             return;
         }
         *is_spent = true;

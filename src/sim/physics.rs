@@ -559,5 +559,6 @@ fn closer_settings(settings: &PlantSettings, kind: StationKind) -> CloserSetting
         buffer,
         motion_us: settings.motion_us(),
         deny_pause_us: settings.deny_pause_ms.saturating_mul(1000),
+        awaits_label: settings.has_labeller && kind == StationKind::Packer,
     }
 }

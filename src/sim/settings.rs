@@ -56,6 +56,8 @@ pub struct PlantSettings {
     pub deny_pause_ms: u64,
     /// Opening, closing or labelling takes so long; `None` derives it from the rate.
     pub motion_us: Option<u64>,
+    /// The packer's label comes from a labeller beside it: no stroke begins before it lies on the applicator.
+    pub has_labeller: bool,
 }
 
 impl Default for PlantSettings {
@@ -81,6 +83,7 @@ impl Default for PlantSettings {
             bin_capacity: 0,
             deny_pause_ms: 200,
             motion_us: None,
+            has_labeller: false,
         }
     }
 }

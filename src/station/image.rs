@@ -23,6 +23,8 @@ struct Held {
     is_good: bool,
     /// The guard counter in the same coherent read.
     guard: Option<u64>,
+    /// How often the tag was read.
+    readings: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -52,12 +54,13 @@ impl Image {
                 Some(held) => {
                     held.is_good = is_good;
                     held.guard = guard;
+                    held.readings = held.readings.wrapping_add(1);
                     if held.value != reading.value {
                         held.value.clone_from(&reading.value);
                     }
                 }
                 None => {
-                    let held = Held { value: reading.value.clone(), is_good, guard };
+                    let held = Held { value: reading.value.clone(), is_good, guard, readings: 1 };
                     self.held.insert(reading.tag, held);
                 }
             }
@@ -66,6 +69,11 @@ impl Image {
 
     pub fn has(&self, tag: Tag) -> bool {
         self.held.contains_key(&tag)
+    }
+
+    /// How often the tag was read since the session began; 0 where it was not.
+    pub fn readings(&self, tag: Tag) -> u64 {
+        self.held.get(&tag).map_or(0, |held| held.readings)
     }
 
     /// Whether the tag was read under the guard value that stands now.

@@ -18,6 +18,7 @@ pub mod camera;
 pub mod counter;
 pub mod image;
 pub mod link;
+pub mod manual;
 pub mod packer;
 pub mod printer;
 pub mod rejector;
@@ -38,6 +39,7 @@ use crate::engine::recipe::Recipe;
 use crate::station::camera::Camera;
 use crate::station::image::{Doubt, Image};
 use crate::station::link::Link;
+use crate::station::manual::Manual;
 use crate::station::packer::Packer;
 use crate::station::printer::Printer;
 use crate::station::rejector::Rejector;
@@ -68,6 +70,10 @@ pub struct Settings {
     /// Where the device numbers the values of `request`, `reply`, `close_result`, `gate_state`, `outcome`, a flag of `ack` or the
     /// ends in `ends` in its own way: then only the values listed for that tag are understood.
     pub renumbered: Vec<Renumbered>,
+    /// Packer: `label_read` comes from a scanner, which reads the label when it is applied and knows no request.
+    pub is_label_scanned: bool,
+    /// Packer: a person with a scanner, who packs so many units into a case (`manual`).
+    pub by_hand: Option<u16>,
 }
 
 /// How the device learns that a result of its camera is recorded.
@@ -113,6 +119,8 @@ impl Settings {
             verdict_depth: 1,
             verdict_form: VerdictForm::Word,
             renumbered: Vec::new(),
+            is_label_scanned: false,
+            by_hand: None,
         }
     }
 
@@ -177,6 +185,7 @@ enum Role {
     Camera(Camera),
     Rejector(Rejector),
     Packer(Packer),
+    Manual(Manual),
 }
 
 /// Where counting starts in a new epoch.
@@ -212,7 +221,10 @@ impl Station {
             StationKind::Printer => Role::Printer(Printer::new(&settings, &cursor)),
             StationKind::Camera => Role::Camera(Camera::new(&settings, &cursor)),
             StationKind::Rejector => Role::Rejector(Rejector::new(&settings, &cursor)),
-            StationKind::Packer | StationKind::Palletizer => Role::Packer(Packer::new(&settings, &cursor)),
+            StationKind::Packer | StationKind::Palletizer => match manual::of(&settings) {
+                Some(manual) => Role::Manual(manual),
+                None => Role::Packer(Packer::new(&settings, &cursor)),
+            },
         };
         let link = Link::new(&settings, &cursor);
         Self { settings, link, image: Image::default(), role, recipe: Level::default(), now: Now::default() }
@@ -262,8 +274,10 @@ impl Station {
         if self.link.joined().is_none() {
             return;
         }
-        if let Err(cause) = self.link.assess(now, &self.image) {
-            self.lose(cause, out);
+        match (self.link.assess(now, &self.image), &mut self.role) {
+            (Err(cause), _) => self.lose(cause, out),
+            (Ok(_), Role::Manual(manual)) => manual.look(now, out),
+            (Ok(_), Role::Printer(_) | Role::Camera(_) | Role::Rejector(_) | Role::Packer(_)) => {}
         }
     }
 
@@ -331,6 +345,7 @@ impl Station {
         match role {
             Role::Rejector(rejector) => rejector.restrain(restraint, output),
             Role::Packer(packer) => packer.restrain(restraint, output),
+            Role::Manual(manual) => manual.restrain(restraint, output.epoch),
             Role::Camera(camera) => camera.restrain(restraint, output),
             Role::Printer(_) => {}
         }
@@ -350,6 +365,7 @@ impl Station {
             Role::Camera(camera) => camera.permit(permit, output),
             Role::Rejector(rejector) => rejector.permit(permit, output),
             Role::Packer(packer) => packer.permit(permit, output),
+            Role::Manual(manual) => manual.permit(permit, output),
         }
     }
 
@@ -366,7 +382,7 @@ impl Station {
                 rejector.repeat(Output { settings, epoch: link.joined(), now: *now, writes });
             }
             Role::Camera(camera) => camera.repeat(Output { settings, epoch: link.joined(), now: *now, writes }),
-            Role::Printer(_) | Role::Packer(_) => {}
+            Role::Printer(_) | Role::Packer(_) | Role::Manual(_) => {}
         }
     }
 
@@ -375,7 +391,7 @@ impl Station {
     pub fn align_tracks(&mut self, in_count: u64) {
         match &mut self.role {
             Role::Camera(camera) => camera.align_tracks(in_count),
-            Role::Printer(_) | Role::Rejector(_) | Role::Packer(_) => {}
+            Role::Printer(_) | Role::Rejector(_) | Role::Packer(_) | Role::Manual(_) => {}
         }
     }
 }
@@ -387,6 +403,7 @@ impl Role {
             Role::Camera(camera) => camera.reset(base),
             Role::Rejector(rejector) => rejector.reset(base),
             Role::Packer(packer) => packer.reset(base),
+            Role::Manual(manual) => manual.reset(),
         }
     }
 
@@ -396,6 +413,7 @@ impl Role {
             Role::Camera(camera) => camera.forget_levels(),
             Role::Rejector(rejector) => rejector.forget_levels(),
             Role::Packer(packer) => packer.forget_levels(),
+            Role::Manual(manual) => manual.forget_levels(),
         }
     }
 
@@ -404,7 +422,7 @@ impl Role {
             Role::Printer(printer) => printer.forget_outputs(),
             Role::Rejector(rejector) => rejector.forget_outputs(),
             Role::Camera(camera) => camera.forget_outputs(),
-            Role::Packer(_) => {}
+            Role::Packer(_) | Role::Manual(_) => {}
         }
     }
 
@@ -414,6 +432,7 @@ impl Role {
             Role::Camera(camera) => camera.scan(scan),
             Role::Rejector(rejector) => rejector.scan(scan),
             Role::Packer(packer) => packer.scan(scan),
+            Role::Manual(manual) => manual.scan(scan),
         }
     }
 }

@@ -16,9 +16,55 @@ const REPLY_NONE: i64 = 0;
 const REPLY_DENY: i64 = 1;
 const REPLY_PERMIT: i64 = 3;
 
+/// How long a release request waits for the scan of its label.
+const LABEL_WAIT_US: u64 = 500_000;
+
+/// What a scanner read since the last request. It stands for that label alone where everything that was read is the same.
+#[derive(Clone, Debug, Default)]
+struct Scanned {
+    label: Option<Vec<u8>>,
+    is_doubtful: bool,
+    /// The reading that was noted already: a scan is noted once, whatever else is read later.
+    noted: u64,
+    /// The request that waits for its label, and since when.
+    since: Option<(u64, u64)>,
+}
+
+impl Scanned {
+    fn is_empty(&self) -> bool {
+        self.label.is_none() && !self.is_doubtful
+    }
+
+    fn note(&mut self, image: &Image) {
+        let count = image.readings(Tag::LabelRead);
+        if count == self.noted {
+            return;
+        }
+        self.noted = count;
+        match image.bytes(Tag::LabelRead) {
+            // Nothing read says nothing against what was read before.
+            Some([]) => {}
+            Some(label) => {
+                let is_other = self.label.as_deref().is_some_and(|before| before != label);
+                self.is_doubtful |= is_other;
+                self.label = Some(label.to_vec());
+            }
+            None => self.is_doubtful = true,
+        }
+    }
+
+    /// What was read, and whether it can be trusted; the next request begins anew.
+    fn take(&mut self) -> (Option<Vec<u8>>, bool) {
+        let is_good = !std::mem::take(&mut self.is_doubtful);
+        self.since = None;
+        (self.label.take(), is_good)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(in crate::station) struct Packer {
     seq: Counter,
+    scanned: Scanned,
     container_wrap: Option<u64>,
     last_container: u64,
     ack: Level<u32>,
@@ -31,6 +77,7 @@ impl Packer {
     pub(in crate::station) fn new(settings: &Settings, cursor: &Cursor) -> Self {
         Self {
             seq: Counter::new(settings.wrap(Tag::Seq), Some(cursor.last_seq)),
+            scanned: Scanned::default(),
             container_wrap: settings.wrap(Tag::Container),
             last_container: cursor.last_container,
             ack: Level::default(),
@@ -42,10 +89,13 @@ impl Packer {
 
     pub(in crate::station) fn reset(&mut self, base: Base) {
         self.seq.restart(base.last());
+        self.scanned = Scanned::default();
         self.last_container = 0;
     }
 
     pub(in crate::station) fn forget_levels(&mut self) {
+        // What was read before belongs to nothing that is asked for now.
+        self.scanned = Scanned::default();
         self.ack = Level::default();
         self.result = Level::default();
         self.gate = Level::default();
@@ -58,6 +108,10 @@ impl Packer {
         let last = self.seq.last().unwrap_or(seq.saturating_sub(1));
         observe_fault(&mut self.fault, &mut scan);
         let is_whole = scan.image.is_current(Tag::Request) && scan.image.is_current(Tag::Children);
+        if scan.settings.is_label_scanned {
+            self.scanned.note(scan.image);
+        }
+        let is_whole = is_whole && !self.awaits_label(seq, last, &scan);
         if seq > last && is_whole {
             let request = self.request(seq, &scan);
             scan.out.push(Observed::CloseRequested(request));
@@ -85,7 +139,12 @@ impl Packer {
         self.last_container = container.unwrap_or(self.last_container);
         let child_count = image.number(Tag::ChildCount).filter(|_| image.is_current(Tag::ChildCount));
         let slots = image.texts(Tag::Children);
-        let is_label_good = gate != Some(Gate::Release) || is_good_or_away(image, Tag::LabelRead);
+        let (label_read, is_label_good) = if scan.settings.is_label_scanned {
+            self.scanned.take()
+        } else {
+            (current_label(image), is_good_or_away(image, Tag::LabelRead))
+        };
+        let is_label_good = gate != Some(Gate::Release) || is_label_good;
         let is_good = gate.is_some()
             && (container.is_some() || scan.settings.is_absent(Tag::Container))
             && slots.is_some()
@@ -97,9 +156,22 @@ impl Packer {
             container: container.unwrap_or(0),
             children: slots.map(|slots| used_slots(slots, child_count)).unwrap_or_default(),
             child_count,
-            label_read: current_label(image),
+            label_read,
             not_good: !is_good,
         }
+    }
+
+    /// A release may be heard of before the scan of its label, which comes another way: it waits for it a while.
+    fn awaits_label(&mut self, seq: u64, last: u64, scan: &Scan<'_>) -> bool {
+        let asked = scan.image.int(Tag::Request).and_then(|value| scan.settings.meaning(Tag::Request, value));
+        let is_unread = scan.settings.is_label_scanned && seq > last && asked == Some(2) && self.scanned.is_empty();
+        if !is_unread {
+            self.scanned.since = None;
+            return false;
+        }
+        let since = self.scanned.since.filter(|(waiting, _)| *waiting == seq).unwrap_or((seq, scan.now.mono_us));
+        self.scanned.since = Some(since);
+        scan.now.mono_us.saturating_sub(since.1) < LABEL_WAIT_US
     }
 
     /// What became of the permit, in the order in which the machine does it.
@@ -489,5 +561,59 @@ mod tests {
         assert!(script.permit(close(1))[0].values.contains(&(Tag::Reply, TagValue::Int(40))));
         assert_eq!(one(&script.permit(settle(1))), [(Tag::Reply, TagValue::Int(9))]);
         assert!(requested(&script.said(&asked(2, 1, &[b"A"]))).not_good, "1 is not listed");
+    }
+
+    /// A packer whose labels are read by a scanner: PLC and scanner tell apart.
+    fn scanned() -> Script {
+        let mut script = joined_with(Settings { is_label_scanned: true, ..settings(StationKind::Packer) });
+        script.said(&without_label(1, 1));
+        script
+    }
+
+    fn without_label(seq: i64, request: i64) -> Vec<Reading> {
+        asked(seq, request, &[b"A"]).into_iter().filter(|reading| reading.tag != Tag::LabelRead).collect()
+    }
+
+    fn scans(script: &mut Script, label: &[u8]) -> Vec<Observed> {
+        script.read(&[text(Tag::LabelRead, label)]).0
+    }
+
+    #[test]
+    fn a_scanned_label_belongs_to_the_release_that_follows_it_and_to_no_other() {
+        let mut script = scanned();
+        assert_eq!(scans(&mut script, b"old"), []);
+        script.said(&without_label(2, 1));
+        scans(&mut script, b"new");
+        scans(&mut script, b"new");
+        scans(&mut script, b"");
+        let out = script.said(&without_label(3, 2));
+        assert_eq!(requested(&out).label_read.as_deref(), Some(&b"new"[..]));
+        assert!(!requested(&out).not_good);
+        assert_eq!(script.said(&without_label(4, 2)), [], "the label has to be read again");
+        script.pass_ms(500);
+        let out = script.said(&without_label(4, 2));
+        assert_eq!((requested(&out).label_read.clone(), requested(&out).not_good), (None, false), "no label");
+    }
+
+    #[test]
+    fn a_release_that_is_heard_of_before_its_scan_waits_for_it() {
+        let mut script = scanned();
+        assert_eq!(script.said(&without_label(2, 2)), []);
+        script.pass_ms(100);
+        let out = scans(&mut script, b"late");
+        assert_eq!(requested(&out).label_read.as_deref(), Some(&b"late"[..]));
+    }
+
+    #[test]
+    fn two_labels_and_a_scan_that_is_not_good_make_a_request_that_is_not_good() {
+        let mut script = scanned();
+        scans(&mut script, b"one");
+        scans(&mut script, b"two");
+        assert!(requested(&script.said(&without_label(2, 2))).not_good, "a double label");
+        scans(&mut script, b"one");
+        script.read(&[bad(text(Tag::LabelRead, b""))]);
+        assert!(requested(&script.said(&without_label(3, 2))).not_good);
+        scans(&mut script, b"one");
+        assert!(!requested(&script.said(&without_label(4, 2))).not_good);
     }
 }

@@ -98,6 +98,16 @@ fn a_small_demo_reconciles_and_three_planted_differences_do_not() {
     assert!(plain.is_reconciled(), "nothing of it stays");
 }
 
+/// A coder, a labeller and a verifying scanner, each over a text protocol of its own, with the daemon as it ships.
+#[test]
+fn a_line_whose_devices_speak_text_does_the_whole_job() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let figures = play(folder.path(), &["--models", "text"]);
+    assert_eq!((&figures["reconciled"], &figures["wrong_in_closed_case"]), (&true.into(), &0.into()), "{figures}");
+    assert_eq!((&figures["pallets_closed"], &figures["closes_refused"]), (&1.into(), &0.into()), "{figures}");
+    assert_eq!(&figures["unaccounted"], &0, "{figures}");
+}
+
 #[test]
 fn the_whole_line_works_with_every_station_on_the_other_protocol() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -29,6 +29,8 @@ pub struct Dialect {
     pub commands: Vec<Command>,
     /// Lines that come unasked, of a scanner: then nothing is ever asked.
     pub scan: Option<Vec<Slot>>,
+    /// What a scanner sends where it read nothing.
+    pub no_read: Vec<Vec<u8>>,
     /// A place in the device for a text of ours, which a power cycle empties.
     pub mark: Option<MarkPlace>,
 }

@@ -13,6 +13,7 @@ mod lane;
 mod life;
 pub mod parse;
 mod peer;
+mod scan;
 
 use tokio::{
     select,
@@ -48,6 +49,9 @@ pub(super) async fn serve(
     sink: &EventSink,
     writes: &mut Receiver<TagWrite>,
 ) -> End {
+    if let Some(slots) = &link.dialect.scan {
+        return scan::serve(link, settings, slots, sink, writes).await;
+    }
     let begun = select! {
         () = drain(writes) => return End::Closed,
         begun = begin(link, settings) => begun,

@@ -177,6 +177,7 @@ fn dialect(has_mark: bool) -> Dialect {
             command("set_mark", vec![vec![literal("MARK")], vec![Piece::Mark]], &["ACK"]),
         ],
         scan: None,
+        no_read: Vec::new(),
         mark: has_mark.then_some(mark),
     }
 }

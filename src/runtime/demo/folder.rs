@@ -30,10 +30,24 @@ const FILES: &[&str] = &[
 ];
 const IN_SIGHT_MAP: &str = include_str!("../../../config/maps/cognex-in-sight.toml");
 const CONFIG: &str = include_str!("../../../config/demo.toml");
-const CODER_CONFIG: &str = include_str!("../../../config/demo-coder.toml");
-const CODER_MAP: &str = include_str!("../../../config/maps/coder-text.toml");
+const TEXT_CONFIG: &str = include_str!("../../../config/demo-text.toml");
+/// The maps of the line whose devices speak text.
+const TEXT_MAPS: [(&str, &str); 4] = [
+    ("coder-text.toml", include_str!("../../../config/maps/coder-text.toml")),
+    ("labeller-zpl.toml", include_str!("../../../config/maps/labeller-zpl.toml")),
+    ("scanner-label.toml", include_str!("../../../config/maps/scanner-label.toml")),
+    ("sim-packer-plc.toml", include_str!("../../../config/maps/sim-packer-plc.toml")),
+];
 const OPCUA_MAP: &str = include_str!("../../../config/maps/sim-opcua.toml");
 const MODBUS_MAP: &str = include_str!("../../../config/maps/sim-modbus.toml");
+
+/// Where the simulated text devices listen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TextPorts {
+    pub(super) coder: u16,
+    pub(super) labeller: u16,
+    pub(super) scanner: u16,
+}
 
 /// What the config of a run depends on.
 pub(super) struct Place<'a> {
@@ -41,8 +55,8 @@ pub(super) struct Place<'a> {
     pub(super) ports: (u16, u16),
     pub(super) broker: (&'a str, u16),
     pub(super) camera: Option<(Face, u16)>,
-    /// The port of the coder, where the line prints with one.
-    pub(super) coder: Option<u16>,
+    /// Where the line has devices that speak text.
+    pub(super) text: Option<TextPorts>,
     pub(super) settings: &'a DemoSettings,
 }
 
@@ -92,11 +106,14 @@ impl Folder {
     pub(super) fn write_config(&self, place: &Place<'_>) -> io::Result<()> {
         let (opcua, modbus) = place.ports;
         let (host, port) = place.broker;
-        let template = if place.coder.is_some() { CODER_CONFIG } else { CONFIG };
+        let template = if place.text.is_some() { TEXT_CONFIG } else { CONFIG };
         let config = if place.settings.swap_protocols { swapped(template) } else { template.to_owned() };
         let config = place.camera.map_or(config.clone(), |(face, port)| with_camera(&config, face, port));
+        let text = place.text.unwrap_or_default();
         let config = config
-            .replace("port = 3100", &format!("port = {}", place.coder.unwrap_or_default()))
+            .replace("port = 3100", &format!("port = {}", text.coder))
+            .replace("port = 9100", &format!("port = {}", text.labeller))
+            .replace("port = 2112", &format!("port = {}", text.scanner))
             .replace("opc.tcp://127.0.0.1:4840", &format!("opc.tcp://127.0.0.1:{opcua}"))
             .replace("port = 1502", &format!("port = {modbus}"))
             .replace("host = \"127.0.0.1\"\nport = 1883", &format!("host = {host:?}\nport = {port}"))
@@ -109,7 +126,9 @@ impl Folder {
             let (name, map) = camera_map(face);
             fs::write(maps.join(name), map)?;
         }
-        fs::write(maps.join("coder-text.toml"), CODER_MAP)?;
+        for (name, map) in TEXT_MAPS {
+            fs::write(maps.join(name), map)?;
+        }
         fs::write(self.path("line.toml"), config)
     }
 }

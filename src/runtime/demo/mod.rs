@@ -21,17 +21,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::publish::Link;
 use crate::runtime::demo::child::Daemon;
-use crate::runtime::demo::folder::{Folder, Place};
+use crate::runtime::demo::folder::{Folder, Place, TextPorts};
 use crate::runtime::demo::outside::Outside;
 use crate::runtime::demo::person::Person;
 use crate::sim::broker;
 use crate::sim::capture::{self, CaptureHandle, Marks};
-use crate::sim::coder;
 use crate::sim::faces::{self, Face};
 use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::opcua_server;
 use crate::sim::settings::{PlantSettings, Weather};
 use crate::sim::world::{self, Doors, World};
+use crate::sim::{coder, labeller};
 
 pub use summary::Summary;
 
@@ -52,7 +52,7 @@ pub struct DemoSettings {
     pub swap_protocols: bool,
     /// A real camera model in place of the plant's own.
     pub camera: Option<Face>,
-    pub printer: PrinterModel,
+    pub models: Models,
 }
 
 /// What goes wrong on the simulated line.
@@ -78,23 +78,23 @@ impl Faults {
     }
 }
 
-/// Which model the simulated line's printer is.
+/// Which models stand on the simulated line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PrinterModel {
-    /// The generic handshake over OPC UA.
+pub enum Models {
+    /// The generic handshake over OPC UA and Modbus.
     #[default]
-    Opcua,
-    /// A coder that takes lines of text over TCP.
-    Coder,
+    Generic,
+    /// A coder, a labeller and a verifying scanner that speak lines of text over TCP; the rest is generic.
+    Text,
 }
 
-impl PrinterModel {
-    pub const ALL: &'static [PrinterModel] = &[PrinterModel::Opcua, PrinterModel::Coder];
+impl Models {
+    pub const ALL: &'static [Models] = &[Models::Generic, Models::Text];
 
     pub fn name(self) -> &'static str {
         match self {
-            PrinterModel::Opcua => "opcua",
-            PrinterModel::Coder => "coder",
+            Models::Generic => "generic",
+            Models::Text => "text",
         }
     }
 }
@@ -216,13 +216,13 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
         }
     };
     let camera = settings.camera.map(|camera| Ok::<_, io::Error>((camera, opcua_server::listen(any)?))).transpose()?;
-    let coder = match settings.printer {
-        PrinterModel::Opcua => None,
-        PrinterModel::Coder => Some(TcpListener::bind(any).await?),
+    let talkers = match settings.models {
+        Models::Generic => None,
+        Models::Text => Some(Talkers::bind().await?),
     };
-    let coder_port = coder.as_ref().map(TcpListener::local_addr).transpose()?.map(|at| at.port());
+    let text = talkers.as_ref().map(Talkers::ports).transpose()?;
     let camera_port = camera_at(&camera)?;
-    let place = Place { ports, broker: (&host, port), camera: camera_port, coder: coder_port, settings: &settings };
+    let place = Place { ports, broker: (&host, port), camera: camera_port, text, settings: &settings };
     folder.write_config(&place)?;
     let link = Link {
         host,
@@ -234,7 +234,7 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     };
     let broker_name = format!("{}:{}", link.host, link.port);
     let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
-    let speaking = speak(coder, world.clone());
+    let speaking = speak(talkers, world.clone());
     let plant = world::run(world.clone(), doors);
     let face = show_face(camera, world.clone());
     let outside = Outside::new(folder.path("line.db"), broker);
@@ -242,7 +242,7 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     tokio::select! {
         ended = face => Err(DemoError::Stuck(format!("the camera ended: {ended:?}"))),
         ended = plant => Err(DemoError::Stuck(format!("the simulated plant ended: {ended:?}"))),
-        ended = speaking => Err(DemoError::Stuck(format!("the simulated coder ended: {ended:?}"))),
+        ended = speaking => Err(DemoError::Stuck(format!("a simulated text device ended: {ended:?}"))),
         ended = capturing.run() => Err(DemoError::Stuck(format!("the subscriber ended: {ended:?}"))),
         summary = stage.act(&settings, show) => summary,
     }
@@ -260,11 +260,36 @@ async fn show_face(camera: Option<(Face, TcpListener)>, world: World) -> io::Res
     }
 }
 
-/// The printer of the plant as a coder, where the line has one.
-async fn speak(listener: Option<TcpListener>, world: World) -> io::Result<()> {
-    match listener {
-        Some(listener) => coder::run(listener, world.image(), PlantSettings::default().printer_depth).await,
-        None => std::future::pending().await,
+/// The doors of the devices that speak text.
+struct Talkers {
+    coder: TcpListener,
+    labeller: TcpListener,
+    scanner: TcpListener,
+}
+
+impl Talkers {
+    async fn bind() -> io::Result<Self> {
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        Ok(Self {
+            coder: TcpListener::bind(any).await?,
+            labeller: TcpListener::bind(any).await?,
+            scanner: TcpListener::bind(any).await?,
+        })
+    }
+
+    fn ports(&self) -> io::Result<TextPorts> {
+        let port = |listener: &TcpListener| listener.local_addr().map(|at| at.port());
+        Ok(TextPorts { coder: port(&self.coder)?, labeller: port(&self.labeller)?, scanner: port(&self.scanner)? })
+    }
+}
+
+/// Speaks for the devices of the plant that speak text, where the line has them.
+async fn speak(talkers: Option<Talkers>, world: World) -> io::Result<()> {
+    let Some(talkers) = talkers else { return std::future::pending().await };
+    tokio::select! {
+        ended = coder::run(talkers.coder, world.image(), PlantSettings::default().printer_depth) => ended,
+        ended = labeller::print(talkers.labeller, world.image()) => ended,
+        ended = labeller::scan(talkers.scanner, world.image()) => ended,
     }
 }
 
@@ -275,6 +300,7 @@ fn plant_settings(settings: &DemoSettings) -> PlantSettings {
         units_min: settings.units.unwrap_or(u64::MAX),
         weather: if settings.faults == Faults::Mild { Weather::MILD } else { Weather::NONE },
         rough: rough(settings),
+        has_labeller: settings.models == Models::Text,
         ..PlantSettings::default()
     };
     settings.camera.map_or(plant.clone(), |camera| camera.fit(plant))
