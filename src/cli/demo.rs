@@ -52,7 +52,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub swap_protocols: bool,
     /// A camera of this model in place of the simulated plant's own
-    #[arg(long, value_name = "MODEL", value_parser = ["in-sight"])]
+    #[arg(long, value_name = "MODEL", value_parser = ["in-sight", "machine-vision", "autoid"])]
     pub camera: Option<String>,
 }
 

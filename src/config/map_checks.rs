@@ -1,7 +1,7 @@
 //! The tag maps against the contract of DESIGN section 5: every required tag is there once, of a type that fits, at an address
 //! that its device can have, and no write lands on another value.
 
-use crate::device::{Address, Binding, Number, Split, ValueType};
+use crate::device::{Address, Binding, Number, Part, Split, ValueType};
 use crate::domain::tag::{Access, StationKind, Tag};
 use crate::station::ResultHandshake;
 
@@ -42,6 +42,14 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, mod
     if binding.bit.is_some() && binding.tag.access() == Access::Write {
         let problem = at.error("is one bit of a word, and a tag that is written fills its own");
         problems.add(problem.allowed("the whole word, with `values` that say what to write"));
+    }
+    if binding.part != Part::default() {
+        if modbus == Some(true) || binding.tag.access() == Access::Write {
+            problems.add(
+                at.error("lies inside the value of a node")
+                    .allowed("`index` and `field` for OPC UA tags that are read"),
+            );
+        }
     }
     if let Some(allowed) = misfit(binding) {
         problems.add(at.error("has a type that does not fit the tag").allowed(allowed));
@@ -99,6 +107,8 @@ enum Nature {
     Flag,
     Counter,
     Decimal,
+    /// A number, or its name.
+    State,
     Text,
     /// Counters in a list.
     Counters,
@@ -110,6 +120,7 @@ fn nature(tag: Tag) -> Nature {
     match tag {
         Tag::BinFull | Tag::RunPermit | Tag::Verdict | Tag::Overrun | Tag::Valid => Nature::Flag,
         Tag::Grade => Nature::Decimal,
+        Tag::State => Nature::State,
         Tag::Ends => Nature::Counters,
         Tag::Children => Nature::Texts,
         Tag::Identity
@@ -123,7 +134,7 @@ fn nature(tag: Tag) -> Nature {
         | Tag::Label => Nature::Text,
         Tag::Heartbeat
         | Tag::Epoch
-        | Tag::State
+        | Tag::Mode
         | Tag::Fault
         | Tag::HeartbeatOut
         | Tag::EpochOut
@@ -177,6 +188,8 @@ fn misfit(binding: &Binding) -> Option<&'static str> {
         Nature::Decimal if number && binding.scale.is_some() => None,
         Nature::Decimal if textual => None,
         Nature::Decimal => Some("f32, f64, an integer with `scale`, text (in a ring: millis or texts)"),
+        Nature::State if number && !float || textual && !list => None,
+        Nature::State => Some("an integer or text: the number or the name of a PackML state"),
         Nature::Text if textual && binding.split.is_none() => None,
         Nature::Text => Some("text or bytes (in a ring: texts): identifiers never become numbers"),
         Nature::Counters if matches!(binding.value, ValueType::Ints { .. }) => None,
@@ -380,7 +393,7 @@ fn touches(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
 /// Every tag that a station of this kind may have.
 fn of_kind(kind: StationKind) -> Vec<Tag> {
     use Tag::*;
-    let common = [Heartbeat, Epoch, State, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
+    let common = [Heartbeat, Epoch, State, Mode, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
     let own: &[Tag] = match kind {
         StationKind::Printer => &[PrintedSeq, AcceptedSeq, NextSeq, Remaining, FlushDone, Data, DataSeq, Flush],
         StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Valid, Outcome, Ack, Expected],

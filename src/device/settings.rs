@@ -139,6 +139,8 @@ pub struct Binding {
     pub wrap: Option<u64>,
     /// A flag that is one bit of a word, counted from the lowest; only with `ValueType::Bool`, and never written.
     pub bit: Option<u8>,
+    /// Where inside the node's value this one lies; OPC UA alone.
+    pub part: Part,
     pub split: Option<Split>,
     /// Where this value differs from its link (strings often do).
     pub byte_order: Option<ByteOrder>,
@@ -147,7 +149,17 @@ pub struct Binding {
 impl Binding {
     /// A plain value: no scale, no wrap, no bit, not split, in the link's byte order.
     pub fn new(tag: Tag, address: Address, value: ValueType) -> Self {
-        Self { tag, address, value, scale: None, wrap: None, bit: None, split: None, byte_order: None }
+        Self {
+            tag,
+            address,
+            value,
+            scale: None,
+            wrap: None,
+            bit: None,
+            part: Part::default(),
+            split: None,
+            byte_order: None,
+        }
     }
 }
 
@@ -209,6 +221,42 @@ pub enum Pad {
     Space,
 }
 
+/// A value inside the value of a node: an element of a list, a field of a structure, or a field of a structure in a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    pub index: Option<u16>,
+    pub field: Option<StructField>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StructField {
+    /// Every member of the structure, in its order.
+    pub layout: Vec<Member>,
+    /// Which of them, counted from 0.
+    pub place: usize,
+}
+
+/// A member of a structure as OPC UA encodes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    Bool,
+    I8,
+    U8,
+    I16,
+    U16,
+    I32,
+    U32,
+    I64,
+    U64,
+    F32,
+    F64,
+    /// String, ByteString or XmlElement.
+    Text,
+    Time,
+    /// Whatever is left; at the end alone.
+    Rest,
+}
+
 /// One text that carries several values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Split {
@@ -252,6 +300,7 @@ impl Field {
             Tag::Heartbeat
             | Tag::Epoch
             | Tag::State
+            | Tag::Mode
             | Tag::Fault
             | Tag::HeartbeatOut
             | Tag::EpochOut

@@ -23,7 +23,7 @@ use crate::engine::reason::AlarmKind;
 use crate::engine::{Engine, Start};
 use crate::line::cleared::Cleared;
 use crate::line::watch::Watch;
-use crate::station::Station;
+use crate::station::{Machine, Station};
 use crate::store::{Durable, Journal, Work};
 use crate::wire::lower::{Lowering, Stamp};
 use crate::wire::record::Record;
@@ -161,6 +161,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
         if canary == Some(Canary::ForgetfulGate) {
             self.parts.engine.forget_labels();
         }
+    }
+
+    /// What the machines say of themselves, in the order of their stations.
+    pub fn machines(&self) -> impl Iterator<Item = Machine> {
+        self.parts.stations.iter().map(Station::machine)
     }
 
     pub fn engine(&self) -> &Engine {

@@ -100,7 +100,7 @@ impl Spine {
 
     fn show<J: Journal, P: Plant>(&self, line: &Line<J, P>, latency: &Latency) {
         let verdict_us = latency.percentiles();
-        self.snapshots.send_replace(Arc::new(Snapshot { verdict_us, ..Snapshot::of(line.engine()) }));
+        self.snapshots.send_replace(Arc::new(Snapshot { verdict_us, ..Snapshot::of(line.engine(), line.machines()) }));
     }
 
     fn hand_out(&self, turn: &Turn, waiting: &mut Waiting) {

@@ -361,10 +361,25 @@ impl<'a> Element<'a> {
             Element::Bytes(b"C" | b"c") => 2000,
             Element::Bytes(b"D" | b"d") => 1000,
             Element::Bytes(b"F" | b"f") => 0,
-            Element::Bytes(_) => return None,
+            Element::Bytes(text) => decimal(text)?,
         };
         (0..=GRADE_MAX_MILLI).contains(&milli).then_some(milli)
     }
+}
+
+/// `3.5`, or ISO's whole notation `3.5/08/660` (grade, aperture, light), in thousandths.
+fn decimal(text: &[u8]) -> Option<i64> {
+    let grade = text.split(|byte| *byte == b'/').next()?;
+    let mut parts = grade.splitn(2, |byte| *byte == b'.');
+    let (whole, fraction) = (parts.next()?, parts.next().unwrap_or(b"0"));
+    if whole.is_empty() || fraction.is_empty() || fraction.len() > 3 {
+        return None;
+    }
+    let digits = whole.iter().chain(fraction).chain(b"00");
+    digits.take(whole.len().checked_add(3)?).try_fold(0_i64, |value, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        value.checked_mul(10)?.checked_add(i64::from(digit))
+    })
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod rejector;
 #[cfg(test)]
 mod script;
 
+use crate::domain::packml::{MachineState, UnitMode};
 use crate::domain::tag::{Reading, StationId, StationKind, Tag, TagValue, TagWrite};
 use crate::domain::text::Name;
 use crate::domain::time::Now;
@@ -150,6 +151,13 @@ pub struct Cursor {
     pub last_container: u64,
 }
 
+/// A machine's PackML state and mode; `None` where it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    pub state: Option<MachineState>,
+    pub mode: Option<UnitMode>,
+}
+
 /// One station: supervision, the tags as last read, and the handshake of its kind.
 #[derive(Clone, Debug)]
 pub struct Station {
@@ -214,6 +222,21 @@ impl Station {
     /// The device epoch in which the station is joined.
     pub fn joined(&self) -> Option<u32> {
         self.link.joined()
+    }
+
+    /// What the machine says of itself, where it says it and the value is good.
+    pub fn machine(&self) -> Machine {
+        let meaning = |tag, value| self.settings.meaning(tag, value);
+        let state = match self.image.good(Tag::State) {
+            Some(TagValue::Int(number)) => meaning(Tag::State, *number).and_then(MachineState::of_number),
+            Some(TagValue::Bytes(text)) => MachineState::of_text(text),
+            Some(
+                TagValue::Bool(_) | TagValue::Milli(_) | TagValue::Ints(_) | TagValue::Millis(_) | TagValue::Texts(_),
+            )
+            | None => None,
+        };
+        let mode = self.image.int(Tag::Mode).and_then(|value| meaning(Tag::Mode, value));
+        Machine { state, mode: mode.and_then(UnitMode::of_number) }
     }
 
     /// A session with the device stands (the last one, where the tags lie on several); everything is read again.

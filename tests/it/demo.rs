@@ -131,6 +131,16 @@ fn the_whole_line_works_with_a_cognex_in_sight_camera() {
     play_with_camera("in-sight");
 }
 
+#[test]
+fn the_whole_line_works_with_a_machine_vision_system_by_opc_40100() {
+    play_with_camera("machine-vision");
+}
+
+#[test]
+fn the_whole_line_works_with_an_optical_verifier_by_opc_30010() {
+    play_with_camera("autoid");
+}
+
 /// The kind of fact 20, by its topic.
 fn kind_of(feed: &str) -> &str {
     let line = feed.lines().find(|line| line.contains("/1/fact/20\"")).expect("fact 20 was captured");

@@ -6,6 +6,7 @@
 mod bell;
 mod connect;
 mod nodes;
+mod part;
 mod value;
 mod write;
 

@@ -28,7 +28,6 @@ const FILES: &[&str] = &[
     "daemon.log",
     "daemon.pid",
 ];
-const IN_SIGHT_MAP: &str = include_str!("../../../config/maps/cognex-in-sight.toml");
 const CONFIG: &str = include_str!("../../../config/demo.toml");
 const OPCUA_MAP: &str = include_str!("../../../config/maps/sim-opcua.toml");
 const MODBUS_MAP: &str = include_str!("../../../config/maps/sim-modbus.toml");
@@ -100,7 +99,7 @@ impl Folder {
         fs::write(maps.join("sim-opcua.toml"), OPCUA_MAP)?;
         fs::write(maps.join("sim-modbus.toml"), MODBUS_MAP)?;
         if let Some((face, _)) = place.camera {
-            let (name, map) = camera_map(face);
+            let (name, map) = face.map();
             fs::write(maps.join(name), map)?;
         }
         fs::write(self.path("line.toml"), config)
@@ -116,22 +115,12 @@ impl Drop for Folder {
     }
 }
 
-fn camera_map(face: Face) -> (&'static str, &'static str) {
-    match face {
-        Face::InSight => ("cognex-in-sight.toml", IN_SIGHT_MAP),
-    }
-}
-
 /// The same line with this model as its camera.
 fn with_camera(config: &str, face: Face, port: u16) -> String {
-    let device = match face {
-        Face::InSight => {
-            format!("protocol = \"modbus\"\nhost = \"127.0.0.1\"\nport = {port}\npoll_ms = 1\n")
-        }
-    };
+    let device = face.device(port);
     let (before, camera) = config.split_once("[station.camera]\n").unwrap_or((config, ""));
     let rest = camera.split_once("rejector =").map_or(camera, |(_, rest)| rest);
-    let (name, _) = camera_map(face);
+    let (name, _) = face.map();
     let station =
         format!("[station.camera]\nkind = \"camera\"\ndevice = \"vision\"\nmap = \"maps/{name}\"\nrejector =");
     format!("{before}[device.vision]\n{device}\n{station}{rest}")

@@ -12,7 +12,7 @@ mod summary;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -205,7 +205,8 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     let broker_name = format!("{}:{}", link.host, link.port);
     let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
     let plant = world::run(world.clone(), doors);
-    let face = show_face(camera, world.clone());
+    let camera_pki = folder.path("camera-pki");
+    let face = show_face(camera, world.clone(), &camera_pki);
     let outside = Outside::new(folder.path("line.db"), broker);
     let stage = Stage { folder, world, capture, broker_name, outside };
     tokio::select! {
@@ -221,9 +222,9 @@ fn camera_at(camera: &Option<(Face, TcpListener)>) -> io::Result<Option<(Face, u
 }
 
 /// Serves the camera model, where one was asked for, for ever.
-async fn show_face(camera: Option<(Face, TcpListener)>, world: World) -> io::Result<()> {
+async fn show_face(camera: Option<(Face, TcpListener)>, world: World, pki_dir: &Path) -> io::Result<()> {
     match camera {
-        Some((face, listener)) => faces::run(face, listener, world.image()).await,
+        Some((face, listener)) => faces::run(face, listener, world.image(), pki_dir).await,
         None => std::future::pending().await,
     }
 }
