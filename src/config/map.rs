@@ -19,7 +19,7 @@ use crate::device::{
 };
 use crate::domain::packml::MachineState;
 use crate::domain::tag::{StationKind, Tag};
-use crate::station::{Renumbered, ResultHandshake};
+use crate::station::{ArrayReader, Renumbered, ResultHandshake};
 
 use super::problem::Place;
 use super::reader::{Field, Section, Source};
@@ -46,6 +46,7 @@ pub(super) struct KindMap {
     pub(super) handshake: Option<Field<ResultHandshake>>,
     pub(super) ends_ring: Option<Field<u16>>,
     pub(super) verdict_depth: Option<Field<u16>>,
+    pub(super) array: Option<Field<ArrayReader>>,
     pub(super) tags: Vec<Field<Binding>>,
     pub(super) renumbered: Vec<Renumbered>,
     /// Tags with a section that could not be understood: reported there, and not missing as well.
@@ -120,6 +121,7 @@ fn kind_map(mut section: Section<'_>, addressing: Option<i64>) -> KindMap {
         handshake: section.word("handshake", &HANDSHAKES),
         ends_ring: section.number("ends_ring", 64..=COUNT_MAX),
         verdict_depth: section.number("verdict_depth", 1..=256),
+        array: array_reader(&mut section),
         tags: Vec::new(),
         renumbered: Vec::new(),
         broken: Vec::new(),
@@ -142,6 +144,26 @@ fn kind_map(mut section: Section<'_>, addressing: Option<i64>) -> KindMap {
         }
     }
     map
+}
+
+/// `layers`, `helpers` and `helper_prefix`: a reader that shows its children as a frame for each layer.
+fn array_reader(section: &mut Section<'_>) -> Option<Field<ArrayReader>> {
+    let layers = section.number::<u16>("layers", 1..=64);
+    let helpers = section.number::<u16>("helpers", 1..=64);
+    let prefix = section.filled("helper_prefix");
+    let at = [&layers, &helpers].into_iter().flatten().next().map(|field| field.at.clone());
+    let at = at.or_else(|| prefix.as_ref().map(|field| field.at.clone()))?;
+    let _: Option<()> = section.missing("layers", "the number of layers that make up a container, 1 to 64");
+    let _: Option<()> = section.missing("helpers", "the number of helper codes in each layer, 1 to 64");
+    let _: Option<()> = section.missing("helper_prefix", "what helper codes begin with, for example \"HC\"");
+    let prefix = prefix?;
+    // An element string begins with an application identifier, a symbology identifier or a separator.
+    if !prefix.value.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        let problem = prefix.at.error("could begin an identifier, and helper codes are left out of a container");
+        section.problems().add(problem.allowed("a word that begins with a letter, for example \"HC\""));
+    }
+    let value = ArrayReader { layers: layers?.value, helpers: helpers?.value, prefix: prefix.value.into_bytes() };
+    Some(Field { value, at })
 }
 
 fn absent_tags(section: &Section<'_>, names: Vec<Field<String>>) -> Vec<Field<Tag>> {

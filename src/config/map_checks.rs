@@ -3,7 +3,7 @@
 
 use crate::device::{Address, Binding, Number, Part, Split, ValueType};
 use crate::domain::tag::{Access, StationKind, Tag};
-use crate::station::ResultHandshake;
+use crate::station::{ArrayReader, ResultHandshake};
 
 use super::device::FileDevice;
 use super::map::KindMap;
@@ -205,6 +205,9 @@ fn rings(problems: &Problems, kind: StationKind, map: &KindMap) {
         camera_ring(problems, map);
         camera_handshake(problems, map);
     }
+    if let Some(array) = &map.array {
+        layers(problems, kind, map, array);
+    }
     for (field, owner) in [
         (&map.ring, StationKind::Camera),
         (&map.ends_ring, StationKind::Rejector),
@@ -250,6 +253,20 @@ fn camera_ring(problems: &Problems, map: &KindMap) {
                 problems.add(problem.allowed("ring = COUNT in the section [camera], or a single value"));
             }
         }
+    }
+}
+
+/// Frames of equal length, each with room for more than its helper codes.
+fn layers(problems: &Problems, kind: StationKind, map: &KindMap, array: &Field<ArrayReader>) {
+    if !matches!(kind, StationKind::Packer | StationKind::Palletizer) {
+        problems.add(array.at.error(format!("belongs to a packer or palletizer, not to a {}", kind.name())));
+    }
+    let Some(children) = map.tags.iter().find(|binding| binding.value.tag == Tag::Children) else { return };
+    let Some(held) = elements(children.value.value) else { return };
+    let ArrayReader { layers, helpers, .. } = &array.value;
+    if held.checked_rem(*layers) != Some(0) || held.checked_div(*layers).is_none_or(|wide| wide <= *helpers) {
+        let says = format!("has {held} places, which are no {layers} equal layers with {helpers} helper codes each");
+        problems.add(children.at.error(says).allowed("count = layers * (units of a layer + helpers)"));
     }
 }
 

@@ -299,6 +299,7 @@ fn settings(placed: &Placed<'_>, plain: station::Settings, tags: &[Tag]) -> stat
         ends_ring: stated(|map| map.ends_ring.as_ref()).or(ends_held).unwrap_or(plain.ends_ring),
         verdict_depth: stated(|map| map.verdict_depth.as_ref()).unwrap_or(plain.verdict_depth),
         verdict_form: if word { VerdictForm::Word } else { VerdictForm::Pair },
+        array: placed.maps().find_map(|map| map.array.as_ref()).map(|field| field.value.clone()),
         renumbered: placed.maps().flat_map(|map| map.renumbered.iter().copied()).collect(),
         ..plain
     }

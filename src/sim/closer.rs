@@ -12,7 +12,7 @@ mod astray;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::link::Link;
-use super::settings::CHILD_SLOTS;
+use super::settings::{ArrayReader, CHILD_SLOTS};
 use super::tags::Tags;
 use super::truth::{RequestOf, Truth, TruthEvent, text_of};
 use crate::domain::tag::{StationKind, Tag, TagValue};
@@ -135,6 +135,7 @@ pub struct CloserSettings {
     pub buffer: usize,
     pub motion_us: u64,
     pub deny_pause_us: u64,
+    pub array: ArrayReader,
 }
 
 #[derive(Clone, Debug)]
@@ -560,6 +561,7 @@ impl Closer {
             Gate::Release => &self.sealed,
         };
         let mut children: Vec<Vec<u8>> = items.iter().map(|item| item.code.clone()).collect();
+        children = self.settings.array.frames(children, self.settings.capacity);
         children.resize(CHILD_SLOTS, Vec::new());
         tags.set(kind, Tag::Children, TagValue::Texts(children));
         tags.set_int(kind, Tag::ChildCount, items.len() as u64);

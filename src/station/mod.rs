@@ -61,6 +61,8 @@ pub struct Settings {
     /// Rejector: verdicts that may be written before the first is echoed; at least 1.
     pub verdict_depth: u16,
     pub verdict_form: VerdictForm,
+    /// Packer, palletizer: a reader that shows its children layer by layer.
+    pub array: Option<ArrayReader>,
     /// Where the device numbers the values of `request`, `reply`, `close_result`, `gate_state`, `outcome`, a flag of `ack` or the
     /// ends in `ends` in its own way: then only the values listed for that tag are understood.
     pub renumbered: Vec<Renumbered>,
@@ -82,6 +84,17 @@ pub enum VerdictForm {
     Word,
     /// `verdict`, then `verdict_track`; the echo is the track.
     Pair,
+}
+
+/// A reader that shows `children` as frames of equal length, one for each layer; in each lie helper codes, which are no identifiers
+/// and tell that the whole layer was in view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArrayReader {
+    pub layers: u16,
+    /// Helper codes in each layer.
+    pub helpers: u16,
+    /// What they begin with, and no identifier does.
+    pub prefix: Vec<u8>,
 }
 
 /// One value of the contract and how the device numbers it.
@@ -108,6 +121,7 @@ impl Settings {
             ends_ring: 64,
             verdict_depth: 1,
             verdict_form: VerdictForm::Word,
+            array: None,
             renumbered: Vec::new(),
         }
     }

@@ -22,6 +22,7 @@ mod keep;
 mod layers;
 #[cfg(feature = "demo")]
 mod lockstep;
+mod packml;
 #[cfg(feature = "demo")]
 mod rough;
 mod scenario;

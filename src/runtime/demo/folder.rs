@@ -28,6 +28,7 @@ const FILES: &[&str] = &[
     "daemon.log",
     "daemon.pid",
 ];
+const ARRAY_MAP: &str = include_str!("../../../config/maps/array-packer.toml");
 const CONFIG: &str = include_str!("../../../config/demo.toml");
 const OPCUA_MAP: &str = include_str!("../../../config/maps/sim-opcua.toml");
 const MODBUS_MAP: &str = include_str!("../../../config/maps/sim-modbus.toml");
@@ -89,6 +90,7 @@ impl Folder {
         let (host, port) = place.broker;
         let config = if place.settings.swap_protocols { swapped(CONFIG) } else { CONFIG.to_owned() };
         let config = place.camera.map_or(config.clone(), |(face, port)| with_camera(&config, face, port));
+        let config = if place.settings.array_reader { with_array_reader(&config) } else { config };
         let config = config
             .replace("opc.tcp://127.0.0.1:4840", &format!("opc.tcp://127.0.0.1:{opcua}"))
             .replace("port = 1502", &format!("port = {modbus}"))
@@ -98,6 +100,7 @@ impl Folder {
         fs::create_dir_all(&maps)?;
         fs::write(maps.join("sim-opcua.toml"), OPCUA_MAP)?;
         fs::write(maps.join("sim-modbus.toml"), MODBUS_MAP)?;
+        fs::write(maps.join("array-packer.toml"), ARRAY_MAP)?;
         if let Some((face, _)) = place.camera {
             let (name, map) = face.map();
             fs::write(maps.join(name), map)?;
@@ -113,6 +116,12 @@ impl Drop for Folder {
         let _ = fs::remove_file(self.notify_socket());
         let _ = fs::remove_dir(&self.sockets);
     }
+}
+
+/// The same line with a packer that reads layer by layer.
+fn with_array_reader(config: &str) -> String {
+    let (before, packer) = config.split_once("[station.packer]").unwrap_or((config, ""));
+    format!("{before}[station.packer]{}", packer.replacen("maps/sim-modbus.toml", "maps/array-packer.toml", 1))
 }
 
 /// The same line with this model as its camera.

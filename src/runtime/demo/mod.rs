@@ -29,7 +29,7 @@ use crate::sim::capture::{self, CaptureHandle, Marks};
 use crate::sim::faces::{self, Face};
 use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::opcua_server;
-use crate::sim::settings::{PlantSettings, Weather};
+use crate::sim::settings::{ArrayReader, PlantSettings, Weather};
 use crate::sim::world::{self, Doors, World};
 
 pub use summary::Summary;
@@ -51,6 +51,8 @@ pub struct DemoSettings {
     pub swap_protocols: bool,
     /// A real camera model in place of the plant's own.
     pub camera: Option<Face>,
+    /// The packer reads its cases layer by layer, with helper codes.
+    pub array_reader: bool,
 }
 
 /// What goes wrong on the simulated line.
@@ -236,6 +238,7 @@ fn plant_settings(settings: &DemoSettings) -> PlantSettings {
         units_min: settings.units.unwrap_or(u64::MAX),
         weather: if settings.faults == Faults::Mild { Weather::MILD } else { Weather::NONE },
         rough: rough(settings),
+        array: if settings.array_reader { ArrayReader::TWO_LAYERS } else { ArrayReader::NONE },
         ..PlantSettings::default()
     };
     settings.camera.map_or(plant.clone(), |camera| camera.fit(plant))
