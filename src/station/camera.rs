@@ -668,8 +668,9 @@ mod tests {
         assert_eq!(flags(&script.beat(3)), [5]);
         script.reconnect();
         assert_eq!(flags(&script.beat(4)), [] as [i64; 0]);
-        script.show(&invalid(1));
-        assert_eq!(flags(&script.show(&invalid(1)).1), [5], "whatever was left raised is taken back");
+        let back = [invalid(1), vec![number(Tag::Epoch, 7)]].concat();
+        script.show(&back);
+        assert_eq!(flags(&script.show(&back).1), [5], "whatever was left raised is taken back");
     }
 
     #[test]
