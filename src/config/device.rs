@@ -1,11 +1,14 @@
 //! `[device.NAME]`: one network peer and how it is reached. Its tags come from the stations that lie on it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::device::text::dialect::Dialect;
 use crate::device::{
-    ByteOrder, Channel, Link, MessageMode, ModbusLink, OpcuaLink, Policy, ReadMode, Security, Settings, StationTags,
-    User, WordOrder,
+    ByteOrder, Channel, Link, MessageMode, ModbusLink, OPCUA_PROFILES, OpcuaLink, Policy, Profile, ReadMode, Security,
+    Settings, Shared, StationTags, TextLink, User, WordOrder,
 };
 use crate::domain::tag::DeviceId;
 
@@ -25,8 +28,19 @@ pub(super) struct FileDevice {
 }
 
 pub(super) enum FileLink {
-    Opcua { url: String, mode: ReadMode, channel: Channel, user: Option<User>, pki_dir: Option<PathBuf> },
-    Modbus { host: String, port: u16, unit: u8 },
+    Opcua(FileOpcua),
+    Modbus { host: String, port: u16, unit: u8, connections: u8 },
+    Text { host: String, port: u16 },
+}
+
+pub(super) struct FileOpcua {
+    url: String,
+    mode: ReadMode,
+    channel: Channel,
+    user: Option<User>,
+    pki_dir: Option<PathBuf>,
+    certificate_host: Option<String>,
+    profile: Profile,
 }
 
 /// What the maps on a device say about its registers.
@@ -38,13 +52,22 @@ pub(super) struct Registers {
     pub(super) block_max: u16,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Opcua,
-    Modbus,
+/// What the maps on a device say about it as a whole.
+#[derive(Clone)]
+pub(super) struct MapSays {
+    pub(super) registers: Registers,
+    pub(super) dialect: Option<Arc<Dialect>>,
 }
 
-const PROTOCOLS: [(&str, Protocol); 2] = [("opcua", Protocol::Opcua), ("modbus", Protocol::Modbus)];
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Opcua,
+    Modbus,
+    Text,
+}
+
+const PROTOCOLS: [(&str, Protocol); 3] =
+    [("opcua", Protocol::Opcua), ("modbus", Protocol::Modbus), ("text", Protocol::Text)];
 const MODES: [(&str, ReadMode); 2] = [("poll", ReadMode::Poll), ("subscribe", ReadMode::Subscribe)];
 const POLICIES: [(&str, Option<Policy>); 4] = [
     ("none", None),
@@ -59,7 +82,7 @@ impl FileDevice {
     pub(super) fn read(name: &Field<String>, mut section: Section<'_>, folder: &Path) -> Self {
         line::name(&Some(name.clone()), &section);
         let protocol = section.word("protocol", &PROTOCOLS);
-        let _: Option<()> = section.missing("protocol", "\"opcua\" or \"modbus\"");
+        let _: Option<()> = section.missing("protocol", "\"opcua\", \"modbus\" or \"text\"");
         let poll_ms = section_number(&mut section, "poll_ms", 1..=60_000);
         let poll_ms = or_at(&section, poll_ms, 20);
         let request_timeout_ms = section_number(&mut section, "request_timeout_ms", 10..=60_000);
@@ -75,6 +98,7 @@ impl FileDevice {
         let link = match protocol.as_ref().map(|field| field.value) {
             Some(Protocol::Opcua) => opcua(&mut section, folder),
             Some(Protocol::Modbus) => modbus(&mut section),
+            Some(Protocol::Text) => text(&mut section),
             None => None,
         };
         let at = section.at.clone();
@@ -89,13 +113,13 @@ impl FileDevice {
         self,
         device: DeviceId,
         stations: Vec<StationTags>,
-        registers: Registers,
+        said: MapSays,
         pki_dir: &Path,
     ) -> Option<Settings> {
         Some(Settings {
             device,
             name: self.name,
-            link: self.link?.build(registers, pki_dir),
+            link: self.link?.build(said, pki_dir)?,
             stations,
             poll: Duration::from_millis(self.poll_ms.value),
             request_timeout: Duration::from_millis(self.request_timeout_ms.value),
@@ -107,29 +131,35 @@ impl FileDevice {
     /// Two devices with the same key are the same peer.
     pub(super) fn peer(&self) -> Option<String> {
         match self.link.as_ref()? {
-            FileLink::Opcua { url, .. } => Some(url.clone()),
-            FileLink::Modbus { host, port, unit } => Some(format!("{host}:{port}, unit {unit}")),
+            FileLink::Opcua(opcua) => Some(opcua.url.clone()),
+            FileLink::Modbus { host, port, unit, .. } => Some(format!("{host}:{port}, unit {unit}")),
+            FileLink::Text { host, port } => Some(format!("{host}:{port}")),
         }
     }
 
-    pub(super) fn is_modbus(&self) -> Option<bool> {
-        match self.link.as_ref()? {
-            FileLink::Opcua { .. } => Some(false),
-            FileLink::Modbus { .. } => Some(true),
-        }
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        Some(match self.link.as_ref()? {
+            FileLink::Opcua(_) => Protocol::Opcua,
+            FileLink::Modbus { .. } => Protocol::Modbus,
+            FileLink::Text { .. } => Protocol::Text,
+        })
     }
 }
 
 impl FileLink {
-    fn build(self, registers: Registers, default_pki: &Path) -> Link {
-        match self {
-            FileLink::Opcua { url, mode, channel, user, pki_dir } => Link::Opcua(OpcuaLink {
-                url,
-                mode,
-                security: Security { channel, user },
-                pki_dir: pki_dir.unwrap_or_else(|| default_pki.to_owned()),
+    /// `None` where the maps do not say how the device speaks, which is a problem of its own.
+    fn build(self, said: MapSays, default_pki: &Path) -> Option<Link> {
+        let registers = said.registers;
+        Some(match self {
+            FileLink::Opcua(file) => Link::Opcua(OpcuaLink {
+                url: file.url,
+                mode: file.mode,
+                security: Security { channel: file.channel, user: file.user },
+                pki_dir: file.pki_dir.unwrap_or_else(|| default_pki.to_owned()),
+                certificate_host: file.certificate_host,
+                profile: file.profile,
             }),
-            FileLink::Modbus { host, port, unit } => Link::Modbus(ModbusLink {
+            FileLink::Modbus { host, port, unit, connections } => Link::Modbus(ModbusLink {
                 host,
                 port,
                 unit,
@@ -137,8 +167,11 @@ impl FileLink {
                 byte_order: registers.byte_order,
                 gap_max: registers.gap_max,
                 block_max: registers.block_max,
+                connections,
+                shared: Shared::default(),
             }),
-        }
+            FileLink::Text { host, port } => Link::Text(TextLink { host, port, dialect: said.dialect? }),
+        })
     }
 }
 
@@ -146,12 +179,42 @@ fn opcua(section: &mut Section<'_>, folder: &Path) -> Option<FileLink> {
     let url = section.filled("url").and_then(|field| opcua_url(section, field));
     let mode = section.word("mode", &MODES).map_or(ReadMode::Poll, |field| field.value);
     let channel = channel(section);
-    let username = section.filled("username");
-    let password = line::password(section, folder);
+    let user = user(section, folder);
     let pki_dir = section.filled("pki_dir").map(|field| folder.join(field.value));
+    let certificate_host = section.filled("certificate_host").map(|field| field.value);
+    let profiles = OPCUA_PROFILES.map(|(profile, word, _)| (word, profile));
+    let profile = section.word("profile", &profiles).map_or(Profile::Generic, |field| field.value);
     let _: Option<()> = section.missing("url", "opc.tcp://HOST:PORT/PATH");
-    let user = username.map(|name| User { name: name.value, password: password.unwrap_or_default() });
-    Some(FileLink::Opcua { url: url?, mode, channel: channel?, user, pki_dir })
+    Some(FileLink::Opcua(FileOpcua { url: url?, mode, channel: channel?, user, pki_dir, certificate_host, profile }))
+}
+
+/// A name with a password, or a certificate with its key; neither is the anonymous user. Secrets are files, never text in here.
+fn user(section: &mut Section<'_>, folder: &Path) -> Option<User> {
+    let name = section.filled("username");
+    let password = line::password(section, folder);
+    let certificate = section.filled("user_certificate");
+    // A key that only the running service can see must not make anybody anonymous.
+    let key = section.filled("user_key").map(|field| {
+        let written = PathBuf::from(&field.value);
+        line::secret_file(section, field, folder).unwrap_or(written)
+    });
+    match (name, certificate, key) {
+        (Some(name), None, None) => Some(User::Password { name: name.value, password: password.unwrap_or_default() }),
+        (None, Some(certificate), Some(key)) => {
+            Some(User::Certificate { certificate: folder.join(certificate.value), key })
+        }
+        (None, None, None) => None,
+        (_, Some(field), _) => {
+            let problem = field.at.error("a user's certificate goes with its user_key, and without a username");
+            section.problems().add(problem.allowed("username and password_file, or user_certificate and user_key"));
+            None
+        }
+        (_, None, Some(_)) => {
+            let problem = section.at.error("user_key has no user_certificate");
+            section.problems().add(problem.allowed("username and password_file, or user_certificate and user_key"));
+            None
+        }
+    }
 }
 
 fn opcua_url(section: &Section<'_>, field: Field<String>) -> Option<String> {
@@ -194,8 +257,38 @@ fn modbus(section: &mut Section<'_>) -> Option<FileLink> {
     let host = section.filled("host");
     let port = section.number("port", 1..=65_535).map_or(502, |field| field.value);
     let unit = section.number("unit", 0..=255).map_or(1, |field| field.value);
+    let connections = section.number("connections", 1..=2).map_or(2, |field| field.value);
     let _: Option<()> = section.missing("host", "the host name or address of the device");
-    Some(FileLink::Modbus { host: host?.value, port, unit })
+    Some(FileLink::Modbus { host: host?.value, port, unit, connections })
+}
+
+/// Devices behind one address share its connection, and the smallest number that any of them states.
+pub(super) fn share(devices: &mut [Settings]) {
+    let mut known: BTreeMap<(String, u16), (Shared, u8)> = BTreeMap::new();
+    for link in modbus_links(devices) {
+        let place = known.entry((link.host.clone(), link.port)).or_insert((Shared::default(), link.connections));
+        place.1 = place.1.min(link.connections);
+    }
+    for link in modbus_links(devices) {
+        if let Some((shared, connections)) = known.get(&(link.host.clone(), link.port)) {
+            (link.shared, link.connections) = (shared.clone(), *connections);
+        }
+    }
+}
+
+fn modbus_links(devices: &mut [Settings]) -> impl Iterator<Item = &mut ModbusLink> {
+    devices.iter_mut().filter_map(|device| match &mut device.link {
+        Link::Modbus(link) => Some(link),
+        Link::Opcua(_) | Link::Text(_) => None,
+    })
+}
+
+fn text(section: &mut Section<'_>) -> Option<FileLink> {
+    let host = section.filled("host");
+    let port = section.number("port", 1..=65_535).map(|field| field.value);
+    let _: Option<()> = section.missing("host", "the host name or address of the device");
+    let _: Option<()> = section.missing("port", "the TCP port that the device listens on; there is no usual one");
+    Some(FileLink::Text { host: host?.value, port: port? })
 }
 
 fn section_number(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::text::Name;
+use crate::engine::stops::{Stops, WINDOW_MAX};
 
 use super::problem::Place;
 use super::reader::{Field, Section};
@@ -28,6 +29,8 @@ pub struct Line {
     pub clock_file: PathBuf,
     /// Nothing is started and no unit passes while the clock is not known to be right.
     pub commission_needs_clock: bool,
+    /// Rejects that stop the line.
+    pub stops: Stops,
 }
 
 /// The feed's broker.
@@ -80,6 +83,7 @@ pub(super) struct FileLine {
     socket_for_group: Option<Field<bool>>,
     clock_file: Option<Field<String>>,
     commission_needs_clock: Option<Field<bool>>,
+    stops: Stops,
 }
 
 /// systemd-timesyncd makes it when the clock is set for the first time after a boot (systemd-timesyncd.service(8)).
@@ -103,6 +107,7 @@ impl FileLine {
             socket_for_group: section.word("socket_access", &[("user", false), ("group", true)]),
             clock_file: section.filled("clock_file"),
             commission_needs_clock: section.flag("commission_needs_clock"),
+            stops: stops(&mut section),
         };
         let _: Option<()> = section.missing("name", NAME);
         let _: Option<()> = section.missing("path", PATH);
@@ -132,8 +137,28 @@ impl FileLine {
             socket_for_group: self.socket_for_group.is_some_and(|field| field.value),
             clock_file: self.clock_file.map_or_else(|| PathBuf::from(CLOCK_FILE), |field| folder.join(field.value)),
             commission_needs_clock: self.commission_needs_clock.is_some_and(|field| field.value),
+            stops: self.stops,
         })
     }
+}
+
+/// `stop_rejects_in_a_row`, and the pair `stop_rejects_most` in `stop_rejects_of`; 0 or none never stops.
+fn stops(section: &mut Section<'_>) -> Stops {
+    let most = section.number("stop_rejects_most", 0..=i64::from(WINDOW_MAX));
+    let of = section.number("stop_rejects_of", 1..=i64::from(WINDOW_MAX));
+    let in_a_row = section.number("stop_rejects_in_a_row", 0..=i64::from(WINDOW_MAX)).map_or(0, |field| field.value);
+    match (&most, &of) {
+        (Some(most), Some(of)) if most.value > of.value => {
+            let allowed = format!("at most {}, the units that stop_rejects_of looks at", of.value);
+            section.problems().add(most.at.error("is more than it looks at").allowed(allowed));
+        }
+        (Some(most), None) if most.value > 0 => {
+            let _: Option<()> = section.missing("stop_rejects_of", "the number of units looked at, 1 to 256");
+        }
+        (Some(_) | None, _) => {}
+    }
+    let value = |field: Option<Field<u16>>| field.map_or(0, |field| field.value);
+    Stops { in_a_row, most: value(most), of: value(of) }
 }
 
 /// Refuses a name that would not survive as file name, topic level and systemd instance.
@@ -273,25 +298,28 @@ pub(super) fn mqtt(mut section: Section<'_>, line: &str, folder: &Path) -> Optio
 /// service can read that, so that elsewhere it is a warning.
 pub(super) fn password(section: &mut Section<'_>, folder: &Path) -> Option<String> {
     let field = section.filled("password_file")?;
-    let path = match field.value.strip_prefix("credential:") {
-        None => folder.join(&field.value),
-        Some(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(directory) => PathBuf::from(directory).join(name),
-            None => {
-                section
-                    .problems()
-                    .add(field.at.warning("could not be looked at: only the running service sees its credentials"));
-                return None;
-            }
-        },
-    };
+    let at = field.at.clone();
+    let path = secret_file(section, field, folder)?;
     match std::fs::read_to_string(&path) {
         Ok(text) => Some(text.lines().next().unwrap_or_default().to_owned()),
         Err(error) => {
-            section.problems().add(unreadable(&field.at, &error));
+            section.problems().add(unreadable(&at, &error));
             None
         }
     }
+}
+
+/// Where a secret lies: a file, or what systemd loads for the service. `None`, with a warning, where only the service can see it.
+pub(super) fn secret_file(section: &Section<'_>, field: Field<String>, folder: &Path) -> Option<PathBuf> {
+    let Some(name) = field.value.strip_prefix("credential:") else {
+        return Some(folder.join(&field.value));
+    };
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY");
+    if directory.is_none() {
+        let problem = field.at.warning("could not be looked at: only the running service sees its credentials");
+        section.problems().add(problem);
+    }
+    Some(PathBuf::from(directory?).join(name))
 }
 
 /// A file that cannot be opened. The words of the system differ between systems; the kind does not.

@@ -2,7 +2,7 @@
 //! code. One map serves one protocol and may hold several station kinds.
 //!
 //! ```toml
-//! addressing = 0              # Modbus: the number of the first register in this file, 0 or 1
+//! addressing = 0              # Modbus: the number of the first register in this file, 0 or 1, or "modicon"
 //! [packer]
 //! absent = ["child_count"]    # required tags that this machine does not have
 //! [packer.seq]
@@ -12,7 +12,9 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::device::text::dialect::Dialect;
 use crate::device::{
     Address, Binding, ByteOrder, Field as SplitField, Member, Number, Pad, Part, Split, StructField, ValueType,
     WordOrder,
@@ -21,8 +23,11 @@ use crate::domain::packml::MachineState;
 use crate::domain::tag::{StationKind, Tag};
 use crate::station::{ArrayReader, Renumbered, ResultHandshake};
 
+use super::map_checks;
+use super::map_modbus::{self, Addressing, Extras};
 use super::problem::Place;
 use super::reader::{Field, Section, Source};
+use super::text;
 
 /// The longest list or text that a map may ask for.
 const COUNT_MAX: i64 = 4096;
@@ -34,6 +39,8 @@ pub(super) struct TagMap {
     pub(super) byte_order: Field<ByteOrder>,
     pub(super) gap_max: u16,
     pub(super) block_max: u16,
+    /// How a text device speaks.
+    pub(super) dialect: Option<Field<Arc<Dialect>>>,
     pub(super) kinds: BTreeMap<&'static str, KindMap>,
 }
 
@@ -53,7 +60,8 @@ pub(super) struct KindMap {
     pub(super) broken: Vec<Tag>,
 }
 
-const WORD_ORDERS: [(&str, WordOrder); 2] = [("high_first", WordOrder::HighFirst), ("low_first", WordOrder::LowFirst)];
+pub(super) const WORD_ORDERS: [(&str, WordOrder); 2] =
+    [("high_first", WordOrder::HighFirst), ("low_first", WordOrder::LowFirst)];
 const BYTE_ORDERS: [(&str, ByteOrder); 2] = [("high_first", ByteOrder::HighFirst), ("low_first", ByteOrder::LowFirst)];
 const HANDSHAKES: [(&str, ResultHandshake); 2] = [("number", ResultHandshake::Number), ("flag", ResultHandshake::Flag)];
 const PADS: [(&str, Pad); 2] = [("zero", Pad::Zero), ("space", Pad::Space)];
@@ -85,24 +93,28 @@ const NUMBERS: [(&str, Number); 8] = [
 pub(super) fn read(source: &Source) -> Option<TagMap> {
     let document = source.parse()?;
     let mut root = Section::root(source, &document);
-    let addressing = root.integer("addressing", 0..=1);
+    let addressing = map_modbus::addressing(&mut root);
     let map = TagMap {
         at: root.at.clone(),
         word_order: or_default(&root.at.clone(), root.word("word_order", &WORD_ORDERS), WordOrder::HighFirst),
         byte_order: or_default(&root.at.clone(), root.word("byte_order", &BYTE_ORDERS), ByteOrder::HighFirst),
         gap_max: root.number("gap_max", 0..=124).map_or(0, |field| field.value),
         block_max: root.number("block_max", 1..=125).map_or(125, |field| field.value),
-        kinds: kinds(&mut root, addressing.as_ref().map(|field| field.value)),
+        dialect: text::read(&mut root),
+        kinds: kinds(&mut root, addressing),
     };
     if map.kinds.is_empty() {
         let kinds: Vec<&str> = StationKind::ALL.iter().map(|kind| kind.name()).collect();
         root.problems().add(root.at.error("holds no section of a station kind").allowed(kinds.join(", ")));
     }
+    for kind in map.kinds.values() {
+        map_checks::groups(root.problems(), kind, map.block_max);
+    }
     root.finish();
     Some(map)
 }
 
-fn kinds(root: &mut Section<'_>, addressing: Option<i64>) -> BTreeMap<&'static str, KindMap> {
+fn kinds(root: &mut Section<'_>, addressing: Option<Addressing>) -> BTreeMap<&'static str, KindMap> {
     let mut kinds = BTreeMap::new();
     for kind in StationKind::ALL {
         if let Some(section) = root.section(kind.name()) {
@@ -112,7 +124,7 @@ fn kinds(root: &mut Section<'_>, addressing: Option<i64>) -> BTreeMap<&'static s
     kinds
 }
 
-fn kind_map(mut section: Section<'_>, addressing: Option<i64>) -> KindMap {
+fn kind_map(mut section: Section<'_>, addressing: Option<Addressing>) -> KindMap {
     let absent = section.texts("absent").map_or_else(Vec::new, |list| absent_tags(&section, list.value));
     let mut map = KindMap {
         at: section.at.clone(),
@@ -181,38 +193,30 @@ fn absent_tags(section: &Section<'_>, names: Vec<Field<String>>) -> Vec<Field<Ta
 }
 
 /// One tag's table. What is wrong in it was recorded; `None` where too little is left to go on with.
-fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<i64>) -> Option<Field<Binding>> {
+fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<Addressing>) -> Option<Field<Binding>> {
     let address = address(&mut section, addressing);
     let scale = section.integer("scale", 1..=1_000_000);
     let value = value_type(&mut section, scale.is_some());
     let split = split(tag, &mut section, value);
     let wrap = section.number::<u64>("wrap", 1..=i64::MAX);
-    let bit = bit(&mut section, value);
     let part = part(&mut section);
     let byte_order = section.word("byte_order", &BYTE_ORDERS);
+    let extras = Extras::read(&mut section);
+    let binding = address.zip(value).map(|(address, value)| {
+        let mut binding = Binding {
+            scale: scale.map(|field| field.value),
+            wrap: wrap.map(|field| field.value),
+            split,
+            byte_order: byte_order.map(|field| field.value),
+            part,
+            ..Binding::new(tag, address, value)
+        };
+        extras.apply(&section, &mut binding);
+        binding
+    });
     let at = section.at.clone();
     section.finish();
-    let binding = Binding {
-        tag,
-        address: address?,
-        value: value?,
-        scale: scale.map(|field| field.value),
-        wrap: wrap.map(|field| field.value),
-        bit,
-        part,
-        split,
-        byte_order: byte_order.map(|field| field.value),
-    };
-    Some(Field { value: binding, at })
-}
-
-/// A flag inside a word.
-fn bit(section: &mut Section<'_>, value: Option<ValueType>) -> Option<u8> {
-    let bit = section.number::<u8>("bit", 0..=15)?;
-    if value.is_some_and(|value| value != ValueType::Bool) {
-        section.problems().add(bit.at.error("is of a value that is no flag").allowed("type = \"bool\""));
-    }
-    Some(bit.value)
+    Some(Field { value: binding?, at })
 }
 
 const MEMBERS: [(&str, Member); 14] = [
@@ -324,12 +328,15 @@ fn renumbered(tag: Tag, section: &mut Section<'_>) -> Vec<Renumbered> {
     renumbered
 }
 
-fn address(section: &mut Section<'_>, addressing: Option<i64>) -> Option<Address> {
+fn address(section: &mut Section<'_>, addressing: Option<Addressing>) -> Option<Address> {
+    if let Some(address) = text::address(section) {
+        return address;
+    }
     let node = section.filled("node");
-    let register = section.integer("address", 0..=65_536);
+    let register = section.integer("address", 0..=465_536);
     match (node, register) {
         (Some(node), None) => node_address(section, node),
-        (None, Some(register)) => register_address(section, &register, addressing),
+        (None, Some(register)) => map_modbus::address(section, &register, addressing),
         (Some(node), Some(_)) => {
             section.problems().add(
                 node.at
@@ -357,26 +364,6 @@ fn node_address(section: &Section<'_>, node: Field<String>) -> Option<Address> {
     let problem = node.at.error("is no node id").allowed("nsu=URI;s=NAME (or i=, g=, b=), or ns=NUMBER;s=NAME");
     section.problems().add(problem);
     None
-}
-
-fn register_address(section: &Section<'_>, register: &Field<i64>, addressing: Option<i64>) -> Option<Address> {
-    let Some(base) = addressing else {
-        let place = Place { line: 0, key: "addressing".into(), value: String::new(), ..register.at.clone() };
-        section.problems().add(
-            place
-                .error("is missing, and the map has Modbus addresses")
-                .allowed("0 or 1: the number that this file gives the first register"),
-        );
-        return None;
-    };
-    match u16::try_from(register.value - base) {
-        Ok(zero_based) => Some(Address::Register(zero_based)),
-        Err(_) => {
-            let allowed = format!("{base} to {}", base + 65_535);
-            section.problems().add(register.at.error("is no holding register").allowed(allowed));
-            None
-        }
-    }
 }
 
 fn value_type(section: &mut Section<'_>, scaled: bool) -> Option<ValueType> {

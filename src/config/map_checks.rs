@@ -1,14 +1,17 @@
 //! The tag maps against the contract of DESIGN section 5: every required tag is there once, of a type that fits, at an address
 //! that its device can have, and no write lands on another value.
 
-use crate::device::{Address, Binding, Number, Part, Split, ValueType};
+use std::collections::BTreeMap;
+
+use crate::device::{Address, Binding, Number, Part, Split, Table, ValueType};
 use crate::domain::tag::{Access, StationKind, Tag};
 use crate::station::{ArrayReader, ResultHandshake};
 
-use super::device::FileDevice;
+use super::device::{FileDevice, Protocol};
 use super::map::KindMap;
 use super::problem::{Place, Problems};
 use super::reader::Field;
+use super::text;
 use super::whole::Placed;
 
 /// The most registers that one Modbus request can write (function 16, MODBUS Application Protocol 6.12).
@@ -17,9 +20,9 @@ const WRITE_REGISTERS_MAX: u16 = 123;
 pub(super) fn all(problems: &Problems, devices: &[FileDevice], placed: &[Placed<'_>]) {
     for station in placed {
         for (device, map) in &station.parts {
-            let modbus = devices.get(*device).and_then(FileDevice::is_modbus);
+            let protocol = devices.get(*device).and_then(FileDevice::protocol);
             for binding in &map.tags {
-                one_tag(problems, station.kind, binding, modbus);
+                one_tag(problems, station.kind, binding, protocol);
             }
             rings(problems, station.kind, map);
         }
@@ -31,7 +34,7 @@ pub(super) fn all(problems: &Problems, devices: &[FileDevice], placed: &[Placed<
     }
 }
 
-fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, modbus: Option<bool>) {
+fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, protocol: Option<Protocol>) {
     let (at, binding) = (&binding.at, &binding.value);
     if !of_kind(kind).contains(&binding.tag) {
         let of_kind = of_kind(kind);
@@ -39,17 +42,10 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, mod
         problems.add(at.error(format!("is no tag of a {}", kind.name())).allowed(known.join(", ")));
         return;
     }
-    if binding.bit.is_some() && binding.tag.access() == Access::Write {
-        let problem = at.error("is one bit of a word, and a tag that is written fills its own");
-        problems.add(problem.allowed("the whole word, with `values` that say what to write"));
-    }
-    if binding.part != Part::default() {
-        if modbus == Some(true) || binding.tag.access() == Access::Write {
-            problems.add(
-                at.error("lies inside the value of a node")
-                    .allowed("`index` and `field` for OPC UA tags that are read"),
-            );
-        }
+    let is_read_from_node = matches!(binding.address, Address::Node(_)) && binding.tag.access() == Access::Read;
+    if binding.part != Part::default() && !is_read_from_node {
+        let problem = at.error("lies inside the value of a node");
+        problems.add(problem.allowed("`index` and `field` for OPC UA tags that are read"));
     }
     if let Some(allowed) = misfit(binding) {
         problems.add(at.error("has a type that does not fit the tag").allowed(allowed));
@@ -60,20 +56,42 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, mod
         let says = format!("wraps at {highest}, which its type never reaches");
         problems.add(at.error(says).allowed(format!("at most {limit}")));
     }
-    match (&binding.address, modbus) {
-        (Address::Node(_), Some(true)) => {
+    match (&binding.address, protocol) {
+        (Address::Node(_), Some(Protocol::Modbus)) => {
             problems.add(at.error("has a node id, and its device speaks Modbus").allowed("address = REGISTER"));
         }
-        (Address::Register(_), Some(false)) => {
+        (Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_), Some(Protocol::Opcua)) => {
             problems.add(at.error("has a register, and its device speaks OPC UA").allowed("node = \"nsu=URI;s=NAME\""));
         }
-        (Address::Register(first), Some(true)) => registers(problems, at, binding, *first),
-        (Address::Node(_), Some(false)) | (_, None) => {}
+        (
+            Address::Register(first) | Address::Input(first) | Address::Coil(first) | Address::Discrete(first),
+            Some(Protocol::Modbus),
+        ) => registers(problems, at, binding, *first),
+        (Address::Answer(_) | Address::Command { .. } | Address::Made, Some(Protocol::Text)) => {
+            text::one_tag(problems, at, binding);
+        }
+        (Address::Answer(_) | Address::Command { .. } | Address::Made, Some(Protocol::Opcua | Protocol::Modbus)) => {
+            problems.add(
+                at.error("is a text device's, and its device speaks another protocol")
+                    .allowed("`node` (OPC UA) or `address` (Modbus)"),
+            );
+        }
+        (
+            Address::Node(_) | Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_),
+            Some(Protocol::Text),
+        ) => {
+            let allowed = "answer = \"COMMAND.FIELD\" for what is read, command = \"NAME\" for what is written";
+            problems.add(at.error("has a node or a register, and its device speaks text").allowed(allowed));
+        }
+        (Address::Node(_), Some(Protocol::Opcua)) | (_, None) => {}
     }
 }
 
 fn registers(problems: &Problems, at: &Place, binding: &Binding, first: u16) {
-    let length = binding.value.registers();
+    let length = binding.cells();
+    if let Some((table, _)) = binding.address.cell() {
+        in_table(problems, at, binding, table);
+    }
     if u32::from(first) + u32::from(length) > 65_536 {
         problems
             .add(at.error(format!("fills {length} registers and runs past the last")).allowed("registers 0 to 65535"));
@@ -81,6 +99,35 @@ fn registers(problems: &Problems, at: &Place, binding: &Binding, first: u16) {
     if binding.tag.access() == Access::Write && length > WRITE_REGISTERS_MAX {
         let says = format!("fills {length} registers, which no single Modbus request writes");
         problems.add(at.error(says).allowed(format!("at most {WRITE_REGISTERS_MAX} registers")));
+    }
+}
+
+fn in_table(problems: &Problems, at: &Place, binding: &Binding, table: Table) {
+    if table.is_bits() && binding.value != ValueType::Bool {
+        problems.add(at.error("lies in a table of bits").allowed("type = \"bool\""));
+    }
+    if !table.is_writable() && binding.tag.access() == Access::Write {
+        problems.add(at.error("is written, and lies in a table that can only be read").allowed("holding or coil"));
+    }
+}
+
+/// What is read by one request must fit into one.
+pub(super) fn groups(problems: &Problems, map: &KindMap, block_max: u16) {
+    let mut spans: BTreeMap<(&str, Table), (u16, u32)> = BTreeMap::new();
+    for binding in &map.tags {
+        let (Some(group), Some((table, start))) = (binding.value.group.as_deref(), binding.value.address.cell()) else {
+            continue;
+        };
+        let end = u32::from(start).saturating_add(u32::from(binding.value.cells()));
+        let span = spans.entry((group, table)).or_insert((start, end));
+        *span = (span.0.min(start), span.1.max(end));
+        let (max, what) =
+            if table.is_bits() { (u32::from(block_max) * 16, "bits") } else { (u32::from(block_max), "registers") };
+        let length = span.1.saturating_sub(u32::from(span.0));
+        if length > max {
+            let says = format!("makes the group {group:?} {length} {what} long, which no single request reads");
+            problems.add(binding.at.error(says).allowed(format!("at most {max} (block_max)")));
+        }
     }
 }
 
@@ -331,6 +378,8 @@ fn required(problems: &Problems, station: &Placed<'_>) {
             "a device that answers and does nothing is not noticed"
         } else if absent.value == Tag::Epoch {
             "every reconnect counts as a reset"
+        } else if absent.value == Tag::HeartbeatOut {
+            "the device does not notice when the line controller is gone"
         } else {
             continue;
         };
@@ -360,6 +409,7 @@ fn repeated(problems: &Problems, station: &Placed<'_>) {
 struct Occupied<'p> {
     tag: Tag,
     value: ValueType,
+    cells: u16,
     address: &'p Address,
     at: &'p Place,
 }
@@ -370,7 +420,7 @@ fn overlaps(problems: &Problems, device: usize, placed: &[Placed<'_>]) {
     for (_, map) in placed.iter().flat_map(|station| &station.parts).filter(|(index, _)| *index == device) {
         for binding in &map.tags {
             let Binding { tag, value, address, .. } = &binding.value;
-            all.push(Occupied { tag: *tag, value: *value, address, at: &binding.at });
+            all.push(Occupied { tag: *tag, value: *value, cells: binding.value.cells(), address, at: &binding.at });
         }
     }
     for (index, second) in all.iter().enumerate() {
@@ -397,13 +447,16 @@ fn common(tag: Tag) -> bool {
 }
 
 fn touches(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
-    match (first.address, second.address) {
-        (Address::Node(a), Address::Node(b)) => a == b,
-        (Address::Register(a), Address::Register(b)) => {
-            let end = |start: u16, value: ValueType| u32::from(start) + u32::from(value.registers());
-            u32::from(*a) < end(*b, second.value) && u32::from(*b) < end(*a, first.value)
+    match (first.address.cell(), second.address.cell()) {
+        (Some((a, first_at)), Some((b, second_at))) => {
+            let end = |start: u16, cells: u16| u32::from(start) + u32::from(cells);
+            let meet =
+                u32::from(first_at) < end(second_at, second.cells) && u32::from(second_at) < end(first_at, first.cells);
+            a == b && meet
         }
-        (Address::Node(_), Address::Register(_)) | (Address::Register(_), Address::Node(_)) => false,
+        // A text command takes all its tags, and an answer is never written.
+        (None, None) => matches!(first.address, Address::Node(_)) && first.address == second.address,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 

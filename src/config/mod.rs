@@ -13,10 +13,12 @@ mod device;
 mod line;
 mod map;
 mod map_checks;
+mod map_modbus;
 mod problem;
 mod reader;
 mod station;
 mod store;
+mod text;
 mod whole;
 
 use std::fmt;

@@ -141,6 +141,22 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// One of a few numbers, or one of a few words.
+    pub(super) fn number_or_word<T: Copy>(
+        &mut self,
+        key: &'static str,
+        numbers: &[(i64, T)],
+        words: &[(&'static str, T)],
+    ) -> Option<Field<T>> {
+        if let Some((DeValue::String(_), _)) = self.get(key) {
+            return self.word(key, words);
+        }
+        let first = numbers.first()?.0;
+        let field = self.integer(key, first..=numbers.last()?.0)?;
+        let (_, meaning) = numbers.iter().find(|(number, _)| *number == field.value)?;
+        Some(field.map(|_| *meaning))
+    }
+
     pub(super) fn texts(&mut self, key: &'static str) -> Option<Field<Vec<Field<String>>>> {
         let (value, at) = self.get(key)?;
         let allowed = "a list of texts: [\"a\", \"b\"]";

@@ -18,6 +18,10 @@ pub const TYPE_MISMATCH: Unfit = Unfit(0x8074_0000);
 /// OPC UA Part 6, annex A.2: Bad_OutOfRange.
 pub const OUT_OF_RANGE: Unfit = Unfit(0x803C_0000);
 
+mod cells;
+
+pub use cells::{decode_cells, encode_cells};
+
 /// How numbers and texts lie in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterOrder {
@@ -27,15 +31,6 @@ pub struct RegisterOrder {
 
 /// Thousandths that an f64 still tells apart.
 const MILLI_MAX: f64 = 9_007_199_254_740_992.0;
-
-/// The value of one binding in its registers.
-pub(super) fn decode_binding(binding: &Binding, order: RegisterOrder, words: &[u16]) -> Option<TagValue> {
-    match (binding.bit, words) {
-        (Some(bit), [word]) => Some(TagValue::Bool(swapped(order.byte, *word) >> bit.min(15) & 1 == 1)),
-        (Some(_), _) => None,
-        (None, _) => decode_registers(binding.value, binding.scale, order, words),
-    }
-}
 
 /// The value of `words`, which must be as many as the type fills; `None` where they mean nothing.
 pub fn decode_registers(value: ValueType, scale: Option<i64>, order: RegisterOrder, words: &[u16]) -> Option<TagValue> {

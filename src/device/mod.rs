@@ -19,11 +19,12 @@ mod backoff;
 pub mod codec;
 mod error;
 mod image;
-mod modbus;
+pub mod modbus;
 mod opcua;
 mod settings;
 #[cfg(test)]
 mod testing;
+pub mod text;
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
@@ -34,6 +35,11 @@ use tokio::{
 
 use crate::domain::tag::{DeviceId, StationId, Tag, TagUpdate, TagWrite};
 use error::{DeviceError, End};
+pub use modbus::Shared;
+pub use opcua::{
+    AlternativeNames, CertificateRefusal, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown,
+    TrustList, ensure_own_certificate, own_certificate, renew_own_certificate,
+};
 pub use settings::*;
 
 /// What a device task tells the line.
@@ -72,12 +78,14 @@ const STEADY: Duration = Duration::from_secs(2);
 pub async fn run(settings: Settings, sink: EventSink, mut writes: Receiver<TagWrite>) {
     let mut attempt = 0;
     let mut said = String::new();
+    let mut kept = None;
     loop {
         let began = Instant::now();
         let serve = async {
             match &settings.link {
-                Link::Opcua(link) => opcua::serve(link, &settings, &sink, &mut writes).await,
+                Link::Opcua(link) => opcua::serve(link, &settings, &sink, &mut writes, &mut kept).await,
                 Link::Modbus(link) => modbus::serve(link, &settings, &sink, &mut writes).await,
+                Link::Text(link) => text::serve(link, &settings, &sink, &mut writes).await,
             }
         };
         let end = tokio::select! {

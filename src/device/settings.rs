@@ -1,8 +1,10 @@
 //! What a device task needs to know: who it speaks to and where the tags lie. The configuration builds these types from tag maps;
 //! nothing here is checked again, so what cannot work must have been refused there (`Binding` says what it expects).
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use super::modbus::Shared;
+use super::text::dialect::{AnswerField, Dialect};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
 
 /// One network peer.
@@ -25,6 +27,7 @@ pub struct Settings {
 pub enum Link {
     Opcua(OpcuaLink),
     Modbus(ModbusLink),
+    Text(TextLink),
 }
 
 #[derive(Clone, Debug)]
@@ -33,8 +36,23 @@ pub struct OpcuaLink {
     pub url: String,
     pub mode: ReadMode,
     pub security: Security,
-    /// Holds `own`, `private`, `trusted` and `rejected`. Untrusted server certificates land in `rejected`.
+    /// Holds `own`, `private`, `pending`, `trusted` and `rejected`. Unknown server certificates land in `pending`.
     pub pki_dir: PathBuf,
+    /// The host that the server's certificate must name, where it is not the one in `url`.
+    pub certificate_host: Option<String>,
+    pub profile: Profile,
+}
+
+/// The family of a server, for its limits (`opcua::profile`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    #[default]
+    Generic,
+    S71200,
+    S71500,
+    Codesys,
+    Br,
+    Small,
 }
 
 /// How the client learns that something changed.
@@ -78,14 +96,24 @@ pub enum MessageMode {
 }
 
 #[derive(Clone)]
-pub struct User {
-    pub name: String,
-    pub password: String,
+pub enum User {
+    Password {
+        name: String,
+        password: String,
+    },
+    /// The files of a certificate (DER or PEM) and of its key (PEM).
+    Certificate {
+        certificate: PathBuf,
+        key: PathBuf,
+    },
 }
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+        match self {
+            User::Password { name, .. } => f.debug_struct("Password").field("name", name).finish_non_exhaustive(),
+            User::Certificate { certificate, .. } => f.debug_struct("Certificate").field("file", certificate).finish(),
+        }
     }
 }
 
@@ -101,6 +129,18 @@ pub struct ModbusLink {
     pub gap_max: u16,
     /// The longest read that the device takes, 1 to 125 registers.
     pub block_max: u16,
+    /// How many connections the address takes, 1 or 2; matters where several units share it.
+    pub connections: u8,
+    /// The same for all links to one host and port.
+    pub shared: Shared,
+}
+
+/// A coder, labeller or scanner that speaks lines of text over TCP.
+#[derive(Clone, Debug)]
+pub struct TextLink {
+    pub host: String,
+    pub port: u16,
+    pub dialect: Arc<Dialect>,
 }
 
 /// Which register of a number that fills several comes first.
@@ -137,13 +177,22 @@ pub struct Binding {
     pub scale: Option<i64>,
     /// The highest value of a counter, after which it wraps. Only carried along, for the station.
     pub wrap: Option<u64>,
-    /// A flag that is one bit of a word, counted from the lowest; only with `ValueType::Bool`, and never written.
-    pub bit: Option<u8>,
     /// Where inside the node's value this one lies; OPC UA alone.
     pub part: Part,
     pub split: Option<Split>,
     /// Where this value differs from its link (strings often do).
     pub byte_order: Option<ByteOrder>,
+    pub word_order: Option<WordOrder>,
+    /// A `Bool` that is this bit of its word, 0 the lowest. Only for what is read.
+    pub bit: Option<u8>,
+    /// Modbus: the byte that ends a text instead of NUL. A text without it is bad, unless it is nothing but padding.
+    pub terminator: Option<u8>,
+    /// Modbus: a text whose first register holds the number of its bytes; neither padding nor NUL end it then.
+    pub counted: bool,
+    /// Modbus: tags with the same group are read by one request.
+    pub group: Option<String>,
+    /// Modbus: after a write the device is asked for what it holds.
+    pub read_back: bool,
 }
 
 impl Binding {
@@ -155,11 +204,21 @@ impl Binding {
             value,
             scale: None,
             wrap: None,
-            bit: None,
             part: Part::default(),
             split: None,
             byte_order: None,
+            word_order: None,
+            bit: None,
+            terminator: None,
+            counted: false,
+            group: None,
+            read_back: false,
         }
+    }
+
+    /// Modbus registers (or bits) that the value fills, its count included.
+    pub fn cells(&self) -> u16 {
+        self.value.registers().saturating_add(u16::from(self.counted))
     }
 }
 
@@ -168,8 +227,70 @@ pub enum Address {
     /// `nsu=URI;s=name` (or `i=`, `g=`, `b=`), resolved against the server's namespace array at every connect; `ns=2;s=name`
     /// is taken as it stands.
     Node(String),
-    /// A holding register, counted from 0.
+    /// A holding register, counted from 0, as all that follow.
     Register(u16),
+    /// An input register.
+    Input(u16),
+    Coil(u16),
+    /// A discrete input.
+    Discrete(u16),
+    /// Text: a kept field of an answer, or of a scanned line.
+    Answer(AnswerField),
+    /// Text: sent by this command, once every tag that names it is written. Not sent again where the field `taken` holds the value.
+    Command {
+        command: String,
+        taken: Option<AnswerField>,
+    },
+    /// Text: made by the driver itself, of what it knows of the device (`epoch`, `flush_done`).
+    Made,
+}
+
+/// The four tables of Modbus (Application Protocol V1.1b3, 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    Coil,
+    Discrete,
+    Holding,
+    Input,
+}
+
+impl Table {
+    pub fn is_bits(self) -> bool {
+        match self {
+            Table::Coil | Table::Discrete => true,
+            Table::Holding | Table::Input => false,
+        }
+    }
+
+    pub fn is_writable(self) -> bool {
+        match self {
+            Table::Coil | Table::Holding => true,
+            Table::Discrete | Table::Input => false,
+        }
+    }
+
+    /// Register or bit `at` of this table.
+    pub fn address(self, at: u16) -> Address {
+        match self {
+            Table::Coil => Address::Coil(at),
+            Table::Discrete => Address::Discrete(at),
+            Table::Holding => Address::Register(at),
+            Table::Input => Address::Input(at),
+        }
+    }
+}
+
+impl Address {
+    /// Where it lies on a Modbus device.
+    pub fn cell(&self) -> Option<(Table, u16)> {
+        match self {
+            Address::Node(_) | Address::Answer(_) | Address::Command { .. } | Address::Made => None,
+            Address::Register(at) => Some((Table::Holding, *at)),
+            Address::Input(at) => Some((Table::Input, *at)),
+            Address::Coil(at) => Some((Table::Coil, *at)),
+            Address::Discrete(at) => Some((Table::Discrete, *at)),
+        }
+    }
 }
 
 /// The representation on the wire. OPC UA writes exactly this type, and reads any type of the same family.

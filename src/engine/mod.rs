@@ -6,6 +6,7 @@
 
 mod batch;
 mod clock;
+pub mod decide;
 pub mod fact;
 mod fold;
 mod gate;
@@ -15,9 +16,12 @@ pub mod output;
 mod pack;
 pub mod pool;
 pub mod reason;
+pub mod recipe;
 mod reuse;
+mod section;
 mod standing;
 pub mod state;
+pub mod stops;
 mod supply;
 mod unit;
 
@@ -29,13 +33,16 @@ use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
 use crate::engine::clock::Clock;
+use crate::engine::decide::Decide;
 use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
 use crate::engine::output::Step;
 use crate::engine::reason::AlarmKind;
+use crate::engine::recipe::Recipe;
 use crate::engine::state::{State, Station};
+use crate::engine::stops::Stops;
 
 /// The line as the engine needs to know it; `stations` in the order of their `StationId`.
 #[derive(Clone, Debug)]
@@ -47,6 +54,17 @@ pub struct Settings {
 pub struct StationSpec {
     pub name: Name,
     pub role: Role,
+    /// The recipe that was approved for this machine, where it shows one.
+    pub recipe: Option<Recipe>,
+    /// Packer: units come to it in the order of the gate, and go into the cases in that order.
+    pub is_in_order: bool,
+}
+
+impl StationSpec {
+    /// A station without rules of its own.
+    pub fn new(name: Name, role: Role) -> Self {
+        Self { name, role, recipe: None, is_in_order: false }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +79,7 @@ pub enum Role {
         grade_min_milli: i64,
         /// From the result to the last moment at which a pass reaches the blade.
         verdict_deadline_us: u64,
+        decide: Decide,
     },
     Rejector,
     /// A packer of cases or a palletizer.
@@ -86,7 +105,10 @@ impl Role {
     /// Whether a station of this role can see such a thing at all.
     fn shows(self, what: &Observed) -> bool {
         match what {
-            Observed::Joined { .. } | Observed::Lost { .. } | Observed::Faulted { .. } => true,
+            Observed::Joined { .. }
+            | Observed::Lost { .. }
+            | Observed::Faulted { .. }
+            | Observed::RecipeShown { .. } => true,
             Observed::PrinterCounted { .. } | Observed::Flushed { .. } => matches!(self, Role::Printer { .. }),
             Observed::Result(_) | Observed::ResultsMissed { .. } => matches!(self, Role::Camera { .. }),
             Observed::Entered { .. }
@@ -124,6 +146,8 @@ pub struct Engine {
 pub struct Policy {
     /// Nothing is started and no unit passes while the clock is not known to be right.
     pub commission_needs_clock: bool,
+    /// Rejects that stop the line.
+    pub stops: Stops,
 }
 
 /// What a station shows now.
@@ -139,10 +163,15 @@ struct Live {
     entered: Option<u64>,
     bin: Option<u64>,
     ends: VecDeque<PendingEnd>,
+    /// Rejector: until when results may still be meant in the epoch before; see [`SETTLE_US`].
+    settles_until_us: Option<u64>,
     /// Packer: a request that waits for units still on their way through the gate.
     waiting: Option<(CloseRequest, u64)>,
     gate: Option<GateState>,
     fault: Option<i64>,
+    recipe: Option<Recipe>,
+    /// Packer: the place in the order of printing of the first unit of the newest case.
+    packed_from: Option<u32>,
     /// The gate has moved under the last grant: it moves once for each.
     is_gate_used: bool,
     /// When an unanswered permit is void on our side, and how often it was said again.
@@ -165,8 +194,13 @@ impl Live {
         if !reset {
             (self.ends, self.waiting) = (before.ends, before.waiting);
         }
+        self.packed_from = before.packed_from;
     }
 }
+
+/// How long a reject gate that counts its tracks anew is held, and a result names no track: the camera may still show units of before,
+/// and their numbers are those of the next units. Twice the age at which a silent camera counts as away.
+const SETTLE_US: u64 = 2_000_000;
 
 /// Ends that may wait for their inspections; one more is decided as missed.
 const PENDING_ENDS_MAX: usize = 1024;
@@ -233,6 +267,7 @@ impl Engine {
             Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
             Input::Eased(kind) => self.ease(&mut step, kind),
         }
+        self.stop_for_rejects(&mut step);
         self.settle_run(&mut step);
         step
     }
@@ -252,6 +287,7 @@ impl Engine {
             Observed::Joined { device_epoch, reset } => self.join(now, step, station, device_epoch, reset),
             Observed::Lost { cause } => self.lose(step, station, cause),
             Observed::Faulted { code } => self.faulted(step, station, code),
+            Observed::RecipeShown { recipe } => self.recipe_shown(step, station, recipe),
             Observed::PrinterCounted { accepted, printed } => {
                 self.count_printed(now, step, station, accepted, printed);
             }
@@ -278,7 +314,12 @@ impl Engine {
             match spec.role {
                 Role::Printer { .. } => self.tick_printer(now, step, id),
                 Role::Camera { .. } => {}
-                Role::Rejector => self.settle_ends(now, step, id),
+                Role::Rejector => {
+                    self.with_live(id, |live| {
+                        live.settles_until_us = live.settles_until_us.filter(|at| now.mono_us < *at)
+                    });
+                    self.settle_ends(now, step, id);
+                }
                 Role::Packer { .. } => self.tick_packer(now, step, id),
             }
         }
@@ -295,6 +336,9 @@ impl Engine {
         let epoch = known.epoch.saturating_add(u32::from(reset));
         let kind = spec.role.kind();
         self.emit(step, Fact::StationJoined { station: spec.name, kind, device_epoch, epoch, reset });
+        if kind == StationKind::Rejector {
+            self.settle_tracks(now, station);
+        }
         self.standing(now, station, step);
         if kind == StationKind::Rejector {
             // `standing` has said it.

@@ -307,7 +307,7 @@ fn start_line(
         store::side::run(side, &notes, |note| drop(anchor.send_replace(Some(Arc::new(note.clone())))))
     })?;
     let stations = assemble::stations(config, &state);
-    let policy = Policy { commission_needs_clock: config.line.commission_needs_clock };
+    let policy = Policy { commission_needs_clock: config.line.commission_needs_clock, stops: config.line.stops };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
     let lowering = assemble::lowering(config);
     let start = Start {

@@ -10,6 +10,7 @@ mod desk;
 mod feed;
 mod journal;
 pub mod keys;
+mod latency;
 #[cfg(feature = "demo")]
 pub mod lockstep;
 mod plant;

@@ -29,7 +29,8 @@ fn states(text: &str) -> BTreeMap<String, i64> {
         } else if let Some((_, rest)) = line.split_once("UInt32")
             && let Some(of) = owner.take_if(|_| rest.contains('>'))
         {
-            let digits: String = rest.chars().skip_while(|c| *c != '>').skip(1).take_while(char::is_ascii_digit).collect();
+            let digits: String =
+                rest.chars().skip_while(|c| *c != '>').skip(1).take_while(char::is_ascii_digit).collect();
             numbers.push((of, digits.parse().expect("a number")));
         }
     }

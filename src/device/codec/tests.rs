@@ -65,7 +65,42 @@ fn values() -> impl Strategy<Value = (ValueType, Option<i64>, TagValue)> {
     ]
 }
 
+/// How a text lies in its place: padding, terminator, own count, with what it may hold.
+fn text_modes() -> impl Strategy<Value = (Binding, TagValue)> {
+    let pad = prop_oneof![Just(Pad::Zero), Just(Pad::Space)];
+    let mode =
+        prop_oneof![Just((None, false)), Just((Some(b'\r'), false)), Just((Some(b';'), false)), Just((None, true))];
+    (pad, mode, prop::collection::vec(any::<u8>(), 0..=21), 22u16..40).prop_filter_map(
+        "what the mode cannot carry",
+        |(pad, (terminator, counted), text, length)| {
+            let holds_end = terminator.is_some_and(|end| text.contains(&end));
+            let is_cut = !counted && terminator.is_none() && (text.contains(&0) || text.last() == Some(&b' '));
+            let mut binding = Binding::new(Tag::Code, Address::Register(0), ValueType::Text { length, pad });
+            (binding.terminator, binding.counted) = (terminator, counted);
+            (!holds_end && !is_cut).then_some((binding, TagValue::Bytes(text)))
+        },
+    )
+}
+
 proptest! {
+    #[test]
+    fn every_mode_of_a_text_round_trips_in_every_order((binding, text) in text_modes(), order in orders()) {
+        let words = encode_cells(&binding, order, &text).unwrap();
+        prop_assert_eq!(words.len(), usize::from(binding.cells()));
+        prop_assert_eq!(decode_cells(&binding, order, &words), Some(text));
+    }
+
+    #[test]
+    fn every_bit_of_a_register_is_read_where_it_lies(word in any::<u16>(), bit in 0u8..16, order in orders()) {
+        let mut binding = Binding::new(Tag::Fault, Address::Register(0), ValueType::Bool);
+        binding.bit = Some(bit);
+        let (high, low) = (word >> 8, word & 0xFF);
+        let swapped = if order.byte == ByteOrder::LowFirst { low << 8 | high } else { word };
+        let found = decode_cells(&binding, order, &[word]);
+        prop_assert_eq!(found, Some(TagValue::Bool(swapped >> bit & 1 == 1)));
+        prop_assert_eq!(encode_cells(&binding, order, &TagValue::Bool(true)), Err(TYPE_MISMATCH));
+    }
+
     #[test]
     fn every_type_round_trips_in_every_order((value, scale, tag_value) in values(), order in orders()) {
         let words = encode_registers(value, scale, order, &tag_value).unwrap();
@@ -118,6 +153,19 @@ fn a_text_ends_at_its_terminator_and_keeps_its_zeros_and_its_bytes() {
     let decode = |bytes: &[u8; 8]| decode_registers(text, None, PLAIN, &to_words(PLAIN.byte, bytes, 0));
     assert_eq!(decode(b"0012\0old"), Some(TagValue::Bytes(b"0012".into())));
     assert_eq!(decode(b"A\xff\x1dB    "), Some(TagValue::Bytes(b"A\xff\x1dB".into())));
+}
+
+#[test]
+fn a_text_without_its_terminator_or_longer_than_its_place_has_no_value() {
+    let mut text = Binding::new(Tag::Code, Address::Register(0), ValueType::Text { length: 6, pad: Pad::Space });
+    let decode = |text: &Binding, bytes: &[u8]| decode_cells(text, PLAIN, &to_words(PLAIN.byte, bytes, 0));
+    text.terminator = Some(b'\r');
+    assert_eq!(decode(&text, b"0012\rx"), Some(TagValue::Bytes(b"0012".into())));
+    assert_eq!(decode(&text, b"001234"), None);
+    assert_eq!(decode(&text, b"      "), Some(TagValue::Bytes(b"".into())));
+    (text.terminator, text.counted) = (None, true);
+    assert_eq!(decode(&text, b"\0\x04A \0 xx"), Some(TagValue::Bytes(b"A \0 ".into())));
+    assert_eq!(decode(&text, b"\0\x07A \0 xx"), None);
 }
 
 #[test]

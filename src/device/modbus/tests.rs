@@ -1,5 +1,7 @@
 //! Against a real server (tokio-modbus), and against peers that answer late, short or torn.
 
+mod field;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -41,6 +43,8 @@ struct Memory {
     log: Mutex<Vec<Asked>>,
     /// Moves guard (register 0) and data (register 200) after every read of the guard, this often.
     restless: AtomicUsize,
+    /// What of a written register is kept.
+    mask: AtomicUsize,
 }
 
 enum Asked {
@@ -54,6 +58,7 @@ impl Plc {
             registers: Mutex::new(vec![0; 300]),
             log: Mutex::default(),
             restless: AtomicUsize::new(0),
+            mask: AtomicUsize::new(0xFFFF),
         }))
     }
 
@@ -94,7 +99,9 @@ impl Plc {
             Request::WriteMultipleRegisters(start, words) => {
                 log.push(Asked::Write(start, words.to_vec()));
                 let range = usize::from(start)..usize::from(start) + words.len();
-                registers.get_mut(range).ok_or(ExceptionCode::IllegalDataAddress)?.copy_from_slice(&words);
+                let mask = self.0.mask.load(Ordering::Relaxed) as u16;
+                let kept: Vec<u16> = words.iter().map(|word| word & mask).collect();
+                registers.get_mut(range).ok_or(ExceptionCode::IllegalDataAddress)?.copy_from_slice(&kept);
                 Ok(Response::WriteMultipleRegisters(start, words.len() as u16))
             }
             _ => Err(ExceptionCode::IllegalFunction),
@@ -235,6 +242,7 @@ async fn maps_an_exception_to_the_quality_of_its_block_and_keeps_the_rest() {
     assert!(plc.reads_of(350) <= 2, "no storm against a mistake in the map");
 }
 
+// F68
 #[tokio::test]
 async fn never_tells_a_read_that_the_device_tore() {
     let (socket, port) = listener().await;
@@ -292,6 +300,7 @@ async fn respond(stream: &mut TcpStream, transaction: [u8; 2], words: &[u16]) {
     let _ = stream.write_all(&frame).await;
 }
 
+// F64
 #[tokio::test]
 async fn a_late_answer_never_answers_the_next_request() {
     let (socket, port) = listener().await;
@@ -331,6 +340,7 @@ async fn a_late_answer_never_answers_the_next_request() {
     assert!(told.iter().filter_map(|event| reading(event, Tag::Seq)).all(|reading| reading.value != late_value));
 }
 
+// F66
 #[tokio::test]
 async fn a_short_answer_ends_the_connection_and_nothing_else() {
     let (socket, port) = listener().await;
@@ -360,6 +370,7 @@ async fn a_short_answer_ends_the_connection_and_nothing_else() {
     }
 }
 
+// F59
 #[tokio::test]
 async fn a_silent_peer_is_given_up_after_the_time_limit() {
     let (socket, port) = listener().await;

@@ -25,6 +25,7 @@ pub(super) struct Bell {
     notify: Notify,
     stations: Vec<Rope>,
     gone: AtomicBool,
+    losses: AtomicU64,
 }
 
 #[derive(Default)]
@@ -39,10 +40,15 @@ impl Bell {
             notify: Notify::new(),
             stations: (0..stations).map(|_| Rope::default()).collect(),
             gone: AtomicBool::new(false),
+            losses: AtomicU64::new(0),
         }
     }
 
-    pub(super) fn ring(&self, station: usize) {
+    /// A notification; `lost` where the server dropped others before it (the overflow bit).
+    pub(super) fn ring(&self, station: usize, lost: bool) {
+        if lost {
+            self.losses.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(rope) = self.stations.get(station) {
             rope.rings.fetch_add(1, Ordering::Relaxed);
         }
@@ -70,6 +76,11 @@ impl Bell {
 
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
+    }
+
+    /// Overflows since this was asked last.
+    pub(super) fn take_losses(&self) -> u64 {
+        self.losses.swap(0, Ordering::Relaxed)
     }
 
     pub(super) async fn rung(&self) {

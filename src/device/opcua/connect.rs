@@ -1,9 +1,16 @@
-//! From a URL to a session: endpoints, security, and a connector of our own.
+//! From a URL to a session: endpoints, security, trust, and a connector of our own.
 //!
 //! The connector exists because async-opcua 0.19 never sets TCP_NODELAY: small writes then wait for the peer's delayed
-//! acknowledgement, up to 40 ms. It also pins the configured host, whatever host the endpoint list names (F58).
+//! acknowledgement, up to 40 ms. It also pins the configured host, whatever host the endpoint list names (F58), and looks at the
+//! trust list again at every single connection, also where a session is only taken up again.
 
-use std::sync::Arc;
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use opcua::{
     client::{
@@ -15,7 +22,7 @@ use opcua::{
     },
     core::comms::{tcp_codec::TcpCodec, url::hostname_port_from_url},
     crypto::SecurityPolicy,
-    types::{DecodingOptions, EndpointDescription, Error, MessageSecurityMode, StatusCode},
+    types::{DateTime, DecodingOptions, EndpointDescription, Error, MessageSecurityMode, StatusCode, UserTokenType},
 };
 use tokio::{
     io::{ReadHalf, WriteHalf},
@@ -26,64 +33,213 @@ use tokio_util::codec::FramedRead;
 
 use crate::device::{
     error::DeviceError,
-    settings::{Channel, MessageMode, OpcuaLink, Policy, Settings},
+    opcua::{
+        own::{self, OwnCertificate},
+        trust::{CertificateRefusal, Shown, TrustList},
+    },
+    settings::{Channel, MessageMode, OpcuaLink, Policy, Settings, User},
 };
 
 const DEFAULT_PORT: u16 = 4840;
 /// How long the server keeps what we left behind without a goodbye: short, as many servers take few sessions.
-const SESSION_TIMEOUT_MS: u32 = 10_000;
+pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// The library's own publish timer; at 1 ms it floods the server with publish requests, which it refuses.
 const MIN_PUBLISH: Duration = Duration::from_millis(20);
+/// Reliability catalogue 7.2: what a hostile server may make us hold (F57).
+const MESSAGE_BYTES_MAX: usize = 2 << 20;
+const CHUNKS_MAX: usize = 32;
+const ARRAY_MAX: usize = 8192;
+/// From so many days on every connection says that our own certificate ends.
+const OWN_ENDS_SOON_DAYS: i64 = 30;
+const DAY_S: i64 = 86_400;
 
-/// A session that starts once the event loop is driven.
+/// A session that starts once the event loop is driven, and what its connections see.
 pub(super) async fn connect(
     link: &OpcuaLink,
     settings: &Settings,
-) -> Result<(Arc<Session>, SessionEventLoop<Direct>), DeviceError> {
-    let client = client(link, settings)?;
-    let direct = || Direct(link.url.clone());
+) -> Result<(Arc<Session>, SessionEventLoop<Direct>, Arc<Seen>), DeviceError> {
+    let own = own_certificate(link, settings)?;
+    let client = client(link, settings, own.as_ref())?;
+    let seen = Arc::new(Seen::default());
+    let direct = |vouch| Direct { url: link.url.clone(), vouch, seen: Arc::clone(&seen) };
     // Discovery is a connection of its own: connect, hello, channel, request.
     let bound = settings.request_timeout.saturating_mul(2);
-    let offered = timeout(bound, client.get_endpoints(direct(), &[], &[]))
+    let offered = timeout(bound, client.get_endpoints(direct(None), &[], &[]))
         .await
         .map_err(|_| DeviceError::TimedOut("the request for endpoints"))?
         .map_err(|error| DeviceError::Unreachable(error.to_string()))?;
     let endpoint = choose(link, offered)?;
-    let user = match &link.security.user {
-        None => IdentityToken::Anonymous,
-        Some(user) => IdentityToken::UserName(user.name.clone(), user.password.as_str().into()),
-    };
-    client
+    let vouch = vouch(link, &endpoint, own)?;
+    if let Some(vouch) = &vouch {
+        vouch.check().map_err(DeviceError::Certificate)?;
+    }
+    let (session, event_loop) = client
         .session_builder()
-        .with_connector(direct())
-        .user_identity_token(user)
+        .with_connector(direct(vouch.map(Arc::new)))
+        .user_identity_token(identity(link, settings)?)
         .connect_to_endpoint_directly(endpoint)
         .and_then(|builder| builder.build(client.certificate_store().clone()))
-        .map_err(|error| DeviceError::Refused(error.to_string()))
+        .map_err(|error| DeviceError::Refused(error.to_string()))?;
+    Ok((session, event_loop, seen))
 }
 
-/// The library must not reconnect: after its own reconnect subscriptions are re-created but never published to. One session per
-/// connection, made anew by us, has no such state to lose. The keep-alive finds a peer that is silent without being gone.
-fn client(link: &OpcuaLink, settings: &Settings) -> Result<Client, DeviceError> {
-    let secure = link.security.channel != Channel::None;
+/// The library may connect again only when it is asked to (`Bond`): after a reconnect of its own it re-creates subscriptions and never
+/// publishes to them. The keep-alive finds a peer that is silent without being gone.
+fn client(link: &OpcuaLink, settings: &Settings, own: Option<&OwnCertificate>) -> Result<Client, DeviceError> {
+    let again = Duration::from_millis(1);
+    let uri = own.map_or("urn:sealgate", |own| own.application_uri.as_str());
     ClientBuilder::new()
         .application_name("Sealgate")
-        .application_uri("urn:sealgate")
+        .application_uri(uri)
         .product_uri("urn:sealgate")
         .pki_dir(&link.pki_dir)
-        .create_sample_keypair(secure)
+        .create_sample_keypair(false)
         .trust_server_certs(false)
+        // Host, URI and time are ours to check: `Vouch`.
+        .verify_server_certs(false)
         .session_name(format!("sealgate {}", settings.name))
-        .session_retry_limit(0)
-        .session_timeout(SESSION_TIMEOUT_MS)
+        .session_retry_limit(-1)
+        .session_retry_initial(again)
+        .session_retry_max(again)
+        .session_timeout(u32::try_from(SESSION_TIMEOUT.as_millis()).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(1))
-        .max_failed_keep_alive_count(2)
+        // Ours to count: the library would close the session, which may outlive its connection.
+        .max_failed_keep_alive_count(0)
         .request_timeout(settings.request_timeout)
         .publish_timeout(Duration::from_secs(10))
         .min_publish_interval(MIN_PUBLISH)
         .recreate_subscriptions(false)
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_chunk_count(CHUNKS_MAX)
+        .max_array_length(ARRAY_MAX)
         .client()
         .map_err(|errors| DeviceError::Refused(errors.join("; ")))
+}
+
+/// None where nothing needs one; made where there is none yet.
+fn own_certificate(link: &OpcuaLink, settings: &Settings) -> Result<Option<OwnCertificate>, DeviceError> {
+    if link.security.channel == Channel::None {
+        return Ok(None);
+    }
+    let own = own::ensure(&link.pki_dir).map_err(DeviceError::Certificate)?;
+    let left = own.valid_until_s - now_s();
+    if own.is_new {
+        let file = own.certificate.display();
+        tracing::warn!(device = %settings.name, %file, "our own certificate was made: every secured server has to trust it");
+    }
+    if left < 0 {
+        let refusal = CertificateRefusal::OwnExpired { until: own.valid_until, own: own.certificate };
+        return Err(DeviceError::Certificate(refusal));
+    }
+    if left < OWN_ENDS_SOON_DAYS * DAY_S {
+        tracing::warn!(device = %settings.name, days = left / DAY_S, "our own certificate ends soon: renew it");
+    }
+    Ok(Some(own))
+}
+
+fn identity(link: &OpcuaLink, settings: &Settings) -> Result<IdentityToken, DeviceError> {
+    match &link.security.user {
+        None => Ok(IdentityToken::Anonymous),
+        Some(User::Password { name, password }) => {
+            if link.security.channel == Channel::None {
+                tracing::warn!(device = %settings.name, "the password may be readable on the network: security is none");
+            }
+            Ok(IdentityToken::UserName(name.clone(), password.as_str().into()))
+        }
+        Some(User::Certificate { certificate, key }) => {
+            let unreadable = |file: &Path| {
+                DeviceError::Refused(format!("{} cannot be read; see user_certificate and user_key", file.display()))
+            };
+            let read = opcua::crypto::CertificateStore::read_cert(certificate).map_err(|_| unreadable(certificate))?;
+            let key = opcua::crypto::CertificateStore::read_pkey(key).map_err(|_| unreadable(key))?;
+            Ok(IdentityToken::new_x509(read, key))
+        }
+    }
+}
+
+/// The time of day, for certificates alone.
+fn now_s() -> i64 {
+    DateTime::now().as_chrono().timestamp()
+}
+
+/// Whom a secured connection is made to, looked at again whenever one is made.
+pub(super) struct Vouch {
+    trust: TrustList,
+    der: Vec<u8>,
+    host: String,
+    application_uri: String,
+    own: OwnCertificate,
+}
+
+fn vouch(
+    link: &OpcuaLink,
+    endpoint: &EndpointDescription,
+    own: Option<OwnCertificate>,
+) -> Result<Option<Vouch>, DeviceError> {
+    let Some(own) = own else { return Ok(None) };
+    let host = match &link.certificate_host {
+        Some(host) => host.clone(),
+        None => {
+            let parts = hostname_port_from_url(&link.url, DEFAULT_PORT);
+            parts.map_err(|_| DeviceError::Refused(format!("{} is no opc.tcp URL", link.url)))?.0
+        }
+    };
+    Ok(Some(Vouch {
+        trust: TrustList::new(&link.pki_dir),
+        der: endpoint.server_certificate.value.as_deref().unwrap_or_default().to_vec(),
+        host,
+        application_uri: endpoint.server.application_uri.as_ref().to_owned(),
+        own,
+    }))
+}
+
+impl Vouch {
+    fn check(&self) -> Result<(), CertificateRefusal> {
+        let shown = Shown { der: &self.der, host: &self.host, application_uri: &self.application_uri, now_s: now_s() };
+        self.trust.judge(&shown)
+    }
+}
+
+/// What the connections of one session came to.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Whether the last one reached the server's port.
+    reached: AtomicBool,
+    refusal: Mutex<Option<CertificateRefusal>>,
+    own: Mutex<Option<OwnCertificate>>,
+}
+
+impl Seen {
+    pub(super) fn has_reached(&self) -> bool {
+        self.reached.load(Ordering::Acquire)
+    }
+
+    /// Why a connection or a session was not accepted, from the status that the library was left with.
+    pub(super) fn explain(&self, status: StatusCode) -> DeviceError {
+        if let Some(refusal) = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return DeviceError::Certificate(refusal);
+        }
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        match own.as_ref() {
+            Some(own) if is_about_us(status) => DeviceError::Certificate(CertificateRefusal::OursRefused {
+                status: status.to_string(),
+                own: own.certificate.clone(),
+            }),
+            Some(_) | None if self.has_reached() => DeviceError::Refused(status.to_string()),
+            Some(_) | None => DeviceError::Unreachable(status.to_string()),
+        }
+    }
+}
+
+/// What servers say to a client whose certificate they do not take. Part 4 §6.1.3 lets them say as little as possible.
+fn is_about_us(status: StatusCode) -> bool {
+    status == StatusCode::BadSecurityChecksFailed
+        || status == StatusCode::BadCertificateUntrusted
+        || status == StatusCode::BadCertificateInvalid
+        || status == StatusCode::BadCertificateUriInvalid
+        || status == StatusCode::BadCertificateUseNotAllowed
+        || status == StatusCode::BadCertificateTimeInvalid
+        || status == StatusCode::BadCertificateHostNameInvalid
 }
 
 /// Exactly the security that was asked for, or nothing: no downgrade (F53).
@@ -121,11 +277,22 @@ fn choose(link: &OpcuaLink, offered: Vec<EndpointDescription>) -> Result<Endpoin
         ))
     })?;
     endpoint.endpoint_url = link.url.as_str().into();
+    // An empty policy of a token means that of the endpoint (Part 4 §7.41); the library takes it for none, and could not sign.
+    for token in endpoint.user_identity_tokens.iter_mut().flatten() {
+        if token.security_policy_uri.is_empty() && token.token_type == UserTokenType::Certificate {
+            token.security_policy_uri = endpoint.security_policy_uri.clone();
+        }
+    }
     Ok(endpoint)
 }
 
-/// Connects to the configured URL, without Nagle's delay.
-pub(super) struct Direct(String);
+/// Connects to the configured URL, without Nagle's delay, to the server that was vouched for.
+pub(super) struct Direct {
+    url: String,
+    /// None where no security was asked for.
+    vouch: Option<Arc<Vouch>>,
+    seen: Arc<Seen>,
+}
 
 impl Connector for Direct {
     type Transport = TcpTransport;
@@ -136,11 +303,29 @@ impl Connector for Direct {
         outgoing: RequestRecv,
         config: TransportConfiguration,
     ) -> Result<TcpTransport, Error> {
-        StreamConnector::new(open, self.0.clone()).connect(channel, outgoing, config).await
+        self.seen.reached.store(false, Ordering::Release);
+        if let Some(vouch) = &self.vouch {
+            *self.seen.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(vouch.own.clone());
+            if let Err(refusal) = vouch.check() {
+                let said = refusal.to_string();
+                *self.seen.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+                return Err(Error::new(StatusCode::BadCertificateUntrusted, said));
+            }
+        }
+        let seen = Arc::clone(&self.seen);
+        let open = move |url, options| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let opened = open(url, options).await;
+                seen.reached.store(opened.is_ok(), Ordering::Release);
+                opened
+            }
+        };
+        StreamConnector::new(open, self.url.clone()).connect(channel, outgoing, config).await
     }
 
     fn default_endpoint(&self) -> EndpointDescription {
-        EndpointDescription::from(self.0.as_str())
+        EndpointDescription::from(self.url.as_str())
     }
 }
 
@@ -148,7 +333,7 @@ impl ConnectionSource for Direct {
     type Builder = Direct;
 
     fn get_connector(&self, _endpoint: &EndpointDescription) -> Result<Direct, Error> {
-        Ok(Direct(self.0.clone()))
+        Ok(Direct { url: self.url.clone(), vouch: self.vouch.clone(), seen: Arc::clone(&self.seen) })
     }
 }
 
@@ -172,7 +357,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::device::settings::{ReadMode, Security};
+    use crate::device::settings::{Profile, ReadMode, Security};
 
     fn link(channel: Channel) -> OpcuaLink {
         OpcuaLink {
@@ -180,6 +365,8 @@ mod tests {
             mode: ReadMode::Poll,
             security: Security { channel, user: None },
             pki_dir: PathBuf::new(),
+            certificate_host: None,
+            profile: Profile::Generic,
         }
     }
 

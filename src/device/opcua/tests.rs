@@ -35,8 +35,8 @@ use crate::{
     device::{
         DeviceEvent,
         settings::{
-            Address, Binding, Channel, Link, MessageMode, Number, OpcuaLink, Pad, Policy, ReadMode, Security, Settings,
-            StationTags, User, ValueType,
+            Address, Binding, Channel, Link, MessageMode, Number, OpcuaLink, Pad, Policy, Profile, ReadMode, Security,
+            Settings, StationTags, User, ValueType,
         },
         testing::{self, Line, MS, beside, is_connected, is_disconnected, reading, until},
     },
@@ -179,6 +179,8 @@ fn camera(port: u16, mode: ReadMode, pki: &tempfile::TempDir) -> Settings {
         mode,
         security: Security { channel: Channel::None, user: None },
         pki_dir: pki.path().to_owned(),
+        certificate_host: None,
+        profile: Profile::Generic,
     };
     let bindings = vec![
         node(Tag::Seq, "seq", U32),
@@ -360,15 +362,15 @@ async fn an_untrusted_server_is_refused_until_a_person_trusts_its_certificate() 
     if let Link::Opcua(link) = &mut settings.link {
         link.security = Security {
             channel: Channel::Secure { policy: Policy::Basic256Sha256, mode: MessageMode::SignAndEncrypt },
-            user: Some(User { name: "line".to_owned(), password: "secret".to_owned() }),
+            user: Some(User::Password { name: "line".to_owned(), password: "secret".to_owned() }),
         };
     }
     let test = async |_keep: Sender<TagWrite>| {
         let refused =
             |event: &DeviceEvent| matches!(event, DeviceEvent::Disconnected { reason, .. } if reason.contains("trust"));
         let next = line.wait(0, "the refusal", refused).await;
-        let rejected = std::fs::read_dir(pki.path().join("rejected")).unwrap().next().unwrap().unwrap();
-        std::fs::rename(rejected.path(), pki.path().join("trusted").join(rejected.file_name())).unwrap();
+        let pending = std::fs::read_dir(pki.path().join("pending")).unwrap().next().unwrap().unwrap();
+        std::fs::rename(pending.path(), pki.path().join("trusted").join("plc.der")).unwrap();
         let next = line.wait(next, "the connection", is_connected).await;
         line.wait_reading(next, Tag::Seq, TagValue::Int(0)).await;
     };

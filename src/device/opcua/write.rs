@@ -13,7 +13,7 @@ use crate::{
     device::{
         DeviceEvent, EventSink, deliver,
         error::{DeviceError, End},
-        opcua::{Reader, bell::Bell, nodes::resolve, value::encode},
+        opcua::{bell::Bell, nodes::resolve, profile::at_most, reader::Reader, value::encode},
         settings::{Binding, Settings},
     },
     domain::tag::{Access, StationId, Tag, TagWrite},
@@ -28,6 +28,7 @@ pub(super) struct Writer<'a> {
     sink: &'a EventSink,
     bell: Arc<Bell>,
     targets: HashMap<(StationId, Tag), Target>,
+    call_max: usize,
 }
 
 struct Target {
@@ -51,7 +52,8 @@ impl<'a> Writer<'a> {
                 targets.insert((station.station, binding.tag), target);
             }
         }
-        Self { session, settings, sink, bell: reader.bell.clone(), targets }
+        let call_max = at_most(reader.limits.nodes_per_write).min(CALL_MAX);
+        Self { session, settings, sink, bell: reader.bell.clone(), targets, call_max }
     }
 
     /// Serves the channel until it closes or the session breaks.
@@ -69,7 +71,7 @@ impl<'a> Writer<'a> {
             let mut refused = Vec::new();
             self.add(&first, &mut call, &mut refused);
             while let Ok(next) = writes.try_recv() {
-                if call.has_no_room_for(&next) {
+                if call.has_no_room_for(&next, self.call_max) {
                     waiting = Some(next);
                     break;
                 }
@@ -144,8 +146,8 @@ impl<'a> Writer<'a> {
 }
 
 impl Call {
-    fn has_no_room_for(&self, write: &TagWrite) -> bool {
-        self.keys.len() + write.values.len() > CALL_MAX
+    fn has_no_room_for(&self, write: &TagWrite, call_max: usize) -> bool {
+        self.keys.len() + write.values.len() > call_max
             || write.values.iter().any(|(tag, _)| self.keys.contains(&(write.station, *tag)))
     }
 }

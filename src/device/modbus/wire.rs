@@ -1,0 +1,76 @@
+//! One TCP connection: one question at a time, and the answer to exactly that question.
+//!
+//! Any error poisons the connection, a question given up half-way too, since its late answer would meet the next one: the caller
+//! drops this value then. Bytes that came without a question are an error as well.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Duration, timeout},
+};
+
+use super::frame::{self, Answer, FRAME_MAX, Question};
+use crate::device::{error::DeviceError, settings::ModbusLink};
+
+/// Transactions of one connection begin so far from those of the one before: an answer that a gateway carries over from a
+/// connection that is gone is known by its number too.
+const APART: u16 = 7919;
+
+pub(super) struct Wire {
+    stream: TcpStream,
+    transaction: u16,
+    sent: Vec<u8>,
+    /// Longer than any frame: what follows an answer is seen.
+    came: Box<[u8; FRAME_MAX * 2]>,
+}
+
+impl Wire {
+    /// `dialled` counts the connections to this peer.
+    pub(super) async fn connect(link: &ModbusLink, limit: Duration, dialled: u16) -> Result<Self, DeviceError> {
+        let unreachable =
+            |error: std::io::Error| DeviceError::Unreachable(format!("{}:{}: {error}", link.host, link.port));
+        let stream = timeout(limit, TcpStream::connect((link.host.as_str(), link.port)))
+            .await
+            .map_err(|_| DeviceError::TimedOut("the connection"))?
+            .map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let transaction = dialled.wrapping_mul(APART);
+        Ok(Self { stream, transaction, sent: Vec::with_capacity(FRAME_MAX), came: Box::new([0; FRAME_MAX * 2]) })
+    }
+
+    /// Without a time limit of its own.
+    pub(super) async fn ask(&mut self, unit: u8, question: Question<'_>) -> Result<Answer, DeviceError> {
+        self.is_quiet()?;
+        self.transaction = self.transaction.wrapping_add(1);
+        self.sent.clear();
+        frame::encode(question, self.transaction, unit, &mut self.sent);
+        self.stream.write_all(&self.sent).await.map_err(lost)?;
+        let mut filled = 0;
+        loop {
+            let room = self.came.get_mut(filled..).unwrap_or_default();
+            match self.stream.read(room).await.map_err(lost)? {
+                0 => return Err(DeviceError::Lost("closed by the device or the network".to_owned())),
+                count => filled += count,
+            }
+            let bytes = self.came.get(..filled).unwrap_or_default();
+            match frame::answer(question, self.transaction, unit, bytes) {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => {}
+                Err(error) => return Err(DeviceError::Protocol(error.to_string())),
+            }
+        }
+    }
+
+    fn is_quiet(&self) -> Result<(), DeviceError> {
+        match self.stream.try_read(&mut [0]) {
+            Ok(0) => Err(DeviceError::Lost("closed by the device or the network".to_owned())),
+            Ok(_) => Err(DeviceError::Protocol("an answer that nobody asked for".to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(lost(error)),
+        }
+    }
+}
+
+fn lost(error: std::io::Error) -> DeviceError {
+    DeviceError::Lost(error.to_string())
+}

@@ -1,0 +1,424 @@
+//! Whose certificate is trusted: three folders of DER files below the PKI folder, `pending`, `trusted` and `rejected`.
+//!
+//! A certificate that nobody knows is laid into `pending`, and the connection is refused: only a person trusts. A file belongs to its
+//! folder by its name, `SUBJECT [THUMBPRINT].der`, and by its content; one that a person put into a folder under another name counts as
+//! well. The folders are read anew at every connection, so that a change needs no restart. Nothing here connects to anything.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use opcua::crypto::{CertificateStore, X509};
+
+use crate::device::opcua::names::AlternativeNames;
+
+/// Unknown certificates that are kept for a person; a server that shows a new one at every connection must not fill the disk.
+const PENDING_MAX: usize = 64;
+/// OPC UA Part 7: the least key of all three policies.
+const KEY_BITS_MIN: usize = 2048;
+
+/// Why a secure connection is not made. Each says what a person has to do about it, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateRefusal {
+    /// The server's endpoint has no certificate.
+    Missing,
+    Unreadable,
+    /// Nobody has decided about it yet. `file` is where it waits; none where `pending` takes no more.
+    Unknown {
+        thumbprint: String,
+        file: Option<PathBuf>,
+    },
+    /// A person said no.
+    Rejected {
+        thumbprint: String,
+        file: PathBuf,
+    },
+    Expired {
+        thumbprint: String,
+        until: String,
+    },
+    NotYetValid {
+        thumbprint: String,
+        from: String,
+    },
+    /// It was made for other hosts than the one that is dialled.
+    WrongHost {
+        thumbprint: String,
+        host: String,
+        names: Vec<String>,
+    },
+    /// It was made for another application than the one that the server says it is.
+    WrongApplicationUri {
+        thumbprint: String,
+        server: String,
+        names: Vec<String>,
+    },
+    WeakKey {
+        thumbprint: String,
+        bits: usize,
+    },
+    /// The server does not accept ours.
+    OursRefused {
+        status: String,
+        own: PathBuf,
+    },
+    OwnExpired {
+        until: String,
+        own: PathBuf,
+    },
+    /// Ours is not there and cannot be made, or cannot be read.
+    OwnUnusable {
+        why: String,
+    },
+    /// The folders cannot be read or written.
+    Folder {
+        what: String,
+    },
+}
+
+impl fmt::Display for CertificateRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("the server has no certificate; give it one, or choose another endpoint"),
+            Self::Unreadable => f.write_str("the server's certificate cannot be read; give the server a new one"),
+            Self::Unknown { thumbprint, file: Some(file) } => write!(
+                f,
+                "the server's certificate {thumbprint} is unknown and waits in {}; compare it with what the server shows, \
+                 then trust it: sealgate opcua trust add {thumbprint}",
+                file.display()
+            ),
+            Self::Unknown { thumbprint, file: None } => write!(
+                f,
+                "the server's certificate {thumbprint} is unknown, and `pending` is full; clear that folder, then trust the \
+                 certificate when it is there"
+            ),
+            Self::Rejected { thumbprint, file } => write!(
+                f,
+                "the server's certificate {thumbprint} was rejected by a person ({}); only a person can trust it again: \
+                 sealgate opcua trust add {thumbprint}",
+                file.display()
+            ),
+            Self::Expired { thumbprint, until } => write!(
+                f,
+                "the server's certificate {thumbprint} has expired at {until}; make a new one at the server and trust that \
+                 (or set the clock of this machine right)"
+            ),
+            Self::NotYetValid { thumbprint, from } => write!(
+                f,
+                "the server's certificate {thumbprint} is valid only from {from}; set the clocks of the server and of this \
+                 machine right"
+            ),
+            Self::WrongHost { thumbprint, host, names } => write!(
+                f,
+                "the server's certificate {thumbprint} is made for {}, not for {host}; dial one of those names, make a \
+                 certificate with the right name at the server, or say certificate_host",
+                list(names)
+            ),
+            Self::WrongApplicationUri { thumbprint, server, names } => write!(
+                f,
+                "the server says that it is {server}, and its certificate {thumbprint} is made for {}; make a new \
+                 certificate at the server",
+                list(names)
+            ),
+            Self::WeakKey { thumbprint, bits } => write!(
+                f,
+                "the key of the server's certificate {thumbprint} has {bits} bits, and at least {KEY_BITS_MIN} are needed; \
+                 make a new one at the server"
+            ),
+            Self::OursRefused { status, own } => write!(
+                f,
+                "the server does not accept our certificate ({status}); put {} into its list of trusted clients",
+                own.display()
+            ),
+            Self::OwnExpired { until, own } => write!(
+                f,
+                "our own certificate {} has expired at {until}; renew it, and give the new one to every server",
+                own.display()
+            ),
+            Self::OwnUnusable { why } => write!(f, "our own certificate cannot be used: {why}"),
+            Self::Folder { what } => write!(f, "the trust list cannot be used: {what}"),
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "nothing that it names".to_owned() } else { names.join(", ") }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shelf {
+    Pending,
+    Trusted,
+    Rejected,
+}
+
+impl Shelf {
+    pub const ALL: [Shelf; 3] = [Shelf::Pending, Shelf::Trusted, Shelf::Rejected];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Shelf::Pending => "pending",
+            Shelf::Trusted => "trusted",
+            Shelf::Rejected => "rejected",
+        }
+    }
+}
+
+/// One certificate on a shelf, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shelved {
+    pub shelf: Shelf,
+    pub file: PathBuf,
+    /// SHA-1 of the certificate in hexadecimal digits, as OPC UA and the servers' tools show it.
+    pub thumbprint: String,
+    pub subject: String,
+    pub names: AlternativeNames,
+    pub valid_from: String,
+    pub valid_until: String,
+}
+
+/// What a server shows, and whom we meant to reach.
+pub struct Shown<'a> {
+    pub der: &'a [u8],
+    /// The host that was dialled, or what the configuration says instead.
+    pub host: &'a str,
+    pub application_uri: &'a str,
+    /// Seconds since 1970.
+    pub now_s: i64,
+}
+
+/// The three folders.
+#[derive(Clone, Debug)]
+pub struct TrustList {
+    folder: PathBuf,
+}
+
+impl TrustList {
+    pub fn new(pki_dir: &Path) -> Self {
+        Self { folder: pki_dir.to_owned() }
+    }
+
+    /// All certificates of all shelves, in the order of their files; what is no certificate is left out.
+    pub fn list(&self) -> io::Result<Vec<Shelved>> {
+        let mut found = Vec::new();
+        for shelf in Shelf::ALL {
+            for (file, der) in self.files(shelf)? {
+                found.extend(shelved(shelf, file, &der));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Moves the certificate with this thumbprint, or one whose thumbprint begins so, to another shelf. `None` where there is none or
+    /// more than one.
+    pub fn put(&self, thumbprint: &str, shelf: Shelf) -> io::Result<Option<Shelved>> {
+        let wanted = thumbprint.to_ascii_lowercase().replace([':', ' '], "");
+        let mut found: Vec<Shelved> = self.list()?;
+        found.retain(|shelved| wanted.len() >= 8 && shelved.thumbprint.starts_with(&wanted));
+        let Some(thumbprint) = found.first().map(|shelved| shelved.thumbprint.clone()) else { return Ok(None) };
+        if found.iter().any(|shelved| shelved.thumbprint != thumbprint) {
+            return Ok(None);
+        }
+        let mut kept = None;
+        for shelved in found {
+            let der = fs::read(&shelved.file)?;
+            let file = self.store(shelf, &der)?;
+            if shelved.file != file {
+                fs::remove_file(&shelved.file)?;
+            }
+            kept = Some(Shelved { shelf, file, ..shelved });
+        }
+        Ok(kept)
+    }
+
+    /// Lays a certificate (DER) onto a shelf, under its canonical name.
+    pub fn store(&self, shelf: Shelf, der: &[u8]) -> io::Result<PathBuf> {
+        let certificate = X509::from_der(der).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let file = self.folder.join(shelf.name()).join(CertificateStore::cert_file_name(&certificate));
+        if fs::read(&file).is_ok_and(|there| there == der) {
+            return Ok(file);
+        }
+        fs::create_dir_all(self.folder.join(shelf.name()))?;
+        // Whole or not at all: a cut file would not be found again by its content.
+        let whole = file.with_extension("new");
+        fs::write(&whole, der)?;
+        fs::rename(&whole, &file)?;
+        Ok(file)
+    }
+
+    /// Good for a session, or why not. An unknown certificate is laid into `pending`.
+    pub fn judge(&self, shown: &Shown<'_>) -> Result<(), CertificateRefusal> {
+        if shown.der.is_empty() {
+            return Err(CertificateRefusal::Missing);
+        }
+        let certificate = X509::from_der(shown.der).map_err(|_| CertificateRefusal::Unreadable)?;
+        let thumbprint = certificate.thumbprint().as_hex_string();
+        let folder =
+            |error: io::Error| CertificateRefusal::Folder { what: format!("{}: {error}", self.folder.display()) };
+        for shelf in Shelf::ALL {
+            fs::create_dir_all(self.folder.join(shelf.name())).map_err(folder)?;
+        }
+        if let Some(file) = self.find(Shelf::Rejected, shown.der).map_err(folder)? {
+            return Err(CertificateRefusal::Rejected { thumbprint, file });
+        }
+        // A defect first: to trust the certificate would not help.
+        defect(&certificate, &thumbprint, shown)?;
+        match self.find(Shelf::Trusted, shown.der).map_err(folder)? {
+            Some(file) => self.name_well(&file, shown.der).map_err(folder),
+            None => Err(CertificateRefusal::Unknown { thumbprint, file: self.lay_pending(shown.der) }),
+        }
+    }
+
+    fn find(&self, shelf: Shelf, der: &[u8]) -> io::Result<Option<PathBuf>> {
+        Ok(self.files(shelf)?.into_iter().find(|(_, content)| content == der).map(|(file, _)| file))
+    }
+
+    /// The library looks for a trusted certificate by its canonical name; a person names files as he likes.
+    fn name_well(&self, file: &Path, der: &[u8]) -> io::Result<()> {
+        let canonical = self.store(Shelf::Trusted, der)?;
+        if canonical != *file {
+            fs::remove_file(file)?;
+        }
+        Ok(())
+    }
+
+    fn lay_pending(&self, der: &[u8]) -> Option<PathBuf> {
+        let waiting = self.files(Shelf::Pending).ok()?;
+        let is_there = waiting.iter().any(|(_, content)| content == der);
+        (is_there || waiting.len() < PENDING_MAX).then(|| self.store(Shelf::Pending, der).ok()).flatten()
+    }
+
+    /// DER files of a shelf, also where they are written as PEM; a shelf that is not there is empty.
+    fn files(&self, shelf: Shelf) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+        let entries = match fs::read_dir(self.folder.join(shelf.name())) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            let Ok(bytes) = fs::read(&path) else { continue };
+            let der = match bytes.starts_with(b"-----BEGIN") {
+                true => X509::from_pem(&bytes).ok().and_then(|certificate| certificate.to_der().ok()),
+                false => Some(bytes),
+            };
+            files.extend(der.map(|der| (path, der)));
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+fn defect(certificate: &X509, thumbprint: &str, shown: &Shown<'_>) -> Result<(), CertificateRefusal> {
+    let thumbprint = thumbprint.to_owned();
+    let (Ok(from), Ok(until), Ok(bits)) = (certificate.not_before(), certificate.not_after(), certificate.key_length())
+    else {
+        return Err(CertificateRefusal::Unreadable);
+    };
+    if shown.now_s > until.timestamp() {
+        return Err(CertificateRefusal::Expired { thumbprint, until: until.to_string() });
+    }
+    if shown.now_s < from.timestamp() {
+        return Err(CertificateRefusal::NotYetValid { thumbprint, from: from.to_string() });
+    }
+    if bits < KEY_BITS_MIN {
+        return Err(CertificateRefusal::WeakKey { thumbprint, bits });
+    }
+    let names = AlternativeNames::of(shown.der);
+    if !names.has_host(shown.host) {
+        let host = shown.host.to_owned();
+        return Err(CertificateRefusal::WrongHost { thumbprint, host, names: names.hosts });
+    }
+    if !names.uris.iter().any(|uri| uri == shown.application_uri) {
+        let server = shown.application_uri.to_owned();
+        return Err(CertificateRefusal::WrongApplicationUri { thumbprint, server, names: names.uris });
+    }
+    Ok(())
+}
+
+fn shelved(shelf: Shelf, file: PathBuf, der: &[u8]) -> Option<Shelved> {
+    let certificate = X509::from_der(der).ok()?;
+    Some(Shelved {
+        shelf,
+        file,
+        thumbprint: certificate.thumbprint().as_hex_string(),
+        subject: certificate.subject_name(),
+        names: AlternativeNames::of(der),
+        valid_from: certificate.not_before().map(|time| time.to_string()).unwrap_or_default(),
+        valid_until: certificate.not_after().map(|time| time.to_string()).unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::opcua::own;
+
+    /// Our own certificate serves as a server's.
+    fn server() -> (tempfile::TempDir, Vec<u8>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let own = own::ensure(&folder.path().join("server")).unwrap();
+        (folder, fs::read(&own.certificate).unwrap(), own.application_uri)
+    }
+
+    fn shown<'a>(der: &'a [u8], uri: &'a str) -> Shown<'a> {
+        let now_s = opcua::types::DateTime::now().as_chrono().timestamp();
+        Shown { der, host: "127.0.0.1", application_uri: uri, now_s }
+    }
+
+    // F52
+    #[test]
+    fn an_unknown_certificate_waits_for_a_person_who_may_trust_it_and_take_it_back() {
+        let (folder, der, uri) = server();
+        let list = TrustList::new(&folder.path().join("pki"));
+        let Err(CertificateRefusal::Unknown { thumbprint, file: Some(file) }) = list.judge(&shown(&der, &uri)) else {
+            panic!("an unknown certificate was taken");
+        };
+        assert_eq!(fs::read(&file).unwrap(), der);
+        assert_eq!(list.put(&thumbprint[..12].to_uppercase(), Shelf::Trusted).unwrap().unwrap().shelf, Shelf::Trusted);
+        assert!(!file.exists());
+        assert_eq!(list.judge(&shown(&der, &uri)), Ok(()));
+        list.put(&thumbprint, Shelf::Rejected).unwrap().unwrap();
+        assert!(matches!(list.judge(&shown(&der, &uri)), Err(CertificateRefusal::Rejected { .. })));
+        let rejected = &list.list().unwrap()[0];
+        assert_eq!((rejected.shelf, rejected.names.uris.as_slice()), (Shelf::Rejected, [uri.clone()].as_slice()));
+        fs::remove_file(&rejected.file).unwrap();
+        assert!(matches!(list.judge(&shown(&der, &uri)), Err(CertificateRefusal::Unknown { .. })));
+    }
+
+    // F51
+    #[test]
+    fn a_trusted_certificate_is_refused_out_of_its_time_for_another_host_and_for_another_application() {
+        let (folder, der, uri) = server();
+        let list = TrustList::new(&folder.path().join("pki"));
+        fs::create_dir_all(folder.path().join("pki/trusted")).unwrap();
+        fs::write(folder.path().join("pki/trusted/the plc.der"), &der).unwrap();
+        let good = shown(&der, &uri);
+        assert_eq!(list.judge(&good), Ok(()), "a person names files as he likes");
+        assert_eq!(list.judge(&good), Ok(()));
+        let years = |years: i64| shown(&der, &uri).now_s + years * 365 * 86_400;
+        let late = list.judge(&Shown { now_s: years(20), ..shown(&der, &uri) });
+        assert!(matches!(late, Err(CertificateRefusal::Expired { .. })), "{late:?}");
+        let early = list.judge(&Shown { now_s: years(-1), ..shown(&der, &uri) });
+        assert!(matches!(early, Err(CertificateRefusal::NotYetValid { .. })), "{early:?}");
+        let host = list.judge(&Shown { host: "10.9.8.7", ..shown(&der, &uri) });
+        assert!(host.unwrap_err().to_string().contains("not for 10.9.8.7"));
+        let other = list.judge(&shown(&der, "urn:other"));
+        assert!(matches!(other, Err(CertificateRefusal::WrongApplicationUri { .. })), "{other:?}");
+        assert_eq!(list.judge(&shown(b"", &uri)), Err(CertificateRefusal::Missing));
+        assert_eq!(list.judge(&shown(&der[..100], &uri)), Err(CertificateRefusal::Unreadable));
+    }
+
+    #[test]
+    fn pending_takes_so_many_and_no_more() {
+        let (folder, der, uri) = server();
+        let list = TrustList::new(&folder.path().join("pki"));
+        fs::create_dir_all(folder.path().join("pki/pending")).unwrap();
+        for index in 0..PENDING_MAX {
+            fs::write(folder.path().join(format!("pki/pending/{index}.der")), [1]).unwrap();
+        }
+        assert!(matches!(list.judge(&shown(&der, &uri)), Err(CertificateRefusal::Unknown { file: None, .. })));
+    }
+}

@@ -1,0 +1,3 @@
+"""Steps to come: restarts."""
+
+STEPS = ()

@@ -1,0 +1,3 @@
+"""Steps to come: secured."""
+
+STEPS = ()
