@@ -35,6 +35,10 @@ use tokio::{
 
 use crate::domain::tag::{DeviceId, StationId, Tag, TagUpdate, TagWrite};
 use error::{DeviceError, End};
+/// What reads a device's bytes, for the fuzz targets.
+pub mod parsers {
+    pub use super::{codec, modbus::frame, opcua::value};
+}
 pub use modbus::Shared;
 pub use opcua::{
     AlternativeNames, CertificateRefusal, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown,

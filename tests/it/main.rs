@@ -18,11 +18,15 @@ mod epcis;
 mod event_hash;
 mod feed;
 mod gs1_vectors;
+#[cfg(feature = "demo")]
+mod identifiers;
 mod keep;
 mod layers;
 #[cfg(feature = "demo")]
 mod lockstep;
 mod packml;
+#[cfg(feature = "demo")]
+mod modbus;
 #[cfg(feature = "demo")]
 mod rough;
 mod scenario;
