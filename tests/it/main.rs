@@ -24,9 +24,9 @@ mod keep;
 mod layers;
 #[cfg(feature = "demo")]
 mod lockstep;
-mod packml;
 #[cfg(feature = "demo")]
 mod modbus;
+mod packml;
 #[cfg(feature = "demo")]
 mod rough;
 mod scenario;

@@ -31,10 +31,13 @@ pub(super) const COUNT_LAST: u64 = 4_294_967_295;
 const DWELL: Duration = Duration::from_millis(40);
 const LOOK: Duration = Duration::from_millis(5);
 
+/// What a variable shows of the tag memory.
+pub(super) type Show = fn(&Tags) -> Variant;
+
 /// Names below the model's namespace, and what they show.
 pub(super) struct Model {
     pub namespace: &'static str,
-    pub nodes: &'static [(&'static str, fn(&Tags) -> Variant)],
+    pub nodes: &'static [(&'static str, Show)],
 }
 
 pub(super) async fn run(
@@ -57,7 +60,7 @@ pub(super) async fn run(
 
 struct Shown {
     space: Arc<SimpleNodeManager>,
-    nodes: Vec<(NodeId, fn(&Tags) -> Variant)>,
+    nodes: Vec<(NodeId, Show)>,
 }
 
 impl Shown {
