@@ -55,8 +55,11 @@ pub struct DemoArgs {
     #[arg(long)]
     pub swap_protocols: bool,
     /// A camera of this model in place of the simulated plant's own
-    #[arg(long, value_name = "MODEL", value_parser = ["in-sight"])]
+    #[arg(long, value_name = "MODEL", value_parser = ["in-sight", "machine-vision", "autoid"])]
     pub camera: Option<String>,
+    /// A packer whose reader sees each case in two layers, with helper codes
+    #[arg(long)]
+    pub array_reader: bool,
 }
 
 pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
@@ -79,6 +82,7 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
         faults: Faults::ALL.iter().copied().find(|faults| faults.name() == args.faults).unwrap_or_default(),
         broker: args.broker,
         swap_protocols: args.swap_protocols,
+        array_reader: args.array_reader,
         camera: args.camera.and_then(|name| Face::ALL.iter().copied().find(|face| face.name() == name)),
         models: Models::ALL.iter().copied().find(|models| models.name() == args.models).unwrap_or_default(),
     };

@@ -15,9 +15,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::device::text::dialect::Dialect;
-use crate::device::{Address, Binding, ByteOrder, Field as SplitField, Number, Pad, Split, ValueType, WordOrder};
+use crate::device::{
+    Address, Binding, ByteOrder, Field as SplitField, Member, Number, Pad, Part, Split, StructField, ValueType,
+    WordOrder,
+};
+use crate::domain::packml::MachineState;
 use crate::domain::tag::{StationKind, Tag};
-use crate::station::{Renumbered, ResultHandshake};
+use crate::station::{ArrayReader, Renumbered, ResultHandshake};
 
 use super::map_checks;
 use super::map_modbus::{self, Addressing, Extras};
@@ -49,6 +53,7 @@ pub(super) struct KindMap {
     pub(super) handshake: Option<Field<ResultHandshake>>,
     pub(super) ends_ring: Option<Field<u16>>,
     pub(super) verdict_depth: Option<Field<u16>>,
+    pub(super) array: Option<Field<ArrayReader>>,
     pub(super) tags: Vec<Field<Binding>>,
     pub(super) renumbered: Vec<Renumbered>,
     /// Tags with a section that could not be understood: reported there, and not missing as well.
@@ -128,6 +133,7 @@ fn kind_map(mut section: Section<'_>, addressing: Option<Addressing>) -> KindMap
         handshake: section.word("handshake", &HANDSHAKES),
         ends_ring: section.number("ends_ring", 64..=COUNT_MAX),
         verdict_depth: section.number("verdict_depth", 1..=256),
+        array: array_reader(&mut section),
         tags: Vec::new(),
         renumbered: Vec::new(),
         broken: Vec::new(),
@@ -152,6 +158,26 @@ fn kind_map(mut section: Section<'_>, addressing: Option<Addressing>) -> KindMap
     map
 }
 
+/// `layers`, `helpers` and `helper_prefix`: a reader that shows its children as a frame for each layer.
+fn array_reader(section: &mut Section<'_>) -> Option<Field<ArrayReader>> {
+    let layers = section.number::<u16>("layers", 1..=64);
+    let helpers = section.number::<u16>("helpers", 1..=64);
+    let prefix = section.filled("helper_prefix");
+    let at = [&layers, &helpers].into_iter().flatten().next().map(|field| field.at.clone());
+    let at = at.or_else(|| prefix.as_ref().map(|field| field.at.clone()))?;
+    let _: Option<()> = section.missing("layers", "the number of layers that make up a container, 1 to 64");
+    let _: Option<()> = section.missing("helpers", "the number of helper codes in each layer, 1 to 64");
+    let _: Option<()> = section.missing("helper_prefix", "what helper codes begin with, for example \"HC\"");
+    let prefix = prefix?;
+    // An element string begins with an application identifier, a symbology identifier or a separator.
+    if !prefix.value.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        let problem = prefix.at.error("could begin an identifier, and helper codes are left out of a container");
+        section.problems().add(problem.allowed("a word that begins with a letter, for example \"HC\""));
+    }
+    let value = ArrayReader { layers: layers?.value, helpers: helpers?.value, prefix: prefix.value.into_bytes() };
+    Some(Field { value, at })
+}
+
 fn absent_tags(section: &Section<'_>, names: Vec<Field<String>>) -> Vec<Field<Tag>> {
     let mut tags = Vec::new();
     for name in names {
@@ -173,6 +199,7 @@ fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<Addressing>) -
     let value = value_type(&mut section, scale.is_some());
     let split = split(tag, &mut section, value);
     let wrap = section.number::<u64>("wrap", 1..=i64::MAX);
+    let part = part(&mut section);
     let byte_order = section.word("byte_order", &BYTE_ORDERS);
     let extras = Extras::read(&mut section);
     let binding = address.zip(value).map(|(address, value)| {
@@ -181,6 +208,7 @@ fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<Addressing>) -
             wrap: wrap.map(|field| field.value),
             split,
             byte_order: byte_order.map(|field| field.value),
+            part,
             ..Binding::new(tag, address, value)
         };
         extras.apply(&section, &mut binding);
@@ -191,9 +219,69 @@ fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<Addressing>) -
     Some(Field { value: binding?, at })
 }
 
+const MEMBERS: [(&str, Member); 14] = [
+    ("bool", Member::Bool),
+    ("i8", Member::I8),
+    ("u8", Member::U8),
+    ("i16", Member::I16),
+    ("u16", Member::U16),
+    ("i32", Member::I32),
+    ("u32", Member::U32),
+    ("i64", Member::I64),
+    ("u64", Member::U64),
+    ("f32", Member::F32),
+    ("f64", Member::F64),
+    ("text", Member::Text),
+    ("time", Member::Time),
+    ("rest", Member::Rest),
+];
+
+/// `index = 2`, or `layout = ["u32", "text"]` with `field = 1`, or all three.
+fn part(section: &mut Section<'_>) -> Part {
+    let index = section.number::<u16>("index", 0..=COUNT_MAX).map(|field| field.value);
+    let layout = section.texts("layout");
+    let place = section.number::<usize>("field", 0..=255);
+    let Some(layout) = layout else {
+        if let Some(place) = place {
+            section.problems().add(place.at.error("needs `layout` beside it: the members of the structure in order"));
+        }
+        return Part { index, field: None };
+    };
+    let mut members = Vec::new();
+    for name in &layout.value {
+        match MEMBERS.iter().find(|(word, _)| *word == name.value) {
+            Some((_, Member::Rest)) if members.len().saturating_add(1) < layout.value.len() => {
+                section.problems().add(name.at.error("takes all that is left").allowed("\"rest\" at the end alone"));
+            }
+            Some((_, member)) => members.push(*member),
+            None => {
+                let words = MEMBERS.iter().map(|(word, _)| *word);
+                section.problems().add(name.at.error("is no member type").meant(&name.value, words));
+            }
+        }
+    }
+    match place {
+        Some(place) if place.value < layout.value.len() => {
+            Part { index, field: Some(StructField { layout: members, place: place.value }) }
+        }
+        Some(place) => {
+            let allowed = format!("0 to {}", layout.value.len().saturating_sub(1));
+            section.problems().add(place.at.error("names no member of `layout`").allowed(allowed));
+            Part { index, field: None }
+        }
+        None => {
+            let _: Option<()> = section.missing("field", "the member of `layout` that is this tag, counted from 0");
+            Part { index, field: None }
+        }
+    }
+}
+
 /// The values of the contract by their words, DESIGN section 5; a map may number them in its device's own way.
-fn contract_values(tag: Tag) -> &'static [(&'static str, i64)] {
-    if tag == Tag::Request {
+fn contract_values(tag: Tag) -> Vec<(&'static str, i64)> {
+    let states = || MachineState::ALL.iter().map(|state| (state.name(), state.number()));
+    let words: &[(&str, i64)] = if tag == Tag::State {
+        return states().collect();
+    } else if tag == Tag::Request {
         &[("seal", 1), ("release", 2)]
     } else if tag == Tag::Reply {
         &[("none", 0), ("deny", 1), ("pending", 2), ("permit", 3)]
@@ -207,12 +295,16 @@ fn contract_values(tag: Tag) -> &'static [(&'static str, i64)] {
         &[("idle", 0), ("taken", 1)]
     } else if tag == Tag::Outcome {
         &[("good", 1)]
+    } else if tag == Tag::Mode {
+        &[("produce", 1), ("maintenance", 2), ("manual", 3)]
     } else {
         &[]
-    }
+    };
+    words.to_vec()
 }
 
-/// `values = { seal = 10, release = 20 }`. All words are needed: a value that is not listed would not be understood.
+/// `values = { seal = 10, release = 20 }`. All words are needed: a value that is not listed would not be understood. A machine need
+/// not have every state and mode.
 fn renumbered(tag: Tag, section: &mut Section<'_>) -> Vec<Renumbered> {
     let words = contract_values(tag);
     if words.is_empty() {
@@ -220,7 +312,9 @@ fn renumbered(tag: Tag, section: &mut Section<'_>) -> Vec<Renumbered> {
     }
     let Some(mut values) = section.section("values") else { return Vec::new() };
     let mut renumbered: Vec<Renumbered> = Vec::new();
-    for (word, contract) in words {
+    let is_free = [Tag::State, Tag::Mode].contains(&tag);
+    let stated: Vec<_> = words.into_iter().filter(|(word, _)| !is_free || values.has(word)).collect();
+    for (word, contract) in stated {
         let Some(field) = values.integer(word, -65_536..=65_536) else {
             let _: Option<()> = values.missing(word, "the device's number for it: all words are listed, or none");
             continue;
@@ -228,7 +322,7 @@ fn renumbered(tag: Tag, section: &mut Section<'_>) -> Vec<Renumbered> {
         if renumbered.iter().any(|other| other.device == field.value) {
             values.problems().add(field.at.error("stands for two words").allowed("a number of its own for each word"));
         }
-        renumbered.push(Renumbered { tag, device: field.value, contract: *contract });
+        renumbered.push(Renumbered { tag, device: field.value, contract });
     }
     values.finish();
     renumbered

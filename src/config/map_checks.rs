@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::device::{Address, Binding, Number, Split, Table, ValueType};
+use crate::device::{Address, Binding, Number, Part, Split, Table, ValueType};
 use crate::domain::tag::{Access, StationKind, Tag};
-use crate::station::ResultHandshake;
+use crate::station::{ArrayReader, ResultHandshake};
 
 use super::device::{FileDevice, Protocol};
 use super::map::KindMap;
@@ -42,9 +42,10 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, pro
         problems.add(at.error(format!("is no tag of a {}", kind.name())).allowed(known.join(", ")));
         return;
     }
-    if binding.bit.is_some() && binding.tag.access() == Access::Write {
-        let problem = at.error("is one bit of a word, and a tag that is written fills its own");
-        problems.add(problem.allowed("the whole word, with `values` that say what to write"));
+    let is_read_from_node = matches!(binding.address, Address::Node(_)) && binding.tag.access() == Access::Read;
+    if binding.part != Part::default() && !is_read_from_node {
+        let problem = at.error("lies inside the value of a node");
+        problems.add(problem.allowed("`index` and `field` for OPC UA tags that are read"));
     }
     if let Some(allowed) = misfit(binding) {
         problems.add(at.error("has a type that does not fit the tag").allowed(allowed));
@@ -153,6 +154,8 @@ enum Nature {
     Flag,
     Counter,
     Decimal,
+    /// A number, or its name.
+    State,
     Text,
     /// Counters in a list.
     Counters,
@@ -164,6 +167,7 @@ fn nature(tag: Tag) -> Nature {
     match tag {
         Tag::BinFull | Tag::RunPermit | Tag::Verdict | Tag::Overrun | Tag::Valid => Nature::Flag,
         Tag::Grade => Nature::Decimal,
+        Tag::State => Nature::State,
         Tag::Ends => Nature::Counters,
         Tag::Children => Nature::Texts,
         Tag::Identity
@@ -177,7 +181,7 @@ fn nature(tag: Tag) -> Nature {
         | Tag::Label => Nature::Text,
         Tag::Heartbeat
         | Tag::Epoch
-        | Tag::State
+        | Tag::Mode
         | Tag::Fault
         | Tag::HeartbeatOut
         | Tag::EpochOut
@@ -231,6 +235,8 @@ fn misfit(binding: &Binding) -> Option<&'static str> {
         Nature::Decimal if number && binding.scale.is_some() => None,
         Nature::Decimal if textual => None,
         Nature::Decimal => Some("f32, f64, an integer with `scale`, text (in a ring: millis or texts)"),
+        Nature::State if number && !float || textual && !list => None,
+        Nature::State => Some("an integer or text: the number or the name of a PackML state"),
         Nature::Text if textual && binding.split.is_none() => None,
         Nature::Text => Some("text or bytes (in a ring: texts): identifiers never become numbers"),
         Nature::Counters if matches!(binding.value, ValueType::Ints { .. }) => None,
@@ -245,6 +251,9 @@ fn rings(problems: &Problems, kind: StationKind, map: &KindMap) {
     if kind == StationKind::Camera {
         camera_ring(problems, map);
         camera_handshake(problems, map);
+    }
+    if let Some(array) = &map.array {
+        layers(problems, kind, map, array);
     }
     for (field, owner) in [
         (&map.ring, StationKind::Camera),
@@ -291,6 +300,20 @@ fn camera_ring(problems: &Problems, map: &KindMap) {
                 problems.add(problem.allowed("ring = COUNT in the section [camera], or a single value"));
             }
         }
+    }
+}
+
+/// Frames of equal length, each with room for more than its helper codes.
+fn layers(problems: &Problems, kind: StationKind, map: &KindMap, array: &Field<ArrayReader>) {
+    if !matches!(kind, StationKind::Packer | StationKind::Palletizer) {
+        problems.add(array.at.error(format!("belongs to a packer or palletizer, not to a {}", kind.name())));
+    }
+    let Some(children) = map.tags.iter().find(|binding| binding.value.tag == Tag::Children) else { return };
+    let Some(held) = elements(children.value.value) else { return };
+    let ArrayReader { layers, helpers, .. } = &array.value;
+    if held.checked_rem(*layers) != Some(0) || held.checked_div(*layers).is_none_or(|wide| wide <= *helpers) {
+        let says = format!("has {held} places, which are no {layers} equal layers with {helpers} helper codes each");
+        problems.add(children.at.error(says).allowed("count = layers * (units of a layer + helpers)"));
     }
 }
 
@@ -440,7 +463,7 @@ fn touches(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
 /// Every tag that a station of this kind may have.
 pub(super) fn of_kind(kind: StationKind) -> Vec<Tag> {
     use Tag::*;
-    let common = [Heartbeat, Epoch, State, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
+    let common = [Heartbeat, Epoch, State, Mode, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
     let own: &[Tag] = match kind {
         StationKind::Printer => &[PrintedSeq, AcceptedSeq, NextSeq, Remaining, FlushDone, Data, DataSeq, Flush],
         StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Valid, Outcome, Ack, Expected],

@@ -162,12 +162,11 @@ impl Extras {
 
     fn first(&self) -> Option<(&Place, &'static str)> {
         let word_order = self.word_order.as_ref().map(|field| (&field.at, "word_order"));
-        let bit = self.bit.as_ref().map(|field| (&field.at, "bit"));
         let terminator = self.terminator.as_ref().map(|field| (&field.at, "terminator"));
         let counted = self.counted.as_ref().map(|field| (&field.at, "counted"));
         let group = self.group.as_ref().map(|field| (&field.at, "group"));
         let read_back = self.read_back.as_ref().map(|field| (&field.at, "read_back"));
-        word_order.or(bit).or(terminator).or(counted).or(group).or(read_back)
+        word_order.or(terminator).or(counted).or(group).or(read_back)
     }
 }
 

@@ -367,6 +367,7 @@ fn settings(placed: &Placed<'_>, plain: station::Settings, tags: &[Tag], scanner
             let is_scanner = scanners.contains(device);
             is_scanner && map.tags.iter().any(|binding| binding.value.tag == Tag::LabelRead)
         }),
+        array: placed.maps().find_map(|map| map.array.as_ref()).map(|field| field.value.clone()),
         renumbered: placed.maps().flat_map(|map| map.renumbered.iter().copied()).collect(),
         ..plain
     }

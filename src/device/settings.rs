@@ -230,11 +230,13 @@ pub struct Binding {
     pub scale: Option<i64>,
     /// The highest value of a counter, after which it wraps. Only carried along, for the station.
     pub wrap: Option<u64>,
+    /// Where inside the node's value this one lies; OPC UA alone.
+    pub part: Part,
     pub split: Option<Split>,
     /// Where this value differs from its link (strings often do).
     pub byte_order: Option<ByteOrder>,
     pub word_order: Option<WordOrder>,
-    /// Modbus: a `Bool` that is this bit of its register, 0 the lowest. Only for what is read.
+    /// A `Bool` that is this bit of its word, 0 the lowest. Only for what is read.
     pub bit: Option<u8>,
     /// Modbus: the byte that ends a text instead of NUL. A text without it is bad, unless it is nothing but padding.
     pub terminator: Option<u8>,
@@ -255,6 +257,7 @@ impl Binding {
             value,
             scale: None,
             wrap: None,
+            part: Part::default(),
             split: None,
             byte_order: None,
             word_order: None,
@@ -404,6 +407,42 @@ pub enum Pad {
     Space,
 }
 
+/// A value inside the value of a node: an element of a list, a field of a structure, or a field of a structure in a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    pub index: Option<u16>,
+    pub field: Option<StructField>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StructField {
+    /// Every member of the structure, in its order.
+    pub layout: Vec<Member>,
+    /// Which of them, counted from 0.
+    pub place: usize,
+}
+
+/// A member of a structure as OPC UA encodes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    Bool,
+    I8,
+    U8,
+    I16,
+    U16,
+    I32,
+    U32,
+    I64,
+    U64,
+    F32,
+    F64,
+    /// String, ByteString or XmlElement.
+    Text,
+    Time,
+    /// Whatever is left; at the end alone.
+    Rest,
+}
+
 /// One text that carries several values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Split {
@@ -447,6 +486,7 @@ impl Field {
             Tag::Heartbeat
             | Tag::Epoch
             | Tag::State
+            | Tag::Mode
             | Tag::Fault
             | Tag::HeartbeatOut
             | Tag::EpochOut

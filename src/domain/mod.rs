@@ -10,6 +10,7 @@ pub mod epc;
 pub mod gs1;
 pub mod linter;
 pub mod pack;
+pub mod packml;
 pub mod tag;
 pub mod text;
 pub mod time;

@@ -102,7 +102,7 @@ pub enum Access {
 }
 
 tags! {
-    Heartbeat "heartbeat" Read, Epoch "epoch" Read, State "state" Read, Fault "fault" Read,
+    Heartbeat "heartbeat" Read, Epoch "epoch" Read, State "state" Read, Mode "mode" Read, Fault "fault" Read,
     Identity "identity" Read, Recipe "recipe" Read,
     HeartbeatOut "heartbeat_out" Write, EpochOut "epoch_out" Write,
     PrintedSeq "printed_seq" Read, AcceptedSeq "accepted_seq" Read, NextSeq "next_seq" Read,

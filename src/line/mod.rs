@@ -23,7 +23,7 @@ use crate::engine::reason::AlarmKind;
 use crate::engine::{Engine, Start};
 use crate::line::cleared::Cleared;
 use crate::line::watch::Watch;
-use crate::station::Station;
+use crate::station::{Machine, Station};
 use crate::store::{Durable, Journal, Work};
 use crate::wire::lower::{Lowering, Stamp};
 use crate::wire::record::{FactRow, Record};
@@ -185,6 +185,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
     /// Whether turns say what passes: for people, and of no effect on anything.
     pub fn look_on(&mut self, is_wanted: bool) {
         self.is_looked_on = is_wanted;
+    }
+
+    /// What the machines say of themselves, in the order of their stations.
+    pub fn machines(&self) -> impl Iterator<Item = Machine> {
+        self.parts.stations.iter().map(Station::machine)
     }
 
     pub fn engine(&self) -> &Engine {

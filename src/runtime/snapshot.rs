@@ -6,6 +6,7 @@ use crate::domain::time::ClockState;
 use crate::engine::Engine;
 use crate::engine::reason::BatchState;
 use crate::engine::state::Stage;
+use crate::station::Machine;
 use crate::wire::text;
 use crate::wire::topic::{
     self, AlarmLine, AlarmsNow, BatchLine, BatchNow, CountsLine, CountsNow, DevicesNow, Quantiles, StationLine,
@@ -29,10 +30,10 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn of(engine: &Engine) -> Self {
+    pub(super) fn of(engine: &Engine, machines: impl Iterator<Item = Machine>) -> Self {
         let state = engine.state();
         let current = state.current();
-        let stations = engine.settings().stations.iter().map(|spec| {
+        let stations = engine.settings().stations.iter().zip(machines).map(|(spec, machine)| {
             let known = state.station(&spec.name);
             StationLine {
                 station: spec.name.as_str().to_owned(),
@@ -41,6 +42,9 @@ impl Snapshot {
                 held: !engine.may_run(),
                 epoch: known.epoch,
                 fault: engine.fault(&spec.name),
+                state: machine.state.map(|state| state.name().to_owned()),
+                condition: machine.state.map(|state| state.condition().name().to_owned()),
+                mode: machine.mode.map(|mode| mode.name().to_owned()),
             }
         });
         let alarms = state.alarms.iter().map(|(alarm, at)| AlarmLine {

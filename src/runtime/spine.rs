@@ -111,7 +111,7 @@ impl Spine {
 
     fn show<J: Journal, P: Plant>(&self, line: &Line<J, P>, latency: &Latency) {
         let verdicts = latency.now();
-        self.snapshots.send_replace(Arc::new(Snapshot { verdicts, ..Snapshot::of(line.engine()) }));
+        self.snapshots.send_replace(Arc::new(Snapshot { verdicts, ..Snapshot::of(line.engine(), line.machines()) }));
     }
 
     /// Verdicts that take too much of their deadline are an alarm.

@@ -12,7 +12,7 @@ mod astray;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::link::Link;
-use super::settings::CHILD_SLOTS;
+use super::settings::{ArrayReader, CHILD_SLOTS};
 use super::tags::Tags;
 use super::truth::{RequestOf, Truth, TruthEvent, text_of};
 use crate::domain::tag::{StationKind, Tag, TagValue};
@@ -137,6 +137,7 @@ pub struct CloserSettings {
     pub deny_pause_us: u64,
     /// No stroke begins before a label of this container is there.
     pub awaits_label: bool,
+    pub array: ArrayReader,
 }
 
 #[derive(Clone, Debug)]
@@ -567,6 +568,7 @@ impl Closer {
             Gate::Release => &self.sealed,
         };
         let mut children: Vec<Vec<u8>> = items.iter().map(|item| item.code.clone()).collect();
+        children = self.settings.array.frames(children, self.settings.capacity);
         children.resize(CHILD_SLOTS, Vec::new());
         tags.set(kind, Tag::Children, TagValue::Texts(children));
         tags.set_int(kind, Tag::ChildCount, items.len() as u64);

@@ -20,6 +20,35 @@ impl Weather {
     pub const NONE: Weather = Weather { no_read: 0, low_grade: 0, wrong_lot: 0, duplicate: 0, foreign: 0 };
 }
 
+/// A reader that sees a case layer by layer: each layer is a frame of its units between helper codes, which tell that the whole layer
+/// was in view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArrayReader {
+    /// 0: the children are shown as they are.
+    pub layers: usize,
+    pub helpers: usize,
+}
+
+impl ArrayReader {
+    pub const NONE: ArrayReader = ArrayReader { layers: 0, helpers: 0 };
+    /// As `config/maps/array-packer.toml` expects it.
+    pub const TWO_LAYERS: ArrayReader = ArrayReader { layers: 2, helpers: 2 };
+
+    /// What is shown of these codes, of which a case holds `capacity`.
+    pub fn frames(self, codes: Vec<Vec<u8>>, capacity: usize) -> Vec<Vec<u8>> {
+        let Some(wide) = capacity.checked_div(self.layers) else { return codes };
+        let mut codes = codes.into_iter();
+        let mut shown = Vec::new();
+        for layer in 1..=self.layers {
+            let helper = |place: usize| format!("HC{layer}-{place}").into_bytes();
+            shown.extend((1..self.helpers).map(helper));
+            shown.extend((0..wide).map(|_| codes.next().unwrap_or_default()));
+            shown.extend((self.helpers.max(1)..=self.helpers).map(helper));
+        }
+        shown
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlantSettings {
     pub seed: u64,
@@ -50,6 +79,8 @@ pub struct PlantSettings {
     pub verdict_deadline_ms: u64,
     pub printer_to_camera_us: u64,
     pub exit_to_packer_us: u64,
+    /// How the packer's reader shows what it read.
+    pub array: ArrayReader,
     /// Units that the reject bin holds; 0 is a bin without bottom.
     pub bin_capacity: u64,
     /// A station that was denied asks again after so long.
@@ -80,6 +111,7 @@ impl Default for PlantSettings {
             verdict_deadline_ms: 2500,
             printer_to_camera_us: 200_000,
             exit_to_packer_us: 400_000,
+            array: ArrayReader::NONE,
             bin_capacity: 0,
             deny_pause_ms: 200,
             motion_us: None,

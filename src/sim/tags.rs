@@ -178,6 +178,7 @@ pub fn wrap(kind: StationKind, tag: Tag) -> Option<u64> {
         }
         Tag::Epoch
         | Tag::State
+        | Tag::Mode
         | Tag::Fault
         | Tag::Identity
         | Tag::Recipe

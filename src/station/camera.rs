@@ -375,10 +375,25 @@ impl<'a> Element<'a> {
             Element::Bytes(b"C" | b"c") => 2000,
             Element::Bytes(b"D" | b"d") => 1000,
             Element::Bytes(b"F" | b"f") => 0,
-            Element::Bytes(_) => return None,
+            Element::Bytes(text) => decimal(text)?,
         };
         (0..=GRADE_MAX_MILLI).contains(&milli).then_some(milli)
     }
+}
+
+/// `3.5`, or ISO's whole notation `3.5/08/660` (grade, aperture, light), in thousandths.
+fn decimal(text: &[u8]) -> Option<i64> {
+    let grade = text.split(|byte| *byte == b'/').next()?;
+    let mut parts = grade.splitn(2, |byte| *byte == b'.');
+    let (whole, fraction) = (parts.next()?, parts.next().unwrap_or(b"0"));
+    if whole.is_empty() || fraction.is_empty() || fraction.len() > 3 {
+        return None;
+    }
+    let digits = whole.iter().chain(fraction).chain(b"00");
+    digits.take(whole.len().checked_add(3)?).try_fold(0_i64, |value, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        value.checked_mul(10)?.checked_add(i64::from(digit))
+    })
 }
 
 #[cfg(test)]
@@ -517,6 +532,12 @@ mod tests {
             (letter(b"d"), Some(1000)),
             (letter(b"F"), Some(0)),
             (letter(b"E"), None),
+            (letter(b"3.5/08/660"), Some(3500)),
+            (letter(b"2"), Some(2000)),
+            (letter(b"4.1"), None),
+            (letter(b"3.14159"), None),
+            (letter(b"/08"), None),
+            (letter(b"99999999999999999999"), None),
             (letter(b""), None),
         ] {
             seq += 1;
@@ -597,6 +618,98 @@ mod tests {
         let rejoined = Observed::Joined { device_epoch: 7, reset: false };
         assert_eq!(script.said(&[]), [rejoined, result(1, code(b"A"), 11)]);
         assert_eq!(script.said(&shown(1, b"A", 11)), []);
+    }
+
+    fn flagged() -> Script {
+        let mut flagged = settings(StationKind::Camera);
+        flagged.handshake = ResultHandshake::Flag;
+        flagged.renumbered = [(0, 5), (1, 13)]
+            .map(|(contract, device)| crate::station::Renumbered { tag: Tag::Ack, device, contract })
+            .to_vec();
+        Script::new(flagged, known(0))
+    }
+
+    fn valid(seq: i64, code: &[u8], track: i64) -> Vec<Reading> {
+        [shown(seq, code, track), vec![number(Tag::Valid, 1)]].concat()
+    }
+
+    fn invalid(seq: i64) -> Vec<Reading> {
+        [shown(seq, b"half", 99), vec![number(Tag::Valid, 0)]].concat()
+    }
+
+    fn flags(writes: &[TagWrite]) -> Vec<i64> {
+        let ack = |write: &TagWrite| match write.values.first() {
+            Some((Tag::Ack, TagValue::Int(value))) => Some(*value),
+            _ => None,
+        };
+        writes.iter().filter_map(ack).collect()
+    }
+
+    fn take(seq: u64) -> Permit {
+        Permit::AckResult { station: STATION, device_epoch: 7, seq }
+    }
+
+    #[test]
+    fn a_result_is_taken_by_the_flag_and_the_next_counts_only_after_the_flag_was_taken_back() {
+        let mut script = flagged();
+        assert_eq!(script.join(7, &valid(1, b"A", 11)), [result(1, code(b"A"), 11)]);
+        assert_eq!(flags(&script.permit(take(1))), [13]);
+        assert_eq!(script.said(&valid(2, b"half", 99)), [], "the old `valid` beside the next result");
+        let (out, writes) = script.show(&invalid(2));
+        assert_eq!((out, flags(&writes)), (vec![], vec![5]));
+        assert_eq!(flags(&script.show(&invalid(2)).1), [] as [i64; 0], "written once");
+        assert_eq!(script.said(&valid(2, b"B", 12)), [result(2, code(b"B"), 12)]);
+    }
+
+    #[test]
+    fn no_flag_is_raised_for_another_result_than_the_one_that_stands() {
+        let mut script = flagged();
+        script.join(7, &invalid(0));
+        assert_eq!(flags(&script.permit(take(1))), [] as [i64; 0], "nothing stands");
+        script.said(&valid(4, b"A", 14));
+        assert_eq!(flags(&script.permit(take(3))), [] as [i64; 0], "the last of the missed ones");
+        assert_eq!(flags(&script.permit(take(4))), [13]);
+    }
+
+    #[test]
+    fn the_flag_is_a_level_that_every_heartbeat_says_again() {
+        let mut script = flagged();
+        script.join(7, &valid(1, b"A", 11));
+        assert_eq!(flags(&script.beat(1)), [] as [i64; 0], "not recorded yet");
+        script.permit(take(1));
+        assert_eq!(flags(&script.beat(2)), [13]);
+        script.show(&invalid(1));
+        assert_eq!(flags(&script.beat(3)), [5]);
+        script.reconnect();
+        assert_eq!(flags(&script.beat(4)), [] as [i64; 0]);
+        let back = [invalid(1), vec![number(Tag::Epoch, 7)]].concat();
+        script.show(&back);
+        assert_eq!(flags(&script.show(&back).1), [5], "whatever was left raised is taken back");
+    }
+
+    #[test]
+    fn a_flag_whose_quality_is_not_good_loses_the_station() {
+        let mut script = flagged();
+        script.join(7, &valid(1, b"A", 11));
+        let lost = vec![Observed::Lost { cause: crate::engine::input::LostCause::Quality }];
+        assert_eq!(script.said(&[valid(2, b"B", 12), vec![bad(number(Tag::Valid, 1))]].concat()), lost);
+    }
+
+    #[test]
+    fn a_unit_that_the_device_does_not_call_good_is_failed() {
+        for (outcome, is_good) in [
+            (number(Tag::Outcome, 1), true),
+            (number(Tag::Outcome, 0), false),
+            (number(Tag::Outcome, 3), false),
+            (bad(number(Tag::Outcome, 1)), false),
+            (uncertain(number(Tag::Outcome, 1)), false),
+            (text(Tag::Outcome, b"1"), false),
+        ] {
+            let mut script = joined();
+            let read = if is_good { code(b"A") } else { Read::Failed(b"A".to_vec()) };
+            let out = script.said(&[shown(1, b"A", 11), vec![outcome.clone()]].concat());
+            assert_eq!(out, [result(1, read, 11)], "{outcome:?}");
+        }
     }
 
     #[test]

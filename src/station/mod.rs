@@ -30,6 +30,7 @@ mod rules;
 #[cfg(test)]
 mod script;
 
+use crate::domain::packml::{MachineState, UnitMode};
 use crate::domain::tag::{Reading, StationId, StationKind, Tag, TagValue, TagWrite};
 use crate::domain::text::Name;
 use crate::domain::time::Now;
@@ -67,6 +68,8 @@ pub struct Settings {
     /// Rejector: verdicts that may be written before the first is echoed; at least 1.
     pub verdict_depth: u16,
     pub verdict_form: VerdictForm,
+    /// Packer, palletizer: a reader that shows its children layer by layer.
+    pub array: Option<ArrayReader>,
     /// Where the device numbers the values of `request`, `reply`, `close_result`, `gate_state`, `outcome`, a flag of `ack` or the
     /// ends in `ends` in its own way: then only the values listed for that tag are understood.
     pub renumbered: Vec<Renumbered>,
@@ -94,6 +97,17 @@ pub enum VerdictForm {
     Pair,
 }
 
+/// A reader that shows `children` as frames of equal length, one for each layer; in each lie helper codes, which are no identifiers
+/// and tell that the whole layer was in view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArrayReader {
+    pub layers: u16,
+    /// Helper codes in each layer.
+    pub helpers: u16,
+    /// What they begin with, and no identifier does.
+    pub prefix: Vec<u8>,
+}
+
 /// One value of the contract and how the device numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renumbered {
@@ -118,6 +132,7 @@ impl Settings {
             ends_ring: 64,
             verdict_depth: 1,
             verdict_form: VerdictForm::Word,
+            array: None,
             renumbered: Vec::new(),
             is_label_scanned: false,
             by_hand: None,
@@ -166,6 +181,13 @@ pub struct Cursor {
     pub printed: u64,
     /// Packer: the container asked for last.
     pub last_container: u64,
+}
+
+/// A machine's PackML state and mode; `None` where it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    pub state: Option<MachineState>,
+    pub mode: Option<UnitMode>,
 }
 
 /// One station: supervision, the tags as last read, and the handshake of its kind.
@@ -237,6 +259,21 @@ impl Station {
     /// The device epoch in which the station is joined.
     pub fn joined(&self) -> Option<u32> {
         self.link.joined()
+    }
+
+    /// What the machine says of itself, where it says it and the value is good.
+    pub fn machine(&self) -> Machine {
+        let meaning = |tag, value| self.settings.meaning(tag, value);
+        let state = match self.image.good(Tag::State) {
+            Some(TagValue::Int(number)) => meaning(Tag::State, *number).and_then(MachineState::of_number),
+            Some(TagValue::Bytes(text)) => MachineState::of_text(text),
+            Some(
+                TagValue::Bool(_) | TagValue::Milli(_) | TagValue::Ints(_) | TagValue::Millis(_) | TagValue::Texts(_),
+            )
+            | None => None,
+        };
+        let mode = self.image.int(Tag::Mode).and_then(|value| meaning(Tag::Mode, value));
+        Machine { state, mode: mode.and_then(UnitMode::of_number) }
     }
 
     /// A session with the device stands (the last one, where the tags lie on several); everything is read again.

@@ -3,6 +3,9 @@
 //! A request is observed once, when its number rises and everything that belongs to it was read under that number. Replies are
 //! levels: everything they need is written first and `reply_seq` last, in one write; the same reply again is the same write. A
 //! reply to any number but the one that the station shows is void, so that no withdrawal of the last permit hits the next one.
+//!
+//! A reader that sees layer by layer shows each of them as a frame with helper codes. The children are what lies between those, in the
+//! order of the layers; a frame that lacks a helper code was not seen whole, and its request is not good.
 
 use crate::domain::pack::Gate;
 use crate::domain::tag::{Tag, TagValue};
@@ -10,7 +13,7 @@ use crate::engine::input::{CloseEnd, CloseRequest, GateState, Observed};
 use crate::engine::output::{ClosePermit, Permit, Restraint};
 use crate::station::counter::{Counter, nearest};
 use crate::station::image::{Doubt, Image};
-use crate::station::{Base, Cursor, Level, Output, Scan, Settings, int, observe_fault};
+use crate::station::{ArrayReader, Base, Cursor, Level, Output, Scan, Settings, int, observe_fault};
 
 const REPLY_NONE: i64 = 0;
 const REPLY_DENY: i64 = 1;
@@ -138,7 +141,10 @@ impl Packer {
             .and_then(|raw| nearest(self.container_wrap, self.last_container, raw));
         self.last_container = container.unwrap_or(self.last_container);
         let child_count = image.number(Tag::ChildCount).filter(|_| image.is_current(Tag::ChildCount));
-        let slots = image.texts(Tag::Children);
+        let slots = image.texts(Tag::Children).and_then(|slots| match &scan.settings.array {
+            None => Some(slots.to_vec()),
+            Some(array) => array.children(slots),
+        });
         let (label_read, is_label_good) = if scan.settings.is_label_scanned {
             self.scanned.take()
         } else {
@@ -154,7 +160,7 @@ impl Packer {
             seq,
             gate: gate.unwrap_or(Gate::Seal),
             container: container.unwrap_or(0),
-            children: slots.map(|slots| used_slots(slots, child_count)).unwrap_or_default(),
+            children: slots.map(|slots| used_slots(&slots, child_count)).unwrap_or_default(),
             child_count,
             label_read,
             not_good: !is_good,
@@ -253,6 +259,23 @@ impl Packer {
             (Tag::Reply, settings.device_value(Tag::Reply, REPLY_PERMIT)),
             (Tag::ReplySeq, int(self.seq.shown(close.seq))),
         ]
+    }
+}
+
+impl ArrayReader {
+    /// The slots of the children alone; `None` where a layer was not seen whole.
+    fn children(&self, slots: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+        let layers = usize::from(self.layers);
+        let wide = slots
+            .len()
+            .checked_div(layers)
+            .filter(|wide| *wide > 0 && wide.checked_mul(layers) == Some(slots.len()))?;
+        let is_helper = |code: &&Vec<u8>| code.starts_with(&self.prefix);
+        let is_whole = |frame: &[Vec<u8>]| frame.iter().filter(is_helper).count() == usize::from(self.helpers);
+        if !slots.chunks(wide).all(is_whole) {
+            return None;
+        }
+        Some(slots.iter().filter(|code| !is_helper(code)).cloned().collect())
     }
 }
 
@@ -615,5 +638,53 @@ mod tests {
         assert!(requested(&script.said(&without_label(3, 2))).not_good);
         scans(&mut script, b"one");
         assert!(!requested(&script.said(&without_label(4, 2))).not_good);
+    }
+
+    fn layered(slots: &[&[u8]]) -> Vec<Observed> {
+        let mut two = settings(StationKind::Packer);
+        two.array = Some(ArrayReader { layers: 2, helpers: 2, prefix: b"HC".to_vec() });
+        let mut script = joined_with_empty(two);
+        let counted = slots.iter().filter(|slot| !slot.is_empty() && !slot.starts_with(b"HC")).count();
+        let count = number(Tag::ChildCount, i64::try_from(counted).expect("few"));
+        script.said(&[asked(1, 1, slots), vec![count]].concat())
+    }
+
+    fn joined_with_empty(settings: Settings) -> Script {
+        let mut script = Script::new(settings, Cursor { device_epoch: 7, ..Cursor::default() });
+        script.join(7, &asked(0, 0, &[b"", b""]));
+        script
+    }
+
+    #[test]
+    fn the_layers_of_an_array_reader_add_up_and_helper_codes_are_no_children() {
+        let out = layered(&[b"HC1", b"A", b"B", b"HC2", b"HC1", b"C", b"D", b"HC2"]);
+        let asked = requested(&out);
+        assert_eq!(asked.children, [b"A", b"B", b"C", b"D"]);
+        assert!(!asked.not_good);
+    }
+
+    #[test]
+    fn a_short_layer_leaves_its_slot_empty_and_a_repeated_one_repeats_its_children() {
+        let short = layered(&[b"HC1", b"A", b"", b"HC2", b"HC1", b"C", b"D", b"HC2"]);
+        assert_eq!(requested(&short).children, [&b"A"[..], b"", b"C", b"D"], "an empty slot is a missing child");
+        let double = layered(&[b"HC1", b"A", b"B", b"HC2", b"HC1", b"A", b"B", b"HC2"]);
+        assert_eq!(requested(&double).children, [b"A", b"B", b"A", b"B"], "a child that is listed twice is refused");
+        let bare = layered(&[b"HC1", b"", b"", b"HC2", b"HC1", b"", b"", b"HC2"]);
+        assert_eq!(requested(&bare).children, [] as [Vec<u8>; 0], "helper codes alone are no case");
+    }
+
+    #[test]
+    fn a_layer_that_was_not_seen_whole_is_not_good() {
+        for slots in [
+            [&b"HC1"[..], b"A", b"B", b"HC2", b"HC1", b"C", b"D", b""],
+            [b"HC1", b"A", b"B", b"HC2", b"HC1", b"HC1", b"D", b"HC2"],
+            [b"A", b"B", b"C", b"D", b"", b"", b"", b""],
+        ] {
+            let out = layered(&slots);
+            assert!(requested(&out).not_good, "{slots:?}");
+            assert_eq!(requested(&out).children, [] as [Vec<u8>; 0]);
+        }
+        let odd = layered(&[b"HC1", b"A", b"HC2", b"HC1", b"C", b"D", b"HC2"]);
+        assert!(requested(&odd).not_good, "frames of unequal length");
     }
 }

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::packml::MachineState;
 use crate::engine::reason::{AlarmKind, BatchState};
 use crate::wire::{fact, text, topic};
 
@@ -264,6 +265,9 @@ fn state_devices() -> Value {
         shape.required("held", flag());
         shape.required("epoch", count(u64::from(u32::MAX)));
         shape.required("fault", signed());
+        shape.optional("state", word(MachineState::ALL, |state| state.name()));
+        shape.optional("condition", text());
+        shape.optional("mode", text());
     });
     object(|shape| shape.required("stations", list(station)))
 }

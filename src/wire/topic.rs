@@ -232,6 +232,14 @@ pub struct StationLine {
     pub epoch: u32,
     /// The device's latched fault word, 0 for none.
     pub fault: i64,
+    /// The machine's PackML state, where it shows one, and what that means: running, waiting, held, idle, stopped or aborted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Its PackML mode: produce, maintenance or manual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
 }
 
 /// `_state/verdicts`, retained: how long the newest verdicts took from the arrival of their results, at most 10,000 of them.

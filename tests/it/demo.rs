@@ -122,6 +122,16 @@ fn the_whole_line_works_with_every_station_on_the_other_protocol() {
     }
 }
 
+#[test]
+fn the_whole_line_works_with_cases_that_are_read_layer_by_layer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let figures = play(folder.path(), &["--array-reader"]);
+    assert_eq!((&figures["reconciled"], &figures["wrong_in_closed_case"]), (&true.into(), &0.into()), "{figures}");
+    assert_eq!((&figures["cases_closed"], &figures["closes_refused"]), (&10.into(), &0.into()), "{figures}");
+    let config = fs::read_to_string(folder.path().join("line.toml")).expect("the demo wrote it");
+    assert!(config.contains("map = \"maps/array-packer.toml\""), "{config}");
+}
+
 /// The whole line with a real camera model in place of the plant's own: every unit gets its verdict from the result of its track.
 fn play_with_camera(model: &str) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -139,6 +149,16 @@ fn play_with_camera(model: &str) {
 #[test]
 fn the_whole_line_works_with_a_cognex_in_sight_camera() {
     play_with_camera("in-sight");
+}
+
+#[test]
+fn the_whole_line_works_with_a_machine_vision_system_by_opc_40100() {
+    play_with_camera("machine-vision");
+}
+
+#[test]
+fn the_whole_line_works_with_an_optical_verifier_by_opc_30010() {
+    play_with_camera("autoid");
 }
 
 /// The kind of fact 20, by its topic.

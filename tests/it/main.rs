@@ -26,6 +26,7 @@ mod layers;
 mod lockstep;
 #[cfg(feature = "demo")]
 mod modbus;
+mod packml;
 #[cfg(feature = "demo")]
 mod rough;
 mod scenario;

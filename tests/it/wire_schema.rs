@@ -105,6 +105,9 @@ fn the_retained_payloads_are_valid() {
         held: false,
         epoch: 2,
         fault: 0,
+        state: Some("execute".to_owned()),
+        condition: Some("running".to_owned()),
+        mode: Some("produce".to_owned()),
     };
     let batch = topic::BatchLine {
         batch: "B7".to_owned(),

@@ -13,6 +13,7 @@ pub mod look;
 mod names;
 mod nodes;
 mod own;
+mod part;
 mod profile;
 mod pulse;
 mod reader;

@@ -11,7 +11,8 @@ use crate::{
         codec::{
             self, OUT_OF_RANGE, Plain, TYPE_MISMATCH, Unfit, blank, ints, millis, scaled, to_bool, to_plain, unpadded,
         },
-        settings::{Binding, Number, ValueType},
+        opcua::part,
+        settings::{Binding, Number, Part, ValueType},
     },
     domain::tag::{Quality, Reading, TagValue},
 };
@@ -32,12 +33,18 @@ pub fn readings(binding: &Binding, data: &DataValue) -> Vec<Reading> {
     };
     let value = match quality {
         Quality::Bad(_) => None,
-        Quality::Good | Quality::Uncertain(_) => data.value.as_ref().and_then(|variant| match binding.bit {
-            Some(bit) => flag(bit, variant),
-            None => decode(binding.value, binding.scale, variant),
-        }),
+        Quality::Good | Quality::Uncertain(_) => data.value.as_ref().and_then(|variant| own_value(binding, variant)),
     };
     codec::readings(binding, value, quality, source_us)
+}
+
+fn own_value(binding: &Binding, variant: &Variant) -> Option<TagValue> {
+    let picked = if binding.part == Part::default() { None } else { Some(part::pick(&binding.part, variant)?) };
+    let variant = picked.as_ref().unwrap_or(variant);
+    match binding.bit {
+        Some(bit) => flag(bit, variant),
+        None => decode(binding.value, binding.scale, variant),
+    }
 }
 
 /// A binding whose node could not even be asked for.
@@ -115,6 +122,11 @@ fn plain(number: Number, variant: &Variant) -> Option<Plain> {
         Variant::UInt64(value) => Plain::Int(i64::try_from(*value).ok()?),
         Variant::Float(value) => Plain::Float(f64::from(*value)),
         Variant::Double(value) => Plain::Float(*value),
+        // A time is a counter too: of microseconds, or of seconds where the map's type holds no more.
+        Variant::DateTime(time) => {
+            let micros = to_unix_us(time)?;
+            Plain::Int(if number.registers() < 4 { micros.div_euclid(1_000_000) } else { micros })
+        }
         _ => return None,
     };
     let is_float = matches!(plain, Plain::Float(_));
@@ -126,6 +138,7 @@ fn bytes(variant: &Variant, length: u16) -> Option<Vec<u8>> {
     let bytes = match variant {
         Variant::String(text) => text.as_ref().as_bytes(),
         Variant::ByteString(bytes) => bytes.value.as_deref().unwrap_or_default(),
+        Variant::LocalizedText(text) => text.text.as_ref().as_bytes(),
         _ => return None,
     };
     (bytes.len() <= usize::from(length)).then(|| bytes.to_vec())

@@ -28,7 +28,7 @@ const FILES: &[&str] = &[
     "daemon.log",
     "daemon.pid",
 ];
-const IN_SIGHT_MAP: &str = include_str!("../../../config/maps/cognex-in-sight.toml");
+const ARRAY_MAP: &str = include_str!("../../../config/maps/array-packer.toml");
 const CONFIG: &str = include_str!("../../../config/demo.toml");
 const TEXT_CONFIG: &str = include_str!("../../../config/demo-text.toml");
 /// The maps of the line whose devices speak text.
@@ -110,6 +110,7 @@ impl Folder {
         let config = if place.settings.swap_protocols { swapped(template) } else { template.to_owned() };
         let config = place.camera.map_or(config.clone(), |(face, port)| with_camera(&config, face, port));
         let text = place.text.unwrap_or_default();
+        let config = if place.settings.array_reader { with_array_reader(&config) } else { config };
         let config = config
             .replace("port = 3100", &format!("port = {}", text.coder))
             .replace("port = 9100", &format!("port = {}", text.labeller))
@@ -122,8 +123,9 @@ impl Folder {
         fs::create_dir_all(&maps)?;
         fs::write(maps.join("sim-opcua.toml"), OPCUA_MAP)?;
         fs::write(maps.join("sim-modbus.toml"), MODBUS_MAP)?;
+        fs::write(maps.join("array-packer.toml"), ARRAY_MAP)?;
         if let Some((face, _)) = place.camera {
-            let (name, map) = camera_map(face);
+            let (name, map) = face.map();
             fs::write(maps.join(name), map)?;
         }
         for (name, map) in TEXT_MAPS {
@@ -142,22 +144,18 @@ impl Drop for Folder {
     }
 }
 
-fn camera_map(face: Face) -> (&'static str, &'static str) {
-    match face {
-        Face::InSight => ("cognex-in-sight.toml", IN_SIGHT_MAP),
-    }
+/// The same line with a packer that reads layer by layer.
+fn with_array_reader(config: &str) -> String {
+    let (before, packer) = config.split_once("[station.packer]").unwrap_or((config, ""));
+    format!("{before}[station.packer]{}", packer.replacen("maps/sim-modbus.toml", "maps/array-packer.toml", 1))
 }
 
 /// The same line with this model as its camera.
 fn with_camera(config: &str, face: Face, port: u16) -> String {
-    let device = match face {
-        Face::InSight => {
-            format!("protocol = \"modbus\"\nhost = \"127.0.0.1\"\nport = {port}\npoll_ms = 1\n")
-        }
-    };
+    let device = face.device(port);
     let (before, camera) = config.split_once("[station.camera]\n").unwrap_or((config, ""));
     let rest = camera.split_once("rejector =").map_or(camera, |(_, rest)| rest);
-    let (name, _) = camera_map(face);
+    let (name, _) = face.map();
     let station =
         format!("[station.camera]\nkind = \"camera\"\ndevice = \"vision\"\nmap = \"maps/{name}\"\nrejector =");
     format!("{before}[device.vision]\n{device}\n{station}{rest}")

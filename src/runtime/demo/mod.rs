@@ -12,7 +12,7 @@ mod summary;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -29,7 +29,7 @@ use crate::sim::capture::{self, CaptureHandle, Marks};
 use crate::sim::faces::{self, Face};
 use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::opcua_server;
-use crate::sim::settings::{PlantSettings, Weather};
+use crate::sim::settings::{ArrayReader, PlantSettings, Weather};
 use crate::sim::world::{self, Doors, World};
 use crate::sim::{coder, labeller};
 
@@ -53,6 +53,8 @@ pub struct DemoSettings {
     /// A real camera model in place of the plant's own.
     pub camera: Option<Face>,
     pub models: Models,
+    /// The packer reads its cases layer by layer, with helper codes.
+    pub array_reader: bool,
 }
 
 /// What goes wrong on the simulated line.
@@ -236,7 +238,8 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
     let speaking = speak(talkers, world.clone());
     let plant = world::run(world.clone(), doors);
-    let face = show_face(camera, world.clone());
+    let camera_pki = folder.path("camera-pki");
+    let face = show_face(camera, world.clone(), &camera_pki);
     let outside = Outside::new(folder.path("line.db"), broker);
     let stage = Stage { folder, world, capture, broker_name, outside };
     tokio::select! {
@@ -253,9 +256,9 @@ fn camera_at(camera: &Option<(Face, TcpListener)>) -> io::Result<Option<(Face, u
 }
 
 /// Serves the camera model, where one was asked for, for ever.
-async fn show_face(camera: Option<(Face, TcpListener)>, world: World) -> io::Result<()> {
+async fn show_face(camera: Option<(Face, TcpListener)>, world: World, pki_dir: &Path) -> io::Result<()> {
     match camera {
-        Some((face, listener)) => faces::run(face, listener, world.image()).await,
+        Some((face, listener)) => faces::run(face, listener, world.image(), pki_dir).await,
         None => std::future::pending().await,
     }
 }
@@ -301,6 +304,7 @@ fn plant_settings(settings: &DemoSettings) -> PlantSettings {
         weather: if settings.faults == Faults::Mild { Weather::MILD } else { Weather::NONE },
         rough: rough(settings),
         has_labeller: settings.models == Models::Text,
+        array: if settings.array_reader { ArrayReader::TWO_LAYERS } else { ArrayReader::NONE },
         ..PlantSettings::default()
     };
     settings.camera.map_or(plant.clone(), |camera| camera.fit(plant))

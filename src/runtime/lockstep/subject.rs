@@ -190,7 +190,7 @@ impl Subject {
         self.settle(now)?;
         // A page that cannot be read is tried again, as by the publisher.
         let _ = self.publish();
-        let mut status = Snapshot::of(self.line.engine()).status();
+        let mut status = Snapshot::of(self.line.engine(), self.line.machines()).status();
         let shown = status.as_object_mut();
         let kept = shown.map(|all| json!({ "seq": all["seq"], "alarms": all["alarms"], "batch": all["batch"] }));
         say(&Heard::Done(kept.unwrap_or_default()));

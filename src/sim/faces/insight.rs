@@ -19,7 +19,7 @@ use crate::domain::tag::{Tag, TagValue};
 use crate::sim::tags::{TEXT_LENGTH, TagImage, Tags};
 
 /// The highest inspection id.
-pub const ID_LAST: u64 = 65_535;
+pub(super) const ID_LAST: u64 = 65_535;
 
 const CONTROL: u16 = 0;
 const STATUS: u16 = 1000;
@@ -54,7 +54,7 @@ struct InSight {
 }
 
 /// Serves until the listener fails; dropping the future closes every connection.
-pub async fn run(listener: TcpListener, image: Arc<TagImage>) -> io::Result<()> {
+pub(super) async fn run(listener: TcpListener, image: Arc<TagImage>) -> io::Result<()> {
     let camera = Arc::new(InSight { image, registers: Mutex::default(), presence: Presence::default() });
     let on_connected = |stream: tokio::net::TcpStream, _| {
         let camera = Arc::clone(&camera);

@@ -718,7 +718,7 @@ impl World {
     }
 }
 
-const FLAGS: [&str; 3] = ["not_good", "changed", "no_track"];
+const FLAGS: [&str; 4] = ["not_good", "changed", "no_track", "device_failed"];
 
 /// An option is a lower-case word before `=`; serials may hold `=` too.
 fn is_option(word: &str) -> bool {
