@@ -9,6 +9,7 @@ use sealgate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
 use sealgate::domain::tag::StationId;
 use sealgate::domain::text::Text;
 use sealgate::domain::time::Now;
+use sealgate::engine::decide::Decide;
 use sealgate::engine::input::{
     Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PackSpec, Read, Request, SsccRange, TrackEnd,
 };
@@ -59,9 +60,14 @@ fn observe(engine: &mut Engine, station: u8, what: Observed) -> usize {
 /// An engine whose batch is running and whose serials are all printed.
 fn running() -> Engine {
     let name = |name: &str| Text::new(name).expect("a short name");
-    let camera = Role::Camera { rejector: StationId(2), grade_min_milli: 1500, verdict_deadline_us: 1_000_000 };
+    let camera = Role::Camera {
+        rejector: StationId(2),
+        grade_min_milli: 1500,
+        verdict_deadline_us: 1_000_000,
+        decide: Decide::Line,
+    };
     let roles = [("printer", Role::Printer { queue: 10_000 }), ("camera", camera), ("rejector", Role::Rejector)];
-    let stations = roles.into_iter().map(|(at, role)| StationSpec { name: name(at), role }).collect();
+    let stations = roles.into_iter().map(|(at, role)| StationSpec::new(name(at), role)).collect();
     let mut engine = Engine::new(Settings { stations }, State::default());
     for station in 0..3 {
         observe(&mut engine, station, Observed::Joined { device_epoch: 1, reset: true });

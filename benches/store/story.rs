@@ -7,6 +7,7 @@ use sealgate::domain::pack::{Gate, PackLevel};
 use sealgate::domain::tag::StationId;
 use sealgate::domain::text::Text;
 use sealgate::domain::time::Now;
+use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::Entry;
 use sealgate::engine::input::{
     Ask, BatchSheet, CameraResult, CloseEnd, CloseRequest, Input, Observation, Observed, Order, PackSpec, Read,
@@ -138,7 +139,12 @@ impl Teller {
 }
 
 fn stations() -> Vec<StationSpec> {
-    let camera = Role::Camera { rejector: StationId(REJECTOR), grade_min_milli: 1500, verdict_deadline_us: 1_000_000 };
+    let camera = Role::Camera {
+        rejector: StationId(REJECTOR),
+        grade_min_milli: 1500,
+        verdict_deadline_us: 1_000_000,
+        decide: Decide::Line,
+    };
     let roles = [
         ("printer", Role::Printer { queue: 32 }),
         ("camera", camera),
@@ -147,7 +153,7 @@ fn stations() -> Vec<StationSpec> {
         ("palletizer", Role::Packer { level: PackLevel::Pallet, ttl_ms: 5000 }),
     ];
     let name = |name| Text::new(name).expect("a short name");
-    roles.into_iter().map(|(at, role)| StationSpec { name: name(at), role }).collect()
+    roles.into_iter().map(|(at, role)| StationSpec::new(name(at), role)).collect()
 }
 
 fn order(count: u64) -> Order {

@@ -45,6 +45,9 @@ pub struct DemoArgs {
     /// What goes wrong on the simulated line: none, mild (spoiled units) or rough (everything that does on real ones)
     #[arg(long, value_name = "WEATHER", default_value = "mild", value_parser = ["none", "mild", "rough"])]
     pub faults: String,
+    /// Which model the line's printer is: the generic one over OPC UA, or a coder that takes lines of text over TCP
+    #[arg(long, value_name = "MODEL", default_value = "opcua", value_parser = ["opcua", "coder"])]
+    pub printer: String,
     /// Publish to this broker in place of the embedded one
     #[arg(long, value_name = "HOST:PORT", value_parser = broker)]
     pub broker: Option<(String, u16)>,
@@ -63,7 +66,7 @@ pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
 /// Runs the simulated line and prints the comparison of its records as the last line.
 #[cfg(feature = "demo")]
 fn start_demo(args: DemoArgs, json: bool) -> Outcome {
-    use crate::runtime::demo::{self, DemoError, DemoSettings, Faults};
+    use crate::runtime::demo::{self, DemoError, DemoSettings, Faults, PrinterModel};
     use crate::sim::faces::Face;
     let mut screen = super::screen::Screen::new(args.headless);
     let settings = DemoSettings {
@@ -77,6 +80,7 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
         broker: args.broker,
         swap_protocols: args.swap_protocols,
         camera: args.camera.and_then(|name| Face::ALL.iter().copied().find(|face| face.name() == name)),
+        printer: PrinterModel::ALL.iter().copied().find(|model| model.name() == args.printer).unwrap_or_default(),
     };
     let summary = demo::run(settings, &mut |view| screen.show(view)).map_err(|error| match error {
         DemoError::Folder(_) => Exit::Usage.failure(error.to_string()),

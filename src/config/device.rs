@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::device::text::dialect::Dialect;
 use crate::device::{
     ByteOrder, Channel, Link, MessageMode, ModbusLink, OPCUA_PROFILES, OpcuaLink, Policy, Profile, ReadMode, Security,
-    Settings, Shared, StationTags, User, WordOrder,
+    Settings, Shared, StationTags, TextLink, User, WordOrder,
 };
 use crate::domain::tag::DeviceId;
 
@@ -28,6 +30,7 @@ pub(super) struct FileDevice {
 pub(super) enum FileLink {
     Opcua(FileOpcua),
     Modbus { host: String, port: u16, unit: u8, connections: u8 },
+    Text { host: String, port: u16 },
 }
 
 pub(super) struct FileOpcua {
@@ -49,13 +52,22 @@ pub(super) struct Registers {
     pub(super) block_max: u16,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Opcua,
-    Modbus,
+/// What the maps on a device say about it as a whole.
+#[derive(Clone)]
+pub(super) struct MapSays {
+    pub(super) registers: Registers,
+    pub(super) dialect: Option<Arc<Dialect>>,
 }
 
-const PROTOCOLS: [(&str, Protocol); 2] = [("opcua", Protocol::Opcua), ("modbus", Protocol::Modbus)];
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Opcua,
+    Modbus,
+    Text,
+}
+
+const PROTOCOLS: [(&str, Protocol); 3] =
+    [("opcua", Protocol::Opcua), ("modbus", Protocol::Modbus), ("text", Protocol::Text)];
 const MODES: [(&str, ReadMode); 2] = [("poll", ReadMode::Poll), ("subscribe", ReadMode::Subscribe)];
 const POLICIES: [(&str, Option<Policy>); 4] = [
     ("none", None),
@@ -70,7 +82,7 @@ impl FileDevice {
     pub(super) fn read(name: &Field<String>, mut section: Section<'_>, folder: &Path) -> Self {
         line::name(&Some(name.clone()), &section);
         let protocol = section.word("protocol", &PROTOCOLS);
-        let _: Option<()> = section.missing("protocol", "\"opcua\" or \"modbus\"");
+        let _: Option<()> = section.missing("protocol", "\"opcua\", \"modbus\" or \"text\"");
         let poll_ms = section_number(&mut section, "poll_ms", 1..=60_000);
         let poll_ms = or_at(&section, poll_ms, 20);
         let request_timeout_ms = section_number(&mut section, "request_timeout_ms", 10..=60_000);
@@ -86,6 +98,7 @@ impl FileDevice {
         let link = match protocol.as_ref().map(|field| field.value) {
             Some(Protocol::Opcua) => opcua(&mut section, folder),
             Some(Protocol::Modbus) => modbus(&mut section),
+            Some(Protocol::Text) => text(&mut section),
             None => None,
         };
         let at = section.at.clone();
@@ -100,13 +113,13 @@ impl FileDevice {
         self,
         device: DeviceId,
         stations: Vec<StationTags>,
-        registers: Registers,
+        said: MapSays,
         pki_dir: &Path,
     ) -> Option<Settings> {
         Some(Settings {
             device,
             name: self.name,
-            link: self.link?.build(registers, pki_dir),
+            link: self.link?.build(said, pki_dir)?,
             stations,
             poll: Duration::from_millis(self.poll_ms.value),
             request_timeout: Duration::from_millis(self.request_timeout_ms.value),
@@ -120,20 +133,24 @@ impl FileDevice {
         match self.link.as_ref()? {
             FileLink::Opcua(opcua) => Some(opcua.url.clone()),
             FileLink::Modbus { host, port, unit, .. } => Some(format!("{host}:{port}, unit {unit}")),
+            FileLink::Text { host, port } => Some(format!("{host}:{port}")),
         }
     }
 
-    pub(super) fn is_modbus(&self) -> Option<bool> {
-        match self.link.as_ref()? {
-            FileLink::Opcua(_) => Some(false),
-            FileLink::Modbus { .. } => Some(true),
-        }
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        Some(match self.link.as_ref()? {
+            FileLink::Opcua(_) => Protocol::Opcua,
+            FileLink::Modbus { .. } => Protocol::Modbus,
+            FileLink::Text { .. } => Protocol::Text,
+        })
     }
 }
 
 impl FileLink {
-    fn build(self, registers: Registers, default_pki: &Path) -> Link {
-        match self {
+    /// `None` where the maps do not say how the device speaks, which is a problem of its own.
+    fn build(self, said: MapSays, default_pki: &Path) -> Option<Link> {
+        let registers = said.registers;
+        Some(match self {
             FileLink::Opcua(file) => Link::Opcua(OpcuaLink {
                 url: file.url,
                 mode: file.mode,
@@ -153,7 +170,8 @@ impl FileLink {
                 connections,
                 shared: Shared::default(),
             }),
-        }
+            FileLink::Text { host, port } => Link::Text(TextLink { host, port, dialect: said.dialect? }),
+        })
     }
 }
 
@@ -261,8 +279,16 @@ pub(super) fn share(devices: &mut [Settings]) {
 fn modbus_links(devices: &mut [Settings]) -> impl Iterator<Item = &mut ModbusLink> {
     devices.iter_mut().filter_map(|device| match &mut device.link {
         Link::Modbus(link) => Some(link),
-        Link::Opcua(_) => None,
+        Link::Opcua(_) | Link::Text(_) => None,
     })
+}
+
+fn text(section: &mut Section<'_>) -> Option<FileLink> {
+    let host = section.filled("host");
+    let port = section.number("port", 1..=65_535).map(|field| field.value);
+    let _: Option<()> = section.missing("host", "the host name or address of the device");
+    let _: Option<()> = section.missing("port", "the TCP port that the device listens on; there is no usual one");
+    Some(FileLink::Text { host: host?.value, port: port? })
 }
 
 fn section_number(
@@ -275,4 +301,39 @@ fn section_number(
 
 fn or_at(section: &Section<'_>, field: Option<Field<u64>>, value: u64) -> Field<u64> {
     field.unwrap_or(Field { value, at: section.at.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn modbus(port: u16, unit: u8, connections: u8) -> Settings {
+        let file = FileLink::Modbus { host: "gateway".to_owned(), port, unit, connections };
+        let registers = Registers {
+            word_order: WordOrder::HighFirst,
+            byte_order: ByteOrder::HighFirst,
+            gap_max: 0,
+            block_max: 125,
+        };
+        let second = Duration::from_secs(1);
+        Settings {
+            device: DeviceId(unit),
+            name: String::new(),
+            link: file.build(MapSays { registers, dialect: None }, Path::new("pki")).expect("it needs no dialect"),
+            stations: Vec::new(),
+            poll: second,
+            request_timeout: second,
+            backoff_min: second,
+            backoff_max: second,
+        }
+    }
+
+    #[test]
+    fn devices_behind_one_address_share_its_connection_and_its_smallest_number() {
+        let mut devices = [modbus(502, 1, 2), modbus(503, 1, 2), modbus(502, 9, 1)];
+        share(&mut devices);
+        let links: Vec<&mut ModbusLink> = modbus_links(&mut devices).collect();
+        assert!(links[0].shared == links[2].shared && links[0].shared != links[1].shared);
+        assert_eq!(links.iter().map(|link| link.connections).collect::<Vec<_>>(), [1, 2, 1]);
+    }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::text::Name;
+use crate::engine::stops::{Stops, WINDOW_MAX};
 
 use super::problem::Place;
 use super::reader::{Field, Section};
@@ -28,6 +29,8 @@ pub struct Line {
     pub clock_file: PathBuf,
     /// Nothing is started and no unit passes while the clock is not known to be right.
     pub commission_needs_clock: bool,
+    /// Rejects that stop the line.
+    pub stops: Stops,
 }
 
 /// The feed's broker.
@@ -80,6 +83,7 @@ pub(super) struct FileLine {
     socket_for_group: Option<Field<bool>>,
     clock_file: Option<Field<String>>,
     commission_needs_clock: Option<Field<bool>>,
+    stops: Stops,
 }
 
 /// systemd-timesyncd makes it when the clock is set for the first time after a boot (systemd-timesyncd.service(8)).
@@ -103,6 +107,7 @@ impl FileLine {
             socket_for_group: section.word("socket_access", &[("user", false), ("group", true)]),
             clock_file: section.filled("clock_file"),
             commission_needs_clock: section.flag("commission_needs_clock"),
+            stops: stops(&mut section),
         };
         let _: Option<()> = section.missing("name", NAME);
         let _: Option<()> = section.missing("path", PATH);
@@ -132,8 +137,28 @@ impl FileLine {
             socket_for_group: self.socket_for_group.is_some_and(|field| field.value),
             clock_file: self.clock_file.map_or_else(|| PathBuf::from(CLOCK_FILE), |field| folder.join(field.value)),
             commission_needs_clock: self.commission_needs_clock.is_some_and(|field| field.value),
+            stops: self.stops,
         })
     }
+}
+
+/// `stop_rejects_in_a_row`, and the pair `stop_rejects_most` in `stop_rejects_of`; 0 or none never stops.
+fn stops(section: &mut Section<'_>) -> Stops {
+    let most = section.number("stop_rejects_most", 0..=i64::from(WINDOW_MAX));
+    let of = section.number("stop_rejects_of", 1..=i64::from(WINDOW_MAX));
+    let in_a_row = section.number("stop_rejects_in_a_row", 0..=i64::from(WINDOW_MAX)).map_or(0, |field| field.value);
+    match (&most, &of) {
+        (Some(most), Some(of)) if most.value > of.value => {
+            let allowed = format!("at most {}, the units that stop_rejects_of looks at", of.value);
+            section.problems().add(most.at.error("is more than it looks at").allowed(allowed));
+        }
+        (Some(most), None) if most.value > 0 => {
+            let _: Option<()> = section.missing("stop_rejects_of", "the number of units looked at, 1 to 256");
+        }
+        (Some(_) | None, _) => {}
+    }
+    let value = |field: Option<Field<u16>>| field.map_or(0, |field| field.value);
+    Stops { in_a_row, most: value(most), of: value(of) }
 }
 
 /// Refuses a name that would not survive as file name, topic level and systemd instance.

@@ -12,7 +12,9 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::device::text::dialect::Dialect;
 use crate::device::{Address, Binding, ByteOrder, Field as SplitField, Number, Pad, Split, ValueType, WordOrder};
 use crate::domain::tag::{StationKind, Tag};
 use crate::station::{Renumbered, ResultHandshake};
@@ -21,6 +23,7 @@ use super::map_checks;
 use super::map_modbus::{self, Addressing, Extras};
 use super::problem::Place;
 use super::reader::{Field, Section, Source};
+use super::text;
 
 /// The longest list or text that a map may ask for.
 const COUNT_MAX: i64 = 4096;
@@ -32,6 +35,8 @@ pub(super) struct TagMap {
     pub(super) byte_order: Field<ByteOrder>,
     pub(super) gap_max: u16,
     pub(super) block_max: u16,
+    /// How a text device speaks.
+    pub(super) dialect: Option<Field<Arc<Dialect>>>,
     pub(super) kinds: BTreeMap<&'static str, KindMap>,
 }
 
@@ -90,6 +95,7 @@ pub(super) fn read(source: &Source) -> Option<TagMap> {
         byte_order: or_default(&root.at.clone(), root.word("byte_order", &BYTE_ORDERS), ByteOrder::HighFirst),
         gap_max: root.number("gap_max", 0..=124).map_or(0, |field| field.value),
         block_max: root.number("block_max", 1..=125).map_or(125, |field| field.value),
+        dialect: text::read(&mut root),
         kinds: kinds(&mut root, addressing),
     };
     if map.kinds.is_empty() {
@@ -229,6 +235,9 @@ fn renumbered(tag: Tag, section: &mut Section<'_>) -> Vec<Renumbered> {
 }
 
 fn address(section: &mut Section<'_>, addressing: Option<Addressing>) -> Option<Address> {
+    if let Some(address) = text::address(section) {
+        return address;
+    }
     let node = section.filled("node");
     let register = section.integer("address", 0..=465_536);
     match (node, register) {

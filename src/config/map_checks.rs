@@ -7,10 +7,11 @@ use crate::device::{Address, Binding, Number, Split, Table, ValueType};
 use crate::domain::tag::{Access, StationKind, Tag};
 use crate::station::ResultHandshake;
 
-use super::device::FileDevice;
+use super::device::{FileDevice, Protocol};
 use super::map::KindMap;
 use super::problem::{Place, Problems};
 use super::reader::Field;
+use super::text;
 use super::whole::Placed;
 
 /// The most registers that one Modbus request can write (function 16, MODBUS Application Protocol 6.12).
@@ -19,9 +20,9 @@ const WRITE_REGISTERS_MAX: u16 = 123;
 pub(super) fn all(problems: &Problems, devices: &[FileDevice], placed: &[Placed<'_>]) {
     for station in placed {
         for (device, map) in &station.parts {
-            let modbus = devices.get(*device).and_then(FileDevice::is_modbus);
+            let protocol = devices.get(*device).and_then(FileDevice::protocol);
             for binding in &map.tags {
-                one_tag(problems, station.kind, binding, modbus);
+                one_tag(problems, station.kind, binding, protocol);
             }
             rings(problems, station.kind, map);
         }
@@ -33,7 +34,7 @@ pub(super) fn all(problems: &Problems, devices: &[FileDevice], placed: &[Placed<
     }
 }
 
-fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, modbus: Option<bool>) {
+fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, protocol: Option<Protocol>) {
     let (at, binding) = (&binding.at, &binding.value);
     if !of_kind(kind).contains(&binding.tag) {
         let of_kind = of_kind(kind);
@@ -54,18 +55,34 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, mod
         let says = format!("wraps at {highest}, which its type never reaches");
         problems.add(at.error(says).allowed(format!("at most {limit}")));
     }
-    match (&binding.address, modbus) {
-        (Address::Node(_), Some(true)) => {
+    match (&binding.address, protocol) {
+        (Address::Node(_), Some(Protocol::Modbus)) => {
             problems.add(at.error("has a node id, and its device speaks Modbus").allowed("address = REGISTER"));
         }
-        (Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_), Some(false)) => {
+        (Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_), Some(Protocol::Opcua)) => {
             problems.add(at.error("has a register, and its device speaks OPC UA").allowed("node = \"nsu=URI;s=NAME\""));
         }
         (
             Address::Register(first) | Address::Input(first) | Address::Coil(first) | Address::Discrete(first),
-            Some(true),
+            Some(Protocol::Modbus),
         ) => registers(problems, at, binding, *first),
-        (Address::Node(_), Some(false)) | (_, None) => {}
+        (Address::Answer(_) | Address::Command { .. } | Address::Made, Some(Protocol::Text)) => {
+            text::one_tag(problems, at, binding);
+        }
+        (Address::Answer(_) | Address::Command { .. } | Address::Made, Some(Protocol::Opcua | Protocol::Modbus)) => {
+            problems.add(
+                at.error("is a text device's, and its device speaks another protocol")
+                    .allowed("`node` (OPC UA) or `address` (Modbus)"),
+            );
+        }
+        (
+            Address::Node(_) | Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_),
+            Some(Protocol::Text),
+        ) => {
+            let allowed = "answer = \"COMMAND.FIELD\" for what is read, command = \"NAME\" for what is written";
+            problems.add(at.error("has a node or a register, and its device speaks text").allowed(allowed));
+        }
+        (Address::Node(_), Some(Protocol::Opcua)) | (_, None) => {}
     }
 }
 
@@ -338,6 +355,8 @@ fn required(problems: &Problems, station: &Placed<'_>) {
             "a device that answers and does nothing is not noticed"
         } else if absent.value == Tag::Epoch {
             "every reconnect counts as a reset"
+        } else if absent.value == Tag::HeartbeatOut {
+            "the device does not notice when the line controller is gone"
         } else {
             continue;
         };
@@ -412,7 +431,8 @@ fn touches(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
                 u32::from(first_at) < end(second_at, second.cells) && u32::from(second_at) < end(first_at, first.cells);
             a == b && meet
         }
-        (None, None) => first.address == second.address,
+        // A text command takes all its tags, and an answer is never written.
+        (None, None) => matches!(first.address, Address::Node(_)) && first.address == second.address,
         (Some(_), None) | (None, Some(_)) => false,
     }
 }

@@ -18,6 +18,7 @@ mod problem;
 mod reader;
 mod station;
 mod store;
+mod text;
 mod whole;
 
 use std::fmt;

@@ -2,7 +2,10 @@
 
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
-use crate::engine::Role;
+use crate::domain::text::Name;
+use crate::engine::decide::Decide;
+use crate::engine::recipe::Recipe;
+use crate::engine::{Role, StationSpec};
 use crate::station;
 
 use super::line;
@@ -30,6 +33,10 @@ pub(super) struct FileStation {
     pub(super) heartbeat_timeout_ms: Field<u32>,
     pub(super) rejector: Option<Field<String>>,
     grade_min: Option<i64>,
+    pub(super) decide: Option<Field<Decide>>,
+    /// The approved recipe.
+    pub(super) recipe: Option<Field<Recipe>>,
+    in_order: bool,
     pub(super) verdict_deadline_ms: Option<Field<u32>>,
     level: Option<Field<PackLevel>>,
     queue: u16,
@@ -57,6 +64,9 @@ impl FileStation {
             heartbeat_timeout_ms: heartbeat.unwrap_or(Field { value: 1000, at: default_at.clone() }),
             rejector: None,
             grade_min: None,
+            decide: None,
+            recipe: recipe(&mut section),
+            in_order: false,
             verdict_deadline_ms: None,
             level: None,
             queue: 32,
@@ -84,8 +94,7 @@ impl FileStation {
         self.rejector = section.filled("rejector");
         self.grade_min = grade(section);
         self.verdict_deadline_ms = section.number("verdict_deadline_ms", 5..=600_000);
-        // The device's own decision belongs to a later version; the key is there so that a config says what it relies on.
-        section.word("decide", &[("line", ())]);
+        self.decide = section.word("decide", &[("line", Decide::Line), ("device", Decide::Device)]);
         let _: Option<()> = section.missing("rejector", "the name of the station with the blade");
         let _: Option<()> =
             section.missing("verdict_deadline_ms", "distance / highest belt speed - actuator time, 5 to 600000");
@@ -100,6 +109,7 @@ impl FileStation {
             let says = format!("is not what a {} closes", kind.name());
             section.problems().add(level.at.error(says).allowed(allowed));
         }
+        self.in_order = section.flag("in_order").is_some_and(|field| field.value);
         if let Some(gates) = gates(section) {
             self.gates = gates;
         }
@@ -118,12 +128,30 @@ impl FileStation {
                 rejector: rejector?,
                 grade_min_milli: self.grade_min.unwrap_or(0),
                 verdict_deadline_us: u64::from(self.verdict_deadline_ms.as_ref()?.value).saturating_mul(1000),
+                decide: self.decide.as_ref().map_or(Decide::Line, |field| field.value),
             },
             StationKind::Packer | StationKind::Palletizer => {
                 Role::Packer { level: natural_level(kind), ttl_ms: self.permit_ttl_ms.value }
             }
         })
     }
+}
+
+impl FileStation {
+    /// The station as the engine knows it.
+    pub(super) fn spec(&self, name: Name, role: Role) -> StationSpec {
+        let recipe = self.recipe.as_ref().map(|field| field.value);
+        StationSpec { recipe, is_in_order: self.in_order, ..StationSpec::new(name, role) }
+    }
+}
+
+fn recipe(section: &mut Section<'_>) -> Option<Field<Recipe>> {
+    let field = section.filled("recipe")?;
+    let recipe = Recipe::new(&field.value);
+    if recipe.is_none() {
+        section.problems().add(field.at.error("is too long for a recipe").allowed("at most 64 bytes"));
+    }
+    recipe.map(|recipe| field.map(|_| recipe))
 }
 
 fn natural_level(kind: StationKind) -> PackLevel {

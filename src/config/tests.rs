@@ -8,6 +8,7 @@ use crate::device::{Address, Link, Split, ValueType};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::{StationKind, Tag};
 use crate::engine::Role;
+use crate::engine::decide::Decide;
 use crate::station::VerdictForm;
 
 fn good() -> Config {
@@ -49,7 +50,7 @@ fn identifiers_are_indices_in_the_order_of_the_file() {
     let spec = &config.engine.stations[usize::from(camera.settings.id.0)];
     assert_eq!(spec.name.as_str(), "camera");
     assert!(
-        matches!(spec.role, Role::Camera { rejector: r, grade_min_milli: 1500, verdict_deadline_us: 400_000 } if r == rejector),
+        matches!(spec.role, Role::Camera { rejector: r, grade_min_milli: 1500, verdict_deadline_us: 400_000, decide: Decide::Line } if r == rejector),
         "{spec:?}"
     );
 }

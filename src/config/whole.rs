@@ -6,16 +6,17 @@ use std::path::Path;
 use crate::device::{self as link, Binding, ByteOrder, StationTags, WordOrder};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
 use crate::domain::text::Name;
+use crate::engine::decide::Decide;
 use crate::engine::{self, Role, StationSpec};
 use crate::station::{self, VerdictForm};
 use crate::wire::digest;
 
-use super::device::{FileDevice, Registers, share};
+use super::device::{FileDevice, MapSays, Protocol, Registers, share};
 use super::map::{self, KindMap, TagMap};
-use super::problem::Problems;
+use super::problem::{Place, Problems};
 use super::reader::{Field, Source};
 use super::station::{FilePart, FileStation, Station};
-use super::{Config, FileConfig, line, map_checks};
+use super::{Config, FileConfig, line, map_checks, text};
 
 /// The largest number of devices and of stations: their identifiers are one byte, and no line comes near.
 const NUMBER_MAX: usize = 64;
@@ -46,7 +47,8 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
     times(problems, &file, &placed);
     let stations = stations(problems, &file, &placed);
     let tags = station_tags(file.devices.len(), &placed);
-    let registers = registers(problems, &file, &maps);
+    text::maps(problems, maps.values().filter_map(|opened| opened.map.as_ref()));
+    let said = of_devices(problems, &file, &maps);
     if file.mqtt.is_none() && file.line.is_some() && !source_has_mqtt(source) {
         problems.add(
             file.at.warning("has no section [mqtt]: the line works and keeps its journal, and nothing is published"),
@@ -54,9 +56,9 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
     }
     let line::FileJournal { path: journal, proof } = file.journal?;
     let pki = journal.parent().unwrap_or(Path::new("")).join("pki");
-    let numbered = file.devices.into_iter().zip(tags).zip(registers).zip(0_u8..);
+    let numbered = file.devices.into_iter().zip(tags).zip(said).zip(0_u8..);
     let devices: Option<Vec<link::Settings>> =
-        numbered.map(|(((device, tags), registers), id)| device.build(DeviceId(id), tags, registers, &pki)).collect();
+        numbered.map(|(((device, tags), said), id)| device.build(DeviceId(id), tags, said, &pki)).collect();
     let mut devices = devices?;
     share(&mut devices);
     let (specs, stations) = stations?.into_iter().unzip();
@@ -271,6 +273,7 @@ fn build_station(
     let name = Name::new(&placed.file.name)?;
     let mut tags: Vec<Tag> = placed.maps().flat_map(KindMap::carried).map(|(tag, _)| tag).collect();
     tags.sort();
+    relies_on(problems, placed, &tags);
     let station = Station {
         settings: settings(
             placed,
@@ -281,7 +284,22 @@ fn build_station(
         tags,
         gates: if matches!(role, Role::Packer { .. }) { placed.file.gates.clone() } else { Vec::new() },
     };
-    Some((StationSpec { name, role }, station))
+    Some((placed.file.spec(name, role), station))
+}
+
+/// What a key asks for that a tag has to bring.
+fn relies_on(problems: &Problems, placed: &Placed<'_>, tags: &[Tag]) {
+    let needs = |at: &super::problem::Place, tag: Tag, says: &str| {
+        if !tags.contains(&tag) {
+            problems.add(at.error(format!("{says}, and no map of this station has the tag `{tag}`")));
+        }
+    };
+    if let Some(recipe) = &placed.file.recipe {
+        needs(&recipe.at, Tag::Recipe, "compares the recipe that the station shows");
+    }
+    if let Some(decide) = placed.file.decide.as_ref().filter(|decide| decide.value == Decide::Device) {
+        needs(&decide.at, Tag::Expected, "lets the camera compare with what we write");
+    }
 }
 
 /// What the maps say about a station; `plain` is what the contract says.
@@ -343,21 +361,26 @@ fn station_tags(devices: usize, placed: &[Placed<'_>]) -> Vec<Vec<StationTags>> 
     by_device
 }
 
-/// What the maps of each device say about its registers; two maps of one device must say the same.
-fn registers(problems: &Problems, file: &FileConfig, maps: &BTreeMap<String, OpenedMap>) -> Vec<Registers> {
+/// What the maps of each device say about it as a whole; two maps of one device must say the same.
+fn of_devices(problems: &Problems, file: &FileConfig, maps: &BTreeMap<String, OpenedMap>) -> Vec<MapSays> {
     let of_device = |device: &FileDevice| {
         let parts = file.stations.iter().flat_map(|station| &station.parts);
         let mut used = parts
             .filter(|part| part.device.value == device.name)
             .filter_map(|part| maps.get(&part.map.value)?.map.as_ref());
-        let Some(first) = used.next() else { return STANDARD };
+        let Some(first) = used.next() else { return MapSays { registers: STANDARD, dialect: None } };
+        if device.protocol() == Some(Protocol::Text) {
+            text::spoken(problems, first);
+        }
         let (mut gap_max, mut block_max) = (first.gap_max, first.block_max);
         for other in used {
             agree(problems, first, other);
             // What one map forbids holds for the device.
             (gap_max, block_max) = (gap_max.min(other.gap_max), block_max.min(other.block_max));
         }
-        Registers { word_order: first.word_order.value, byte_order: first.byte_order.value, gap_max, block_max }
+        let registers =
+            Registers { word_order: first.word_order.value, byte_order: first.byte_order.value, gap_max, block_max };
+        MapSays { registers, dialect: first.dialect.as_ref().map(|dialect| dialect.value.clone()) }
     };
     file.devices.iter().map(of_device).collect()
 }
@@ -371,6 +394,10 @@ fn agree(problems: &Problems, first: &TagMap, other: &TagMap) {
         problems.add(other.word_order.at.error(says.clone()));
     }
     if first.byte_order.value != other.byte_order.value {
-        problems.add(other.byte_order.at.error(says));
+        problems.add(other.byte_order.at.error(says.clone()));
+    }
+    let dialect = |map: &TagMap| map.dialect.as_ref().map(|dialect| dialect.value.clone());
+    if dialect(first) != dialect(other) {
+        problems.add(Place { key: "text".into(), ..other.at.clone() }.error(says));
     }
 }

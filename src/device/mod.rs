@@ -24,6 +24,7 @@ mod opcua;
 mod settings;
 #[cfg(test)]
 mod testing;
+pub mod text;
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
@@ -34,6 +35,10 @@ use tokio::{
 
 use crate::domain::tag::{DeviceId, StationId, Tag, TagUpdate, TagWrite};
 use error::{DeviceError, End};
+/// What reads a device's bytes, for the fuzz targets.
+pub mod parsers {
+    pub use super::{codec, modbus::frame, opcua::value};
+}
 pub use modbus::Shared;
 pub use opcua::{
     AlternativeNames, CertificateRefusal, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown,
@@ -84,6 +89,7 @@ pub async fn run(settings: Settings, sink: EventSink, mut writes: Receiver<TagWr
             match &settings.link {
                 Link::Opcua(link) => opcua::serve(link, &settings, &sink, &mut writes, &mut kept).await,
                 Link::Modbus(link) => modbus::serve(link, &settings, &sink, &mut writes).await,
+                Link::Text(link) => text::serve(link, &settings, &sink, &mut writes).await,
             }
         };
         let end = tokio::select! {

@@ -1,9 +1,10 @@
 //! What a device task needs to know: who it speaks to and where the tags lie. The configuration builds these types from tag maps;
 //! nothing here is checked again, so what cannot work must have been refused there (`Binding` says what it expects).
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use super::modbus::Shared;
+use super::text::dialect::{AnswerField, Dialect};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
 
 /// One network peer.
@@ -26,6 +27,7 @@ pub struct Settings {
 pub enum Link {
     Opcua(OpcuaLink),
     Modbus(ModbusLink),
+    Text(TextLink),
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +135,14 @@ pub struct ModbusLink {
     pub shared: Shared,
 }
 
+/// A coder, labeller or scanner that speaks lines of text over TCP.
+#[derive(Clone, Debug)]
+pub struct TextLink {
+    pub host: String,
+    pub port: u16,
+    pub dialect: Arc<Dialect>,
+}
+
 /// Which register of a number that fills several comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WordOrder {
@@ -221,6 +231,15 @@ pub enum Address {
     Coil(u16),
     /// A discrete input.
     Discrete(u16),
+    /// Text: a kept field of an answer, or of a scanned line.
+    Answer(AnswerField),
+    /// Text: sent by this command, once every tag that names it is written. Not sent again where the field `taken` holds the value.
+    Command {
+        command: String,
+        taken: Option<AnswerField>,
+    },
+    /// Text: made by the driver itself, of what it knows of the device (`epoch`, `flush_done`).
+    Made,
 }
 
 /// The four tables of Modbus (Application Protocol V1.1b3, 4.3).
@@ -262,7 +281,7 @@ impl Address {
     /// Where it lies on a Modbus device.
     pub fn cell(&self) -> Option<(Table, u16)> {
         match self {
-            Address::Node(_) => None,
+            Address::Node(_) | Address::Answer(_) | Address::Command { .. } | Address::Made => None,
             Address::Register(at) => Some((Table::Holding, *at)),
             Address::Input(at) => Some((Table::Input, *at)),
             Address::Coil(at) => Some((Table::Coil, *at)),

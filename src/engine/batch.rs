@@ -86,6 +86,7 @@ impl Engine {
             let Some(spec) = self.spec(id).filter(|_| !self.known(id).joined) else { continue };
             reasons.push(RequestRefusal::StationAway(spec.name));
         }
+        reasons.extend(self.unapproved().into_iter().map(RequestRefusal::RecipeDiffers));
         if self.flush_owed() {
             reasons.push(RequestRefusal::Busy);
         }
@@ -100,6 +101,7 @@ impl Engine {
         let live = self.rejector().and_then(|id| self.live(id));
         let (bin, track) = (live.and_then(|live| live.bin), live.and_then(|live| live.entered));
         self.emit_for(step, *id, actor, Fact::BatchStarted { bin, track });
+        self.say_expected(step);
         for id in self.printers() {
             self.allocate(step, id);
         }
@@ -117,6 +119,7 @@ impl Engine {
         }
         let bin = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.bin);
         self.emit_for(step, *id, actor, Fact::BatchStopped { bin });
+        self.say_expected(step);
         for id in self.printers() {
             self.flush(step, id);
         }

@@ -175,7 +175,7 @@ mod tests {
             (true, ClockState::Unknown, true),
             (true, ClockState::Synchronised, false),
         ] {
-            let mut engine = engine().with_policy(Policy { commission_needs_clock: needs });
+            let mut engine = engine().with_policy(Policy { commission_needs_clock: needs, ..Policy::default() });
             facts(&mut engine, JUNE, Input::ClockSeen(state));
             assert_eq!(
                 (engine.clock_blocks(), engine.clock_refusal().is_some()),

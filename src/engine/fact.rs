@@ -10,6 +10,7 @@ use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
+use crate::engine::recipe::Recipe;
 
 /// One fact with what the journal holds beside it. `seq` is dense from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +110,11 @@ pub enum Fact {
         station: Name,
         code: i64,
     },
+    /// The recipe that a machine runs, when it was first seen and when it changed; absent where it cannot be read.
+    RecipeFound {
+        station: Name,
+        recipe: Option<Recipe>,
+    },
     AlarmRaised {
         alarm: u32,
         kind: AlarmKind,
@@ -202,6 +208,10 @@ pub enum Fact {
         track: TrackKey,
     },
     UnexpectedPass {
+        track: TrackKey,
+    },
+    /// An inspected unit that never left the reject gate, and that later ones have overtaken: it was taken off the belt.
+    UnitRemoved {
         track: TrackKey,
     },
     PhantomReject {

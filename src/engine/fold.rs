@@ -9,7 +9,7 @@ use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name};
 use crate::engine::fact::{Child, Entry, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
 use crate::engine::input::CloseEnd;
-use crate::engine::reason::{BatchState, FailReason};
+use crate::engine::reason::{AlarmKind, BatchState, FailReason};
 use crate::engine::state::{
     Alarm, Batch, Container, Grant, Request, Run, Stage, State, Station, TRANSIT_MAX, Track, TrackVerdict, Transit,
     place,
@@ -29,6 +29,7 @@ impl State {
                 (at.joined, at.device_epoch, at.epoch) = (true, *device_epoch, *epoch);
             }
             Fact::StationLost { station, .. } => self.station_mut(station).joined = false,
+            Fact::RecipeFound { station, recipe } => self.station_mut(station).recipe = *recipe,
             Fact::StationFaulted { .. }
             | Fact::LineDescribed { .. }
             | Fact::ClockFound { .. }
@@ -46,7 +47,7 @@ impl State {
                 self.last_alarm = self.last_alarm.max(*alarm);
                 self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });
             }
-            Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
+            Fact::AlarmAcknowledged { alarm } => self.acknowledge(*alarm),
             Fact::BatchLoaded { .. } => self.with_batch(batch, |batch| batch.opened_seq = entry.seq),
             Fact::BatchCloseRefused { .. } => {}
             Fact::BatchStarted { bin, track } => self.start_batch(batch, *bin, *track),
@@ -74,6 +75,7 @@ impl State {
             Fact::RejectConfirmed { track, serial } => self.confirm_reject(batch, track, serial.as_ref()),
             Fact::RejectInferred { track, serial } => self.infer_reject(batch, track, serial),
             Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => self.resolve_reject(batch, track),
+            Fact::UnitRemoved { track } => self.remove_unit(batch, track),
             Fact::PhantomReject { station, count, .. } => self.count_phantoms(batch, station, *count),
             Fact::EndsMissed { station, to, .. } => self.station_mut(station).seq = *to,
             Fact::Packed { request, level, container, children } => {
@@ -129,6 +131,14 @@ impl State {
         }
     }
 
+    /// A stop for rejects that a person has seen begins to count anew.
+    fn acknowledge(&mut self, alarm: u32) {
+        let kind = self.alarms.remove(&alarm).map(|alarm| alarm.kind);
+        if matches!(kind, Some(AlarmKind::RejectsInARow | AlarmKind::RejectsTooMany)) {
+            self.batches.iter_mut().for_each(|batch| batch.recent.forget());
+        }
+    }
+
     fn station_mut(&mut self, name: &Name) -> &mut Station {
         self.stations.entry(*name).or_default()
     }
@@ -144,6 +154,7 @@ impl State {
         let (mut next, mut is_first) = (0, false);
         self.with_batch(id, |batch| {
             is_first = batch.state == BatchState::Loaded;
+            batch.recent.forget();
             batch.state = BatchState::Running;
             batch.bin_start = batch.bin_start.or(bin);
             next = batch.next_place;
@@ -187,7 +198,9 @@ impl State {
                 (unit.seen, unit.verified) = (true, true);
             }
         });
-        self.inspect(batch, result, TrackVerdict::Pass(serial));
+        if self.inspect(batch, result, TrackVerdict::Pass(serial)) {
+            self.note_inspected(batch, false);
+        }
         self.extend_run(result, place);
     }
 
@@ -218,10 +231,16 @@ impl State {
         if is_new {
             // A reject is owed for each track once, however often a camera answers for it.
             self.command_reject(batch);
+            self.note_inspected(batch, true);
         }
         if !reasons.contains(&FailReason::SecondRead) {
             self.extend_run(result, own.map(|(_, place)| place));
         }
+    }
+
+    fn note_inspected(&mut self, batch: Option<BatchId>, is_reject: bool) {
+        let inspection = self.seq;
+        self.with_batch(batch, |batch| batch.recent.note(inspection, is_reject));
     }
 
     fn command_reject(&mut self, batch: Option<BatchId>) {
@@ -235,7 +254,9 @@ impl State {
             batch.counts.triggers = batch.counts.triggers.saturating_add(1);
             batch.counts.missed = batch.counts.missed.saturating_add(1);
         });
-        self.inspect(batch, result, TrackVerdict::Fail(None));
+        if self.inspect(batch, result, TrackVerdict::Fail(None)) {
+            self.note_inspected(batch, true);
+        }
         if result.track.is_some() {
             // Its end is the next fact. A result that was lost with its number alone commands nothing: no track is known.
             self.command_reject(batch);
@@ -271,7 +292,9 @@ impl State {
         let Some(track) = self.transit.tracks.get_mut(&key.track) else { return };
         let TrackVerdict::Pass(serial) = track.verdict else { return };
         track.verdict = TrackVerdict::Expired(serial);
+        let inspection = track.inspection;
         self.with_batch(batch, |batch| {
+            batch.recent.expire(inspection);
             batch.counts.pass = batch.counts.pass.saturating_sub(1);
             batch.counts.fail = batch.counts.fail.saturating_add(1);
             batch.counts.rejects_commanded = batch.counts.rejects_commanded.saturating_add(1);
@@ -315,6 +338,14 @@ impl State {
 
     fn resolve_reject(&mut self, batch: Option<BatchId>, key: &TrackKey) {
         self.end_track(key);
+        self.with_batch(batch, |batch| {
+            batch.counts.rejects_resolved = batch.counts.rejects_resolved.saturating_add(1);
+        });
+    }
+
+    /// No end of the device stands for it, so that none is counted.
+    fn remove_unit(&mut self, batch: Option<BatchId>, key: &TrackKey) {
+        self.transit.tracks.remove(&key.track);
         self.with_batch(batch, |batch| {
             batch.counts.rejects_resolved = batch.counts.rejects_resolved.saturating_add(1);
         });

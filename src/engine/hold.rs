@@ -60,7 +60,7 @@ impl Engine {
         self.state.current().is_some_and(|batch| batch.state == BatchState::Running)
             && self.state.alarms_that_hold() == 0
             && !self.clock_blocks()
-            && self.ids().all(|id| self.known(id).joined)
+            && self.ids().all(|id| self.known(id).joined && self.is_recipe_approved(id))
             && !self.tracks_settle()
     }
 

@@ -9,6 +9,7 @@ use crate::domain::text::{BatchId, Text};
 use crate::domain::time::ClockState;
 use crate::engine::Start;
 use crate::engine::reason::AlarmKind;
+use crate::engine::recipe::Recipe;
 
 /// One thing for the engine to decide.
 #[derive(Clone, Debug)]
@@ -68,6 +69,10 @@ pub enum Observed {
     /// The device's own latched fault word; 0 when it clears.
     Faulted {
         code: i64,
+    },
+    /// The recipe that the machine runs; `None` where what it shows cannot be read.
+    RecipeShown {
+        recipe: Option<Recipe>,
     },
     /// Printer: the highest record it took over, and the highest it printed.
     PrinterCounted {
@@ -141,6 +146,7 @@ impl Observed {
             Observed::Joined { device_epoch, .. } => u64::from(*device_epoch),
             Observed::Lost { .. }
             | Observed::Faulted { .. }
+            | Observed::RecipeShown { .. }
             | Observed::BinFull { .. }
             | Observed::GateMoved { .. } => 0,
             Observed::PrinterCounted { accepted, printed } => *accepted.max(printed),

@@ -6,6 +6,7 @@
 
 mod batch;
 mod clock;
+pub mod decide;
 pub mod fact;
 mod fold;
 mod gate;
@@ -15,9 +16,12 @@ pub mod output;
 mod pack;
 pub mod pool;
 pub mod reason;
+pub mod recipe;
 mod reuse;
+mod section;
 mod standing;
 pub mod state;
+pub mod stops;
 mod supply;
 mod unit;
 
@@ -29,13 +33,16 @@ use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::Now;
 use crate::engine::clock::Clock;
+use crate::engine::decide::Decide;
 use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
 use crate::engine::output::Step;
 use crate::engine::reason::AlarmKind;
+use crate::engine::recipe::Recipe;
 use crate::engine::state::{State, Station};
+use crate::engine::stops::Stops;
 
 /// The line as the engine needs to know it; `stations` in the order of their `StationId`.
 #[derive(Clone, Debug)]
@@ -47,6 +54,17 @@ pub struct Settings {
 pub struct StationSpec {
     pub name: Name,
     pub role: Role,
+    /// The recipe that was approved for this machine, where it shows one.
+    pub recipe: Option<Recipe>,
+    /// Packer: units come to it in the order of the gate, and go into the cases in that order.
+    pub is_in_order: bool,
+}
+
+impl StationSpec {
+    /// A station without rules of its own.
+    pub fn new(name: Name, role: Role) -> Self {
+        Self { name, role, recipe: None, is_in_order: false }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +79,7 @@ pub enum Role {
         grade_min_milli: i64,
         /// From the result to the last moment at which a pass reaches the blade.
         verdict_deadline_us: u64,
+        decide: Decide,
     },
     Rejector,
     /// A packer of cases or a palletizer.
@@ -86,7 +105,10 @@ impl Role {
     /// Whether a station of this role can see such a thing at all.
     fn shows(self, what: &Observed) -> bool {
         match what {
-            Observed::Joined { .. } | Observed::Lost { .. } | Observed::Faulted { .. } => true,
+            Observed::Joined { .. }
+            | Observed::Lost { .. }
+            | Observed::Faulted { .. }
+            | Observed::RecipeShown { .. } => true,
             Observed::PrinterCounted { .. } | Observed::Flushed { .. } => matches!(self, Role::Printer { .. }),
             Observed::Result(_) | Observed::ResultsMissed { .. } => matches!(self, Role::Camera { .. }),
             Observed::Entered { .. }
@@ -124,6 +146,8 @@ pub struct Engine {
 pub struct Policy {
     /// Nothing is started and no unit passes while the clock is not known to be right.
     pub commission_needs_clock: bool,
+    /// Rejects that stop the line.
+    pub stops: Stops,
 }
 
 /// What a station shows now.
@@ -145,6 +169,9 @@ struct Live {
     waiting: Option<(CloseRequest, u64)>,
     gate: Option<GateState>,
     fault: Option<i64>,
+    recipe: Option<Recipe>,
+    /// Packer: the place in the order of printing of the first unit of the newest case.
+    packed_from: Option<u32>,
     /// The gate has moved under the last grant: it moves once for each.
     is_gate_used: bool,
     /// When an unanswered permit is void on our side, and how often it was said again.
@@ -167,6 +194,7 @@ impl Live {
         if !reset {
             (self.ends, self.waiting) = (before.ends, before.waiting);
         }
+        self.packed_from = before.packed_from;
     }
 }
 
@@ -239,6 +267,7 @@ impl Engine {
             Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
             Input::Eased(kind) => self.ease(&mut step, kind),
         }
+        self.stop_for_rejects(&mut step);
         self.settle_run(&mut step);
         step
     }
@@ -258,6 +287,7 @@ impl Engine {
             Observed::Joined { device_epoch, reset } => self.join(now, step, station, device_epoch, reset),
             Observed::Lost { cause } => self.lose(step, station, cause),
             Observed::Faulted { code } => self.faulted(step, station, code),
+            Observed::RecipeShown { recipe } => self.recipe_shown(step, station, recipe),
             Observed::PrinterCounted { accepted, printed } => {
                 self.count_printed(now, step, station, accepted, printed);
             }

@@ -26,6 +26,8 @@ pub enum Restraint {
     Deny { station: StationId, device_epoch: u32, seq: u64, reason: u16 },
     /// No reply stands: the gate stays shut.
     Shut { station: StationId },
+    /// A camera that decides by itself lets nothing through.
+    ExpectNothing { station: StationId },
 }
 
 /// The unsafe direction. None leaves before the facts that justify it are durable, and before it was checked again.
@@ -37,6 +39,8 @@ pub enum Permit {
     Run { station: StationId },
     /// All results up to `seq` are recorded: the device may drop them.
     AckResult { station: StationId, device_epoch: u32, seq: u64 },
+    /// What the camera compares with, where it decides by itself.
+    Expect { station: StationId, device_epoch: u32, data: Vec<u8> },
     /// The record with this number may be printed.
     Print { station: StationId, device_epoch: u32, seq: u64, data: Vec<u8> },
     /// The printer empties its buffer; what lay in it is burned once it says so.

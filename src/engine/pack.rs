@@ -94,6 +94,7 @@ impl Engine {
         match ruling {
             Ruling::Grant { container, children } => {
                 if gate == Gate::Seal {
+                    self.balance_packer(step, station, level, &children);
                     self.emit(step, Fact::Packed { request: key, level, container, children });
                 }
                 let token = token.unwrap_or_default();

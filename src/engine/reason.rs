@@ -138,6 +138,8 @@ pub enum RequestRefusal {
     SerialUsed(SerialNumber),
     SsccUsed(Sscc),
     StationAway(Text<24>),
+    /// This station does not run the recipe that was approved for it.
+    RecipeDiffers(Text<24>),
     AlarmsOpen(u32),
     /// So many batches are not closed that no other can be loaded.
     BatchesFull(u32),
@@ -221,6 +223,18 @@ pub enum AlarmKind {
     JournalSlow,
     /// The journal was restored: serials that were used since its backup must be known before any is used.
     SerialsSuspended,
+    /// So many units in a row were rejected.
+    RejectsInARow,
+    /// So many of the last units were rejected.
+    RejectsTooMany,
+    /// A unit was taken off the belt between two stations.
+    UnitRemoved,
+    /// A station runs another recipe than the approved one.
+    RecipeDiffers,
+    /// The gate of a device that decides by itself did other than the line found.
+    DeviceDisagrees,
+    /// Verdicts take so long that their deadline is not sure to be kept.
+    VerdictsSlow,
     /// What waits for the broker has reached half of what may wait.
     FeedBehind,
     /// The broker has taken no checkpoint for long, although there is news: nobody outside could prove what was written since.
@@ -347,6 +361,12 @@ impl AlarmKind {
         AlarmKind::JournalLogLarge,
         AlarmKind::JournalSlow,
         AlarmKind::SerialsSuspended,
+        AlarmKind::RejectsInARow,
+        AlarmKind::RejectsTooMany,
+        AlarmKind::UnitRemoved,
+        AlarmKind::RecipeDiffers,
+        AlarmKind::DeviceDisagrees,
+        AlarmKind::VerdictsSlow,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -372,6 +392,11 @@ impl AlarmKind {
             | AlarmKind::DiskFull
             | AlarmKind::SerialsSuspended
             | AlarmKind::JournalDoubt
+            | AlarmKind::RejectsInARow
+            | AlarmKind::RejectsTooMany
+            | AlarmKind::UnitRemoved
+            | AlarmKind::RecipeDiffers
+            | AlarmKind::DeviceDisagrees
             | AlarmKind::ForeignWriter => true,
             AlarmKind::FeedQuarantined
             | AlarmKind::FeedRefused
@@ -381,6 +406,7 @@ impl AlarmKind {
             | AlarmKind::DiskLow
             | AlarmKind::JournalLogLarge
             | AlarmKind::JournalSlow
+            | AlarmKind::VerdictsSlow
             | AlarmKind::FeedBehind
             | AlarmKind::CheckpointsWithheld
             | AlarmKind::ClockStepped
@@ -428,6 +454,12 @@ impl AlarmKind {
             AlarmKind::JournalLogLarge => "journal_log_large",
             AlarmKind::JournalSlow => "journal_slow",
             AlarmKind::SerialsSuspended => "serials_suspended",
+            AlarmKind::RejectsInARow => "rejects_in_a_row",
+            AlarmKind::RejectsTooMany => "rejects_too_many",
+            AlarmKind::UnitRemoved => "unit_removed",
+            AlarmKind::RecipeDiffers => "recipe_differs",
+            AlarmKind::DeviceDisagrees => "device_disagrees",
+            AlarmKind::VerdictsSlow => "verdicts_slow",
         }
     }
 

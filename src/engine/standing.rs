@@ -20,10 +20,12 @@ impl Engine {
                 // The device says first how far it took over; `count_printed` goes on from there.
                 self.flush(step, station);
             }
-            Role::Camera { .. } if known.seq > 0 => {
-                step.permits.push(Permit::AckResult { station, device_epoch, seq: known.seq });
+            Role::Camera { .. } => {
+                if known.seq > 0 {
+                    step.permits.push(Permit::AckResult { station, device_epoch, seq: known.seq });
+                }
+                self.say_expected(step);
             }
-            Role::Camera { .. } => {}
             Role::Rejector => {
                 self.standing_verdicts(now, station, step);
                 self.say_run(step, station);
@@ -43,6 +45,8 @@ impl Engine {
         for (track, at) in &self.state.transit.tracks {
             let key = PassKey { rejector, device_epoch, track: *track };
             match at.verdict {
+                // Where the device decides, no pass of ours is awaited.
+                TrackVerdict::Pass(_) if self.is_device_deciding() => {}
                 TrackVerdict::Pass(_) => step.permits.push(Permit::Pass { key, until_mono_us }),
                 TrackVerdict::Expired(_) | TrackVerdict::Fail(_) => step.restraints.push(Restraint::Fail(key)),
             }
@@ -89,6 +93,9 @@ impl Engine {
             Permit::AckResult { station, device_epoch, seq } => {
                 // A device without an epoch of its own may come back with the same one: the numbers must fit too.
                 (*station, Some(*device_epoch), *seq <= self.known(*station).seq)
+            }
+            Permit::Expect { station, device_epoch, data } => {
+                (*station, Some(*device_epoch), self.expected().as_ref() == Some(data))
             }
             Permit::Print { station, device_epoch, seq, data } => {
                 // Printed or burned meanwhile, a record is not handed over.

@@ -9,6 +9,8 @@ use crate::engine::fact::{Child, Counts, RequestKey};
 use crate::engine::input::{BatchSheet, Order};
 use crate::engine::pool::Pool;
 use crate::engine::reason::{AlarmKind, BatchState};
+use crate::engine::recipe::Recipe;
+use crate::engine::stops::Recent;
 
 /// Inspected tracks that may be on their way to the gate at once; the unit beyond them is rejected.
 pub const TRANSIT_MAX: usize = 4096;
@@ -57,6 +59,8 @@ pub struct Station {
     pub flush_owed: bool,
     /// Packer, palletizer.
     pub request: Option<Request>,
+    /// What the machine showed last.
+    pub recipe: Option<Recipe>,
 }
 
 /// Units between the camera and the end of the reject gate. One lane in this release.
@@ -151,6 +155,8 @@ pub struct Batch {
     pub bin_stop: Option<u64>,
     /// Pieces that lay in the bin when its count began anew.
     pub bin_before: u32,
+    /// The newest inspections, for the stops.
+    pub recent: Recent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,6 +204,7 @@ impl State {
             bin_start: None,
             bin_stop: None,
             bin_before: 0,
+            recent: Recent::default(),
         });
     }
 }

@@ -7,6 +7,7 @@ use crate::domain::linter::Finding;
 use crate::domain::pack::SerialState;
 use crate::domain::tag::StationId;
 use crate::domain::time::Now;
+use crate::engine::decide::Decide;
 use crate::engine::fact::{Entry, Fact, ResultKey, TrackKey};
 use crate::engine::input::{CameraResult, PassKey, Read, TrackEnd};
 use crate::engine::output::{Permit, Restraint, Step};
@@ -45,7 +46,7 @@ impl Engine {
         result: CameraResult,
     ) {
         let Some(spec) = self.spec(station) else { return };
-        let Role::Camera { rejector, grade_min_milli, verdict_deadline_us } = spec.role else { return };
+        let Role::Camera { rejector, grade_min_milli, verdict_deadline_us, decide } = spec.role else { return };
         let camera = self.known(station);
         let ack = Permit::AckResult { station, device_epoch: camera.device_epoch, seq: result.seq };
         if result.seq == 0 {
@@ -75,7 +76,10 @@ impl Engine {
             (Some(serial), Some(key_of_pass)) if finds.reasons.is_empty() => {
                 self.emit(step, Fact::Verified { result: key, serial, grade_milli });
                 let until_mono_us = seen_mono_us.saturating_add(verdict_deadline_us);
-                step.permits.push(Permit::Pass { key: key_of_pass, until_mono_us });
+                match decide {
+                    Decide::Line => step.permits.push(Permit::Pass { key: key_of_pass, until_mono_us }),
+                    Decide::Device => {}
+                }
             }
             (serial, _) => {
                 let code = match result.read {
@@ -177,7 +181,7 @@ impl Engine {
     }
 
     /// Whether the end of a track waits for its inspection.
-    fn has_left(&self, track: u64) -> bool {
+    pub(super) fn has_left(&self, track: u64) -> bool {
         let live = self.rejector().and_then(|id| self.live(id));
         live.is_some_and(|live| live.ends.iter().any(|end| end.track == track))
     }
@@ -191,7 +195,7 @@ impl Engine {
             Some(FailReason::NoTrack)
         } else if transit.tracks.contains_key(&track) {
             Some(FailReason::SecondRead)
-        } else if track <= transit.last_ended || self.has_left(track) {
+        } else if track <= transit.last_ended || (self.has_left(track) && !self.is_device_deciding()) {
             // No pass was given while it could have been: where the unit went through, it did so unasked.
             Some(FailReason::Late)
         } else if transit.tracks.len() >= TRANSIT_MAX
@@ -251,7 +255,7 @@ impl Engine {
     }
 
     /// A fact about a track belongs to the batch under which the track was inspected.
-    fn emit_of(&mut self, step: &mut Step, track: &Track, fact: Fact) {
+    pub(super) fn emit_of(&mut self, step: &mut Step, track: &Track, fact: Fact) {
         let entry = Entry { seq: self.state.seq.saturating_add(1), batch: track.batch, actor: line(), fact };
         self.record(step, entry);
     }
@@ -277,6 +281,7 @@ impl Engine {
                 break;
             }
         }
+        self.balance_gate(step, station);
         self.retry_waiting(now, step);
     }
 
@@ -321,6 +326,7 @@ impl Engine {
             TrackVerdict::Expired(_) | TrackVerdict::Fail(_) => {
                 self.emit_of(step, track, Fact::UnexpectedPass { track: key });
                 self.raise(step, AlarmKind::UnexpectedPass, Some(station), format!("track {}", key.track));
+                self.disagree(step, key.track, "passed, and was not verified");
             }
         }
     }
@@ -328,6 +334,7 @@ impl Engine {
     fn rejected(&mut self, step: &mut Step, key: TrackKey, track: &Track) {
         if let TrackVerdict::Pass(serial) = track.verdict {
             self.emit_of(step, track, Fact::PassExpired { track: key, serial });
+            self.disagree(step, key.track, "rejected, and was verified");
         }
         self.emit_of(step, track, Fact::RejectConfirmed { track: key, serial: track.verdict.serial() });
         self.infer_rejects(step, self.state.transit.run);

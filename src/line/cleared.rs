@@ -32,6 +32,7 @@ impl Cleared {
             Permit::Run { station }
             | Permit::AckResult { station, .. }
             | Permit::Print { station, .. }
+            | Permit::Expect { station, .. }
             | Permit::Flush { station, .. }
             | Permit::AckRequest { station, .. }
             | Permit::Settle { station, .. } => *station,

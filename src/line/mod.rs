@@ -71,6 +71,8 @@ pub struct Turn {
     pub answers: Vec<Answer>,
     /// Verdicts that left, and how long their results had been here: microseconds.
     pub verdicts_us: Vec<u64>,
+    /// Passes that the machine echoed, and how long their results had been here: microseconds.
+    pub echoes_us: Vec<u64>,
     /// The journal has said that everything up to here is on disk.
     pub durable: Option<u64>,
 }
@@ -109,6 +111,8 @@ pub struct Line<J, P> {
     answers: VecDeque<(u64, Answer)>,
     /// When the result of a pass arrived, for the latency that is reported.
     results: BTreeMap<u64, u64>,
+    /// The same for passes that left and were not echoed yet.
+    unechoed: BTreeMap<u64, u64>,
     beat: u32,
     beat_at_us: Option<u64>,
     is_stopping: bool,
@@ -144,6 +148,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             permits: VecDeque::new(),
             answers: VecDeque::new(),
             results: BTreeMap::new(),
+            unechoed: BTreeMap::new(),
             beat: 0,
             beat_at_us: None,
             is_stopping: false,
@@ -290,8 +295,19 @@ impl<J: Journal, P: Plant> Line<J, P> {
                     self.results.pop_first();
                 }
             }
+            self.time_echo(now, &what, turn);
             self.align(station, &what);
             self.decide(now, Input::Observed(Observation { station, seen_mono_us, what }), turn);
+        }
+    }
+
+    /// The echo of a pass; those of earlier tracks that have none by now get none any more.
+    fn time_echo(&mut self, now: Now, what: &Observed, turn: &mut Turn) {
+        if let Observed::Echoed { track, pass: true } = what
+            && let Some(seen) = self.unechoed.remove(track)
+        {
+            turn.echoes_us.push(now.mono_us.saturating_sub(seen));
+            self.unechoed = self.unechoed.split_off(track);
         }
     }
 
@@ -414,7 +430,10 @@ impl<J: Journal, P: Plant> Line<J, P> {
     fn restrain(&mut self, restraint: &Restraint) {
         let station = match restraint {
             Restraint::Fail(PassKey { rejector, .. }) => *rejector,
-            Restraint::Hold { station } | Restraint::Deny { station, .. } | Restraint::Shut { station } => *station,
+            Restraint::Hold { station }
+            | Restraint::Deny { station, .. }
+            | Restraint::Shut { station }
+            | Restraint::ExpectNothing { station } => *station,
         };
         let mut writes = Vec::new();
         self.each(&[station], |station| station.restrain(restraint, &mut writes));
@@ -479,6 +498,10 @@ impl<J: Journal, P: Plant> Line<J, P> {
         {
             turn.verdicts_us.push(now.mono_us.saturating_sub(seen));
             self.results = self.results.split_off(&key.track);
+            self.unechoed.insert(key.track, seen);
+            if self.unechoed.len() > RESULTS_MAX {
+                self.unechoed.pop_first();
+            }
         }
         #[cfg(feature = "canary")]
         let cleared =

@@ -338,7 +338,7 @@ mod tests {
 
     /// What the devices would show: nothing that is taken here was acknowledged, since only the line does that.
     fn update(station: u8) -> DeviceEvent {
-        DeviceEvent::Update(TagUpdate { station: StationId(station), readings: Vec::new() })
+        DeviceEvent::Update(TagUpdate { station: StationId(station), readings: Vec::new(), server_us: None })
     }
 
     // F09

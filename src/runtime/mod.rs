@@ -11,6 +11,7 @@ mod error;
 mod feed;
 mod journal;
 pub mod keys;
+mod latency;
 #[cfg(feature = "demo")]
 pub mod lockstep;
 mod plant;

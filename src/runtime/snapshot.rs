@@ -8,7 +8,8 @@ use crate::engine::reason::BatchState;
 use crate::engine::state::Stage;
 use crate::wire::text;
 use crate::wire::topic::{
-    self, AlarmLine, AlarmsNow, BatchLine, BatchNow, CountsLine, CountsNow, DevicesNow, StationLine,
+    self, AlarmLine, AlarmsNow, BatchLine, BatchNow, CountsLine, CountsNow, DevicesNow, Quantiles, StationLine,
+    VerdictsNow,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -23,8 +24,8 @@ pub(super) struct Snapshot {
     /// Requests of packers that are granted and not answered.
     pub(super) permits: usize,
     pub(super) loaded: Vec<String>,
-    /// From the arrival of a result to its verdict's departure, of the newest thousand: 50 and 99 of 100.
-    pub(super) verdict_us: Option<[u64; 2]>,
+    /// How long verdicts take against their deadline.
+    pub(super) verdicts: VerdictsNow,
 }
 
 impl Snapshot {
@@ -67,7 +68,7 @@ impl Snapshot {
             clock: engine.clock(),
             permits: state.stations.values().filter(granted).count(),
             loaded: loaded.map(|batch| batch.id().as_str().to_owned()).collect(),
-            verdict_us: None,
+            verdicts: VerdictsNow::default(),
         }
     }
 
@@ -77,6 +78,7 @@ impl Snapshot {
             ("_state/batch".to_owned(), topic::payload(&self.batch)),
             ("_state/counts".to_owned(), topic::payload(&self.counts)),
             ("_state/devices".to_owned(), topic::payload(&self.devices)),
+            (topic::STATE_VERDICTS.to_owned(), topic::payload(&self.verdicts)),
             (topic::STATE_ALARMS.to_owned(), topic::payload(&self.alarms)),
         ]
     }
@@ -93,7 +95,13 @@ impl Snapshot {
             "alarms": self.alarms.alarms,
             "permits_open": self.permits,
             "batches_loaded": self.loaded,
-            "verdict_us": self.verdict_us.map(|[p50, p99]| json!({ "p50": p50, "p99": p99 })),
+            "verdict_us": self.verdicts.departed.as_ref().map(quantiles),
+            "verdict_echo_us": self.verdicts.echoed.as_ref().map(quantiles),
+            "verdict_deadline_us": self.verdicts.deadline_us,
         })
     }
+}
+
+fn quantiles(of: &Quantiles) -> Value {
+    json!({ "p50": of.p50_us, "p99": of.p99_us, "p999": of.p999_us, "samples": of.samples })
 }

@@ -1,7 +1,7 @@
 //! The line thread: takes from the inbox, turns the line, hands out what a turn gave. The only place where answers are
 //! matched with those who wait for them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, select};
@@ -9,8 +9,10 @@ use tokio::sync::{oneshot, watch};
 
 use crate::engine::input::{Actor, Ask, Request};
 use crate::engine::output::Answer;
+use crate::engine::reason::AlarmKind;
 use crate::line::{Arrival, Inbound, Line, Plant, Turn};
 use crate::runtime::clock::Clock;
+use crate::runtime::latency::Latency;
 use crate::runtime::service::Service;
 use crate::runtime::snapshot::Snapshot;
 use crate::store::{Durable, Journal};
@@ -67,8 +69,11 @@ impl Spine {
             };
             let is_tick = matches!(inbound.what, Arrival::Tick);
             let turn = line.turn(now, inbound);
-            latency.add(&turn.verdicts_us);
+            latency.add(&turn);
             // What an answer says was done is seen by whoever asks next.
+            if is_tick {
+                self.look(&mut line, &mut latency);
+            }
             if is_tick || !turn.answers.is_empty() {
                 self.show(&line, &latency);
             }
@@ -99,8 +104,18 @@ impl Spine {
     }
 
     fn show<J: Journal, P: Plant>(&self, line: &Line<J, P>, latency: &Latency) {
-        let verdict_us = latency.percentiles();
-        self.snapshots.send_replace(Arc::new(Snapshot { verdict_us, ..Snapshot::of(line.engine()) }));
+        let verdicts = latency.now();
+        self.snapshots.send_replace(Arc::new(Snapshot { verdicts, ..Snapshot::of(line.engine()) }));
+    }
+
+    /// Verdicts that take too much of their deadline are an alarm.
+    fn look<J: Journal, P: Plant>(&self, line: &mut Line<J, P>, latency: &mut Latency) {
+        let now = self.clock.now();
+        if let Some(detail) = latency.look(now.mono_us, line.engine()) {
+            let what = Arrival::Noticed(AlarmKind::VerdictsSlow, detail);
+            // A notice brings no answer.
+            line.turn(now, Inbound { seen_mono_us: now.mono_us, what });
+        }
     }
 
     fn hand_out(&self, turn: &Turn, waiting: &mut Waiting) {
@@ -110,33 +125,6 @@ impl Spine {
         for answer in &turn.answers {
             waiting.leave(answer);
         }
-    }
-}
-
-/// How long the newest verdicts took from the arrival of their results, microseconds.
-#[derive(Default)]
-struct Latency {
-    newest: VecDeque<u64>,
-}
-
-impl Latency {
-    const KEPT: usize = 1000;
-
-    fn add(&mut self, verdicts_us: &[u64]) {
-        for verdict in verdicts_us {
-            if self.newest.len() == Self::KEPT {
-                self.newest.pop_front();
-            }
-            self.newest.push_back(*verdict);
-        }
-    }
-
-    /// 50 and 99 of 100; `None` before the first verdict.
-    fn percentiles(&self) -> Option<[u64; 2]> {
-        let mut sorted: Vec<u64> = self.newest.iter().copied().collect();
-        sorted.sort_unstable();
-        let at = |percent: usize| sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied();
-        Some([at(50)?, at(99)?])
     }
 }
 

@@ -14,6 +14,7 @@ pub mod broker;
 pub mod camera;
 pub mod capture;
 pub mod closer;
+pub mod coder;
 pub mod codes;
 pub mod faces;
 pub mod link;

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use crate::domain::tag::{Tag, TagValue, TagWrite};
 use crate::engine::input::{CameraResult, Observed, Read};
-use crate::engine::output::Permit;
+use crate::engine::output::{Permit, Restraint};
 use crate::station::counter::{Counter, nearest};
 use crate::station::image::{Doubt, Image};
 use crate::station::{Base, Cursor, Level, Output, ResultHandshake, Scan, Settings, int, observe_fault};
@@ -121,6 +121,8 @@ impl Camera {
                 };
                 output.write(vec![(Tag::Ack, value)]);
             }
+            // The camera compares from its next trigger on; results that are shown already were compared with what stood then.
+            Permit::Expect { data, .. } => output.write(vec![(Tag::Expected, TagValue::Bytes(data.clone()))]),
             Permit::Pass { .. }
             | Permit::Run { .. }
             | Permit::Print { .. }
@@ -128,6 +130,14 @@ impl Camera {
             | Permit::AckRequest { .. }
             | Permit::Close(_)
             | Permit::Settle { .. } => {}
+        }
+    }
+
+    /// With nothing to compare with, every unit differs.
+    pub(in crate::station) fn restrain(&mut self, restraint: &Restraint, mut output: Output<'_>) {
+        match restraint {
+            Restraint::ExpectNothing { .. } => output.write(vec![(Tag::Expected, TagValue::Bytes(Vec::new()))]),
+            Restraint::Fail(_) | Restraint::Hold { .. } | Restraint::Deny { .. } | Restraint::Shut { .. } => {}
         }
     }
 
@@ -139,6 +149,10 @@ impl Camera {
             return Ok(());
         }
         let seq = self.seq.read(scan.image.counter(Tag::Seq)?).ok_or(Doubt::Fell)?;
+        if scan.image.has(Tag::Overrun) {
+            // Whether the slots are those of their numbers is not known.
+            scan.image.int(Tag::Overrun).ok_or(Doubt::NotGood)?;
+        }
         observe_fault(&mut self.fault, &mut scan);
         // The arrays of a ring may follow their number in a later read; until then nothing new can be said.
         if seq == 0 || !scan.image.is_current(Tag::Code) {

@@ -23,6 +23,10 @@ pub mod printer;
 pub mod rejector;
 
 #[cfg(test)]
+mod quality;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod script;
 
 use crate::domain::tag::{Reading, StationId, StationKind, Tag, TagValue, TagWrite};
@@ -30,6 +34,7 @@ use crate::domain::text::Name;
 use crate::domain::time::Now;
 use crate::engine::input::{LostCause, Observed, PassKey};
 use crate::engine::output::{Permit, Restraint};
+use crate::engine::recipe::Recipe;
 use crate::station::camera::Camera;
 use crate::station::image::{Doubt, Image};
 use crate::station::link::Link;
@@ -157,6 +162,7 @@ pub struct Station {
     link: Link,
     image: Image,
     role: Role,
+    recipe: Level<Option<Recipe>>,
     now: Now,
 }
 
@@ -204,7 +210,7 @@ impl Station {
             StationKind::Packer | StationKind::Palletizer => Role::Packer(Packer::new(&settings, &cursor)),
         };
         let link = Link::new(&settings, &cursor);
-        Self { settings, link, image: Image::default(), role, now: Now::default() }
+        Self { settings, link, image: Image::default(), role, recipe: Level::default(), now: Now::default() }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -265,6 +271,7 @@ impl Station {
                 self.role.reset(self.base());
             }
             self.role.forget_levels();
+            self.recipe = Level::default();
             out.push(Observed::Joined { device_epoch: epoch, reset });
             // First of all writes: a device obeys nothing before its own epoch is echoed.
             if self.link.has_epoch() {
@@ -273,7 +280,10 @@ impl Station {
         }
         let scan = Scan { settings: &self.settings, image: &self.image, now: self.now, out, writes };
         match self.role.scan(scan) {
-            Ok(()) => self.link.join(epoch),
+            Ok(()) => {
+                self.link.join(epoch);
+                self.observe_recipe(out);
+            }
             Err(doubt) => {
                 out.truncate(said);
                 writes.truncate(written);
@@ -282,6 +292,15 @@ impl Station {
                     self.link.restart_own_epoch();
                 }
             }
+        }
+    }
+
+    /// Which recipe the machine runs; one that is not good, not text or too long is none.
+    fn observe_recipe(&mut self, out: &mut Vec<Observed>) {
+        if self.image.has(Tag::Recipe)
+            && let Some(recipe) = self.recipe.change(Some(recipe_of(&self.image)))
+        {
+            out.push(Observed::RecipeShown { recipe });
         }
     }
 
@@ -307,7 +326,8 @@ impl Station {
         match role {
             Role::Rejector(rejector) => rejector.restrain(restraint, output),
             Role::Packer(packer) => packer.restrain(restraint, output),
-            Role::Printer(_) | Role::Camera(_) => {}
+            Role::Camera(camera) => camera.restrain(restraint, output),
+            Role::Printer(_) => {}
         }
     }
 
@@ -438,6 +458,15 @@ pub(in crate::station) fn observe_fault(fault: &mut Level<i64>, scan: &mut Scan<
     }
 }
 
+/// A name, or the number of a program.
+fn recipe_of(image: &Image) -> Option<Recipe> {
+    match image.good(Tag::Recipe)? {
+        TagValue::Bytes(bytes) => std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty()).and_then(Recipe::new),
+        TagValue::Int(number) => Recipe::new(&number.to_string()),
+        TagValue::Bool(_) | TagValue::Milli(_) | TagValue::Ints(_) | TagValue::Millis(_) | TagValue::Texts(_) => None,
+    }
+}
+
 /// A count as the tag's value; counts beyond 63 bits cannot be shown by any device.
 pub(in crate::station) fn int(count: impl Into<u64>) -> TagValue {
     TagValue::Int(i64::try_from(count.into()).unwrap_or(i64::MAX))
@@ -446,7 +475,10 @@ pub(in crate::station) fn int(count: impl Into<u64>) -> TagValue {
 fn restraint_station(restraint: &Restraint) -> StationId {
     match restraint {
         Restraint::Fail(PassKey { rejector, .. }) => *rejector,
-        Restraint::Hold { station } | Restraint::Deny { station, .. } | Restraint::Shut { station } => *station,
+        Restraint::Hold { station }
+        | Restraint::Deny { station, .. }
+        | Restraint::Shut { station }
+        | Restraint::ExpectNothing { station } => *station,
     }
 }
 
@@ -455,6 +487,7 @@ fn permit_address(permit: &Permit) -> (StationId, Option<u32>) {
         Permit::Pass { key, .. } => (key.rejector, Some(key.device_epoch)),
         Permit::Run { station } => (*station, None),
         Permit::AckResult { station, device_epoch, .. }
+        | Permit::Expect { station, device_epoch, .. }
         | Permit::Print { station, device_epoch, .. }
         | Permit::Flush { station, device_epoch, .. }
         | Permit::AckRequest { station, device_epoch, .. }

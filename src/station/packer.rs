@@ -130,7 +130,7 @@ impl Packer {
                 }
             }
             Restraint::Shut { .. } => withdraw(&mut output),
-            Restraint::Fail(_) | Restraint::Hold { .. } => {}
+            Restraint::Fail(_) | Restraint::Hold { .. } | Restraint::ExpectNothing { .. } => {}
         }
     }
 
@@ -151,6 +151,7 @@ impl Packer {
             Permit::Pass { .. }
             | Permit::Run { .. }
             | Permit::AckResult { .. }
+            | Permit::Expect { .. }
             | Permit::Print { .. }
             | Permit::Flush { .. } => {}
         }

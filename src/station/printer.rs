@@ -111,6 +111,7 @@ impl Printer {
             Permit::Pass { .. }
             | Permit::Run { .. }
             | Permit::AckResult { .. }
+            | Permit::Expect { .. }
             | Permit::AckRequest { .. }
             | Permit::Close(_)
             | Permit::Settle { .. } => {}

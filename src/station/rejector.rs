@@ -261,7 +261,7 @@ impl Rejector {
                 self.say(Verdict { track: key.track, pass: false, until_mono_us: u64::MAX });
                 self.pump(&mut output);
             }
-            Restraint::Fail(_) | Restraint::Deny { .. } | Restraint::Shut { .. } => {}
+            Restraint::Fail(_) | Restraint::Deny { .. } | Restraint::Shut { .. } | Restraint::ExpectNothing { .. } => {}
         }
     }
 
@@ -273,6 +273,7 @@ impl Rejector {
                 self.pump(&mut output);
             }
             Permit::AckResult { .. }
+            | Permit::Expect { .. }
             | Permit::Print { .. }
             | Permit::Flush { .. }
             | Permit::AckRequest { .. }

@@ -113,6 +113,7 @@ fact_kinds! {
     }
     StationLost "station_lost" { station "station", cause "cause" }
     StationFaulted "station_faulted" { station "station", code "code" }
+    RecipeFound "recipe_found" { station "station", recipe "recipe" }
     AlarmRaised "alarm_raised" { alarm "alarm", kind "alarm_kind", station "station", detail "detail" }
     AlarmAcknowledged "alarm_acknowledged" { alarm "alarm" }
 
@@ -141,6 +142,7 @@ fact_kinds! {
     RejectInferred "reject_inferred" { track "", serial "serial" }
     RejectMissing "reject_missing" { track "" }
     UnexpectedPass "unexpected_pass" { track "" }
+    UnitRemoved "unit_removed" { track "" }
     PhantomReject "phantom_reject" { station "station", epoch "epoch", count "count" }
     EndsMissed "ends_missed" { station "station", epoch "epoch", from "from", to "to" }
 

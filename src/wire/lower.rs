@@ -161,6 +161,7 @@ impl Scene<'_> {
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
             | Fact::StationFaulted { station, .. }
+            | Fact::RecipeFound { station, .. }
             | Fact::PhantomReject { station, .. }
             | Fact::EndsMissed { station, .. } => owned(station),
             Fact::AlarmRaised { alarm, .. } | Fact::AlarmAcknowledged { alarm } => format!("alarm:{alarm}"),
@@ -183,7 +184,9 @@ impl Scene<'_> {
             | Fact::Commissioned { track, serial }
             | Fact::RejectInferred { track, serial } => self.unit_or(Some(serial), &track.station),
             Fact::RejectConfirmed { track, serial } => self.unit_or(serial.as_ref(), &track.station),
-            Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => owned(&track.station),
+            Fact::RejectMissing { track } | Fact::UnexpectedPass { track } | Fact::UnitRemoved { track } => {
+                owned(&track.station)
+            }
             Fact::Packed { container, .. }
             | Fact::CloseGranted { container, .. }
             | Fact::PermitAcked { container, .. }

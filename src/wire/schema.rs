@@ -63,6 +63,7 @@ pub fn all() -> Vec<(String, Value)> {
         (topic::STATE_COUNTS.to_owned(), state_counts()),
         (topic::STATE_DEVICES.to_owned(), state_devices()),
         (topic::STATE_ALARMS.to_owned(), state_alarms()),
+        (topic::STATE_VERDICTS.to_owned(), state_verdicts()),
         (topic::CHECKPOINT.to_owned(), checkpoint()),
         (topic::BATCH_CLOSED.to_owned(), batch_closed()),
         (topic::epcis("commissioning"), commissioning()),
@@ -277,6 +278,21 @@ fn state_alarms() -> Value {
         shape.required("text", text());
     });
     object(|shape| shape.required("alarms", list(alarm)))
+}
+
+fn state_verdicts() -> Value {
+    let quantiles = || {
+        nullable(object(|shape| {
+            for key in ["samples", "p50_us", "p99_us", "p999_us"] {
+                shape.required(key, any_count());
+            }
+        }))
+    };
+    object(|shape| {
+        shape.required("deadline_us", nullable(any_count()));
+        shape.required("departed", quantiles());
+        shape.required("echoed", quantiles());
+    })
 }
 
 /// `note` is what counts (`wire::checkpoint`); the other fields say the same for programs that only show it.

@@ -62,6 +62,7 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::SerialUsed(_) => "serial_used",
         RequestRefusal::SsccUsed(_) => "sscc_used",
         RequestRefusal::StationAway(_) => "station_away",
+        RequestRefusal::RecipeDiffers(_) => "recipe_differs",
         RequestRefusal::AlarmsOpen(_) => "alarms_open",
         RequestRefusal::BatchesFull(_) => "batches_full",
         RequestRefusal::ExpiryPast => "expiry_past",
@@ -96,6 +97,9 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         }
         RequestRefusal::StationAway(station) => {
             format!("station {station} does not answer; see `sealgate status`, then check its power, cable and address")
+        }
+        RequestRefusal::RecipeDiffers(station) => {
+            format!("station {station} does not show its approved recipe; see `sealgate status`, then load the approved one")
         }
         RequestRefusal::AlarmsOpen(count) => {
             format!("{count} alarms wait for acknowledgement; see `sealgate alarm list`")
@@ -278,6 +282,24 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         | AlarmKind::JournalLogLarge
         | AlarmKind::JournalSlow
         | AlarmKind::SerialsSuspended => journal_alarm(kind),
+        AlarmKind::RejectsInARow => {
+            "Too many units in a row were rejected. Look at printer, camera and material, then acknowledge."
+        }
+        AlarmKind::RejectsTooMany => {
+            "Too many of the last units were rejected. Look at printer, camera and material, then acknowledge."
+        }
+        AlarmKind::UnitRemoved => {
+            "A unit is missing between two stations. Find it and take it aside, look who reached in, then acknowledge."
+        }
+        AlarmKind::RecipeDiffers => {
+            "A station runs another recipe than the approved one. Load the approved one, check the units since, then acknowledge."
+        }
+        AlarmKind::DeviceDisagrees => {
+            "The camera's own gate and the line's verification differ. Take the unit aside, check the camera's job, then acknowledge."
+        }
+        AlarmKind::VerdictsSlow => {
+            "Verdicts take too large a part of their deadline. Shorten poll_ms, look at disk and network, or lengthen the way to the blade, then acknowledge."
+        }
         AlarmKind::FeedBehind => {
             "Much waits for the broker. See `sealgate feed status` for what, and for how long; bring the broker back, then acknowledge."
         }

@@ -16,6 +16,7 @@ pub const STATUS: &str = "_status";
 pub const STATE_BATCH: &str = "_state/batch";
 pub const STATE_COUNTS: &str = "_state/counts";
 pub const STATE_DEVICES: &str = "_state/devices";
+pub const STATE_VERDICTS: &str = "_state/verdicts";
 pub const STATE_ALARMS: &str = "_state/alarms";
 /// The newest checkpoint, retained; each one below it by its number, not retained.
 pub const CHECKPOINT: &str = "_checkpoint";
@@ -231,6 +232,25 @@ pub struct StationLine {
     pub epoch: u32,
     /// The device's latched fault word, 0 for none.
     pub fault: i64,
+}
+
+/// `_state/verdicts`, retained: how long the newest verdicts took from the arrival of their results, at most 10,000 of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictsNow {
+    /// What they have; none where the device decides.
+    pub deadline_us: Option<u64>,
+    /// Until the pass left.
+    pub departed: Option<Quantiles>,
+    /// Until the machine echoed it.
+    pub echoed: Option<Quantiles>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantiles {
+    pub samples: u64,
+    pub p50_us: u64,
+    pub p99_us: u64,
+    pub p999_us: u64,
 }
 
 /// `_state/alarms`, retained: those that nobody acknowledged.

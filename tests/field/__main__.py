@@ -28,7 +28,9 @@ from stage import LeftOut, Stage, Wrong
 GROUPS = [
     "restarts",
     "secured",
+    "quiet",
     "plant",
+    "technician",
 ]
 STEPS = {step.__name__: step for group in GROUPS for step in importlib.import_module(group).STEPS}
 

@@ -38,7 +38,7 @@ class ForeignLine:
         """The shipped files, with the ports that are free here."""
         shutil.copytree(PLANT / "maps", self.folder / "maps")
         text = (PLANT / "line.toml").read_text()
-        for key, shipped in (("opcua", "48410"), ("modbus", "15020"), ("mqtt", "1883")):
+        for key, shipped in (("opcua", "48410"), ("modbus", "15020"), ("mqtt", "48883")):
             claim(shipped in text, f"line.toml does not name {shipped}")
             text = text.replace(shipped, str(self.ports[key]))
         self.config.write_text(text.replace('mode = "subscribe"', f'mode = "{mode}"'))

@@ -30,9 +30,11 @@ def claim(holds, text):
 
 
 def wait_until(condition, what, within=60):
+    """What the condition found. `what` says what was waited for; where it is a function, in the words of the end."""
     until = time.monotonic() + within
     while not (found := condition()):
-        claim(time.monotonic() < until, f"{what}: not within {within} s")
+        if time.monotonic() > until:
+            raise Wrong(f"{what() if callable(what) else what}: not within {within} s")
         time.sleep(0.02)
     return found
 

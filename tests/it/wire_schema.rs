@@ -126,6 +126,8 @@ fn the_retained_payloads_are_valid() {
     let head = Head { line: "line4", store_uuid: "u", epoch: 1, seq: 9, hash: [7; 32], at_us: 0, boot: 1 };
     let checkpoint = head.note(1).signed(&Key::new("line4", &[1; 32]));
     let counts = topic::CountsNow { batch: None, counts: topic::CountsLine::default() };
+    let quantiles = topic::Quantiles { samples: 10_000, p50_us: 900, p99_us: 4_000, p999_us: 9_000 };
+    let verdicts = topic::VerdictsNow { deadline_us: Some(400_000), departed: Some(quantiles), echoed: None };
     let payloads = [
         (topic::STATUS, topic::payload(&topic::Status::Online(birth))),
         (topic::STATUS, topic::payload(&offline)),
@@ -134,6 +136,8 @@ fn the_retained_payloads_are_valid() {
         (topic::STATE_BATCH, topic::payload(&topic::BatchNow { batch: Some(batch) })),
         (topic::STATE_COUNTS, topic::payload(&counts)),
         (topic::STATE_DEVICES, topic::payload(&topic::DevicesNow { stations: vec![station] })),
+        (topic::STATE_VERDICTS, topic::payload(&topic::VerdictsNow::default())),
+        (topic::STATE_VERDICTS, topic::payload(&verdicts)),
         (topic::STATE_ALARMS, topic::payload(&topic::AlarmsNow { alarms: vec![alarm] })),
     ];
     for (name, payload) in payloads {

@@ -27,6 +27,7 @@ use opcua::{
 use tokio::{
     io::{ReadHalf, WriteHalf},
     net::TcpStream,
+    task::spawn_blocking,
     time::{Duration, timeout},
 };
 use tokio_util::codec::FramedRead;
@@ -58,7 +59,7 @@ pub(super) async fn connect(
     link: &OpcuaLink,
     settings: &Settings,
 ) -> Result<(Arc<Session>, SessionEventLoop<Direct>, Arc<Seen>), DeviceError> {
-    let own = own_certificate(link, settings)?;
+    let own = own_certificate(link, settings).await?;
     let client = client(link, settings, own.as_ref())?;
     let seen = Arc::new(Seen::default());
     let direct = |vouch| Direct { url: link.url.clone(), vouch, seen: Arc::clone(&seen) };
@@ -117,11 +118,14 @@ fn client(link: &OpcuaLink, settings: &Settings, own: Option<&OwnCertificate>) -
 }
 
 /// None where nothing needs one; made where there is none yet.
-fn own_certificate(link: &OpcuaLink, settings: &Settings) -> Result<Option<OwnCertificate>, DeviceError> {
+async fn own_certificate(link: &OpcuaLink, settings: &Settings) -> Result<Option<OwnCertificate>, DeviceError> {
     if link.security.channel == Channel::None {
         return Ok(None);
     }
-    let own = own::ensure(&link.pki_dir).map_err(DeviceError::Certificate)?;
+    // A key takes long to make, and other devices share the threads of this one.
+    let pki_dir = link.pki_dir.clone();
+    let made = spawn_blocking(move || own::ensure(&pki_dir)).await;
+    let own = made.expect("the making of a certificate does not panic").map_err(DeviceError::Certificate)?;
     let left = own.valid_until_s - now_s();
     if own.is_new {
         let file = own.certificate.display();
@@ -195,7 +199,8 @@ fn vouch(
 
 impl Vouch {
     fn check(&self) -> Result<(), CertificateRefusal> {
-        let shown = Shown { der: &self.der, host: &self.host, application_uri: &self.application_uri, now_s: now_s() };
+        let now_s = self.trust.time_that_counts(now_s());
+        let shown = Shown { der: &self.der, host: &self.host, application_uri: &self.application_uri, now_s };
         self.trust.judge(&shown)
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 const UNIX_EPOCH_US: i64 = 11_644_473_600_000_000;
 
 /// The readings of one binding from what the server answered for its node.
-pub(super) fn readings(binding: &Binding, data: &DataValue) -> Vec<Reading> {
+pub fn readings(binding: &Binding, data: &DataValue) -> Vec<Reading> {
     let source_us = data.source_timestamp.as_ref().and_then(to_unix_us);
     let status = data.status.unwrap_or_default();
     let quality = if status.is_bad() {
@@ -48,6 +48,11 @@ pub(super) fn unread(binding: &Binding, status: u32) -> Vec<Reading> {
         Quality::Bad(status),
         None,
     )
+}
+
+/// The newest time that the server gives to any of these values.
+pub(super) fn newest_server_us(values: &[DataValue]) -> Option<i64> {
+    values.iter().filter_map(|data| data.server_timestamp.as_ref().and_then(to_unix_us)).max()
 }
 
 fn to_unix_us(time: &DateTime) -> Option<i64> {
@@ -126,7 +131,7 @@ fn bytes(variant: &Variant, length: u16) -> Option<Vec<u8>> {
 }
 
 /// The variant of exactly the type that the map says.
-pub(super) fn encode(value: ValueType, scale: Option<i64>, tag_value: &TagValue) -> Result<Variant, Unfit> {
+pub fn encode(value: ValueType, scale: Option<i64>, tag_value: &TagValue) -> Result<Variant, Unfit> {
     match (value, tag_value) {
         (ValueType::Bool, _) => to_bool(tag_value).map(Variant::Boolean),
         (ValueType::Number(number), _) => number_variant(number, scale, tag_value),

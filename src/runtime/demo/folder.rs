@@ -30,6 +30,8 @@ const FILES: &[&str] = &[
 ];
 const IN_SIGHT_MAP: &str = include_str!("../../../config/maps/cognex-in-sight.toml");
 const CONFIG: &str = include_str!("../../../config/demo.toml");
+const CODER_CONFIG: &str = include_str!("../../../config/demo-coder.toml");
+const CODER_MAP: &str = include_str!("../../../config/maps/coder-text.toml");
 const OPCUA_MAP: &str = include_str!("../../../config/maps/sim-opcua.toml");
 const MODBUS_MAP: &str = include_str!("../../../config/maps/sim-modbus.toml");
 
@@ -39,6 +41,8 @@ pub(super) struct Place<'a> {
     pub(super) ports: (u16, u16),
     pub(super) broker: (&'a str, u16),
     pub(super) camera: Option<(Face, u16)>,
+    /// The port of the coder, where the line prints with one.
+    pub(super) coder: Option<u16>,
     pub(super) settings: &'a DemoSettings,
 }
 
@@ -88,9 +92,11 @@ impl Folder {
     pub(super) fn write_config(&self, place: &Place<'_>) -> io::Result<()> {
         let (opcua, modbus) = place.ports;
         let (host, port) = place.broker;
-        let config = if place.settings.swap_protocols { swapped(CONFIG) } else { CONFIG.to_owned() };
+        let template = if place.coder.is_some() { CODER_CONFIG } else { CONFIG };
+        let config = if place.settings.swap_protocols { swapped(template) } else { template.to_owned() };
         let config = place.camera.map_or(config.clone(), |(face, port)| with_camera(&config, face, port));
         let config = config
+            .replace("port = 3100", &format!("port = {}", place.coder.unwrap_or_default()))
             .replace("opc.tcp://127.0.0.1:4840", &format!("opc.tcp://127.0.0.1:{opcua}"))
             .replace("port = 1502", &format!("port = {modbus}"))
             .replace("host = \"127.0.0.1\"\nport = 1883", &format!("host = {host:?}\nport = {port}"))
@@ -103,6 +109,7 @@ impl Folder {
             let (name, map) = camera_map(face);
             fs::write(maps.join(name), map)?;
         }
+        fs::write(maps.join("coder-text.toml"), CODER_MAP)?;
         fs::write(self.path("line.toml"), config)
     }
 }

@@ -26,6 +26,7 @@ use crate::runtime::demo::outside::Outside;
 use crate::runtime::demo::person::Person;
 use crate::sim::broker;
 use crate::sim::capture::{self, CaptureHandle, Marks};
+use crate::sim::coder;
 use crate::sim::faces::{self, Face};
 use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::opcua_server;
@@ -51,6 +52,7 @@ pub struct DemoSettings {
     pub swap_protocols: bool,
     /// A real camera model in place of the plant's own.
     pub camera: Option<Face>,
+    pub printer: PrinterModel,
 }
 
 /// What goes wrong on the simulated line.
@@ -72,6 +74,27 @@ impl Faults {
             Faults::None => "none",
             Faults::Mild => "mild",
             Faults::Rough => "rough",
+        }
+    }
+}
+
+/// Which model the simulated line's printer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrinterModel {
+    /// The generic handshake over OPC UA.
+    #[default]
+    Opcua,
+    /// A coder that takes lines of text over TCP.
+    Coder,
+}
+
+impl PrinterModel {
+    pub const ALL: &'static [PrinterModel] = &[PrinterModel::Opcua, PrinterModel::Coder];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            PrinterModel::Opcua => "opcua",
+            PrinterModel::Coder => "coder",
         }
     }
 }
@@ -193,7 +216,14 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
         }
     };
     let camera = settings.camera.map(|camera| Ok::<_, io::Error>((camera, opcua_server::listen(any)?))).transpose()?;
-    folder.write_config(&Place { ports, broker: (&host, port), camera: camera_at(&camera)?, settings: &settings })?;
+    let coder = match settings.printer {
+        PrinterModel::Opcua => None,
+        PrinterModel::Coder => Some(TcpListener::bind(any).await?),
+    };
+    let coder_port = coder.as_ref().map(TcpListener::local_addr).transpose()?.map(|at| at.port());
+    let camera_port = camera_at(&camera)?;
+    let place = Place { ports, broker: (&host, port), camera: camera_port, coder: coder_port, settings: &settings };
+    folder.write_config(&place)?;
     let link = Link {
         host,
         port,
@@ -204,6 +234,7 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     };
     let broker_name = format!("{}:{}", link.host, link.port);
     let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
+    let speaking = speak(coder, world.clone());
     let plant = world::run(world.clone(), doors);
     let face = show_face(camera, world.clone());
     let outside = Outside::new(folder.path("line.db"), broker);
@@ -211,6 +242,7 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     tokio::select! {
         ended = face => Err(DemoError::Stuck(format!("the camera ended: {ended:?}"))),
         ended = plant => Err(DemoError::Stuck(format!("the simulated plant ended: {ended:?}"))),
+        ended = speaking => Err(DemoError::Stuck(format!("the simulated coder ended: {ended:?}"))),
         ended = capturing.run() => Err(DemoError::Stuck(format!("the subscriber ended: {ended:?}"))),
         summary = stage.act(&settings, show) => summary,
     }
@@ -224,6 +256,14 @@ fn camera_at(camera: &Option<(Face, TcpListener)>) -> io::Result<Option<(Face, u
 async fn show_face(camera: Option<(Face, TcpListener)>, world: World) -> io::Result<()> {
     match camera {
         Some((face, listener)) => faces::run(face, listener, world.image()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The printer of the plant as a coder, where the line has one.
+async fn speak(listener: Option<TcpListener>, world: World) -> io::Result<()> {
+    match listener {
+        Some(listener) => coder::run(listener, world.image(), PlantSettings::default().printer_depth).await,
         None => std::future::pending().await,
     }
 }

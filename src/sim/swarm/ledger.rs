@@ -28,6 +28,12 @@ pub struct Vessel {
     pub children: Vec<Child>,
 }
 
+impl Vessel {
+    fn doubt(&mut self) {
+        (self.stage, self.was_doubted) = (Stage::Held, true);
+    }
+}
+
 /// A permit for a gate.
 #[derive(Clone, Debug)]
 pub struct Granted {
@@ -145,7 +151,10 @@ impl Ledger {
                 self.decide(result)?;
             }
             Fact::Missed { result } => self.decide(result)?,
-            Fact::PassExpired { track, .. } | Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => {
+            Fact::PassExpired { track, .. }
+            | Fact::RejectMissing { track }
+            | Fact::UnitRemoved { track }
+            | Fact::UnexpectedPass { track } => {
                 self.passes.remove(&track.track);
             }
             Fact::Commissioned { track, serial } => self.commission(track, *serial)?,
@@ -168,10 +177,7 @@ impl Ledger {
                 self.done(*token, container, children, Gate::Release)?;
             }
             Fact::CloseFailed { container, token, gate, .. } => self.fail(*gate, *token, container)?,
-            Fact::CloseUnresolved { container, .. } => {
-                let vessel = self.known(container)?;
-                (vessel.stage, vessel.was_doubted) = (Stage::Held, true);
-            }
+            Fact::CloseUnresolved { container, .. } => self.known(container)?.doubt(),
             Fact::LineStarted { .. }
             | Fact::LineStopped
             | Fact::StationJoined { .. }
@@ -187,6 +193,7 @@ impl Ledger {
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
+            | Fact::RecipeFound { .. }
             | Fact::LineDescribed { .. }
             | Fact::StoreRestored { .. }
             | Fact::SerialsDeclared { .. }

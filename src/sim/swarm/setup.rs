@@ -8,6 +8,7 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::pack::PackLevel;
 use crate::domain::tag::{StationId, StationKind, Tag};
 use crate::domain::text::Text;
+use crate::engine::decide::Decide;
 use crate::engine::input::{BatchSheet, Order, PackSpec, SsccRange};
 use crate::engine::{self, Role, StationSpec};
 use crate::sim::random::Random;
@@ -111,12 +112,14 @@ fn engine_settings(plant: &PlantSettings) -> engine::Settings {
     let verdict_deadline_us = plant.verdict_deadline_ms.saturating_sub(200).saturating_mul(1_000);
     let role = |kind: &StationKind| match kind {
         StationKind::Printer => Role::Printer { queue: 16 },
-        StationKind::Camera => Role::Camera { rejector: StationId(2), grade_min_milli: 1_500, verdict_deadline_us },
+        StationKind::Camera => {
+            Role::Camera { rejector: StationId(2), grade_min_milli: 1_500, verdict_deadline_us, decide: Decide::Line }
+        }
         StationKind::Rejector => Role::Rejector,
         StationKind::Packer => Role::Packer { level: PackLevel::Case, ttl_ms: 2_000 },
         StationKind::Palletizer => Role::Packer { level: PackLevel::Pallet, ttl_ms: 2_000 },
     };
-    let spec = |kind: &StationKind| StationSpec { name: name(kind.name()), role: role(kind) };
+    let spec = |kind: &StationKind| StationSpec::new(name(kind.name()), role(kind));
     engine::Settings { stations: StationKind::ALL.iter().map(spec).collect() }
 }
 

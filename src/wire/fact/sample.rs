@@ -110,6 +110,8 @@ fn upkeep_facts() -> Vec<Fact> {
         },
         Fact::SerialsDeclared { gtin: sheet().gtin, serials: serials.clone() },
         Fact::SerialsRetired { first_index: 4, serials },
+        Fact::RecipeFound { station: name("camera"), recipe: Text::new("4711 v3") },
+        Fact::UnitRemoved { track: track() },
     ]
 }
 

@@ -173,6 +173,7 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         ),
         (name(), cause).prop_map(|(station, cause)| Fact::StationLost { station, cause }),
         (name(), any::<i64>()).prop_map(|(station, code)| Fact::StationFaulted { station, code }),
+        (name(), option::of(text())).prop_map(|(station, recipe)| Fact::RecipeFound { station, recipe }),
         (any::<u32>(), one_of(AlarmKind::ALL), option::of(name()), any::<String>())
             .prop_map(|(alarm, kind, station, detail)| Fact::AlarmRaised { alarm, kind, station, detail }),
         any::<u32>().prop_map(|alarm| Fact::AlarmAcknowledged { alarm }),
@@ -243,7 +244,7 @@ fn unit_fact() -> impl Strategy<Value = Fact> {
 
 fn track_fact() -> impl Strategy<Value = Fact> {
     let numbers = (name(), any::<u32>(), any::<u64>(), any::<u64>());
-    (0..8, track(), serial(), any::<bool>(), numbers).prop_map(|(which, track, serial, known, numbers)| {
+    (0..9, track(), serial(), any::<bool>(), numbers).prop_map(|(which, track, serial, known, numbers)| {
         let (station, epoch, from, to) = numbers;
         match which {
             0 => Fact::PassExpired { track, serial },
@@ -253,6 +254,7 @@ fn track_fact() -> impl Strategy<Value = Fact> {
             4 => Fact::RejectMissing { track },
             5 => Fact::UnexpectedPass { track },
             6 => Fact::PhantomReject { station, epoch, count: from },
+            7 => Fact::UnitRemoved { track },
             _ => Fact::EndsMissed { station, epoch, from, to },
         }
     })

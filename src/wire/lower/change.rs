@@ -16,6 +16,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::StoreRestored { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
+        | Fact::RecipeFound { .. }
         | Fact::BatchCloseRefused { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
@@ -62,7 +63,9 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::Commissioned { serial, .. } => vec![scene.serial_state(*serial, SerialState::Commissioned)],
         Fact::RejectConfirmed { track, serial } => scene.reject_confirmed(track, *serial),
         Fact::RejectInferred { serial, .. } => vec![scene.serial_state(*serial, SerialState::LabelScrapped)],
-        Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => reject_alarmed(track),
+        Fact::RejectMissing { track } | Fact::UnexpectedPass { track } | Fact::UnitRemoved { track } => {
+            reject_alarmed(track)
+        }
         Fact::Packed { level, container, children, .. } => scene.packed(*level, *container, children),
         Fact::CloseGranted { request, gate, container, token, .. } => granted(request, *gate, *container, *token),
         Fact::PermitAcked { token, .. } => vec![permit_state(*token, "acked")],

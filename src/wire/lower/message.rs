@@ -43,6 +43,8 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::RejectInferred { .. }
         | Fact::RejectMissing { .. }
         | Fact::UnexpectedPass { .. }
+        | Fact::UnitRemoved { .. }
+        | Fact::RecipeFound { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }

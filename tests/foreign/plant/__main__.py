@@ -25,7 +25,7 @@ from registers import Gateway
 from truth import Things, Truth
 
 SCAN_S = 0.02
-DROP_S = 0.1
+DROP_S = 0.05
 
 
 class Plant:
@@ -53,7 +53,7 @@ class Plant:
             station.scan(now)
 
     def fill(self, now):
-        """One unit a tenth of a second falls into the case; a case that left goes on the pallet."""
+        """Units fall one after the other into the case; a case that left goes on the pallet."""
         if self.lane and self.packer.has_room() and now - self.dropped_at >= DROP_S:
             self.dropped_at = now
             self.packer.put(*self.lane.popleft())

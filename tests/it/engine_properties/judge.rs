@@ -99,7 +99,10 @@ impl Judge {
                 claim(!reasons.is_empty(), || "a unit failed for no reason".to_owned())?;
             }
             Fact::Missed { result } => self.decide(result.station, result.seq),
-            Fact::PassExpired { track, .. } | Fact::RejectMissing { track } | Fact::UnexpectedPass { track } => {
+            Fact::PassExpired { track, .. }
+            | Fact::RejectMissing { track }
+            | Fact::UnitRemoved { track }
+            | Fact::UnexpectedPass { track } => {
                 self.passes.remove(&track.track);
             }
             Fact::RejectConfirmed { track, serial } => {
@@ -122,9 +125,7 @@ impl Judge {
                 self.done(*token, container, children, Stage::Released)?;
             }
             Fact::CloseFailed { container, token, gate, .. } => self.failed(*gate, *token, container)?,
-            Fact::CloseUnresolved { container, .. } => {
-                self.vessel(container)?.stage = Stage::Held;
-            }
+            Fact::CloseUnresolved { container, .. } => self.vessel(container)?.stage = Stage::Held,
             Fact::StationFaulted { .. }
             | Fact::LineDescribed { .. }
             | Fact::StoreRestored { .. }
@@ -140,6 +141,7 @@ impl Judge {
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
+            | Fact::RecipeFound { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. } => {}
         }
@@ -328,6 +330,8 @@ impl Judge {
                 self.is_running && serial.is_some_and(|serial| String::from_utf8_lossy(data).contains(serial.as_str()))
             }
             Permit::Flush { .. } => !self.is_running,
+            // No camera of this plant decides by itself.
+            Permit::Expect { .. } => false,
             Permit::AckRequest { station, seq, .. } => self.is_answered(name(*station), *seq),
             Permit::Settle { station, seq, .. } => self.is_answered(name(*station), *seq),
             Permit::Close(close) => {

@@ -8,6 +8,7 @@ use sealgate::domain::pack::{Gate, PackLevel};
 use sealgate::domain::tag::StationId;
 use sealgate::domain::text::{BatchId, Text};
 use sealgate::domain::time::Now;
+use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact};
 use sealgate::engine::input::{
     Ask, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order,
@@ -82,12 +83,17 @@ impl Plant {
     pub(crate) fn new() -> Self {
         let role = [
             Role::Printer { queue: 6 },
-            Role::Camera { rejector: StationId(REJECTOR), grade_min_milli: 0, verdict_deadline_us: 2_000_000 },
+            Role::Camera {
+                rejector: StationId(REJECTOR),
+                grade_min_milli: 0,
+                verdict_deadline_us: 2_000_000,
+                decide: Decide::Line,
+            },
             Role::Rejector,
             Role::Packer { level: PackLevel::Case, ttl_ms: 1000 },
             Role::Packer { level: PackLevel::Pallet, ttl_ms: 1000 },
         ];
-        let spec = |(name, role): (&str, Role)| StationSpec { name: Text::new(name).expect("short"), role };
+        let spec = |(name, role): (&str, Role)| StationSpec::new(Text::new(name).expect("short"), role);
         let settings = Settings { stations: NAMES.into_iter().zip(role).map(spec).collect() };
         let mut plant = Self {
             engine: Engine::new(settings, State::default()),

@@ -60,6 +60,10 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         Fact::Commissioned { serial, .. } => format!("commissioned {serial}"),
         Fact::RejectConfirmed { track, serial } => format!("reject_confirmed {}", unit(track, serial.as_ref())),
         Fact::RejectInferred { track, serial } => format!("reject_inferred {serial} #{}", track.track),
+        Fact::RecipeFound { station, recipe } => {
+            format!("recipe {station} {}", recipe.map_or_else(|| "unreadable".to_owned(), |recipe| recipe.to_string()))
+        }
+        Fact::UnitRemoved { track } => format!("unit_removed #{}", track.track),
         Fact::RejectMissing { track } => format!("reject_missing #{}", track.track),
         Fact::UnexpectedPass { track } => format!("unexpected_pass #{}", track.track),
         Fact::PhantomReject { count, .. } => format!("phantom_reject {count}"),
@@ -175,6 +179,7 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::NotBalanced => "not_balanced".to_owned(),
         RequestRefusal::SerialsSuspended => "serials_suspended".to_owned(),
         RequestRefusal::Busy => "busy".to_owned(),
+        RequestRefusal::RecipeDiffers(station) => format!("recipe_differs({station})"),
         RequestRefusal::ClockUnsure(clock) => format!("clock_unsure({})", clock.name()),
     }
 }

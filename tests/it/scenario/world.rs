@@ -9,14 +9,17 @@ use sealgate::domain::pack::{Gate, PackLevel};
 use sealgate::domain::tag::StationId;
 use sealgate::domain::text::{BatchId, Name, Text};
 use sealgate::domain::time::Now;
+use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact, RequestKey};
 use sealgate::engine::input::{
     Ask, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order,
     PackSpec, PassKey, Read, Request, SsccRange, TrackEnd,
 };
 use sealgate::engine::output::{Done, Permit, Restraint, Step};
+use sealgate::engine::recipe::Recipe;
 use sealgate::engine::state::{Stage, State};
-use sealgate::engine::{Engine, Role, Settings, Start, StationSpec};
+use sealgate::engine::stops::Stops;
+use sealgate::engine::{Engine, Policy, Role, Settings, Start, StationSpec};
 
 use super::words::{self, Names};
 
@@ -48,6 +51,8 @@ struct Device {
     printed: u64,
     count: u64,
     request: Option<CloseRequest>,
+    /// What it shows, where it shows one.
+    recipe: Option<Option<Recipe>>,
 }
 
 #[derive(Default)]
@@ -55,6 +60,7 @@ pub(crate) struct World {
     title: String,
     engine: Option<Engine>,
     now: Now,
+    policy: Policy,
     entries: Vec<Entry>,
     orders: Vec<Arc<Order>>,
     /// Asked for in this line; it counts among the orders once the engine took it.
@@ -115,7 +121,7 @@ impl World {
             }
             "close" | "release" | "repeat" => self.request_close(verb, args),
             "sealed" | "labelled" | "jammed" | "expired" | "permit_acked" | "opens" | "shuts" => self.close(verb, args),
-            "join" | "reset" | "lost" | "fault" => self.link(verb, args),
+            "join" | "reset" | "lost" | "fault" | "recipe" => self.link(verb, args),
             "tick" => self.tick(args),
             "crash" => self.crash(),
             "resume" => self.resume(args),
@@ -164,16 +170,25 @@ impl World {
     fn line(&mut self, args: &[&str]) -> Played {
         let options = options(args);
         let grade_min_milli = options.get("grade").map_or(Ok(0), |grade| milli(grade))?;
+        let decide = if options.get("decide") == Some(&"device") { Decide::Device } else { Decide::Line };
+        let limit =
+            |key: &str| options.get(key).map_or(Ok(0), |word| word.parse().map_err(|_| format!("{key}=NUMBER")));
+        let stops = Stops { in_a_row: limit("row")?, most: limit("most")?, of: limit("of")? };
+        self.policy = Policy { stops, ..Policy::default() };
+        let recipe = options.get("recipe").and_then(|word| Recipe::new(word));
+        let is_in_order = options.get("order") == Some(&"kept");
         let role = [
             Role::Printer { queue: 64 },
-            Role::Camera { rejector: id(REJECTOR), grade_min_milli, verdict_deadline_us: 2_000_000 },
+            Role::Camera { rejector: id(REJECTOR), grade_min_milli, verdict_deadline_us: 2_000_000, decide },
             Role::Rejector,
             Role::Packer { level: PackLevel::Case, ttl_ms: 3000 },
             Role::Packer { level: PackLevel::Pallet, ttl_ms: 3000 },
         ];
-        let spec = |(name, role): (&str, Role)| StationSpec { name: Text::new(name).expect("short"), role };
-        let stations = STATIONS.into_iter().zip(role).map(spec).collect();
-        self.engine = Some(Engine::new(Settings { stations }, State::default()));
+        let spec = |(name, role): (&str, Role)| StationSpec::new(Text::new(name).expect("short"), role);
+        let mut stations: Vec<StationSpec> = STATIONS.into_iter().zip(role).map(spec).collect();
+        stations[CAMERA].recipe = recipe;
+        stations[PACKER].is_in_order = is_in_order;
+        self.engine = Some(Engine::new(Settings { stations }, State::default()).with_policy(self.policy));
         self.start_up(Vec::new())?;
         (0..STATIONS.len()).try_for_each(|station| {
             self.devices[station].epoch = 1;
@@ -202,6 +217,9 @@ impl World {
 
     /// What a station observes after every join.
     fn show_levels(&mut self, station: usize, device: &Device) -> Played {
+        if let Some(recipe) = device.recipe {
+            self.observe(station, Observed::RecipeShown { recipe })?;
+        }
         match station {
             PRINTER => {
                 let (accepted, printed) = (device.accepted, device.printed);
@@ -469,8 +487,17 @@ impl World {
                 if station == REJECTOR {
                     self.labels.clear();
                 }
-                self.devices[station] = Device { epoch: self.devices[station].epoch + 1, ..Device::default() };
+                self.devices[station] = Device {
+                    epoch: self.devices[station].epoch + 1,
+                    recipe: self.devices[station].recipe,
+                    ..Device::default()
+                };
                 self.join(station, true)
+            }
+            "recipe" => {
+                let recipe = args.get(1).filter(|word| **word != "unreadable").and_then(|word| Recipe::new(word));
+                self.devices[station].recipe = Some(recipe);
+                self.observe(station, Observed::RecipeShown { recipe })
             }
             "fault" => self.observe(
                 station,
@@ -503,7 +530,7 @@ impl World {
     /// The daemon dies; what it had decided is on disk.
     fn crash(&mut self) -> Played {
         let settings = self.engine().settings().clone();
-        self.engine = Some(Engine::new(settings, self.folded()));
+        self.engine = Some(Engine::new(settings, self.folded()).with_policy(self.policy));
         Ok(())
     }
 
@@ -535,7 +562,7 @@ impl World {
                 state_difference(&folded, engine.state())
             ));
         }
-        let (live, twin) = (engine.clone(), Engine::new(engine.settings().clone(), folded));
+        let (live, twin) = (engine.clone(), Engine::new(engine.settings().clone(), folded).with_policy(self.policy));
         let (live, twin) = (self.rejoined(live), self.rejoined(twin));
         if live != twin {
             let missing: Vec<_> = live.difference(&twin).collect();
@@ -558,6 +585,7 @@ impl World {
             if station == PRINTER {
                 shown.push(Observed::PrinterCounted { accepted, printed });
             }
+            shown.extend(self.devices[station].recipe.map(|recipe| Observed::RecipeShown { recipe }));
             for what in shown {
                 let observation = Observation { station: id(station), seen_mono_us: self.now.mono_us, what };
                 let step = engine.step(self.now, Input::Observed(observation));
@@ -644,6 +672,7 @@ impl World {
             Restraint::Deny { station, seq, reason, .. } => {
                 format!("keep_open {}({reason})", self.named(*station, *seq))
             }
+            Restraint::ExpectNothing { .. } => "expect nothing".to_owned(),
             Restraint::Shut { station } => format!("shut {}", STATIONS[usize::from(station.0)]),
         }
     }
@@ -654,6 +683,9 @@ impl World {
             Permit::Run { .. } => "run".to_owned(),
             Permit::AckResult { seq, .. } => format!("ack_result {seq}"),
             Permit::Print { seq, .. } => format!("print {seq}"),
+            Permit::Expect { data, .. } => {
+                format!("expect {}", String::from_utf8_lossy(data).replace('\u{1d}', "<GS>"))
+            }
             Permit::Flush { flush, .. } => format!("flush {flush}"),
             Permit::AckRequest { station, seq, .. } => format!("ack_request {}", self.named(*station, *seq)),
             Permit::Close(close) => {
