@@ -4,7 +4,7 @@
 //! question under its own time limit. A unit that gives no answer in time, or whose gateway says that it gives none, has its
 //! circuit opened: it is asked again over a connection of its own, at the waiting times of a reconnect, until it has answered
 //! everything once. So a dead unit costs the others one time limit, once. Where the gateway takes one connection only
-//! (`connections = 1`), each of these rare questions goes over the common one.
+//! (`connections = 1`), each of these rare questions goes over the shared one.
 //!
 //! A connection that a time limit ended is made anew in silence for the others: their devices did nothing. One that was lost, or
 //! gave a wrong answer, ends the sessions of all, since nobody knows what else is wrong.
@@ -28,10 +28,10 @@ use crate::device::{error::DeviceError, settings::ModbusLink};
 
 /// Handed to every link to the same host and port; each clone is the same connection.
 #[derive(Clone, Default)]
-pub struct Shared(Arc<Common>);
+pub struct Shared(Arc<Trunk>);
 
 #[derive(Default)]
-struct Common {
+struct Trunk {
     /// Taken out for one exchange: an exchange that is given up drops it.
     wire: tokio::sync::Mutex<Option<Wire>>,
     /// Sessions that use it.
@@ -44,7 +44,7 @@ struct Common {
 
 /// One session's way to its unit.
 pub(super) struct Circuit {
-    common: Arc<Common>,
+    trunk: Arc<Trunk>,
     link: ModbusLink,
     limit: Duration,
     losses: u32,
@@ -54,27 +54,27 @@ pub(super) struct Circuit {
 
 impl Circuit {
     pub(super) async fn open(link: &ModbusLink, limit: Duration) -> Self {
-        let common = Arc::clone(&link.shared.0);
-        let others = common.users.fetch_add(1, Ordering::AcqRel);
-        let losses = common.losses.load(Ordering::Acquire);
-        let mut circuit = Self { common, link: link.clone(), limit, losses, probe: None };
+        let trunk = Arc::clone(&link.shared.0);
+        let others = trunk.users.fetch_add(1, Ordering::AcqRel);
+        let losses = trunk.losses.load(Ordering::Acquire);
+        let mut circuit = Self { trunk, link: link.clone(), limit, losses, probe: None };
         if others > 0 && link.connections > 1 && circuit.is_silent() {
             circuit.probe = circuit.dial().await.ok();
         }
         circuit
     }
 
-    /// The unit has answered everything: from now on over the common connection.
+    /// The unit has answered everything: from now on over the shared connection.
     pub(super) fn close(&mut self) {
-        self.common.silent.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.link.unit);
+        self.trunk.silent.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.link.unit);
         if self.probe.take().is_some() {
-            self.losses = self.common.losses.load(Ordering::Acquire);
+            self.losses = self.trunk.losses.load(Ordering::Acquire);
         }
     }
 
     /// The unit gives no answer.
     pub(super) fn suspect(&self) {
-        self.common.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(self.link.unit);
+        self.trunk.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(self.link.unit);
     }
 
     pub(super) async fn ask(&mut self, what: &'static str, question: Question<'_>) -> Result<Answer, DeviceError> {
@@ -83,9 +83,9 @@ impl Circuit {
             self.probe = Some(probe);
             return Ok(answer);
         }
-        let common = Arc::clone(&self.common);
-        let mut place = common.wire.lock().await;
-        if common.losses.load(Ordering::Acquire) != self.losses {
+        let trunk = Arc::clone(&self.trunk);
+        let mut place = trunk.wire.lock().await;
+        if trunk.losses.load(Ordering::Acquire) != self.losses {
             return Err(DeviceError::Lost("the connection that the units of this address share".to_owned()));
         }
         let mut wire = match place.take() {
@@ -120,20 +120,20 @@ impl Circuit {
     }
 
     fn lose(&self) {
-        self.common.losses.fetch_add(1, Ordering::AcqRel);
+        self.trunk.losses.fetch_add(1, Ordering::AcqRel);
     }
 
     fn is_silent(&self) -> bool {
-        self.common.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&self.link.unit)
+        self.trunk.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&self.link.unit)
     }
 }
 
 impl Drop for Circuit {
     fn drop(&mut self) {
-        let before = self.common.users.fetch_sub(1, Ordering::AcqRel);
+        let before = self.trunk.users.fetch_sub(1, Ordering::AcqRel);
         // Nobody is left: the peer is told at once. Where somebody comes this moment, the connection is his.
         if before == 1
-            && let Ok(mut place) = self.common.wire.try_lock()
+            && let Ok(mut place) = self.trunk.wire.try_lock()
         {
             *place = None;
         }
