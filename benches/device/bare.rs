@@ -4,13 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use opcua::client::{ClientBuilder, IdentityToken};
-use opcua::types::{
-    MessageSecurityMode, NodeId, ReadValueId, TimestampsToReturn, UserTokenPolicy, Variant, WriteValue,
-};
+
+use opcua::types::{NodeId, ReadValueId, TimestampsToReturn, Variant, WriteValue};
 use sealgate::domain::tag::{Access, Tag};
 
 use crate::count;
+use crate::direct::connect;
 use crate::server::{STATIONS, Server, TAGS, node_name};
 
 pub(crate) async fn measure(server: &Server, what: &str, length: Duration, folder: &Path) -> f64 {

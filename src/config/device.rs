@@ -319,7 +319,7 @@ mod tests {
         Settings {
             device: DeviceId(unit),
             name: String::new(),
-            link: file.build(registers, Path::new("pki")),
+            link: file.build(MapSays { registers, dialect: None }, Path::new("pki")).expect("it needs no dialect"),
             stations: Vec::new(),
             poll: second,
             request_timeout: second,

@@ -30,9 +30,6 @@ const LINE_MAX: usize = 1024;
 
 /// `[text]`; `None` where the map has none, or one that is too broken to go on with.
 pub(super) fn read(root: &mut Section<'_>) -> Option<Field<Arc<Dialect>>> {
-    if !root.has("text") {
-        return None;
-    }
     let mut section = root.section("text")?;
     let end = section.text("end").filter(|end| !end.value.is_empty());
     if end.is_none() {

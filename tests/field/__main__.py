@@ -31,6 +31,7 @@ GROUPS = [
     "quiet",
     "plant",
     "technician",
+    "cables",
 ]
 STEPS = {step.__name__: step for group in GROUPS for step in importlib.import_module(group).STEPS}
 

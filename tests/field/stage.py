@@ -124,7 +124,7 @@ class Proxy:
     def _accept(self):
         while self.open:
             try:
-                near, _ = self.listener.accept()
+                near = self._take()
             except OSError:
                 return
             try:
@@ -138,6 +138,9 @@ class Proxy:
             link = {"near": near, "far": far, "is_cut": False}
             self.links.append(link)
             threading.Thread(target=self._carry, args=(link,), daemon=True).start()
+
+    def _take(self):
+        return self.listener.accept()[0]
 
     def _carry(self, link):
         ends = (link["near"], link["far"])

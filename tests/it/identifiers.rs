@@ -15,6 +15,7 @@ use sealgate::domain::pack::PackLevel;
 use sealgate::domain::tag::{Quality, StationId, StationKind, Tag, TagValue, TagWrite};
 use sealgate::domain::text::Text;
 use sealgate::domain::time::Now;
+use sealgate::engine::decide::Decide;
 use sealgate::engine::input::{
     Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PackSpec, Read, Request, SsccRange, TrackEnd,
 };
@@ -229,7 +230,12 @@ struct Line {
 
 impl Line {
     fn new(path: &std::path::Path, order: Arc<Order>) -> Self {
-        let camera = Role::Camera { rejector: StationId(2), grade_min_milli: 1500, verdict_deadline_us: 1_000_000 };
+        let camera = Role::Camera {
+            rejector: StationId(2),
+            grade_min_milli: 1500,
+            verdict_deadline_us: 1_000_000,
+            decide: Decide::Line,
+        };
         let packer = |level| Role::Packer { level, ttl_ms: 5000 };
         let roles = [
             ("printer", Role::Printer { queue: 200 }),
@@ -238,7 +244,7 @@ impl Line {
             ("packer", packer(PackLevel::Case)),
             ("palletizer", packer(PackLevel::Pallet)),
         ];
-        let stations = roles.into_iter().map(|(name, role)| StationSpec { name: Text::new(name).unwrap(), role });
+        let stations = roles.into_iter().map(|(name, role)| StationSpec::new(Text::new(name).unwrap(), role));
         let place = "urn:epc:id:sgln:9506000.12345.0".to_owned();
         let lowering = Lowering::new(LineIdentity {
             line: "site/l".into(),
