@@ -294,7 +294,7 @@ class Foreign:
                 processor = getattr(client, "processor", None)
                 if processor is not None and processor.session is not None:
                     policy = processor._connection.security_policy
-                    found.add((policy.URI.rsplit("#", 1)[-1], policy.Mode.name.rstrip("_")))
+                    found.add((policy.URI.rsplit("#", 1)[-1].replace("_", ""), policy.Mode.name.rstrip("_")))
             return found
 
         return self.call(look())
