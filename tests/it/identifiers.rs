@@ -15,11 +15,12 @@ use sealgate::domain::pack::PackLevel;
 use sealgate::domain::tag::{Quality, StationId, StationKind, Tag, TagValue, TagWrite};
 use sealgate::domain::text::Text;
 use sealgate::domain::time::Now;
+use sealgate::engine::decide::Decide;
 use sealgate::engine::input::{
     Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PackSpec, Read, Request, SsccRange, TrackEnd,
 };
 use sealgate::engine::state::State;
-use sealgate::engine::{Decide, Engine, Role, Settings, StationSpec};
+use sealgate::engine::{Engine, Role, Settings, StationSpec};
 use sealgate::sim::settings::PlantSettings;
 use sealgate::sim::tags::TagImage;
 use sealgate::sim::{modbus_server, opcua_server};
