@@ -150,3 +150,13 @@ fn a_password_is_the_first_line_of_its_file_and_never_shown() {
     assert_eq!(mqtt.password.as_deref(), Some("s3cret"));
     assert!(!format!("{mqtt:?}").contains("s3cret"));
 }
+
+#[test]
+fn tracks_inside_a_delimited_result_wrap_where_the_rejector_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/plant/line.toml");
+    let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.warnings, []);
+    assert_eq!(station(&config, StationKind::Camera).settings.wraps.last(), Some(&(Tag::Track, 60)));
+    // A camera that says it by itself is not told otherwise, and nobody invents a wrap.
+    assert_eq!(station(&good(), StationKind::Camera).settings.track_wrap(), None);
+}

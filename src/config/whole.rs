@@ -259,7 +259,21 @@ fn stations(problems: &Problems, file: &FileConfig, placed: &[Placed<'_>]) -> Op
     let build = |(station, id): (&Placed<'_>, u8)| build_station(problems, file, station, StationId(id));
     // Every station is built, so that every problem is found, before one that failed counts.
     let built: Vec<Option<(StationSpec, Station)>> = placed.iter().zip(0_u8..).map(build).collect();
-    built.into_iter().collect()
+    let mut built = built.into_iter().collect::<Option<Vec<_>>>()?;
+    share_tracks(&mut built);
+    Some(built)
+}
+
+/// A camera reports the tracks that its rejector counts: they wrap where the rejector's do, unless the camera's own map says where.
+/// Inside a delimited value it cannot say so.
+fn share_tracks(built: &mut [(StationSpec, Station)]) {
+    let wraps: Vec<Option<u64>> = built.iter().map(|(_, station)| station.settings.track_wrap()).collect();
+    for (_, station) in built {
+        let of_rejector = station.settings.partner.and_then(|id| wraps.get(usize::from(id.0)).copied().flatten());
+        if let Some(highest) = of_rejector.filter(|_| station.settings.track_wrap().is_none()) {
+            station.settings.wraps.push((Tag::Track, highest));
+        }
+    }
 }
 
 fn build_station(

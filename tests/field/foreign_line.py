@@ -151,7 +151,7 @@ class ForeignLine:
             time.sleep(0.1)
         code, answer = self.ask("batch", "stop", BATCH)
         claim(code == 0, f"the batch does not stop: {answer}")
-        until = time.monotonic() + (15 if closes else 5)
+        until = time.monotonic() + (15 if closes else 2)
         while (closed := self.ask("batch", "close", BATCH))[0] != 0 and time.monotonic() < until:
             time.sleep(0.2)
         claim(closed[0] == 0 or not closes, f"the batch does not close: {closed[1]}")

@@ -5,6 +5,7 @@ from foreign_line import CASE, PALLET, ForeignLine
 from stage import claim, wait_until
 
 
+# F69, F79, F81, F88
 def whole_job(house):
     """a batch on a foreign line: every conforming unit commissioned, every full case and pallet closed, nothing wrong in any"""
     house.count("a line of foreign devices")
@@ -20,6 +21,7 @@ def whole_job(house):
     return text
 
 
+# F01
 def daemon_killed(house):
     """the daemon is killed twice while the foreign line works: nothing lost, nothing wrong, the batch closes"""
     good = 40
@@ -36,8 +38,9 @@ def daemon_killed(house):
     return text
 
 
+# F47, F54
 def plant_restarted(house):
-    """the foreign controllers lose their memory in the middle: a new epoch, and the line works on"""
+    """the foreign controllers lose their memory in the middle: a new epoch, namespaces in another order, and the line works on"""
     good = 40
     line = ForeignLine(house, "plant-restarted", good)
     line.begin()

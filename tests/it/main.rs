@@ -33,4 +33,5 @@ mod source;
 mod standards;
 mod style;
 mod tamper;
+mod tools;
 mod wire_schema;

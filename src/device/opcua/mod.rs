@@ -8,6 +8,8 @@
 mod bell;
 mod bond;
 mod connect;
+pub mod doctor;
+pub mod look;
 mod names;
 mod nodes;
 mod own;

@@ -55,11 +55,12 @@ pub(super) fn newest_server_us(values: &[DataValue]) -> Option<i64> {
     values.iter().filter_map(|data| data.server_timestamp.as_ref().and_then(to_unix_us)).max()
 }
 
-fn to_unix_us(time: &DateTime) -> Option<i64> {
+pub(super) fn to_unix_us(time: &DateTime) -> Option<i64> {
     (time.ticks() / 10).checked_sub(UNIX_EPOCH_US)
 }
 
-fn decode(value: ValueType, scale: Option<i64>, variant: &Variant) -> Option<TagValue> {
+/// The value of what a server shows or a client writes; `None` where it is not of the type's family.
+pub fn decode(value: ValueType, scale: Option<i64>, variant: &Variant) -> Option<TagValue> {
     match (value, variant) {
         (ValueType::Bool, Variant::Boolean(value)) => Some(TagValue::Bool(*value)),
         (ValueType::Number(number), _) => scaled(plain(number, variant)?, scale),

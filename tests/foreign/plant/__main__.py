@@ -32,6 +32,7 @@ class Plant:
     def __init__(self, options):
         self.truth = Truth(options.truth)
         things = Things(self.truth.events)
+        self.starts = sum(event["kind"] == "started" for event in self.truth.events)
         self.epoch = int(time.time())
         self.truth.write("started", epoch=self.epoch)
         self.watch_s, self.spacing_s = options.watch_ms / 1000, 60 / options.rate
@@ -70,7 +71,7 @@ async def run(options):
     plant = Plant(options)
     coder = Coder(options.opcua)
     gateway = Gateway(options.modbus, [plant.packer, plant.palletizer], options.case, options.pallet)
-    await coder.start([plant.printer, plant.camera, plant.gate])
+    await coder.start([plant.printer, plant.camera, plant.gate], is_reversed=plant.starts % 2 == 1)
     await gateway.start()
     print(f"a foreign line: opc.tcp://127.0.0.1:{options.opcua}/line, Modbus TCP 127.0.0.1:{options.modbus}", flush=True)
     before = time.monotonic()
