@@ -323,7 +323,7 @@ fn relies_on(problems: &Problems, placed: &Placed<'_>, tags: &[Tag]) {
     if let Some(recipe) = &placed.file.recipe {
         needs(&recipe.at, Tag::Recipe, "compares the recipe that the station shows");
     }
-    let is_blind = placed.kind == StationKind::Printer && !tags.contains(&Tag::AcceptedSeq);
+    let is_blind = placed.maps().any(|map| map.absent.iter().any(|absent| absent.value == Tag::AcceptedSeq));
     if is_blind && !(tags.contains(&Tag::Flush) && tags.contains(&Tag::FlushDone)) {
         let says = "has no `accepted_seq`, so that its buffer cannot be read after a break, nor be emptied without `flush` and `flush_done`";
         problems.add(placed.file.at.error(says));
