@@ -164,7 +164,7 @@ fn tap_shows_tags_observations_and_facts_as_they_pass() {
     let stage = Stage::open();
     let config = stage.config();
     let _daemon = Daemon::start(&stage, &config);
-    let mut tap = command(&["tap", "--count", "200", "--for", "60", "--json", "--config", config.to_str().unwrap()]);
+    let mut tap = command(&["tap", "--count", "3000", "--for", "60", "--json", "--config", config.to_str().unwrap()]);
     let mut tap = tap.current_dir(stage.folder.path()).stdout(Stdio::piped()).spawn().unwrap();
     // The stations join once their heartbeats change.
     let until = Instant::now() + Duration::from_secs(60);
@@ -182,7 +182,7 @@ fn tap_shows_tags_observations_and_facts_as_they_pass() {
     }
     let out = String::from_utf8(tap.wait_with_output().unwrap().stdout).unwrap();
     let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(rows.len(), 200);
+    assert!(rows.len() >= 200, "{}", rows.len());
     for what in ["tag", "observation", "fact"] {
         assert!(rows.iter().any(|row| row["what"] == what), "no {what} in {out}");
     }

@@ -203,7 +203,7 @@ fn modbus_read_shows_the_same_registers_under_every_order_and_type() {
 #[test]
 fn an_exception_is_an_answer_and_its_text_says_what_to_try() {
     let stage = Stage::open();
-    let beyond = stage.sealgate(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "19999", "--count", "2"]);
+    let beyond = stage.sealgate(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "65534", "--count", "2"]);
     assert_eq!(beyond.code, 1);
     assert!(beyond.err.contains("exception 2") && beyond.err.contains("--base"), "{}", beyond.err);
     let coils = stage.sealgate(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "0", "--kind", "coil"]);
