@@ -7,23 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use opcua::client::transport::{
-    Connector, RequestRecv, SecureChannelState, StreamConnection, StreamConnector, TcpTransport, TransportConfiguration,
-};
-use opcua::client::{ClientBuilder, ConnectionSource, IdentityToken, Session, SubscriptionCallbacks};
-use opcua::core::comms::tcp_codec::TcpCodec;
+use opcua::client::{Session, SubscriptionCallbacks};
 use opcua::types::{
-    Array, DecodingOptions, EndpointDescription, Error, MonitoredItemCreateRequest, NodeId, ReadValueId, StatusCode,
-    TimestampsToReturn, Variant, WriteValue,
+    Array, MonitoredItemCreateRequest, NodeId, ReadValueId, StatusCode, TimestampsToReturn, Variant, WriteValue,
 };
 use rusqlite::Connection;
 use sealgate::sim::opcua_server::NAMESPACE;
 use sealgate::store;
-use tokio::io::{ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::codec::FramedRead;
+
+use crate::direct::connect;
 
 const SERIALS: i64 = 20_000;
 const READ: [&str; 11] =
@@ -57,7 +51,7 @@ fn journal(folder: &Path) -> Connection {
 }
 
 async fn serve(address: String, mode: &str, folder: PathBuf, journal: Connection) {
-    let session = connect(&address, &folder).await;
+    let session = connect(&format!("opc.tcp://{address}/"), &folder).await;
     let namespace = session.get_namespace_index(NAMESPACE).await.expect("the plant's namespace");
     let node = |name: &str| NodeId::new(namespace, name.to_owned());
     let ids: Vec<ReadValueId> = READ.iter().map(|tag| ReadValueId::new_value(node(&format!("camera.{tag}")))).collect();
@@ -122,32 +116,6 @@ fn commit(conn: &Connection, seq: i64) {
     run("COMMIT", &[]);
 }
 
-async fn connect(address: &str, folder: &Path) -> Arc<Session> {
-    let url = format!("opc.tcp://{address}/");
-    let client = ClientBuilder::new()
-        .application_name("floor")
-        .application_uri("urn:floor")
-        .pki_dir(folder.join("floor-pki"))
-        .create_sample_keypair(false)
-        .session_retry_limit(0)
-        .min_publish_interval(Duration::from_millis(20))
-        .client()
-        .expect("a client");
-    let endpoints = client.get_endpoints(Direct(url.clone()), &[], &[]).await.expect("endpoints");
-    let mut endpoint = endpoints.into_iter().next().expect("one endpoint");
-    endpoint.endpoint_url = url.as_str().into();
-    let (session, event_loop) = client
-        .session_builder()
-        .with_connector(Direct(url))
-        .user_identity_token(IdentityToken::Anonymous)
-        .connect_to_endpoint_directly(endpoint)
-        .and_then(|builder| builder.build(client.certificate_store().clone()))
-        .expect("a session");
-    event_loop.spawn();
-    assert!(session.wait_for_connection().await);
-    session
-}
-
 async fn subscribe(session: &Session, node: NodeId, bell: Arc<Notify>) {
     let callbacks = SubscriptionCallbacks::new(|_| {}, move |_, _| bell.notify_one(), |_, _| {});
     let period = Duration::from_millis(1);
@@ -157,44 +125,4 @@ async fn subscribe(session: &Session, node: NodeId, bell: Arc<Notify>) {
     item.requested_parameters.queue_size = 16;
     session.create_monitored_items(id, TimestampsToReturn::Neither, vec![item]).await.expect("an item");
     session.trigger_publish_now();
-}
-
-/// Without Nagle's delay, as the device task connects.
-struct Direct(String);
-
-impl Connector for Direct {
-    type Transport = TcpTransport;
-
-    async fn connect(
-        &self,
-        channel: Arc<SecureChannelState>,
-        outgoing: RequestRecv,
-        config: TransportConfiguration,
-    ) -> Result<TcpTransport, Error> {
-        StreamConnector::new(open, self.0.clone()).connect(channel, outgoing, config).await
-    }
-
-    fn default_endpoint(&self) -> EndpointDescription {
-        EndpointDescription::from(self.0.as_str())
-    }
-}
-
-impl ConnectionSource for Direct {
-    type Builder = Direct;
-
-    fn get_connector(&self, _endpoint: &EndpointDescription) -> Result<Direct, Error> {
-        Ok(Direct(self.0.clone()))
-    }
-}
-
-async fn open(
-    url: String,
-    options: DecodingOptions,
-) -> Result<StreamConnection<ReadHalf<TcpStream>, WriteHalf<TcpStream>>, Error> {
-    let failed = |error: std::io::Error| Error::new(StatusCode::BadCommunicationError, error.to_string());
-    let address = url.trim_start_matches("opc.tcp://").trim_end_matches('/').to_owned();
-    let stream = TcpStream::connect(address).await.map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    let (reader, writer) = tokio::io::split(stream);
-    Ok(StreamConnection::new(FramedRead::new(reader, TcpCodec::new(options)), writer, url))
 }

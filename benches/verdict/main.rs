@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark measures and prints")]
 
 mod daemon;
+mod direct;
 mod floor;
 mod plant;
 

@@ -16,7 +16,7 @@ use crate::config::{self, Config, Problem, Severity};
 const EXAMPLES: &str = "\
 Examples:
   sealgate check --config line.toml               every problem at once, with line and hint; touches no device
-  sealgate check --config line.toml --online      also: does each device and the broker answer, disk, clock
+  sealgate check --config line.toml --online      also every tag: value, quality, age; broker, disk, clock
   sealgate check --config line.toml --json        for a script; exit 78 where there is an error";
 
 /// A device on the same network answers in milliseconds.
@@ -25,7 +25,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CheckArgs {
-    /// Also connect to every device and to the broker, and look at disk and clock
+    /// Also read every tag of every device, and look at broker, disk and clock
     #[arg(long)]
     online: bool,
 }
@@ -36,14 +36,19 @@ pub(super) fn run(args: &CheckArgs, shared: &Shared) -> Outcome {
         Ok(config) => &config.warnings,
         Err(error) => &error.problems,
     };
-    let probes = match &loaded {
+    let (probes, tags) = match &loaded {
         Ok(config) if args.online => probe(config),
-        Ok(_) | Err(_) => Vec::new(),
+        Ok(_) | Err(_) => (Vec::new(), Vec::new()),
     };
     if shared.json {
-        print::value(Style::new(true, 0), &document(shared, &loaded, problems, &probes));
+        let mut document = document(shared, &loaded, problems, &probes);
+        document["tags"] = Value::Array(tags);
+        print::value(Style::new(true, 0), &document);
     } else {
         print::out(&text(shared, &loaded, problems, &probes));
+        if !tags.is_empty() {
+            print::out(&format!("\n{}", tag_table(&tags)));
+        }
     }
     Ok(match loaded {
         Err(_) => Exit::Config,
@@ -76,15 +81,52 @@ impl Answer {
     }
 }
 
-fn probe(config: &Config) -> Vec<Probe> {
-    let mut probes = online::devices(config);
+/// What was looked at, and every tag with what it shows.
+fn probe(config: &Config) -> (Vec<Probe>, Vec<Value>) {
+    let (mut probes, mut tags) = (Vec::new(), Vec::new());
+    for looked in online::devices(config) {
+        probes.extend(looked.probes);
+        tags.extend(looked.tags);
+    }
     if let Some(mqtt) = &config.mqtt {
         probes.push(reach("broker".to_owned(), &mqtt.host, mqtt.port));
     }
     probes.push(disk(&config.journal));
     probes.push(room(&config.journal));
     probes.push(clock());
-    probes
+    (probes, tags)
+}
+
+/// A value is cut at so many columns: the whole of it is in JSON.
+const VALUE_MAX: usize = 24;
+
+/// Within 100 columns; JSON has the addresses too.
+fn tag_table(tags: &[Value]) -> String {
+    let text = |row: &Value, key: &str| match &row[key] {
+        Value::String(text) => print::shown(text),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    };
+    let mut table = format!(
+        "{:12}  {:12}  {:13}  {:VALUE_MAX$}  {:14}  {:>9}\n",
+        "device", "station", "tag", "value", "quality", "age ms"
+    );
+    for row in tags {
+        let mut value = text(row, "value");
+        if value.chars().count() > VALUE_MAX {
+            value = value.chars().take(VALUE_MAX - 3).chain("...".chars()).collect();
+        }
+        let cell = |key: &str, most: usize| text(row, key).chars().take(most).collect::<String>();
+        table += &format!(
+            "{:12}  {:12}  {:13}  {value:VALUE_MAX$}  {:14}  {:>9}\n",
+            cell("device", 12),
+            cell("station", 12),
+            cell("tag", 13),
+            cell("quality", 14),
+            cell("age_ms", 9)
+        );
+    }
+    table
 }
 
 fn reach(what: String, host: &str, port: u16) -> Probe {

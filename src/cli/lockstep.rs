@@ -33,6 +33,9 @@ pub(super) struct LockstepArgs {
     /// Give up after so many starts
     #[arg(long, value_name = "N", default_value_t = 30)]
     starts_max: u32,
+    /// The disk may say yes to a flush and forget: what is lost must be found, and the batch need not end
+    #[arg(long)]
+    disk_may_lie: bool,
     /// Be the subject: the line itself, which the other one starts
     #[arg(long, conflicts_with = "on")]
     subject: bool,
@@ -49,6 +52,7 @@ pub(super) fn run(args: LockstepArgs, shared: &Shared) -> Outcome {
         under: args.under,
         starts_under: args.starts_under,
         starts_max: args.starts_max,
+        disk_may_lie: args.disk_may_lie,
     };
     let verdict = lockstep::run(settings).map_err(|error| match error {
         LockstepError::Io(_) | LockstepError::Journal(_) => Exit::Io.failure(error.to_string()),

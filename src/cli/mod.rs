@@ -7,23 +7,30 @@ mod alarm;
 mod audit;
 mod batch;
 mod check;
+mod config;
 mod demo;
 mod feed;
 mod live;
 mod lockstep;
 mod log;
+mod modbus;
 mod online;
+mod opcua_tools;
 mod outcome;
 mod print;
+mod probe;
+mod registers;
 mod run;
 mod schema;
 #[cfg(feature = "demo")]
 mod screen;
 mod serials;
+mod sim;
 mod simulate;
 mod source;
 mod status;
 mod store;
+mod tap;
 mod trace;
 
 use std::path::PathBuf;
@@ -81,6 +88,8 @@ pub struct Journals {
 enum Command {
     /// A simulated line over real OPC UA and Modbus, an embedded broker, and the daemon beside it
     Demo(demo::DemoArgs),
+    /// Simulated devices for exactly one configuration: a dry run before the line exists
+    Sim(sim::SimArgs),
     /// The deterministic simulator: many lines in virtual time, with faults
     Simulate(simulate::SimulateArgs),
     /// The daemon
@@ -109,6 +118,14 @@ enum Command {
     Store(store::StoreArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),
+    /// What passes through the running daemon, live: tags, observations, facts
+    Tap(tap::TapArgs),
+    /// The JSON Schema of the configuration and of tag maps, for editors
+    Config(config::ConfigArgs),
+    /// An OPC UA server from the technician's side: browse, read
+    Opcua(opcua_tools::OpcuaArgs),
+    /// A Modbus TCP device from the technician's side: read, scan
+    Modbus(modbus::ModbusArgs),
 }
 
 /// The whole program.
@@ -139,6 +156,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(args, shared),
         Command::Simulate(args) => simulate::run(&args, shared),
+        Command::Sim(args) => sim::run(&args, shared),
         Command::Run(args) => run::run(args, shared),
         Command::Check(args) => check::run(&args, shared),
         Command::Status(args) => status::run(&args, shared),
@@ -151,6 +169,10 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Lockstep(args) => lockstep::run(args, shared),
         Command::Store(args) => store::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),
+        Command::Tap(args) => tap::run(&args, shared),
+        Command::Config(args) => config::run(&args, shared),
+        Command::Opcua(args) => opcua_tools::run(&args, shared),
+        Command::Modbus(args) => modbus::run(&args, shared),
     }
 }
 

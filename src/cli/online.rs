@@ -1,54 +1,135 @@
-//! `sealgate check --online`: asks every device, as the daemon does, for every tag that the configuration binds. Writes nothing.
+//! `sealgate check --online`: asks every device, as the daemon does, for every tag that the configuration binds, and says what each
+//! shows, how good and how old it is, and how long the device takes to answer. Writes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::check::{Answer, Probe};
+use super::probe;
 use crate::config::Config;
-use crate::device::{self, DeviceEvent, Settings};
-use crate::domain::tag::{Access, Quality, Reading, StationId, Tag};
+use crate::device::{self, Address, DeviceEvent, Settings, trips};
+use crate::domain::tag::{Access, Quality, Reading, StationId, Tag, TagValue};
+use crate::runtime::clock::Clock;
 
-/// A device that is there answers within one or two of its own time-outs.
-const LOOK_MAX: Duration = Duration::from_secs(8);
+/// A device that is there answers within a few of its own time-outs.
+const LOOK_MIN: Duration = Duration::from_secs(8);
+
+fn look_max(settings: &Settings) -> Duration {
+    LOOK_MIN.max(settings.request_timeout.saturating_mul(6))
+}
+
 /// The events of one device until its first full read is known.
 const EVENTS_MAX: usize = 256;
 
+/// Requests by which the round trip is measured; the median is told.
+const TRIPS: usize = 9;
+
+/// What was found out about one device.
+pub(super) struct Looked {
+    pub(super) probes: Vec<Probe>,
+    /// Objects with device, station, tag, value, quality, age and address; one for each tag that the daemon reads.
+    pub(super) tags: Vec<Value>,
+}
+
 /// Every device at the same time, so that all together take as long as the slowest.
-pub(super) fn devices(config: &Config) -> Vec<Probe> {
+pub(super) fn devices(config: &Config) -> Vec<Looked> {
     std::thread::scope(|scope| {
         let looks: Vec<_> = config.devices.iter().map(|settings| scope.spawn(|| look(config, settings))).collect();
         let found = looks.into_iter().zip(&config.devices).map(|(look, settings)| {
-            look.join().unwrap_or_else(|_| vec![no(settings, "the look at it failed; please report this".to_owned())])
+            look.join().unwrap_or_else(|_| away(settings, "the look at it failed; please report this".to_owned()))
         });
-        found.flatten().collect()
+        found.collect()
     })
 }
 
-/// What is wrong with one device, or one line that all is well.
-fn look(config: &Config, settings: &Settings) -> Vec<Probe> {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return vec![no(settings, format!("cannot be asked ({error})"))],
-    };
-    let seen = runtime.block_on(listen(settings));
-    runtime.shutdown_background();
+fn away(settings: &Settings, text: String) -> Looked {
+    Looked { probes: vec![no(settings, text)], tags: Vec::new() }
+}
+
+/// What is wrong with one device, or one line that all is well; and its tags.
+fn look(config: &Config, settings: &Settings) -> Looked {
+    let seen = probe::block_on(listen(settings));
     if !seen.connected || seen.away.is_some() {
-        let reason = seen.away.unwrap_or_else(|| format!("no answer within {} s", LOOK_MAX.as_secs()));
-        return vec![no(settings, reason)];
+        let reason = seen.away.unwrap_or_else(|| format!("no answer within {} s", look_max(settings).as_secs()));
+        return away(settings, reason);
     }
     let wanted = wanted(settings);
     let mut probes: Vec<Probe> = wanted
         .iter()
         .filter_map(|key| flaw(*key, &seen).map(|what| no(settings, tag_text(config, *key, &what))))
         .collect();
+    let trip = round_trip(settings);
     if probes.is_empty() {
-        let text = format!("answers; {} tags read, all good", wanted.len());
+        let trip = trip.map_or_else(String::new, |took| format!("; round trip {} us", took.as_micros()));
+        let text = format!("answers; {} tags read, all good{trip}", wanted.len());
         probes.push(Probe { what: name(settings), outcome: Answer::Yes, text });
     }
-    probes
+    let now_us = Clock::start().now().wall_us;
+    let tags = wanted.iter().map(|key| row(config, settings, *key, (&seen, trip, now_us))).collect();
+    Looked { probes, tags }
+}
+
+/// The median; `None` where the device gives no second connection.
+fn round_trip(settings: &Settings) -> Option<Duration> {
+    let mut took = probe::block_on(trips(settings, TRIPS)).ok()?;
+    took.sort_unstable();
+    took.get(took.len() / 2).copied()
+}
+
+fn row(
+    config: &Config,
+    settings: &Settings,
+    key: (StationId, Tag),
+    (seen, trip, now_us): (&Seen, Option<Duration>, i64),
+) -> Value {
+    let reading = seen.readings.get(&key);
+    let quality = match reading.map(|reading| reading.quality) {
+        Some(Quality::Good) => "good".to_owned(),
+        Some(Quality::Uncertain(status)) => format!("uncertain {status:#x}"),
+        Some(Quality::Bad(0)) => "bad: type".to_owned(),
+        Some(Quality::Bad(status)) => format!("bad {status:#x}"),
+        None => "not read".to_owned(),
+    };
+    let age = reading.and_then(|reading| reading.source_us).map(|source_us| now_us.saturating_sub(source_us) / 1000);
+    json!({
+        "device": settings.name,
+        "station": station_name(config, key.0),
+        "tag": key.1.name(),
+        "value": reading.map(|reading| value(&reading.value)),
+        "quality": quality,
+        "age_ms": age,
+        "round_trip_us": trip.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+        "address": address(settings, key),
+    })
+}
+
+fn address(settings: &Settings, (station, tag): (StationId, Tag)) -> Option<String> {
+    let tags = settings.stations.iter().find(|tags| tags.station == station)?;
+    let binding = tags.bindings.iter().find(|binding| binding.tag == tag)?;
+    Some(match (&binding.address, binding.address.cell()) {
+        (Address::Node(node), _) => node.clone(),
+        (_, Some((table, at))) => format!("{} {at}", table.name()),
+        (_, None) => String::new(),
+    })
+}
+
+/// A tag's value as JSON; thousandths as the decimal that they mean.
+pub(super) fn value(value: &TagValue) -> Value {
+    let text = |bytes: &Vec<u8>| json!(String::from_utf8_lossy(bytes));
+    let milli = |milli: &i64| json!(*milli as f64 / 1000.0);
+    match value {
+        TagValue::Bool(value) => json!(value),
+        TagValue::Int(value) => json!(value),
+        TagValue::Milli(value) => milli(value),
+        TagValue::Bytes(bytes) => text(bytes),
+        TagValue::Ints(values) => json!(values),
+        TagValue::Millis(values) => Value::Array(values.iter().map(milli).collect()),
+        TagValue::Texts(texts) => Value::Array(texts.iter().map(text).collect()),
+    }
 }
 
 /// What a device said while it was listened to.
@@ -56,7 +137,7 @@ fn look(config: &Config, settings: &Settings) -> Vec<Probe> {
 struct Seen {
     connected: bool,
     away: Option<String>,
-    qualities: BTreeMap<(StationId, Tag), Quality>,
+    readings: BTreeMap<(StationId, Tag), Reading>,
 }
 
 /// Ends when every wanted tag was good once, when the device says no, or when it has been long enough.
@@ -65,7 +146,7 @@ async fn listen(settings: &Settings) -> Seen {
     let (_writes, waiting) = mpsc::channel(1);
     let sink: device::EventSink = Arc::new(move |event| events.try_send(event).is_ok());
     let task = device::run(settings.clone(), sink, waiting);
-    let end = tokio::time::sleep(LOOK_MAX);
+    let end = tokio::time::sleep(look_max(settings));
     tokio::pin!(task, end);
     let wanted = wanted(settings);
     let mut seen = Seen::default();
@@ -81,7 +162,8 @@ async fn listen(settings: &Settings) -> Seen {
 
 impl Seen {
     fn is_whole(&self, wanted: &[(StationId, Tag)]) -> bool {
-        self.connected && wanted.iter().all(|key| self.qualities.get(key) == Some(&Quality::Good))
+        self.connected
+            && wanted.iter().all(|key| self.readings.get(key).is_some_and(|reading| reading.quality == Quality::Good))
     }
 
     fn take(&mut self, event: DeviceEvent) {
@@ -89,8 +171,8 @@ impl Seen {
             DeviceEvent::Connected { .. } => self.connected = true,
             DeviceEvent::Disconnected { reason, .. } => self.away = Some(reason),
             DeviceEvent::Update(update) => {
-                let known = |reading: Reading| ((update.station, reading.tag), reading.quality);
-                self.qualities.extend(update.readings.into_iter().map(known));
+                let known = |reading: Reading| ((update.station, reading.tag), reading);
+                self.readings.extend(update.readings.into_iter().map(known));
             }
             DeviceEvent::WriteRefused { .. } => {}
         }
@@ -108,7 +190,7 @@ fn wanted(settings: &Settings) -> Vec<(StationId, Tag)> {
 }
 
 fn flaw(key: (StationId, Tag), seen: &Seen) -> Option<String> {
-    match seen.qualities.get(&key) {
+    match seen.readings.get(&key).map(|reading| reading.quality) {
         Some(Quality::Good) => None,
         Some(Quality::Uncertain(status)) => Some(format!("its value is uncertain (status {status:#010x})")),
         Some(Quality::Bad(0)) => Some("its value has not the type that the map says".to_owned()),
@@ -118,8 +200,11 @@ fn flaw(key: (StationId, Tag), seen: &Seen) -> Option<String> {
 }
 
 fn tag_text(config: &Config, (station, tag): (StationId, Tag), what: &str) -> String {
-    let station = config.stations.get(usize::from(station.0)).map_or("?", |found| found.settings.name.as_str());
-    format!("{station}.{}: {what}; check the address in the tag map", tag.name())
+    format!("{}.{}: {what}; check the address in the tag map", station_name(config, station), tag.name())
+}
+
+fn station_name(config: &Config, station: StationId) -> &str {
+    config.stations.get(usize::from(station.0)).map_or("?", |found| found.settings.name.as_str())
 }
 
 fn name(settings: &Settings) -> String {

@@ -143,7 +143,7 @@ pub(super) fn style(shared: &Shared, config: Option<&Config>) -> Style {
 }
 
 /// `--socket`, or what the configuration says. A configuration with problems does not hide the daemon that still runs on the old one.
-fn socket(shared: &Shared, config: Option<&Config>) -> PathBuf {
+pub(super) fn socket(shared: &Shared, config: Option<&Config>) -> PathBuf {
     match (&shared.socket, config) {
         (Some(socket), _) => socket.clone(),
         (None, Some(config)) => config.line.socket.clone(),

@@ -302,3 +302,38 @@ fn section_number(
 fn or_at(section: &Section<'_>, field: Option<Field<u64>>, value: u64) -> Field<u64> {
     field.unwrap_or(Field { value, at: section.at.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn modbus(port: u16, unit: u8, connections: u8) -> Settings {
+        let file = FileLink::Modbus { host: "gateway".to_owned(), port, unit, connections };
+        let registers = Registers {
+            word_order: WordOrder::HighFirst,
+            byte_order: ByteOrder::HighFirst,
+            gap_max: 0,
+            block_max: 125,
+        };
+        let second = Duration::from_secs(1);
+        Settings {
+            device: DeviceId(unit),
+            name: String::new(),
+            link: file.build(MapSays { registers, dialect: None }, Path::new("pki")).expect("it needs no dialect"),
+            stations: Vec::new(),
+            poll: second,
+            request_timeout: second,
+            backoff_min: second,
+            backoff_max: second,
+        }
+    }
+
+    #[test]
+    fn devices_behind_one_address_share_its_connection_and_its_smallest_number() {
+        let mut devices = [modbus(502, 1, 2), modbus(503, 1, 2), modbus(502, 9, 1)];
+        share(&mut devices);
+        let links: Vec<&mut ModbusLink> = modbus_links(&mut devices).collect();
+        assert!(links[0].shared == links[2].shared && links[0].shared != links[1].shared);
+        assert_eq!(links.iter().map(|link| link.connections).collect::<Vec<_>>(), [1, 2, 1]);
+    }
+}

@@ -438,7 +438,7 @@ fn touches(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
 }
 
 /// Every tag that a station of this kind may have.
-fn of_kind(kind: StationKind) -> Vec<Tag> {
+pub(super) fn of_kind(kind: StationKind) -> Vec<Tag> {
     use Tag::*;
     let common = [Heartbeat, Epoch, State, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
     let own: &[Tag] = match kind {

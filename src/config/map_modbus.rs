@@ -184,3 +184,59 @@ fn terminator(section: &Section<'_>, field: &Field<String>) -> Option<Field<u8>>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::problem::Problems;
+    use crate::config::{map, reader::Source};
+    use crate::domain::tag::Tag;
+
+    fn binding(head: &str, body: &str) -> Binding {
+        let problems = Problems::default();
+        let source = Source::new("m.toml", format!("{head}\n[packer.label_read]\n{body}\n"), &problems);
+        let map = map::read(&source).expect("a map");
+        assert_eq!(problems.sorted(), [], "{head} {body}");
+        let kind = map.kinds.get("packer").expect("its section");
+        let found = kind.tags.iter().find(|binding| binding.value.tag == Tag::LabelRead).expect("its tag");
+        found.value.clone()
+    }
+
+    #[test]
+    fn each_notation_leads_to_the_same_register() {
+        let at = |head, address| binding(head, &format!("address = {address}\ntype = \"u16\"")).address;
+        for (head, address) in [
+            ("addressing = 0", 107),
+            ("addressing = \"zero\"", 107),
+            ("addressing = 1", 108),
+            ("addressing = \"one\"", 108),
+            ("addressing = \"modicon\"", 40_108),
+            ("addressing = \"modicon\"", 400_108),
+        ] {
+            assert_eq!(at(head, address), Address::Register(107), "{head} {address}");
+        }
+        assert_eq!(at("addressing = \"modicon\"", 30_001), Address::Input(0));
+        assert_eq!(at("addressing = \"modicon\"", 465_536), Address::Register(65_535));
+    }
+
+    #[test]
+    fn bits_are_named_by_their_table_or_by_their_number() {
+        let at = |head, body| binding(head, &format!("{body}\ntype = \"bool\"")).address;
+        assert_eq!(at("addressing = 0", "address = 16\ntable = \"coil\""), Address::Coil(16));
+        assert_eq!(at("addressing = 1", "address = 17\ntable = \"discrete\""), Address::Discrete(16));
+        assert_eq!(at("addressing = \"modicon\"", "address = 17"), Address::Coil(16));
+        assert_eq!(at("addressing = \"modicon\"", "address = 10017"), Address::Discrete(16));
+    }
+
+    #[test]
+    fn what_stands_beside_the_type_reaches_the_binding() {
+        let body = "address = 0\ntype = \"text\"\nlength = 20\nterminator = \"\\r\"\ngroup = \"label\"\nword_order = \"low_first\"";
+        let found = binding("addressing = 0", body);
+        assert_eq!((found.terminator, found.group.as_deref()), (Some(b'\r'), Some("label")));
+        assert_eq!(found.word_order, Some(WordOrder::LowFirst));
+        let counted = binding("addressing = 0", "address = 0\ntype = \"text\"\nlength = 20\ncounted = true");
+        assert_eq!((counted.counted, counted.cells()), (true, 11));
+        let bit = binding("addressing = 0", "address = 0\ntype = \"bool\"\nbit = 15");
+        assert_eq!(bit.bit, Some(15));
+    }
+}

@@ -9,7 +9,9 @@
 //!
 //! There is no reload and no merging of several files: a restart is cheap and tested.
 
+pub mod described;
 mod device;
+pub mod documented;
 mod line;
 mod map;
 mod map_checks;

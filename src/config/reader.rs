@@ -1,6 +1,7 @@
 //! A typed walk over a TOML document that knows where everything stands. It records each problem and goes on, so that one run
 //! shows all of them. Every key that is asked for is known; a key that nobody asked for is an error of its own.
 
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -14,6 +15,33 @@ pub(super) struct Source {
     pub(super) name: Rc<str>,
     pub(super) text: String,
     pub(super) problems: Problems,
+    /// Every key that was asked for, whether it is there or not.
+    pub(super) asked: RefCell<Vec<Asked>>,
+}
+
+/// What the reader wanted of one key. The reader's own questions are the only description of the configuration that there is.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// The table, as it is called in messages; empty for the file itself.
+    pub(super) table: String,
+    pub(super) key: String,
+    pub(super) form: Form,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    Flag,
+    Integer(RangeInclusive<i64>),
+    Words(Vec<&'static str>),
+    IntegerOrWords(RangeInclusive<i64>, Vec<&'static str>),
+    Texts,
+    Table,
+    /// Tables with names of the operator's choice.
+    Named,
+    Tables,
+    /// It must be there.
+    Required,
 }
 
 /// A value and where it was written.
@@ -33,7 +61,7 @@ pub(super) struct Section<'a> {
 
 impl Source {
     pub(super) fn new(name: &str, text: String, problems: &Problems) -> Self {
-        Self { name: name.into(), text, problems: problems.clone() }
+        Self { name: name.into(), text, problems: problems.clone(), asked: RefCell::default() }
     }
 
     /// Parses the text; syntax errors are recorded. `None` where there are any, since what follows from a broken document misleads.
@@ -74,6 +102,16 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn text(&mut self, key: &'static str) -> Option<Field<String>> {
+        self.note(key, Form::Text);
+        self.plain_text(key)
+    }
+
+    fn note(&self, key: &str, form: Form) {
+        let asked = Asked { table: self.at.key.clone(), key: key.to_owned(), form };
+        self.source.asked.borrow_mut().push(asked);
+    }
+
+    fn plain_text(&mut self, key: &'static str) -> Option<Field<String>> {
         let (value, at) = self.get(key)?;
         let DeValue::String(text) = value else {
             return self.wrong_type(&at, value, "a text in quotes");
@@ -93,6 +131,7 @@ impl<'a> Section<'a> {
 
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &'static str) -> Option<Field<bool>> {
+        self.note(key, Form::Flag);
         let (value, at) = self.get(key)?;
         let DeValue::Boolean(flag) = value else {
             return self.wrong_type(&at, value, "true or false");
@@ -101,6 +140,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<Field<i64>> {
+        self.note(key, Form::Integer(range.clone()));
         let (value, at) = self.get(key)?;
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
         let DeValue::Integer(digits) = value else {
@@ -129,7 +169,8 @@ impl<'a> Section<'a> {
 
     /// A text that must be one of `words`.
     pub(super) fn word<T: Clone>(&mut self, key: &'static str, words: &[(&'static str, T)]) -> Option<Field<T>> {
-        let field = self.text(key)?;
+        self.note(key, Form::Words(words.iter().map(|(word, _)| *word).collect()));
+        let field = self.plain_text(key)?;
         match words.iter().find(|(word, _)| *word == field.value) {
             Some((_, meaning)) => Some(field.map(|_| meaning.clone())),
             None => {
@@ -148,6 +189,8 @@ impl<'a> Section<'a> {
         numbers: &[(i64, T)],
         words: &[(&'static str, T)],
     ) -> Option<Field<T>> {
+        let range = numbers.first()?.0..=numbers.last()?.0;
+        self.note(key, Form::IntegerOrWords(range, words.iter().map(|(word, _)| *word).collect()));
         if let Some((DeValue::String(_), _)) = self.get(key) {
             return self.word(key, words);
         }
@@ -158,6 +201,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn texts(&mut self, key: &'static str) -> Option<Field<Vec<Field<String>>>> {
+        self.note(key, Form::Texts);
         let (value, at) = self.get(key)?;
         let allowed = "a list of texts: [\"a\", \"b\"]";
         let DeValue::Array(items) = value else {
@@ -175,6 +219,11 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
+        self.note(key, Form::Table);
+        self.table(key)
+    }
+
+    fn table(&mut self, key: &'static str) -> Option<Section<'a>> {
         let (value, at) = self.get(key)?;
         let DeValue::Table(table) = value else {
             let allowed = format!("a section: [{}]", at.key);
@@ -185,7 +234,8 @@ impl<'a> Section<'a> {
 
     /// The tables below `key`, by name, in the order of the file.
     pub(super) fn named(&mut self, key: &'static str) -> Vec<(Field<String>, Section<'a>)> {
-        self.section(key).map(|group| group.children()).unwrap_or_default()
+        self.note(key, Form::Named);
+        self.table(key).map(|group| group.children()).unwrap_or_default()
     }
 
     /// Every table below this one, by name, in the order of the file; what is no table is an error.
@@ -211,6 +261,7 @@ impl<'a> Section<'a> {
 
     /// A list of inline tables.
     pub(super) fn list(&mut self, key: &'static str) -> Option<Field<Vec<Section<'a>>>> {
+        self.note(key, Form::Tables);
         let (value, at) = self.get(key)?;
         let allowed = "a list of tables: [{ .. }, { .. }]";
         let DeValue::Array(items) = value else {
@@ -233,6 +284,7 @@ impl<'a> Section<'a> {
 
     /// Records that a key which must be there is not.
     pub(super) fn missing<T>(&self, key: &str, allowed: &str) -> Option<T> {
+        self.note(key, Form::Required);
         if !self.has(key) {
             self.source.problems.add(self.at.missing(key, allowed));
         }

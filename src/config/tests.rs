@@ -177,3 +177,13 @@ fn a_packers_label_and_its_reading_may_lie_on_devices_of_their_own() {
     let warnings: Vec<&str> = config.warnings.iter().map(|warning| warning.says.as_str()).collect();
     assert_eq!(warnings.len(), 2, "what is no longer proven is said: {warnings:?}");
 }
+
+#[test]
+fn tracks_inside_a_delimited_result_wrap_where_the_rejector_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/plant/line.toml");
+    let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.warnings, []);
+    assert_eq!(station(&config, StationKind::Camera).settings.wraps.last(), Some(&(Tag::Track, 60)));
+    // A camera that says it by itself is not told otherwise, and nobody invents a wrap.
+    assert_eq!(station(&good(), StationKind::Camera).settings.track_wrap(), None);
+}

@@ -31,9 +31,6 @@ const LINE_MAX: usize = 1024;
 
 /// `[text]`; `None` where the map has none, or one that is too broken to go on with.
 pub(super) fn read(root: &mut Section<'_>) -> Option<Field<Arc<Dialect>>> {
-    if !root.has("text") {
-        return None;
-    }
     let mut section = root.section("text")?;
     let end = section.text("end").filter(|end| !end.value.is_empty());
     if end.is_none() {
@@ -96,7 +93,8 @@ fn escapes(section: &mut Section<'_>, delimiter: u8) -> Vec<(u8, Vec<u8>)> {
     };
     let is_prefix_free = !escapes.iter().enumerate().any(prefixed);
     let is_clean = escapes.iter().all(|(_, sent)| !sent.contains(&delimiter));
-    if !escapes.is_empty() && !(is_one_lead && is_lead_listed && is_prefix_free && is_clean) {
+    let is_sound = is_one_lead && is_lead_listed && is_prefix_free && is_clean;
+    if !escapes.is_empty() && !is_sound {
         let allowed = "escapes that all begin with one character, which is listed too; none begins another, none holds the delimiter";
         section.problems().add(list.at.error("cannot be read back in one way only").allowed(allowed));
     }

@@ -265,7 +265,21 @@ fn stations(
     let build = |(station, id): (&Placed<'_>, u8)| build_station(problems, file, station, StationId(id), scanners);
     // Every station is built, so that every problem is found, before one that failed counts.
     let built: Vec<Option<(StationSpec, Station)>> = placed.iter().zip(0_u8..).map(build).collect();
-    built.into_iter().collect()
+    let mut built = built.into_iter().collect::<Option<Vec<_>>>()?;
+    share_tracks(&mut built);
+    Some(built)
+}
+
+/// A camera reports the tracks that its rejector counts: they wrap where the rejector's do, unless the camera's own map says where.
+/// Inside a delimited value it cannot say so.
+fn share_tracks(built: &mut [(StationSpec, Station)]) {
+    let wraps: Vec<Option<u64>> = built.iter().map(|(_, station)| station.settings.track_wrap()).collect();
+    for (_, station) in built {
+        let of_rejector = station.settings.partner.and_then(|id| wraps.get(usize::from(id.0)).copied().flatten());
+        if let Some(highest) = of_rejector.filter(|_| station.settings.track_wrap().is_none()) {
+            station.settings.wraps.push((Tag::Track, highest));
+        }
+    }
 }
 
 fn build_station(
@@ -308,6 +322,11 @@ fn relies_on(problems: &Problems, placed: &Placed<'_>, tags: &[Tag]) {
     };
     if let Some(recipe) = &placed.file.recipe {
         needs(&recipe.at, Tag::Recipe, "compares the recipe that the station shows");
+    }
+    let is_blind = placed.kind == StationKind::Printer && !tags.contains(&Tag::AcceptedSeq);
+    if is_blind && !(tags.contains(&Tag::Flush) && tags.contains(&Tag::FlushDone)) {
+        let says = "has no `accepted_seq`, so that its buffer cannot be read after a break, nor be emptied without `flush` and `flush_done`";
+        problems.add(placed.file.at.error(says));
     }
     if let Some(decide) = placed.file.decide.as_ref().filter(|decide| decide.value == Decide::Device) {
         needs(&decide.at, Tag::Expected, "lets the camera compare with what we write");

@@ -307,12 +307,7 @@ pub(super) fn blank(value: ValueType, scale: Option<i64>) -> TagValue {
 }
 
 /// The readings of one binding: one, or one for each field of a split text.
-pub(super) fn readings(
-    binding: &Binding,
-    value: Option<TagValue>,
-    quality: Quality,
-    source_us: Option<i64>,
-) -> Vec<Reading> {
+pub fn readings(binding: &Binding, value: Option<TagValue>, quality: Quality, source_us: Option<i64>) -> Vec<Reading> {
     let reading = |tag, value: Option<TagValue>, otherwise: TagValue| match value {
         Some(value) => Reading { tag, value, quality, source_us },
         None => Reading {
@@ -361,7 +356,7 @@ pub(super) fn readings(
 }
 
 /// The tags that a binding gives.
-pub(super) fn tags(binding: &Binding) -> Vec<Tag> {
+pub fn tags(binding: &Binding) -> Vec<Tag> {
     match &binding.split {
         None | Some(Split::Texts { .. }) => vec![binding.tag],
         Some(Split::Fields { fields, .. }) => fields.iter().map(|field| field.tag).collect(),

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::device::opcua::CertificateRefusal;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum DeviceError {
+pub enum DeviceError {
     /// Nobody answers at the address.
     Unreachable(String),
     /// The peer and we do not agree on security, or it refuses us. A person has to act.

@@ -30,6 +30,8 @@ pub(super) struct Image {
     pub(super) bindings: Vec<Binding>,
     heavy: Vec<bool>,
     guard: Option<Tag>,
+    /// The server's time of the newest value of the last read.
+    pub(super) server_us: Option<i64>,
     sent: Vec<Reading>,
     heavy_bad_since: Option<Instant>,
 }
@@ -41,7 +43,7 @@ impl Image {
         let guard = bindings.iter().any(|binding| codec::tags(binding).contains(&guard)).then_some(guard);
         // Without a guard on this device nothing says when a heavy tag changed, so it has to be read every time.
         let heavy = bindings.iter().map(|binding| guard.is_some() && is_heavy(binding, arrays, guard)).collect();
-        Self { station: tags.station, bindings, heavy, guard, sent: Vec::new(), heavy_bad_since: None }
+        Self { station: tags.station, bindings, heavy, guard, server_us: None, sent: Vec::new(), heavy_bad_since: None }
     }
 
     /// What the line was told.
@@ -94,7 +96,11 @@ impl Image {
         if !news {
             return true;
         }
-        let update = DeviceEvent::Update(TagUpdate { station: self.station, readings: readings.clone() });
+        let update = DeviceEvent::Update(TagUpdate {
+            station: self.station,
+            readings: readings.clone(),
+            server_us: self.server_us,
+        });
         if !sink(update) {
             return false;
         }

@@ -34,12 +34,19 @@ use tokio::{
 };
 
 use crate::domain::tag::{DeviceId, StationId, Tag, TagUpdate, TagWrite};
-use error::{DeviceError, End};
+pub use error::DeviceError;
+use error::End;
+/// What reads a device's bytes, for the fuzz targets.
+pub mod parsers {
+    pub use super::{codec, modbus::frame, opcua::value};
+}
 pub use modbus::Shared;
+pub use modbus::look as modbus_look;
 pub use opcua::{
     AlternativeNames, CertificateRefusal, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown,
     TrustList, ensure_own_certificate, own_certificate, renew_own_certificate,
 };
+pub use opcua::{doctor as opcua_doctor, look as opcua_look, value as opcua_value};
 pub use settings::*;
 
 /// What a device task tells the line.
@@ -64,6 +71,15 @@ pub enum DeviceEvent {
 
 /// Takes an event into the line's inbox; false when there was no room.
 pub type EventSink = Arc<dyn Fn(DeviceEvent) -> bool + Send + Sync>;
+
+/// How long a device takes to answer a small read: so many samples, on a connection of their own.
+pub async fn trips(settings: &Settings, samples: usize) -> Result<Vec<Duration>, DeviceError> {
+    match &settings.link {
+        Link::Opcua(_) => opcua_look::trips(settings, samples).await,
+        Link::Modbus(link) => modbus_look::trips(link, settings, samples).await,
+        Link::Text(_) => Err(DeviceError::Refused("a text protocol has no question that changes nothing".to_owned())),
+    }
+}
 
 /// How long to wait before an event that found no room is offered again.
 const OFFER_AGAIN: Duration = Duration::from_millis(2);

@@ -23,6 +23,28 @@ pub struct Settings {
     pub backoff_max: Duration,
 }
 
+impl Settings {
+    /// A peer that no configuration names, for a look at it.
+    pub fn alone(link: Link, request_timeout: Duration) -> Self {
+        let name = match &link {
+            Link::Opcua(link) => link.url.clone(),
+            Link::Modbus(ModbusLink { host, port, .. }) | Link::Text(TextLink { host, port, .. }) => {
+                format!("{host}:{port}")
+            }
+        };
+        Self {
+            device: DeviceId(0),
+            name,
+            link,
+            stations: Vec::new(),
+            poll: Duration::from_millis(100),
+            request_timeout,
+            backoff_min: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(5),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Link {
     Opcua(OpcuaLink),
@@ -53,6 +75,37 @@ pub enum Profile {
     Codesys,
     Br,
     Small,
+}
+
+impl OpcuaLink {
+    /// Polled, with nothing special about it.
+    pub fn to(url: &str, security: Security, pki_dir: PathBuf) -> Self {
+        Self {
+            url: url.to_owned(),
+            mode: ReadMode::Poll,
+            security,
+            pki_dir,
+            certificate_host: None,
+            profile: Profile::default(),
+        }
+    }
+}
+
+impl ModbusLink {
+    /// As the standard has it, with nothing special about it.
+    pub fn to(host: &str, port: u16, unit: u8) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            unit,
+            word_order: WordOrder::HighFirst,
+            byte_order: ByteOrder::HighFirst,
+            gap_max: 0,
+            block_max: 125,
+            connections: 2,
+            shared: Shared::default(),
+        }
+    }
 }
 
 /// How the client learns that something changed.
@@ -252,6 +305,18 @@ pub enum Table {
 }
 
 impl Table {
+    pub const ALL: [Table; 4] = [Table::Holding, Table::Input, Table::Coil, Table::Discrete];
+
+    /// As a tag map writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Coil => "coil",
+            Table::Discrete => "discrete",
+            Table::Holding => "holding",
+            Table::Input => "input",
+        }
+    }
+
     pub fn is_bits(self) -> bool {
         match self {
             Table::Coil | Table::Discrete => true,

@@ -530,6 +530,7 @@ mod tests {
         );
     }
 
+    // F75, F76
     #[test]
     fn refuses_what_readers_must_not_send() {
         assert_eq!(refusal(b""), ElementError::Empty);

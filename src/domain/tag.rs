@@ -58,6 +58,9 @@ pub struct Reading {
 pub struct TagUpdate {
     pub station: StationId,
     pub readings: Vec<Reading>,
+    /// The server's time of the newest value, microseconds since 1970, where the protocol has one. Our own time is that of the
+    /// turn that takes the update.
+    pub server_us: Option<i64>,
 }
 
 /// Values to write to one station, in this order; in one request where the protocol allows it.

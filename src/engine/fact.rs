@@ -62,6 +62,8 @@ pub enum InvalidCause {
     BufferLost,
     /// They were queued when the batch stopped and are known to be unprinted.
     BatchStopped,
+    /// Which of them a printer held after a break could not be read, and it was emptied.
+    BufferDoubted,
 }
 
 /// What the events of a line say about their place (EPCIS read point and business location).
@@ -161,6 +163,10 @@ pub enum Fact {
         from_seq: u64,
         first_index: u32,
         serials: Vec<SerialNumber>,
+    },
+    /// A printer came back whose buffer cannot be read: it is emptied, and what it did not print is burned then.
+    BufferDoubted {
+        station: Name,
     },
     SerialsInvalidated {
         station: Name,

@@ -63,6 +63,7 @@ impl State {
                 at.encoded = at.printed;
                 self.with_batch(batch, |batch| batch.encode(range(*first_index, serials)));
             }
+            Fact::BufferDoubted { station } => self.station_mut(station).flush_owed = true,
             Fact::SerialsInvalidated { station, cause, first_index, serials } => {
                 self.invalidate(station, *cause);
                 self.with_batch(batch, |batch| batch.burn(range(*first_index, serials)));
@@ -182,7 +183,7 @@ impl State {
     fn invalidate(&mut self, station: &Name, cause: InvalidCause) {
         let at = self.station_mut(station);
         at.printed = at.allocated;
-        if cause == InvalidCause::BatchStopped {
+        if matches!(cause, InvalidCause::BatchStopped | InvalidCause::BufferDoubted) {
             at.flushes = at.flushes.saturating_add(1);
             at.flush_owed = false;
         }

@@ -74,6 +74,8 @@ pub enum Observed {
     RecipeShown {
         recipe: Option<Recipe>,
     },
+    /// Printer: what lies in its buffer cannot be read; said after a join, before its counts.
+    BufferUnknown,
     /// Printer: the highest record it took over, and the highest it printed.
     PrinterCounted {
         accepted: u64,
@@ -147,6 +149,7 @@ impl Observed {
             Observed::Lost { .. }
             | Observed::Faulted { .. }
             | Observed::RecipeShown { .. }
+            | Observed::BufferUnknown
             | Observed::BinFull { .. }
             | Observed::GateMoved { .. } => 0,
             Observed::PrinterCounted { accepted, printed } => *accepted.max(printed),

@@ -109,7 +109,9 @@ impl Role {
             | Observed::Lost { .. }
             | Observed::Faulted { .. }
             | Observed::RecipeShown { .. } => true,
-            Observed::PrinterCounted { .. } | Observed::Flushed { .. } => matches!(self, Role::Printer { .. }),
+            Observed::BufferUnknown | Observed::PrinterCounted { .. } | Observed::Flushed { .. } => {
+                matches!(self, Role::Printer { .. })
+            }
             Observed::Result(_) | Observed::ResultsMissed { .. } => matches!(self, Role::Camera { .. }),
             Observed::Entered { .. }
             | Observed::Ended { .. }
@@ -159,6 +161,8 @@ struct Live {
     printed_since_us: Option<u64>,
     /// Printer: it has said how far it took over since it joined, and got the rest again.
     resumed: bool,
+    /// Printer: nobody can say which of the records that it was given it still holds.
+    is_buffer_unknown: bool,
     /// Rejector: tracks that entered, pieces in the bin, and ends that wait for their inspection.
     entered: Option<u64>,
     bin: Option<u64>,
@@ -288,6 +292,7 @@ impl Engine {
             Observed::Lost { cause } => self.lose(step, station, cause),
             Observed::Faulted { code } => self.faulted(step, station, code),
             Observed::RecipeShown { recipe } => self.recipe_shown(step, station, recipe),
+            Observed::BufferUnknown => self.with_live(station, |live| live.is_buffer_unknown = true),
             Observed::PrinterCounted { accepted, printed } => {
                 self.count_printed(now, step, station, accepted, printed);
             }

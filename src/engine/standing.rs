@@ -105,7 +105,7 @@ impl Engine {
             Permit::Flush { station, device_epoch, flush } => {
                 let known = self.known(*station);
                 let is_owed = known.flush_owed && *flush == known.flushes.saturating_add(1);
-                (*station, Some(*device_epoch), !running && is_owed)
+                (*station, Some(*device_epoch), is_owed)
             }
             Permit::AckRequest { station, device_epoch, seq } => {
                 let request = self.known(*station).request;

@@ -28,6 +28,7 @@ impl Engine {
         });
         if self.live(station).is_some_and(|live| !live.resumed) {
             self.with_live(station, |live| live.resumed = true);
+            self.doubt_buffer(step, station);
             self.print_after(step, station, accepted.min(known.allocated).max(known.printed));
         }
         if printed.saturating_sub(known.printed) >= ENCODED_WAIT_MAX {
@@ -67,6 +68,18 @@ impl Engine {
                     live.printed = live.printed.max(seq);
                 }
             });
+        }
+    }
+
+    /// Records were given to a printer that cannot say which of them it holds: to give them again might print them twice.
+    fn doubt_buffer(&mut self, step: &mut Step, station: StationId) {
+        let Some(spec) = self.spec(station) else { return };
+        let is_unknown = self.live(station).is_some_and(|live| live.is_buffer_unknown);
+        self.encode(step, station);
+        let known = self.known(station);
+        if is_unknown && known.allocated > known.printed && !known.flush_owed {
+            self.emit(step, Fact::BufferDoubted { station: spec.name });
+            self.flush(step, station);
         }
     }
 
@@ -114,7 +127,7 @@ impl Engine {
         let waiting = known.allocated.saturating_sub(printed);
         let Some(batch) = self.state.current().filter(|batch| batch.state == BatchState::Running) else { return };
         let resumed = self.live(station).is_some_and(|live| live.resumed);
-        if !known.joined || !resumed || waiting > u64::from(queue / 2) {
+        if !known.joined || !resumed || known.flush_owed || waiting > u64::from(queue / 2) {
             return;
         }
         let first_index = batch.next_place;
@@ -131,6 +144,9 @@ impl Engine {
     /// Permits for every record handed over and not taken over yet, after record `after`.
     pub(super) fn print_after(&self, step: &mut Step, station: StationId, after: u64) {
         let known = self.known(station);
+        if known.flush_owed {
+            return;
+        }
         let Some(batch) = self.state.current().filter(|batch| batch.state == BatchState::Running) else { return };
         let Some((_, serials)) = self.records(station, after, known.allocated) else { return };
         let first = after.saturating_add(1);
@@ -140,7 +156,8 @@ impl Engine {
         }
     }
 
-    /// A stopped batch takes its records back: the buffer is emptied, and what lay in it is burned.
+    /// A stopped batch takes its records back, and so does one whose printer cannot say what it holds: the buffer is emptied, and
+    /// what lay in it is burned.
     pub(super) fn flush(&self, step: &mut Step, station: StationId) {
         let known = self.known(station);
         if known.flush_owed && known.joined {
@@ -153,7 +170,9 @@ impl Engine {
         let known = self.known(station);
         if known.flush_owed && flush == known.flushes.saturating_add(1) {
             self.encode(step, station);
-            self.burn(step, station, InvalidCause::BatchStopped);
+            let running = self.state.current().is_some_and(|batch| batch.state == BatchState::Running);
+            let cause = if running { InvalidCause::BufferDoubted } else { InvalidCause::BatchStopped };
+            self.burn(step, station, cause);
         }
     }
 
@@ -169,7 +188,7 @@ impl Engine {
         let lost = self.records(station, known.printed, known.allocated);
         let nothing = || self.state.current().map(|batch| (batch.next_place, Vec::new()));
         // A flush that found nothing is a fact too: the next one must have another number.
-        let lost = if cause == InvalidCause::BatchStopped { lost.or_else(nothing) } else { lost };
+        let lost = if cause == InvalidCause::BufferLost { lost } else { lost.or_else(nothing) };
         let Some((first_index, serials)) = lost else { return };
         self.emit(step, Fact::SerialsInvalidated { station: spec.name, cause, first_index, serials });
     }

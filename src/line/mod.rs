@@ -26,7 +26,7 @@ use crate::line::watch::Watch;
 use crate::station::Station;
 use crate::store::{Durable, Journal, Work};
 use crate::wire::lower::{Lowering, Stamp};
-use crate::wire::record::Record;
+use crate::wire::record::{FactRow, Record};
 
 /// Where writes go: the channels of the device tasks, or the simulated plant.
 pub trait Plant {
@@ -75,6 +75,15 @@ pub struct Turn {
     pub echoes_us: Vec<u64>,
     /// The journal has said that everything up to here is on disk.
     pub durable: Option<u64>,
+    /// What passed in this turn; empty unless somebody looks (`Line::look_on`).
+    pub passed: Vec<Passed>,
+}
+
+/// What a looker-on sees of a turn. A fact is decided here, and on disk a moment later.
+#[derive(Clone, Debug)]
+pub enum Passed {
+    Observed(Observation),
+    Fact(FactRow),
 }
 
 /// What the line is built from.
@@ -116,6 +125,9 @@ pub struct Line<J, P> {
     beat: u32,
     beat_at_us: Option<u64>,
     is_stopping: bool,
+    /// Whether somebody looks on, and what passed in this turn.
+    is_looked_on: bool,
+    passed: Vec<Passed>,
     /// When commits were slow; at most `SLOW_MAX`.
     slow: VecDeque<u64>,
     #[cfg(feature = "canary")]
@@ -152,6 +164,8 @@ impl<J: Journal, P: Plant> Line<J, P> {
             beat: 0,
             beat_at_us: None,
             is_stopping: false,
+            is_looked_on: false,
+            passed: Vec::new(),
             slow: VecDeque::new(),
             watch: Watch::default(),
             #[cfg(feature = "canary")]
@@ -166,6 +180,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
         if canary == Some(Canary::ForgetfulGate) {
             self.parts.engine.forget_labels();
         }
+    }
+
+    /// Whether turns say what passes: for people, and of no effect on anything.
+    pub fn look_on(&mut self, is_wanted: bool) {
+        self.is_looked_on = is_wanted;
     }
 
     pub fn engine(&self) -> &Engine {
@@ -250,6 +269,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Tick => self.tick(now, &mut turn),
             Arrival::Stop => self.stop(now, &mut turn),
         }
+        turn.passed = std::mem::take(&mut self.passed);
         self.submit(now);
         turn
     }
@@ -297,7 +317,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
             }
             self.time_echo(now, &what, turn);
             self.align(station, &what);
-            self.decide(now, Input::Observed(Observation { station, seen_mono_us, what }), turn);
+            let observation = Observation { station, seen_mono_us, what };
+            if self.is_looked_on {
+                self.passed.push(Passed::Observed(observation.clone()));
+            }
+            self.decide(now, Input::Observed(observation), turn);
         }
     }
 
@@ -421,7 +445,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
         }
         let sheet = entry.batch.and_then(|batch| self.sheets.get(&batch));
         let stamp = Stamp { at_us: now.wall_us, mono_us: now.mono_us, boot: self.parts.boot };
-        self.records.push(self.parts.lowering.record(entry, sheet, order, stamp));
+        let record = self.parts.lowering.record(entry, sheet, order, stamp);
+        if self.is_looked_on {
+            self.passed.push(Passed::Fact(record.row.clone()));
+        }
+        self.records.push(record);
         if let (Fact::BatchClosed { .. }, Some(batch)) = (&entry.fact, entry.batch) {
             self.sheets.remove(&batch);
         }

@@ -6,37 +6,85 @@ use std::collections::BTreeMap;
 use crate::config::{self, Config};
 use crate::domain::pack::PackLevel;
 use crate::domain::tag::{DeviceId, StationId};
-use crate::domain::text::Name;
-use crate::engine::fact::Fact;
+use crate::domain::text::{Name, Text};
+use crate::engine::fact::{Fact, NewEpoch, NewKey};
 use crate::engine::reason::AlarmKind;
 use crate::engine::state::{Alarm, State};
-use crate::line::recover;
+use crate::engine::{Engine, Policy, Start};
 pub use crate::line::recover::Recovery;
+use crate::line::{Line, Parts, Plant, recover};
+use crate::runtime::VERSION;
 use crate::station::Station;
-use crate::store::{self, Store, StoreError};
-use crate::wire::fact::{self, StoredFact};
+use crate::store::{self, Durable, Journal, Store, StoreError};
+use crate::wire::fact;
 use crate::wire::lower::{LineIdentity, Lowering};
 use crate::wire::order::serials_sha256;
 
 /// The handshakes, each from where the journal stands.
-pub(super) fn stations(config: &Config, state: &State) -> Vec<Station> {
+fn stations(config: &Config, state: &State) -> Vec<Station> {
     recover::stations(config.stations.iter().map(|station| &station.settings), state)
 }
 
 pub(super) fn lowering(config: &Config) -> Lowering {
+    Lowering::new(identity(config))
+}
+
+/// Under which the facts are lowered and their messages leave.
+pub(super) fn identity(config: &Config) -> LineIdentity {
     let line = &config.line;
     let biz_location = line.biz_location.clone().unwrap_or_else(|| line.read_point.clone());
     let read_points: BTreeMap<Name, String> =
         config.stations.iter().map(|station| (station.settings.name, line.read_point.clone())).collect();
     let levels = [PackLevel::Bundle, PackLevel::Case, PackLevel::Pallet];
-    Lowering::new(LineIdentity {
+    LineIdentity {
         line: line.path.clone(),
         source: format!("urn:sealgate:line:{}", line.path),
         read_points,
         container_read_points: levels.into_iter().map(|level| (level, line.read_point.clone())).collect(),
         biz_location,
         offset_minutes: line.utc_offset_min,
-    })
+    }
+}
+
+/// What a line is put between: its journal and its plant, and where the two stand.
+pub(super) struct Around<J, P> {
+    pub(super) journal: J,
+    pub(super) plant: P,
+    /// What recovery found on disk, and the number of this start.
+    pub(super) durable: Durable,
+    pub(super) boot: u32,
+}
+
+/// The line as recovery left it, and what the first fact of its run says.
+pub(super) fn line<J: Journal, P: Plant>(
+    config: &Config,
+    recovery: Recovery,
+    (epoch, key): (Option<NewEpoch>, Option<NewKey>),
+    around: Around<J, P>,
+) -> (Line<J, P>, Start) {
+    let Recovery { state, was_stopped, doubts } = recovery;
+    let Around { journal, plant, durable, boot } = around;
+    let lowering = lowering(config);
+    let start = Start {
+        version: Text::new(VERSION).unwrap_or_default(),
+        config_sha256: Text::new(&config.digest).unwrap_or_default(),
+        clean: was_stopped,
+        epoch,
+        key,
+        doubts,
+        description: Some(Box::new(lowering.description())),
+    };
+    let stations = stations(config, &state);
+    let policy = Policy { commission_needs_clock: config.line.commission_needs_clock, stops: config.line.stops };
+    let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
+    let line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
+    #[cfg(feature = "canary")]
+    let line = {
+        let mut line = line;
+        line.infect(crate::canary::Canary::chosen());
+        line
+    };
+    (line, start)
 }
 
 /// How the journal is opened.
@@ -79,7 +127,7 @@ pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
         ..State::default()
     });
     for batch in &recovered.open_batches {
-        let entry = fact::decode(as_stored(&batch.loaded)).map_err(RecoverError::Fact)?;
+        let entry = fact::decode(batch.loaded.undecoded()).map_err(RecoverError::Fact)?;
         if let Fact::BatchLoaded { sheet, serials_sha256: digest, .. } = &entry.fact {
             let order = store.order(sheet)?;
             if serials_sha256(&order.serials) != *digest {
@@ -95,21 +143,10 @@ pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
         recovery.state.alarms.insert(alarm.alarm, Alarm { kind, station, detail: alarm.detail });
     }
     store.each_fact(recovered.from_seq, |fact| {
-        recovery.fact(as_stored(&fact)).map_err(RecoverError::Fact)?;
+        recovery.fact(fact.undecoded()).map_err(RecoverError::Fact)?;
         Ok::<(), RecoverError>(())
     })?;
     // Where nothing had to be folded, the newest fact itself says how the last run ended.
     recovery.was_stopped = store.ended_in_order()?;
     Ok(recovery)
-}
-
-fn as_stored(stored: &crate::store::StoredFact) -> StoredFact<'_> {
-    StoredFact {
-        seq: stored.seq,
-        kind: &stored.kind,
-        version: stored.version,
-        batch: stored.batch.as_deref(),
-        actor: &stored.actor,
-        body: &stored.body,
-    }
 }

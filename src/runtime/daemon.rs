@@ -4,7 +4,6 @@
 //! long as they like. Order of the end: the line holds and records its stop, the feed gets two seconds, then all tasks go.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,25 +15,23 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{self, Config};
 use crate::device::{self, DeviceEvent, EventSink, Link};
 use crate::domain::tag::{DeviceId, StationId, TagUpdate, TagWrite};
-use crate::domain::text::Text;
-use crate::engine::{Engine, Policy, Start};
-use crate::line::{Arrival, Inbound, Line, Opening, Parts};
+use crate::line::{Arrival, Inbound, Opening};
 use crate::publish::{PublishHandle, Publisher, Recalled, StateTopics};
-use crate::runtime::VERSION;
-use crate::runtime::assemble::{self, RecoverError, Recovery};
+use crate::runtime::assemble::{self, Around, Recovery};
 use crate::runtime::clock::Clock;
-use crate::runtime::control::{Control, ControlError};
+use crate::runtime::control::Control;
 use crate::runtime::desk::Desk;
+use crate::runtime::error::RunError;
 use crate::runtime::feed;
 use crate::runtime::joint::{Joint, Told};
 use crate::runtime::journal::{self, Beginning};
-use crate::runtime::keys::KeysError;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
 use crate::runtime::recall::{self, Recall};
 use crate::runtime::service::Service;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::{Item, Spine};
+use crate::runtime::tap::{self, Tap, What};
 use crate::runtime::tasks::{self, Tasks};
 use crate::runtime::timesync;
 use crate::runtime::upkeep;
@@ -59,67 +56,6 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 const RECALLED_MAX: usize = 8;
 const ANCHOR_MAX: Duration = Duration::from_secs(2);
 const FEED_STOP_MAX: Duration = Duration::from_secs(3);
-
-#[derive(Debug)]
-pub enum RunError {
-    Store(StoreError),
-    /// A fact in the journal cannot be read by this release.
-    Recover(String),
-    Control(ControlError),
-    Keys(KeysError),
-    Io(std::io::Error),
-    /// A part of the daemon ended although it never should.
-    Ended(String),
-}
-
-impl RunError {
-    /// DESIGN section 8.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            RunError::Store(error) => error.exit_code(),
-            RunError::Control(ControlError::Taken { .. }) => 75,
-            RunError::Recover(_) | RunError::Control(_) | RunError::Keys(_) | RunError::Io(_) | RunError::Ended(_) => {
-                74
-            }
-        }
-    }
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunError::Store(error) => error.fmt(f),
-            RunError::Recover(what) => {
-                write!(f, "the journal cannot be folded: {what}; keep the file and ask for help")
-            }
-            RunError::Control(error) => error.fmt(f),
-            RunError::Keys(error) => error.fmt(f),
-            RunError::Io(error) => write!(f, "the daemon cannot start: {error}"),
-            RunError::Ended(what) => write!(f, "{what} ended, and the daemon with it; it is to be started again"),
-        }
-    }
-}
-
-impl From<StoreError> for RunError {
-    fn from(error: StoreError) -> Self {
-        RunError::Store(error)
-    }
-}
-
-impl From<std::io::Error> for RunError {
-    fn from(error: std::io::Error) -> Self {
-        RunError::Io(error)
-    }
-}
-
-impl From<RecoverError> for RunError {
-    fn from(error: RecoverError) -> Self {
-        match error {
-            RecoverError::Store(error) => RunError::Store(error),
-            RecoverError::Fact(error) => RunError::Recover(error.to_string()),
-        }
-    }
-}
 
 /// Runs the line until it is told to stop.
 pub fn run(config: Config, beginning: Beginning) -> Result<(), RunError> {
@@ -150,7 +86,8 @@ async fn serve(
     let (stop, stopping) = watch::channel(false);
 
     let mut tasks = Tasks::default();
-    let by_station = start_devices(&config, clock, &inbox, &mut tasks);
+    let (tap, tapped) = tap::open(clock);
+    let by_station = start_devices(&config, (clock, &tap), &inbox, &mut tasks);
     let (states, said) = watch::channel(StateTopics::default());
     let (anchor, anchored) = watch::channel(None);
     let (looked, has_looked) = watch::channel(false);
@@ -161,7 +98,7 @@ async fn serve(
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
     let recall = Recall::new(&config, &proven, (inbox.clone(), clock), looked);
     watch_proof(&mut tasks, recall, kept_there, handle.clone(), anchored.clone());
-    let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle };
+    let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle, tapped };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));
@@ -179,6 +116,7 @@ async fn serve(
         snapshots,
         service: Service::from_environment(),
         ready,
+        tap,
         stopped: Some(stopped),
     };
     let newest = spine.head.subscribe();
@@ -279,8 +217,7 @@ fn start_line(
     plant: DeviceWrites,
 ) -> Result<(oneshot::Receiver<()>, oneshot::Receiver<()>), RunError> {
     let Foundation { clock, store, proven, recovery, durables, anchor } = foundation;
-    let Recovery { state, was_stopped, doubts } = recovery;
-    let opening = opening(config, clock, &store, was_stopped)?;
+    let opening = opening(config, clock, &store, recovery.was_stopped)?;
     let (journal, jobs) = store::commit::channel();
     let (boot, durable) = (store.boot(), store.durable());
     let (keep_log, log_stop) = bounded(1);
@@ -308,22 +245,7 @@ fn start_line(
     tasks::thread("sealgate-anchor", move || {
         store::side::run(side, &notes, |note| drop(anchor.send_replace(Some(Arc::new(note.clone())))))
     })?;
-    let stations = assemble::stations(config, &state);
-    let policy = Policy { commission_needs_clock: config.line.commission_needs_clock, stops: config.line.stops };
-    let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
-    let lowering = assemble::lowering(config);
-    let start = Start {
-        version: Text::new(VERSION).unwrap_or_default(),
-        config_sha256: Text::new(&config.digest).unwrap_or_default(),
-        clean: was_stopped,
-        epoch,
-        key,
-        doubts,
-        description: Some(Box::new(lowering.description())),
-    };
-    let mut line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
-    #[cfg(feature = "canary")]
-    line.infect(crate::canary::Canary::chosen());
+    let (mut line, start) = assemble::line(config, recovery, (epoch, key), Around { journal, plant, durable, boot });
     let (ended, line_ended) = oneshot::channel();
     tasks::thread("sealgate-line", move || {
         let first = line.open(clock.now(), start, opening);
@@ -345,7 +267,7 @@ fn opening(config: &Config, clock: Clock, store: &Store, was_stopped: bool) -> R
 /// One task per device, and the channels of its writes by station.
 fn start_devices(
     config: &Config,
-    clock: Clock,
+    (clock, tap): (Clock, &Tap),
     inbox: &Sender<Item>,
     tasks: &mut Tasks,
 ) -> Vec<Vec<mpsc::Sender<TagWrite>>> {
@@ -364,7 +286,11 @@ fn start_devices(
         let shared: Vec<StationId> = shared;
         let joints = shared.iter().filter_map(|station| Some((*station, joints.get(station)?.clone()))).collect();
         let share = Share { device: settings.device, alone, joints };
-        let sink = event_sink(settings.name.clone(), inbox.clone(), clock, share);
+        let sink = tapped_sink(
+            settings.name.clone(),
+            tap.clone(),
+            event_sink(settings.name.clone(), inbox.clone(), clock, share),
+        );
         tasks.add("a device task", device::run(settings.clone(), sink, waiting));
     }
     by_station
@@ -444,6 +370,30 @@ fn arrival(station: StationId, told: Told) -> Arrival {
     }
 }
 
+/// Shows what a device says to who looks on, once the line has taken it.
+fn tapped_sink(device: String, tap: Tap, sink: EventSink) -> EventSink {
+    Arc::new(move |event| {
+        let shown = tap.is_open().then(|| passing(&device, &event));
+        let is_taken = sink(event);
+        if let Some(what) = shown.filter(|_| is_taken) {
+            tap.show(what);
+        }
+        is_taken
+    })
+}
+
+fn passing(device: &str, event: &DeviceEvent) -> What {
+    let device = device.to_owned();
+    match event {
+        DeviceEvent::Connected { .. } => What::Connected { device },
+        DeviceEvent::Disconnected { reason, .. } => What::Disconnected { device, reason: reason.clone() },
+        DeviceEvent::Update(update) => What::Update { device, update: update.clone() },
+        DeviceEvent::WriteRefused { station, tag, status, .. } => {
+            What::Refused { device, station: *station, tag: tag.name(), status: *status }
+        }
+    }
+}
+
 fn start_clocks(config: &Config, clock: Clock, inbox: &Sender<Item>, tasks: &mut Tasks) {
     tasks.add("the clock", tick(inbox.clone(), clock));
     tasks.add("the look at the clock", look_at_clock(inbox.clone(), clock, config.line.clock_file.clone()));
@@ -478,7 +428,7 @@ mod tests {
 
     /// What the devices would show: nothing that is taken here was acknowledged, since only the line does that.
     fn update(station: u8) -> DeviceEvent {
-        DeviceEvent::Update(TagUpdate { station: StationId(station), readings: Vec::new() })
+        DeviceEvent::Update(TagUpdate { station: StationId(station), readings: Vec::new(), server_us: None })
     }
 
     fn alone() -> Share {

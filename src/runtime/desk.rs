@@ -21,6 +21,7 @@ use crate::runtime::control::ClientRequest as Line;
 use crate::runtime::journal;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
+use crate::runtime::tap::Tapped;
 use crate::store::feed::FeedException;
 use crate::store::{Reader, SKIPPED, StoreError, Work};
 use crate::wire::command::{ClientAnswer, ClientRequest, Command, Look, Reason};
@@ -35,11 +36,12 @@ pub(super) struct Desk {
     pub(super) inbox: Sender<Item>,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(super) feed: Option<PublishHandle>,
+    pub(super) tapped: Tapped,
 }
 
 impl Desk {
     /// One request after the other: what the store said of an order still holds when the line decides on it.
-    pub(super) async fn run(self, mut requests: mpsc::Receiver<Line>) {
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Line>) {
         while let Some(request) = requests.recv().await {
             let answer = self.answer(request.line.as_bytes()).await;
             // Who left before the answer came needs none.
@@ -47,7 +49,7 @@ impl Desk {
         }
     }
 
-    async fn answer(&self, line: &[u8]) -> ClientAnswer {
+    async fn answer(&mut self, line: &[u8]) -> ClientAnswer {
         let request = match ClientRequest::parse(line) {
             Ok(request) => request,
             Err(refusal) => return *refusal,
@@ -58,10 +60,23 @@ impl Desk {
             Command::Ask(request) => self.ask(id, actor, request).await,
             Command::Status => ClientAnswer::data(id, self.status()),
             Command::FeedStatus => self.feed(id).await,
+            Command::Tap { after, device } => self.tap(id, after, device.as_deref()),
             Command::Look(look) => self.look(id, question(look)).await,
             Command::FeedReplay { stream, from } => self.replay(id, stream, from).await,
             Command::FeedRetry { stream, seq } => self.retry(id, stream, seq).await,
             Command::FeedSkip { stream, seq, reason } => self.skip(id, (stream, seq), &actor, &reason).await,
+        }
+    }
+
+    fn tap(&mut self, id: u64, after: Option<u64>, device: Option<&str>) -> ClientAnswer {
+        let known: Vec<&str> = self.config.devices.iter().map(|device| device.name.as_str()).collect();
+        match device.filter(|device| !known.contains(device)) {
+            Some(unknown) => refusal(
+                id,
+                "unknown_device",
+                format!("{unknown} is no device of this line; there are: {}", known.join(", ")),
+            ),
+            None => ClientAnswer::data(id, self.tapped.answer(&self.config, after, device)),
         }
     }
 

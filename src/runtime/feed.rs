@@ -120,7 +120,7 @@ pub(super) fn open(config: &Config, doors: Doors) -> Result<Option<(PublishHandl
     let mut reader = Reader::open(&config.journal)?;
     let acked_fact_seq = reader.feed_cursor(topic::STREAM_FACT)?;
     let (quarantined, confirmed) = (reader.feed_exception_count()?, reader.feed_watermark()?);
-    let identity = assemble::lowering(config).line;
+    let identity = assemble::identity(config);
     let settings = publish::Settings {
         host: mqtt.host.clone(),
         port: mqtt.port,

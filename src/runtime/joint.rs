@@ -57,10 +57,14 @@ impl Joint {
         }
         self.pending.push_back(Told::Connected);
         // Where no device tells levels, this is the look that a station joins by.
-        self.pending.push_back(Told::Update(TagUpdate { station: self.station, readings: Vec::new() }));
+        self.pending.push_back(Told::Update(TagUpdate {
+            station: self.station,
+            readings: Vec::new(),
+            server_us: None,
+        }));
         for part in &self.parts {
             if !part.last.is_empty() {
-                let update = TagUpdate { station: self.station, readings: part.last.clone() };
+                let update = TagUpdate { station: self.station, readings: part.last.clone(), server_us: None };
                 self.pending.push_back(Told::Update(update));
             }
         }
@@ -121,11 +125,11 @@ mod tests {
 
     fn update(tag: Tag, value: i64) -> TagUpdate {
         let reading = Reading { tag, value: TagValue::Int(value), quality: Quality::Good, source_us: None };
-        TagUpdate { station: StationId(4), readings: vec![reading] }
+        TagUpdate { station: StationId(4), readings: vec![reading], server_us: None }
     }
 
     fn nothing() -> Told {
-        Told::Update(TagUpdate { station: StationId(4), readings: Vec::new() })
+        Told::Update(TagUpdate { station: StationId(4), readings: Vec::new(), server_us: None })
     }
 
     fn told(joint: &mut Joint) -> Vec<Told> {

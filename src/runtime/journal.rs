@@ -10,7 +10,7 @@ use crate::line::recover::Recovery;
 use crate::line::{Arrival, Inbound};
 use crate::runtime::assemble::{self, RecoverError};
 use crate::runtime::clock::Clock;
-use crate::runtime::daemon::RunError;
+use crate::runtime::error::RunError;
 use crate::runtime::spine::Item;
 use crate::runtime::tasks;
 use crate::store::guard::{self, Trouble, Word};

@@ -7,6 +7,7 @@ mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod desk;
+mod error;
 mod feed;
 mod joint;
 mod journal;
@@ -21,13 +22,15 @@ mod restore;
 pub mod service;
 mod snapshot;
 mod spine;
+mod tap;
 mod tasks;
 mod timesync;
 mod upkeep;
 mod withheld;
 
 pub use assemble::{RecoverError, Recovery, recover};
-pub use daemon::{RunError, run};
+pub use daemon::run;
+pub use error::RunError;
 pub use journal::Beginning;
 pub use restore::{Restored, restore};
 

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::config::Config;
 use crate::domain::text::Text;
 use crate::engine::fact::{NewEpoch, NewKey};
-use crate::runtime::daemon::RunError;
+use crate::runtime::error::RunError;
 use crate::runtime::keys::{self, Signing};
 use crate::store::anchors::Lost;
 use crate::store::side::{self, SideFile};

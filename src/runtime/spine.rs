@@ -15,6 +15,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::latency::Latency;
 use crate::runtime::service::Service;
 use crate::runtime::snapshot::Snapshot;
+use crate::runtime::tap::{Tap, What};
 use crate::store::{Durable, Journal};
 
 /// What other threads put into the inbox.
@@ -36,6 +37,7 @@ pub(super) struct Spine {
     pub(super) service: Service,
     /// What systemd is told once the line turns.
     pub(super) ready: String,
+    pub(super) tap: Tap,
     /// Told once the last fact of this run is on disk.
     pub(super) stopped: Option<oneshot::Sender<()>>,
 }
@@ -68,7 +70,11 @@ impl Spine {
                 }
             };
             let is_tick = matches!(inbound.what, Arrival::Tick);
+            line.look_on(self.tap.is_open());
             let turn = line.turn(now, inbound);
+            for passed in &turn.passed {
+                self.tap.show(What::Line(passed.clone()));
+            }
             latency.add(&turn);
             // What an answer says was done is seen by whoever asks next.
             if is_tick {

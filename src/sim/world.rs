@@ -5,7 +5,7 @@
 //! busy async runtime does not stop the belt.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -111,11 +111,21 @@ impl World {
 
 /// Runs physics and servers until one of them fails; dropping the future stops all of them.
 pub async fn run(world: World, doors: Doors) -> io::Result<()> {
-    let truth = TruthFile::create(&doors.truth)?;
-    let (physics, failed) = Physics::start(world.clone(), truth)?;
+    let servers = async {
+        tokio::select! {
+            ended = opcua_server::run(doors.opcua, world.image(), &doors.pki_dir) => ended,
+            ended = modbus_server::run(doors.modbus, world.image()) => ended,
+        }
+    };
+    run_with(world.clone(), &doors.truth, servers).await
+}
+
+/// Runs the physics beside servers of one's own.
+pub async fn run_with(world: World, truth: &Path, servers: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    let truth = TruthFile::create(truth)?;
+    let (physics, failed) = Physics::start(world, truth)?;
     let ended = tokio::select! {
-        ended = opcua_server::run(doors.opcua, world.image(), &doors.pki_dir) => ended,
-        ended = modbus_server::run(doors.modbus, world.image()) => ended,
+        ended = servers => ended,
         error = failed => match error {
             Ok(error) => Err(error),
             Err(_) => Err(io::Error::other("the plant's physics ended")),
@@ -172,7 +182,6 @@ mod tests {
     use super::*;
     use crate::domain::tag::{StationKind, Tag, TagValue};
     use crate::sim::truth::{TruthEvent, TruthLine};
-    use std::path::Path;
 
     async fn doors(folder: &Path) -> Doors {
         let any = ([127, 0, 0, 1], 0).into();

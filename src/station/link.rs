@@ -315,7 +315,7 @@ mod tests {
         );
     }
 
-    // F12
+    // F12, F72
     #[test]
     fn somebody_else_who_moves_our_heartbeat_loses_the_station_until_he_is_gone() {
         let mut script = Script::new(settings(KIND), Cursor::default());
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(script.said(&[]).first(), Some(&Observed::Joined { device_epoch: 7, reset: false }));
     }
 
-    // F12
+    // F12, F72
     #[test]
     fn a_device_that_another_controls_is_never_joined_and_that_is_said_once() {
         let mut script = Script::new(settings(KIND), Cursor::default());

@@ -132,6 +132,11 @@ impl Settings {
         self.wraps.iter().find(|(named, _)| *named == tag).map(|(_, wrap)| *wrap).filter(|wrap| *wrap > 0)
     }
 
+    /// Where the tracks wrap, as a camera or a rejector shows them.
+    pub fn track_wrap(&self) -> Option<u64> {
+        self.wrap(Tag::Track).or(self.wrap(Tag::VerdictTrack)).or(self.wrap(Tag::InCount))
+    }
+
     /// What the device's `value` means in the contract's numbers; `None` where the map does not list it.
     pub(in crate::station) fn meaning(&self, tag: Tag, value: i64) -> Option<i64> {
         let mut listed = self.renumbered.iter().filter(|entry| entry.tag == tag).peekable();

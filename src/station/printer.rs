@@ -3,7 +3,8 @@
 //!
 //! A coder's buffer is not idempotent, its numbers are: within one session nothing is written twice. After a new session the
 //! device's own `accepted_seq` decides whether the last record arrived; if not, the same bytes go out under the same number.
-//! Where the device has no `accepted_seq`, a record counts as taken once it is printed.
+//! Where the device has no `accepted_seq`, a record counts as taken once it is printed, and what the buffer holds after a break cannot
+//! be read: it is emptied, and nothing is given twice.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,8 @@ pub(in crate::station) struct Printer {
     counted: Level<(u64, u64)>,
     flushed: Level<u64>,
     fault: Level<i64>,
+    /// Where the buffer cannot be read, that is said once after every join.
+    is_buffer_told: bool,
 }
 
 impl Printer {
@@ -44,6 +47,7 @@ impl Printer {
             counted: Level::default(),
             flushed: Level::default(),
             fault: Level::default(),
+            is_buffer_told: false,
         }
     }
 
@@ -55,6 +59,7 @@ impl Printer {
     }
 
     pub(in crate::station) fn forget_levels(&mut self) {
+        self.is_buffer_told = false;
         self.counted = Level::default();
         self.flushed = Level::default();
         self.fault = Level::default();
@@ -75,6 +80,9 @@ impl Printer {
         self.printed.accept(printed);
         self.accepted.accept(accepted);
         observe_fault(&mut self.fault, &mut scan);
+        if scan.settings.is_absent(Tag::AcceptedSeq) && !std::mem::replace(&mut self.is_buffer_told, true) {
+            scan.out.push(Observed::BufferUnknown);
+        }
         if let Some((accepted, printed)) = self.counted.change(Some((accepted, printed))) {
             scan.out.push(Observed::PrinterCounted { accepted, printed });
         }
@@ -225,6 +233,20 @@ mod tests {
         assert_eq!(out, [Observed::Flushed { flush: 1 }]);
         assert_eq!(writes, []);
         assert_eq!(record(&script.permit(print(3))), expected(3));
+    }
+
+    #[test]
+    fn a_device_that_does_not_say_what_it_took_over_says_after_every_join_that_its_buffer_is_unknown() {
+        let mut blind = settings(StationKind::Printer);
+        blind.absent = vec![Tag::AcceptedSeq];
+        let mut script = Script::new(blind, Cursor { device_epoch: 7, printed: 3, ..Cursor::default() });
+        let shows = [number(Tag::PrintedSeq, 3)];
+        let counted = Observed::PrinterCounted { accepted: 3, printed: 3 };
+        for _ in 0..2 {
+            assert_eq!(script.join(7, &shows), [Observed::BufferUnknown, counted.clone()]);
+            assert_eq!(script.said(&shows), []);
+            script.reconnect();
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Rejector {
             end_seq: Counter::new(settings.wrap(Tag::EndSeq), Some(cursor.last_seq)),
             phantom: Counter::new(settings.wrap(Tag::PhantomCount), None),
             bin: Counter::new(settings.wrap(Tag::BinCount), None),
-            track_wrap: settings.wrap(Tag::Track).or(settings.wrap(Tag::VerdictTrack)).or(in_count_wrap),
+            track_wrap: settings.track_wrap(),
             ring: u64::from(settings.ends_ring.max(1)),
             depth: usize::from(settings.verdict_depth.max(1)),
             form: settings.verdict_form,

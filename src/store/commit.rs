@@ -93,7 +93,7 @@ impl Store {
                 return Err(error);
             }
         };
-        self.run_cached("COMMIT", "commit")?;
+        self.end_transaction()?;
         self.head = head;
         self.boot_is_written |= !job.records.is_empty();
         self.tell_signed(job, signed, began);

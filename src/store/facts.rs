@@ -10,6 +10,7 @@ use crate::store::error::StoreError;
 use crate::store::phrase;
 use crate::store::words::Words;
 use crate::wire::chain::Columns;
+use crate::wire::fact;
 
 /// One fact as read. `wire::fact::decode` makes an entry of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,18 @@ impl StoredFact {
             batch: self.batch.as_deref(),
             actor: &self.actor,
             subject: &self.subject,
+            body: &self.body,
+        }
+    }
+
+    /// What `wire::fact::decode` takes.
+    pub fn undecoded(&self) -> fact::StoredFact<'_> {
+        fact::StoredFact {
+            seq: self.seq,
+            kind: &self.kind,
+            version: self.version,
+            batch: self.batch.as_deref(),
+            actor: &self.actor,
             body: &self.body,
         }
     }

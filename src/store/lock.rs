@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::store::error::StoreError;
+use crate::store::flush;
 
 /// A tool that asks whether a daemon runs holds the lock for microseconds; a starting daemon outwaits it.
 const TRIES: u32 = 5;
@@ -20,13 +21,18 @@ const BETWEEN: Duration = Duration::from_millis(20);
 /// Held as long as it lives.
 #[derive(Debug)]
 pub(super) struct Lock {
-    #[expect(dead_code, reason = "the open file is the lock")]
+    /// The open file is the lock.
     beside: File,
     /// Taken once there is a journal.
     journal: Option<File>,
 }
 
 impl Lock {
+    /// Whether the file system on which journal and lock lie takes writes.
+    pub(super) fn ask(&self) -> std::io::Result<()> {
+        flush::ask(&self.beside)
+    }
+
     /// Locks the journal itself; before the connection where there is a file already, and after it where it made one.
     pub(super) fn take_journal(&mut self, path: &Path) -> Result<(), StoreError> {
         if self.journal.is_some() {

@@ -22,6 +22,7 @@ pub mod detail;
 pub mod error;
 pub mod facts;
 pub mod feed;
+mod flush;
 pub mod guard;
 pub mod journal;
 mod lock;

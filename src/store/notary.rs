@@ -105,7 +105,7 @@ impl Store {
         let Some(notary) = &self.notary else { return Ok(()) };
         let newest = notary.newest.unwrap_or_default();
         let note = self.sign(notary, (self.head, newest), self.identity.epoch)?;
-        self.run_cached("COMMIT", "commit")?;
+        self.end_transaction()?;
         if let Some(notary) = &mut self.notary {
             notary.tell(note);
         }

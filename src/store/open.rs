@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use crate::store::batches::Batches;
 use crate::store::error::StoreError;
 use crate::store::facts;
+use crate::store::flush;
 use crate::store::journal::Durable;
 use crate::store::lock::{self, Lock};
 use crate::store::notary::Notary;
@@ -74,13 +75,14 @@ pub struct Store {
     pub(super) boot_is_written: bool,
     pub(super) notary: Option<Notary>,
     path: PathBuf,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// Opens the journal, or makes a new one where there is no file.
 pub fn open(settings: &Settings) -> Result<Store, StoreError> {
     let path = &settings.path;
     let mut lock = lock::acquire(path)?;
+    flush::as_on_disk(path)?;
     schema::refuse_unknown(path)?;
     lock.take_journal(path)?;
     let conn = connect(path, settings.cache_mib)?;
@@ -113,7 +115,7 @@ pub fn open(settings: &Settings) -> Result<Store, StoreError> {
         boot_is_written: false,
         notary: None,
         path: path.clone(),
-        _lock: lock,
+        lock,
     })
 }
 
@@ -137,11 +139,18 @@ pub(super) fn open_beside(path: &Path, identity: &Identity, words: Words) -> Res
         boot_is_written: true,
         notary: None,
         path: path.to_owned(),
-        _lock: lock,
+        lock,
     })
 }
 
 impl Store {
+    /// Ends a transaction. What it wrote is on disk when this returns.
+    pub(super) fn end_transaction(&self) -> Result<(), StoreError> {
+        self.run_cached("COMMIT", "commit")?;
+        let asked = self.lock.ask();
+        asked.map_err(|source| StoreError::Io { doing: "flushing", path: self.path.clone(), source })
+    }
+
     /// Flushes a file that was made by [`open_beside`], its log included.
     pub(super) fn make_durable(self) -> Result<(), StoreError> {
         self.conn.execute_batch("PRAGMA synchronous=FULL").map_err(StoreError::sqlite("finishing a new file"))?;

@@ -30,7 +30,7 @@ use crate::store::start;
 use crate::store::verify::{self, VerifyReport};
 use crate::store::words::Words;
 use crate::wire::chain;
-use crate::wire::fact::{DecodeError, StoredFact as Stored};
+use crate::wire::fact::DecodeError;
 use crate::wire::lower::Stamp;
 use crate::wire::record::Record;
 use crate::wire::refold::Refold;
@@ -157,7 +157,7 @@ pub(super) fn fold(source: &mut Reader, target: &Path) -> Result<(Store, Fold), 
     let mut link = (0, copy.head().1);
     let ended = each_fact(conn, words, (1, None), |fact| -> Result<(), Stop> {
         link = linked(link, &fact)?;
-        let record = refold.record(stored(&fact), stamp(&fact), |proof| {
+        let record = refold.record(fact.undecoded(), stamp(&fact), |proof| {
             let order = proven::order(conn, &mut dictionary, proof);
             order.map(Some).ok_or_else(|| Stop::at(fact.seq, "its serials are neither in serial nor in used"))
         })?;
@@ -259,17 +259,6 @@ fn whole(record: Record, fact: &StoredFact) -> Result<Record, Stop> {
         return Ok(record);
     }
     Err(Stop::at(fact.seq, "this release would write its body or its subject otherwise"))
-}
-
-fn stored(fact: &StoredFact) -> Stored<'_> {
-    Stored {
-        seq: fact.seq,
-        kind: &fact.kind,
-        version: fact.version,
-        batch: fact.batch.as_deref(),
-        actor: &fact.actor,
-        body: &fact.body,
-    }
 }
 
 fn stamp(fact: &StoredFact) -> Stamp {

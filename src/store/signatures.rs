@@ -18,7 +18,6 @@ use crate::store::verify::{Flaw, Signatures, Signer, Trust};
 use crate::store::words::Words;
 use crate::wire::checkpoint::history::{self, Begun, Milestone};
 use crate::wire::checkpoint::{Head, KeyRing, Note};
-use crate::wire::fact::StoredFact as Undecoded;
 
 /// Checkpoints read at once.
 const PAGE: i64 = 512;
@@ -378,15 +377,7 @@ fn milestones(conn: &Connection, words: &mut Words, identity: &Identity) -> Resu
     while let Some(row) = found.next().map_err(StoreError::sqlite(doing))? {
         // One that cannot be read is the walk's to find.
         let Ok(fact) = facts::read(conn, words, row) else { continue };
-        let undecoded = Undecoded {
-            seq: fact.seq,
-            kind: &fact.kind,
-            version: fact.version,
-            batch: fact.batch.as_deref(),
-            actor: &fact.actor,
-            body: &fact.body,
-        };
-        milestones.extend(history::read(&identity.line, undecoded));
+        milestones.extend(history::read(&identity.line, fact.undecoded()));
     }
     Ok(milestones)
 }

@@ -146,7 +146,10 @@ fn flush_folder(path: &Path) -> Result<(), StoreError> {
 fn refuse_missing(path: &Path, policy: &Policy) -> Result<(), StoreError> {
     let real = lock::real(path);
     let left = [".born", "-wal"].iter().any(|suffix| beside(&real, suffix).exists());
-    if real.exists() || !left || policy.may_begin_anew {
+    // A file that is there and cannot be looked at is not missing: its file system is to be checked.
+    let is_there = real.try_exists();
+    let is_there = is_there.map_err(|source| StoreError::Io { doing: "looking for", path: real.clone(), source })?;
+    if is_there || !left || policy.may_begin_anew {
         return Ok(());
     }
     Err(StoreError::Missing { path: path.to_owned() })

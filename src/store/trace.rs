@@ -211,6 +211,7 @@ mod tests {
         assert_eq!(seqs(&case.facts), [15]);
     }
 
+    // F82
     #[test]
     fn says_what_was_used_and_what_is_open() {
         let (_directory, mut reader) = written();

@@ -17,6 +17,7 @@
 //! | `trace` | `code`, in any spelling that `domain::code` reads |
 //! | `feed_replay` | `from`, and `stream` (`fact` where absent) |
 //! | `feed_quarantine`, `feed_export` | |
+//! | `tap` | `after` and `device`, or neither |
 //! | `feed_retry` | `seq`, and `stream` |
 //! | `feed_skip` | `seq`, `stream`, and `reason` |
 //!
@@ -61,6 +62,11 @@ pub enum Command {
     Ask(Request),
     Status,
     FeedStatus,
+    /// What passed after the entry of this number; without it, from now on. One device, or the whole line.
+    Tap {
+        after: Option<u64>,
+        device: Option<String>,
+    },
     /// To be answered from the journal alone.
     Look(Look),
     FeedReplay {
@@ -132,6 +138,7 @@ const WORDS: &[&str] = &[
     "serials_confirm",
     "trace",
     "status",
+    "tap",
     "feed_status",
     "feed_replay",
     "feed_quarantine",
@@ -234,6 +241,7 @@ impl Draft {
             "trace" => Command::Look(Look::Trace(self.code()?)),
             "status" => Command::Status,
             "feed_status" => Command::FeedStatus,
+            "tap" => Command::Tap { after: self.optional_whole("after")?, device: self.optional_text("device")? },
             "feed_quarantine" => Command::Look(Look::Quarantine),
             "feed_export" => Command::Look(Look::QuarantineExport),
             "feed_retry" => Command::FeedRetry { stream: self.stream()?, seq: self.whole("seq", 1)? },
@@ -317,6 +325,14 @@ impl Draft {
         let given = self.text("stream", &allowed)?;
         let stream = topic::STREAMS.iter().find(|stream| **stream == given);
         stream.copied().ok_or_else(|| fault("$.stream", &given, "no stream of the feed", &allowed))
+    }
+
+    fn optional_whole(&mut self, key: &str) -> Result<Option<u64>, Reason> {
+        if self.fields.contains_key(key) { self.whole(key, 0).map(Some) } else { Ok(None) }
+    }
+
+    fn optional_text(&mut self, key: &str) -> Result<Option<String>, Reason> {
+        if self.fields.contains_key(key) { self.text(key, "a text").map(Some) } else { Ok(None) }
     }
 
     fn text(&mut self, key: &str, allowed: &str) -> Result<String, Reason> {

@@ -129,6 +129,7 @@ fact_kinds! {
     SerialsEncoded "serials_encoded" {
         station "station", epoch "epoch", from_seq "from_seq", first_index "first_index", serials "serials",
     }
+    BufferDoubted "buffer_doubted" { station "station" }
     SerialsInvalidated "serials_invalidated" {
         station "station", cause "cause", first_index "first_index", serials "serials",
     }

@@ -162,6 +162,7 @@ impl Scene<'_> {
             | Fact::StationLost { station, .. }
             | Fact::StationFaulted { station, .. }
             | Fact::RecipeFound { station, .. }
+            | Fact::BufferDoubted { station }
             | Fact::PhantomReject { station, .. }
             | Fact::EndsMissed { station, .. } => owned(station),
             Fact::AlarmRaised { alarm, .. } | Fact::AlarmAcknowledged { alarm } => format!("alarm:{alarm}"),

@@ -1,5 +1,6 @@
 //! A fact lowered for the store: its journal row, the changes of the state tables, and the messages it causes.
 
+use crate::wire::fact::StoredFact;
 use std::sync::Arc;
 
 pub use crate::engine::input::{BatchSheet, Order, PackSpec, SsccRange};
@@ -28,6 +29,20 @@ pub struct FactRow {
     pub subject: String,
     /// JSON in a fixed field order, integers and strings only; written once, never serialized again.
     pub body: String,
+}
+
+impl FactRow {
+    /// The row as it will be read back.
+    pub fn undecoded(&self) -> StoredFact<'_> {
+        StoredFact {
+            seq: self.seq,
+            kind: self.kind,
+            version: self.version,
+            batch: self.batch.as_deref(),
+            actor: &self.actor,
+            body: &self.body,
+        }
+    }
 }
 
 /// A message of the feed that is not a fact itself: an EPCIS event or a batch summary.

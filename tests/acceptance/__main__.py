@@ -18,6 +18,9 @@ import time
 import traceback
 from pathlib import Path
 
+# What several folders of tests share lies beside them.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 import stage
 import steps
 

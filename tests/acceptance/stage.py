@@ -1,10 +1,8 @@
-"""Starts what the steps look at: the program, demos of it, and mosquitto on a free port. Everything dies with the step."""
+"""Starts what the steps look at: the program and demos of it. Everything dies with the step."""
 
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -74,42 +72,3 @@ def wait_until(condition, what, within=60):
     while not condition():
         claim(time.monotonic() < until, f"{what}: not within {within} s")
         time.sleep(0.05)
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-class Mosquitto:
-    """A broker without persistence: what it held is gone with it."""
-
-    def __init__(self, folder):
-        self.program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-        claim(Path(self.program).exists(), "mosquitto is not installed")
-        self.port = free_port()
-        self.config = folder / "mosquitto.conf"
-        self.config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-        self.process = None
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.kill()
-
-    def start(self):
-        self.process = subprocess.Popen([self.program, "-c", self.config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(self.answers, "mosquitto answers", 10)
-
-    def answers(self):
-        claim(self.process.poll() is None, "mosquitto ended by itself")
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()

@@ -6,9 +6,10 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import feed
+import mosquitto
 import story
 import tamper
-from stage import Mosquitto, claim, demo_arguments, summary, wait_until
+from stage import claim, demo_arguments, summary, wait_until
 
 UNITS, RATE = 2000, 6000
 KILLS = 50
@@ -66,7 +67,8 @@ def kills(house):
 def foreign_broker(house):
     """mosquitto in place of the embedded broker, killed and started again twice, without persistence"""
     folder = house.folder("mosquitto")
-    with Mosquitto(folder) as broker:
+    claim(mosquitto.program(), "mosquitto is not installed")
+    with mosquitto.Mosquitto(folder) as broker:
         demo = house.start_demo(folder / "data", 600, 2400, "--broker", f"127.0.0.1:{broker.port}")
         try:
             for units in (150, 400):

@@ -19,6 +19,9 @@ import time
 import traceback
 from pathlib import Path
 
+# What several folders of tests share lies beside them.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 import clock
 import narrow
 import process

@@ -3,13 +3,12 @@
 import os
 import re
 import resource
-import shutil
-import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 
+import mosquitto
 from stage import LeftOut, claim, wait_until
 
 RATE = 600
@@ -19,8 +18,10 @@ MEMORY = 64 * 1024 * 1024
 # F09
 def memory(house):
     """64 MiB for the daemon, the broker away for two thirds of the batch: the backlog lies on disk, nothing is killed for memory"""
+    if not mosquitto.program():
+        raise LeftOut("mosquitto is not installed")
     group = house.group("memory", memory__limit_in_bytes=MEMORY)
-    with Mosquitto(house.folder("broker")) as broker:
+    with mosquitto.Mosquitto(house.folder("broker")) as broker:
         demo = house.demo("memory", 900, 3000, "--broker", f"127.0.0.1:{broker.port}")
         wait_until(demo.is_up, "the daemon is up", 30)
         group.take(demo.pid)
@@ -115,41 +116,6 @@ def hog(house):
             process.wait()
     figures, _ = demo.end()
     return f"{figures['false_rejects']} good units rejected, p99 of a verdict {figures['verdict_us']['p99'] / 1000:.1f} ms"
-
-
-class Mosquitto:
-    """A broker without persistence: what it held is gone with it."""
-
-    def __init__(self, folder):
-        self.program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-        if not Path(self.program).exists():
-            raise LeftOut("mosquitto is not installed")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.config = folder / "mosquitto.conf"
-        self.config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-        self.process = None
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.kill()
-
-    def start(self):
-        self.process = subprocess.Popen([self.program, "-c", self.config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(self.answers, "mosquitto answers", 10)
-
-    def answers(self):
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
 
 
 STEPS = (memory, files, processor, hog)

@@ -28,7 +28,10 @@ from stage import LeftOut, Stage, Wrong
 GROUPS = [
     "restarts",
     "secured",
+    "quiet",
     "plant",
+    "technician",
+    "cables",
 ]
 STEPS = {step.__name__: step for group in GROUPS for step in importlib.import_module(group).STEPS}
 

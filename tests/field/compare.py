@@ -45,17 +45,17 @@ class Story:
         return elements(self.units[number]["record"]).get("21")
 
 
-def units(story, journal):
-    """Every conforming unit that met the blade passed and is commissioned, and nothing else is."""
+def units(story, journal, is_calm):
+    """Units that passed are commissioned, and nothing else is; on a calm line that is every conforming one."""
     states = {serial: (state, verified) for serial, state, verified in journal.rows("SELECT serial, state, verified FROM v_unit")}
     for number, unit in story.units.items():
         if number in story.taken_out:
             continue
         own, end = story.serial(number), story.ends.get(number)
-        if unit["spoil"] == "none":
+        if unit["spoil"] == "none" and (is_calm or end == 1):
             claim(end == 1, f"conforming unit {number} ({own}) ended as {end}")
             claim(states.get(own) == ("commissioned", 1), f"conforming unit {number} ({own}) stands as {states.get(own)}")
-        else:
+        elif unit["spoil"] != "none":
             claim(end == 2, f"unit {number} ({unit['spoil']}) ended as {end}")
             claim(states.get(own, ("",))[0] != "commissioned", f"unit {number} ({unit['spoil']}) is commissioned")
     passed = {story.serial(number) for number, end in story.ends.items() if end == 1}
@@ -103,15 +103,16 @@ def feed(journal, facts):
     return same
 
 
-def all_of_it(line, capacities):
+def all_of_it(line, capacities, is_calm=True):
     """Everything at once; the numbers that a reader wants to see."""
     story, journal = Story(line.events()), line.journal()
     once(story)
-    commissioned, closed = units(story, journal), boxes(story, journal, capacities)
+    commissioned, closed = units(story, journal, is_calm), boxes(story, journal, capacities)
     facts = feed(journal, line.subscriber.facts())
     journal.base.close()
     code, out, err = line.house.run("audit", "verify", "--db", line.folder / "line.db")
     claim(code == 0, f"audit verify: {out}{err}")
     spoiled = sum(count for spoil, count in story.spoiled.items() if spoil != "none")
-    text = f"{commissioned} commissioned, {spoiled} spoiled and rejected, {closed} boxes closed and released, {facts} facts in the feed"
+    lost = sum(story.ends.get(number) == 2 for number, unit in story.units.items() if unit["spoil"] == "none")
+    text = f"{commissioned} commissioned, {spoiled} spoiled and rejected, {lost} conforming rejected, {closed} boxes closed and released, {facts} facts in the feed"
     return story, text

@@ -38,7 +38,7 @@ class ForeignLine:
         """The shipped files, with the ports that are free here."""
         shutil.copytree(PLANT / "maps", self.folder / "maps")
         text = (PLANT / "line.toml").read_text()
-        for key, shipped in (("opcua", "48410"), ("modbus", "15020"), ("mqtt", "1883")):
+        for key, shipped in (("opcua", "48410"), ("modbus", "15020"), ("mqtt", "48883")):
             claim(shipped in text, f"line.toml does not name {shipped}")
             text = text.replace(shipped, str(self.ports[key]))
         self.config.write_text(text.replace('mode = "subscribe"', f'mode = "{mode}"'))
@@ -151,7 +151,7 @@ class ForeignLine:
             time.sleep(0.1)
         code, answer = self.ask("batch", "stop", BATCH)
         claim(code == 0, f"the batch does not stop: {answer}")
-        until = time.monotonic() + (15 if closes else 5)
+        until = time.monotonic() + (15 if closes else 2)
         while (closed := self.ask("batch", "close", BATCH))[0] != 0 and time.monotonic() < until:
             time.sleep(0.2)
         claim(closed[0] == 0 or not closes, f"the batch does not close: {closed[1]}")

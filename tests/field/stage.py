@@ -30,9 +30,11 @@ def claim(holds, text):
 
 
 def wait_until(condition, what, within=60):
+    """What the condition found. `what` says what was waited for; where it is a function, in the words of the end."""
     until = time.monotonic() + within
     while not (found := condition()):
-        claim(time.monotonic() < until, f"{what}: not within {within} s")
+        if time.monotonic() > until:
+            raise Wrong(f"{what() if callable(what) else what}: not within {within} s")
         time.sleep(0.02)
     return found
 
@@ -122,7 +124,7 @@ class Proxy:
     def _accept(self):
         while self.open:
             try:
-                near, _ = self.listener.accept()
+                near = self._take()
             except OSError:
                 return
             try:
@@ -136,6 +138,9 @@ class Proxy:
             link = {"near": near, "far": far, "is_cut": False}
             self.links.append(link)
             threading.Thread(target=self._carry, args=(link,), daemon=True).start()
+
+    def _take(self):
+        return self.listener.accept()[0]
 
     def _carry(self, link):
         ends = (link["near"], link["far"])

@@ -105,6 +105,18 @@ impl Site {
     }
 }
 
+/// Asks until there is an answer, within bounds.
+fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let pause = Duration::from_millis(20);
+    for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        std::thread::sleep(pause);
+    }
+    panic!("{what}: not within {PATIENCE:?}");
+}
+
 /// A running daemon; killed where a test ends before it.
 struct Daemon {
     child: Child,
@@ -115,13 +127,7 @@ impl Daemon {
     fn terminate(mut self) -> ExitStatus {
         let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill(1)");
         assert!(sent.success());
-        for _ in 0..PATIENCE.as_millis() / 20 {
-            if let Some(status) = self.child.try_wait().expect("our child") {
-                return status;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("SIGTERM did not end it within {PATIENCE:?}");
+        wait_for("its end on SIGTERM", || self.child.try_wait().expect("our child"))
     }
 
     /// Ends it as a power cut would.
@@ -423,13 +429,8 @@ fn starts(site: &Site) -> u32 {
 fn begin(site: &Site) -> Daemon {
     let before = starts(site);
     let daemon = site.start();
-    for _ in 0..PATIENCE.as_millis() / 20 {
-        if starts(site) > before {
-            return daemon;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("no first fact within {PATIENCE:?}");
+    wait_for("the first fact", || (starts(site) > before).then_some(()));
+    daemon
 }
 
 /// The doubts that hold the line, after a start that found some.
@@ -567,14 +568,8 @@ fn a_lost_key_is_a_doubt_and_an_exchanged_one_is_none() {
 
 /// Waits until the broker has the checkpoint of the newest fact.
 fn wait_for_broker(site: &Site) {
-    for _ in 0..PATIENCE.as_millis() / 100 {
-        let status = site.json(&["status"]);
-        if status["feed"]["checkpoint"].as_u64().is_some_and(|seq| seq > 0) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("no checkpoint reached the broker within {PATIENCE:?}");
+    let checkpoint = || site.json(&["status"])["feed"]["checkpoint"].as_u64().filter(|seq| *seq > 0);
+    wait_for("a checkpoint at the broker", checkpoint);
 }
 
 // F26, I19
@@ -598,14 +593,7 @@ fn a_computer_that_was_set_back_as_a_whole_shows_at_the_broker() {
         fs::copy(site.file(&format!("{name}.old")), site.file(name)).expect("laid over");
     }
     let daemon = begin(&site);
-    let mut found = Vec::new();
-    for _ in 0..PATIENCE.as_millis() / 100 {
-        found = doubts(&site);
-        if !found.is_empty() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let found = wait_for("a doubt", || Some(doubts(&site)).filter(|found| !found.is_empty()));
     assert!(found.iter().any(|doubt| doubt.contains(&format!("to {lost} are missing: the broker"))), "{found:?}");
     assert!(daemon.terminate().success());
     let daemon = begin(&site);

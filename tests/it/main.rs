@@ -18,10 +18,14 @@ mod epcis;
 mod event_hash;
 mod feed;
 mod gs1_vectors;
+#[cfg(feature = "demo")]
+mod identifiers;
 mod keep;
 mod layers;
 #[cfg(feature = "demo")]
 mod lockstep;
+#[cfg(feature = "demo")]
+mod modbus;
 #[cfg(feature = "demo")]
 mod rough;
 mod scenario;
@@ -29,4 +33,5 @@ mod source;
 mod standards;
 mod style;
 mod tamper;
+mod tools;
 mod wire_schema;

@@ -27,7 +27,7 @@ STEPS = {
     "kills": (kills.at_files, kills.at_speech, kills.twice),
     "errors": (errors.once, errors.for_ever, errors.reads),
     "cuts": (cuts.once, cuts.twice),
-    "disks": (disks.full, disks.read_only, disks.broken, disks.over_committed),
+    "disks": (disks.full, disks.read_only, disks.broken, disks.over_committed, disks.lying),
     "losses": (losses.log_removed, losses.old_copy, losses.page_damaged),
     "daemon": (daemon.sockets, daemon.slow),
     "canaries": (canaries.no_release, canaries.noticed),

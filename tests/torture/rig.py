@@ -66,10 +66,11 @@ class House:
         folder.mkdir()
         return folder
 
-    def lockstep(self, folder, unders=(), starts_max=12, seed=None, **environment):
+    def lockstep(self, folder, unders=(), starts_max=12, seed=None, disk_may_lie=False, **environment):
         """A run with `unders[k]` as the wrapper of start k + 1: its verdict. A run that hangs or says nothing is a violation."""
         command = [self.program, "lockstep", "--json", "--on", folder, "--starts-max", starts_max]
         command += ["--seed", seed] if seed is not None else []
+        command += ["--disk-may-lie"] if disk_may_lie else []
         wrapper = ["sh", "-c", UNDER, "sh"] if unders else []
         command += [f"--under={word}" for word in wrapper]
         told = {f"UNDER_{at}": under for at, under in enumerate(unders, 1) if under}
@@ -172,10 +173,13 @@ class Disk:
         with open(self.image, "wb") as image:
             image.truncate(megabytes * 1024 * 1024)
 
-    def __enter__(self):
-        made = subprocess.run(["mkfs.ext4", "-q", "-F", "-b", "4096", self.image], capture_output=True, text=True)
+    def make(self, *words):
+        made = subprocess.run(["mkfs.ext4", "-q", "-F", "-b", "4096", *words, self.image], capture_output=True, text=True)
         if made.returncode:
             raise LeftOut(f"mkfs.ext4: {made.stderr.strip()}")
+
+    def __enter__(self):
+        self.make()
         mounted = subprocess.run(["mount", "-o", self.options, self.image, self.mount_point], capture_output=True, text=True)
         if mounted.returncode:
             raise LeftOut(f"no loop mount here: {mounted.stderr.strip()}")

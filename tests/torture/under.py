@@ -3,6 +3,7 @@
 usage: under.py DEED [WORD ...] -- COMMAND ...
 """
 
+import errno
 import fcntl
 import os
 import struct
@@ -64,17 +65,35 @@ def remount(how):
 def broken(seconds):
     """The file system finds an error and makes itself read-only while the subject runs."""
     device = os.path.basename(subprocess.check_output(["findmnt", "-no", "SOURCE", os.environ["DISK_MOUNT"]], text=True).strip())
+    subject = os.getpid()
     if os.fork() == 0:
         time.sleep(float(seconds))
-        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("torture\n")
+        # Where the subject has ended, another run may have this device by now.
+        if os.getppid() == subject:
+            Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("torture\n")
         os._exit(0)
 
 
 def mended():
-    """Unmounted and mounted again: the file system's own journal is played back."""
+    """As a technician does it: unmounted, checked, and mounted again. The check plays back the file system's own journal."""
     image, mount, options = disk()
     insist("umount", mount)
+    careful = subprocess.run(["e2fsck", "-p", image], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+    if careful & 4:
+        # What a careful check leaves to a person, a person says yes to.
+        quiet("e2fsck", "-f", "-y", image)
     insist("mount", "-o", options, image, mount)
+
+
+def watched():
+    """Mended again where it is read-only again; newer kernels show that only to a write."""
+    probe = Path(os.environ["DISK_MOUNT"]) / "probe"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            mended()
 
 
 def grow(memory):
@@ -83,7 +102,7 @@ def grow(memory):
     mended()
 
 
-DEEDS = {deed.__name__: deed for deed in (cut, fill, empty, remount, broken, mended, grow)}
+DEEDS = {deed.__name__: deed for deed in (cut, fill, empty, remount, broken, mended, watched, grow)}
 
 
 def main(arguments):

@@ -6,6 +6,7 @@
 
 pub mod frame;
 mod lane;
+pub mod look;
 mod peer;
 mod plan;
 mod shared;

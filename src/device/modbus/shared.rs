@@ -14,7 +14,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -36,7 +36,6 @@ struct Common {
     wire: tokio::sync::Mutex<Option<Wire>>,
     /// Sessions that use it.
     users: AtomicUsize,
-    dialled: AtomicU16,
     /// Connections that were lost, or could not be made.
     losses: AtomicU32,
     /// Units whose circuit is open. Never held across a wait.
@@ -117,8 +116,7 @@ impl Circuit {
     }
 
     async fn dial(&self) -> Result<Wire, DeviceError> {
-        let dialled = self.common.dialled.fetch_add(1, Ordering::Relaxed);
-        Wire::connect(&self.link, self.limit, dialled).await
+        Wire::connect(&self.link, self.limit).await
     }
 
     fn lose(&self) {
@@ -145,5 +143,12 @@ impl Drop for Circuit {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("users", &self.0.users.load(Ordering::Relaxed)).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Shared {
+    /// Whether both are the same connection.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }

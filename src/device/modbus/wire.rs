@@ -12,8 +12,8 @@ use tokio::{
 use super::frame::{self, Answer, FRAME_MAX, Question};
 use crate::device::{error::DeviceError, settings::ModbusLink};
 
-/// Transactions of one connection begin so far from those of the one before: an answer that a gateway carries over from a
-/// connection that is gone is known by its number too.
+/// Transactions of one connection begin far from those of any other, since each has a local port of its own: an answer that a
+/// gateway carries over from another connection is known by its number.
 const APART: u16 = 7919;
 
 pub(super) struct Wire {
@@ -25,8 +25,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// `dialled` counts the connections to this peer.
-    pub(super) async fn connect(link: &ModbusLink, limit: Duration, dialled: u16) -> Result<Self, DeviceError> {
+    pub(super) async fn connect(link: &ModbusLink, limit: Duration) -> Result<Self, DeviceError> {
         let unreachable =
             |error: std::io::Error| DeviceError::Unreachable(format!("{}:{}: {error}", link.host, link.port));
         let stream = timeout(limit, TcpStream::connect((link.host.as_str(), link.port)))
@@ -34,7 +33,7 @@ impl Wire {
             .map_err(|_| DeviceError::TimedOut("the connection"))?
             .map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
-        let transaction = dialled.wrapping_mul(APART);
+        let transaction = stream.local_addr().map_err(unreachable)?.port().wrapping_mul(APART);
         Ok(Self { stream, transaction, sent: Vec::with_capacity(FRAME_MAX), came: Box::new([0; FRAME_MAX * 2]) })
     }
 

@@ -244,7 +244,6 @@ mod tests {
     }
 
     proptest! {
-        // F72: what another owns is never touched by us.
         #[test]
         fn nothing_but_the_places_of_written_tags_is_ever_written(
             bindings in bindings(),

@@ -161,6 +161,15 @@ mod tests {
     }
 
     #[test]
+    fn an_overflow_rings_and_is_told_once() {
+        let bell = Bell::new(1);
+        bell.ring(0, true);
+        bell.ring(0, false);
+        assert!(bell.take(0) && bell.rings(0) == 2);
+        assert_eq!((bell.take_losses(), bell.take_losses()), (1, 0));
+    }
+
+    #[test]
     fn news_that_nothing_announces_for_three_seconds_is_a_dead_subscription() {
         let start = Instant::now();
         let mut watch = Watch::default();

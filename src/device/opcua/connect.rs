@@ -27,6 +27,7 @@ use opcua::{
 use tokio::{
     io::{ReadHalf, WriteHalf},
     net::TcpStream,
+    task::spawn_blocking,
     time::{Duration, timeout},
 };
 use tokio_util::codec::FramedRead;
@@ -58,16 +59,11 @@ pub(super) async fn connect(
     link: &OpcuaLink,
     settings: &Settings,
 ) -> Result<(Arc<Session>, SessionEventLoop<Direct>, Arc<Seen>), DeviceError> {
-    let own = own_certificate(link, settings)?;
+    let own = own_certificate(link, settings).await?;
     let client = client(link, settings, own.as_ref())?;
     let seen = Arc::new(Seen::default());
     let direct = |vouch| Direct { url: link.url.clone(), vouch, seen: Arc::clone(&seen) };
-    // Discovery is a connection of its own: connect, hello, channel, request.
-    let bound = settings.request_timeout.saturating_mul(2);
-    let offered = timeout(bound, client.get_endpoints(direct(None), &[], &[]))
-        .await
-        .map_err(|_| DeviceError::TimedOut("the request for endpoints"))?
-        .map_err(|error| DeviceError::Unreachable(error.to_string()))?;
+    let offered = discover(&client, direct(None), settings).await?;
     let endpoint = choose(link, offered)?;
     let vouch = vouch(link, &endpoint, own)?;
     if let Some(vouch) = &vouch {
@@ -81,6 +77,64 @@ pub(super) async fn connect(
         .and_then(|builder| builder.build(client.certificate_store().clone()))
         .map_err(|error| DeviceError::Refused(error.to_string()))?;
     Ok((session, event_loop, seen))
+}
+
+/// What the server offers, whatever security this device asks for: nothing is signed, and no certificate is made.
+pub(super) async fn endpoints(link: &OpcuaLink, settings: &Settings) -> Result<Vec<EndpointDescription>, DeviceError> {
+    reach(link, settings).await?;
+    let direct = Direct { url: link.url.clone(), vouch: None, seen: Arc::new(Seen::default()) };
+    discover(&client(link, settings, None)?, direct, settings).await
+}
+
+/// Whether anybody listens there: the library would try again and again, and only say that time ran out.
+pub(super) async fn reach(link: &OpcuaLink, settings: &Settings) -> Result<(), DeviceError> {
+    let (host, port) = peer(link)?;
+    timeout(settings.request_timeout, TcpStream::connect((host.as_str(), port)))
+        .await
+        .map_err(|_| DeviceError::TimedOut("the connection"))?
+        .map(drop)
+        .map_err(|error| DeviceError::Unreachable(format!("{host}:{port}: {error}")))
+}
+
+/// Whether this device's security is offered.
+pub(super) fn is_offered(
+    link: &OpcuaLink,
+    offered: &[EndpointDescription],
+) -> Result<EndpointDescription, DeviceError> {
+    choose(link, offered.to_vec())
+}
+
+/// Our own certificate, made where there is none; `None` where this device needs none.
+pub(super) async fn own(link: &OpcuaLink, settings: &Settings) -> Result<Option<OwnCertificate>, DeviceError> {
+    own_certificate(link, settings).await
+}
+
+/// Whether the certificate of this endpoint is taken, now.
+pub(super) fn is_trusted(
+    link: &OpcuaLink,
+    endpoint: &EndpointDescription,
+    own: Option<OwnCertificate>,
+) -> Result<(), DeviceError> {
+    let vouch = vouch(link, endpoint, own)?;
+    vouch.map_or(Ok(()), |vouch| vouch.check()).map_err(DeviceError::Certificate)
+}
+
+/// The host and the port that are dialled.
+pub(super) fn peer(link: &OpcuaLink) -> Result<(String, u16), DeviceError> {
+    hostname_port_from_url(&link.url, DEFAULT_PORT)
+        .map_err(|_| DeviceError::Refused(format!("{} is no opc.tcp URL", link.url)))
+}
+
+/// Discovery is a connection of its own: connect, hello, channel, request.
+async fn discover(
+    client: &Client,
+    direct: Direct,
+    settings: &Settings,
+) -> Result<Vec<EndpointDescription>, DeviceError> {
+    timeout(settings.request_timeout.saturating_mul(2), client.get_endpoints(direct, &[], &[]))
+        .await
+        .map_err(|_| DeviceError::TimedOut("the request for endpoints"))?
+        .map_err(|error| DeviceError::Unreachable(error.to_string()))
 }
 
 /// The library may connect again only when it is asked to (`Bond`): after a reconnect of its own it re-creates subscriptions and never
@@ -117,11 +171,14 @@ fn client(link: &OpcuaLink, settings: &Settings, own: Option<&OwnCertificate>) -
 }
 
 /// None where nothing needs one; made where there is none yet.
-fn own_certificate(link: &OpcuaLink, settings: &Settings) -> Result<Option<OwnCertificate>, DeviceError> {
+async fn own_certificate(link: &OpcuaLink, settings: &Settings) -> Result<Option<OwnCertificate>, DeviceError> {
     if link.security.channel == Channel::None {
         return Ok(None);
     }
-    let own = own::ensure(&link.pki_dir).map_err(DeviceError::Certificate)?;
+    // A key takes long to make, and other devices share the threads of this one.
+    let pki_dir = link.pki_dir.clone();
+    let made = spawn_blocking(move || own::ensure(&pki_dir)).await;
+    let own = made.expect("the making of a certificate does not panic").map_err(DeviceError::Certificate)?;
     let left = own.valid_until_s - now_s();
     if own.is_new {
         let file = own.certificate.display();
@@ -195,7 +252,8 @@ fn vouch(
 
 impl Vouch {
     fn check(&self) -> Result<(), CertificateRefusal> {
-        let shown = Shown { der: &self.der, host: &self.host, application_uri: &self.application_uri, now_s: now_s() };
+        let now_s = self.trust.time_that_counts(now_s());
+        let shown = Shown { der: &self.der, host: &self.host, application_uri: &self.application_uri, now_s };
         self.trust.judge(&shown)
     }
 }

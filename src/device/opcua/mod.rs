@@ -8,6 +8,8 @@
 mod bell;
 mod bond;
 mod connect;
+pub mod doctor;
+pub mod look;
 mod names;
 mod nodes;
 mod own;
@@ -15,7 +17,7 @@ mod profile;
 mod pulse;
 mod reader;
 mod trust;
-mod value;
+pub mod value;
 mod write;
 
 use std::sync::Arc;
@@ -135,20 +137,17 @@ async fn begin(link: &OpcuaLink, settings: &Settings, session: &Arc<Session>) ->
     let namespaces = timeout(bound, session.read_namespace_array())
         .await
         .map_err(|_| DeviceError::TimedOut("the read of the namespaces"))?
-        .map_err(|error| DeviceError::Lost(error.to_string()))?;
+        .map_err(|error| reader::unread(error.status(), 1))?;
     let limits = Limits::of(link.profile).within(pulse::server_limits(session, bound).await?);
     let mut reader = Reader::new(settings, session.clone(), namespaces, limits);
     if link.mode == ReadMode::Subscribe {
         reader.subscribe(settings).await?;
     }
-    let firsts = reader.lanes.iter().map(|lane| {
-        let session = session.clone();
-        async move { lane.read(&session, &lane.full, bound).await }
+    let firsts = reader.lanes.iter_mut().map(|lane| async {
+        lane.first = lane.read(session, true, bound).await?;
+        Ok::<(), DeviceError>(())
     });
-    let firsts = try_join_all(firsts).await?;
-    for (lane, first) in reader.lanes.iter_mut().zip(firsts) {
-        lane.first = first;
-    }
+    try_join_all(firsts).await?;
     Ok(reader)
 }
 

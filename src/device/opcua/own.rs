@@ -134,24 +134,48 @@ fn host() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
+/// A PKI folder with a certificate that was made once for all tests: a key takes seconds without optimization.
+#[cfg(test)]
+pub(super) fn made() -> (&'static Path, OwnCertificate) {
+    static FOLDER: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
+    let own = ensure(FOLDER.path()).unwrap();
+    (FOLDER.path(), own)
+}
+
+/// The same certificate in another PKI folder.
+#[cfg(test)]
+pub(super) fn copied_to(pki_dir: &Path) -> OwnCertificate {
+    let (_, made) = made();
+    let (certificate, key) = paths(pki_dir);
+    for (from, to) in [(made.certificate, certificate), (made.key, key)] {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    }
+    read(pki_dir).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn is_made_once_with_its_uri_and_hosts_and_a_key_for_its_owner_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let made = ensure(folder.path()).unwrap();
-        assert!(made.is_new && made.application_uri.starts_with("urn:") && made.application_uri.ends_with(":sealgate"));
+        let (_, made) = made();
+        assert!(made.application_uri.starts_with("urn:") && made.application_uri.ends_with(":sealgate"));
         let names = AlternativeNames::of(&fs::read(&made.certificate).unwrap());
         assert!(names.has_host("127.0.0.1") && names.has_host("localhost"), "{names:?}");
         assert_eq!(fs::metadata(&made.key).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(made.key.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
-        let again = ensure(folder.path()).unwrap();
-        assert_eq!(again, OwnCertificate { is_new: false, ..made.clone() });
+    }
+
+    #[test]
+    fn is_kept_until_it_is_renewed_and_never_replaced_by_half() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = copied_to(folder.path());
+        assert_eq!(ensure(folder.path()).unwrap(), OwnCertificate { is_new: false, ..first.clone() });
         let renewed = renew(folder.path()).unwrap();
-        assert_ne!(renewed.thumbprint, made.thumbprint);
-        assert!(made.certificate.with_extension("der.former").exists());
+        assert!(renewed.is_new && renewed.thumbprint != first.thumbprint);
+        assert!(first.certificate.with_extension("der.former").exists());
         fs::remove_file(&renewed.key).unwrap();
         let lacking = ensure(folder.path()).unwrap_err().to_string();
         assert!(lacking.contains("without") && renewed.certificate.exists(), "{lacking}");

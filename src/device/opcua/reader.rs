@@ -22,6 +22,7 @@ use crate::{
             bell::{self, Bell, Watch},
             nodes::{self, Group},
             profile::{Limits, at_most},
+            value,
         },
         settings::{ReadMode, Settings},
     },
@@ -49,7 +50,7 @@ pub(super) struct Lane {
     image: Image,
     nodes: Vec<Result<NodeId, StatusCode>>,
     light: Group,
-    pub(super) full: Group,
+    full: Group,
     /// Read before `Connected` was said, told after it.
     pub(super) first: Option<Vec<Reading>>,
     watch: Watch,
@@ -239,8 +240,8 @@ impl Reader {
         let (ringing, ending) = (self.bell.clone(), self.bell.clone());
         let callbacks = SubscriptionCallbacks::new(
             move |_status| ending.ended(),
-            move |value: DataValue, item| {
-                let lost = value.status.is_some_and(|status| status.overflow());
+            move |data: DataValue, item| {
+                let lost = data.status.is_some_and(|status| status.overflow());
                 for index in ropes.get(&item.item_to_monitor().node_id).into_iter().flatten() {
                     ringing.ring(*index, lost);
                 }
@@ -306,14 +307,14 @@ fn is_of_the_connection(status: StatusCode) -> bool {
 impl Lane {
     /// Reads what is due and tells it. False where the read stayed torn or the inbox was full: again soon.
     async fn refresh(&mut self, session: &Session, bound: Duration, sink: &EventSink) -> Result<bool, DeviceError> {
-        let Some(light) = self.read(session, &self.light, bound).await? else {
+        let Some(light) = self.read(session, false, bound).await? else {
             return Ok(false);
         };
         let now = Instant::now();
         if !self.image.heavy_due(&light, now) {
             return Ok(self.image.offer(light, false, now, sink));
         }
-        let Some(full) = self.read(session, &self.full, bound).await? else {
+        let Some(full) = self.read(session, true, bound).await? else {
             return Ok(false);
         };
         Ok(self.image.offer(full, true, now, sink))
@@ -321,11 +322,12 @@ impl Lane {
 
     /// One coherent group read; `None` where the guard moved during each of a few.
     pub(super) async fn read(
-        &self,
+        &mut self,
         session: &Session,
-        group: &Group,
+        full: bool,
         bound: Duration,
     ) -> Result<Option<Vec<Reading>>, DeviceError> {
+        let group = if full { &self.full } else { &self.light };
         for _ in 0..TRIES {
             let mut values = Vec::with_capacity(group.ids().len());
             // One call after the other: the proofs stand at both ends of the whole group.
@@ -341,6 +343,7 @@ impl Lane {
                 values.extend(found);
             }
             if let Some(readings) = group.readings(&self.image, &values) {
+                self.image.server_us = value::newest_server_us(&values);
                 return Ok(Some(readings));
             }
         }
@@ -348,9 +351,13 @@ impl Lane {
     }
 }
 
-fn unread(status: StatusCode, asked: usize) -> DeviceError {
+/// Why nothing could be read at all.
+pub(super) fn unread(status: StatusCode, asked: usize) -> DeviceError {
     if status == StatusCode::BadTooManyOperations {
         return DeviceError::Refused(format!("{asked} values in one read are too many for it; give it a `profile`"));
+    }
+    if status == StatusCode::BadUserAccessDenied {
+        return DeviceError::Refused(format!("{status}; let this user read at the server"));
     }
     DeviceError::Lost(status.to_string())
 }

@@ -34,6 +34,7 @@ use tokio::{
 use crate::{
     device::{
         DeviceEvent,
+        opcua::own,
         settings::{
             Address, Binding, Channel, Link, MessageMode, Number, OpcuaLink, Pad, Policy, Profile, ReadMode, Security,
             Settings, StationTags, User, ValueType,
@@ -77,9 +78,11 @@ impl Plc {
         };
         let port = listener.local_addr().unwrap().port();
         let pki = tempfile::tempdir().unwrap();
+        let uri = own::made().1.application_uri;
+        own::copied_to(pki.path());
         let mut builder = ServerBuilder::new()
             .application_name("plc")
-            .application_uri("urn:plc-server")
+            .application_uri(uri)
             .product_uri("urn:plc-server")
             .pki_dir(pki.path())
             .host("127.0.0.1")
@@ -311,6 +314,91 @@ async fn proxy(front: TcpListener, back: u16, frozen: Arc<AtomicBool>) {
     }
 }
 
+/// What a subscribing task learns here, it learns from notifications.
+async fn follows(plc: &Plc, line: &Line, mut next: usize, seqs: std::ops::Range<u32>) -> usize {
+    for seq in seqs {
+        plc.set("seq", seq);
+        next = line.wait_reading(next, Tag::Seq, TagValue::Int(i64::from(seq))).await;
+    }
+    next
+}
+
+#[tokio::test]
+async fn notifications_come_back_each_time_the_connection_is_lost_and_the_server_is_not() {
+    let (plc, line, pki) = (Plc::start(0, 0).await, Line::default(), tempfile::tempdir().unwrap());
+    let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = camera(front.local_addr().unwrap().port(), ReadMode::Subscribe, &pki);
+    let frozen = Arc::new(AtomicBool::new(false));
+    let test = async |_keep: Sender<TagWrite>| {
+        let mut next = line.wait_reading(0, Tag::Seq, TagValue::Int(0)).await;
+        next = follows(&plc, &line, next, 1..4).await;
+        for round in 1..4u32 {
+            frozen.store(true, Ordering::Relaxed);
+            next = line.wait(next, "the loss", is_disconnected).await;
+            frozen.store(false, Ordering::Relaxed);
+            next = line.wait(next, "the connection", is_connected).await;
+            next = follows(&plc, &line, next, round * 10..round * 10 + 3).await;
+        }
+    };
+    tokio::select! {
+        () = proxy(front, plc.port, frozen.clone()) => {}
+        () = beside(settings, &line, test) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_subscriptions_is_polled() {
+    let plc = Plc::start_with(0, 0, |mut builder| {
+        builder.limits_mut().subscriptions.max_subscriptions_per_session = 0;
+        builder
+    })
+    .await;
+    let (line, pki) = (Line::default(), tempfile::tempdir().unwrap());
+    let test = async |_keep: Sender<TagWrite>| {
+        let next = line.wait_reading(0, Tag::Seq, TagValue::Int(0)).await;
+        follows(&plc, &line, next, 1..4).await;
+    };
+    beside(camera(plc.port, ReadMode::Subscribe, &pki), &line, test).await;
+}
+
+// F49
+#[tokio::test]
+async fn a_queue_that_runs_over_loses_no_news() {
+    let (plc, line, pki) = (Plc::start(0, 0).await, Line::default(), tempfile::tempdir().unwrap());
+    let mut settings = camera(plc.port, ReadMode::Subscribe, &pki);
+    settings.poll = MS * 100;
+    let test = async |_keep: Sender<TagWrite>| {
+        let next = line.wait_reading(0, Tag::Seq, TagValue::Int(0)).await;
+        // Far more than the queue holds, between two publishes.
+        (1..=200u32).for_each(|seq| plc.set("seq", seq));
+        let next = line.wait_reading(next, Tag::Seq, TagValue::Int(200)).await;
+        follows(&plc, &line, next, 201..204).await;
+    };
+    beside(settings, &line, test).await;
+}
+
+#[tokio::test]
+async fn a_group_longer_than_a_read_may_be_is_read_in_parts_and_still_proven() {
+    let plc = Plc::start_with(0, 0, |mut builder| {
+        builder.limits_mut().operational.max_nodes_per_read = 3;
+        builder.limits_mut().operational.max_nodes_per_write = 1;
+        builder
+    })
+    .await;
+    let (line, pki) = (Line::default(), tempfile::tempdir().unwrap());
+    let test = async |writes: Sender<TagWrite>| {
+        let next = line.wait_reading(0, Tag::Seq, TagValue::Int(0)).await;
+        plc.set("code", "A1");
+        let next = follows(&plc, &line, next, 1..2).await;
+        let code = reading(&line.events()[next - 1], Tag::Code).unwrap().value.clone();
+        assert_eq!(code, TagValue::Bytes(b"A1".to_vec()));
+        writes.send(write(&[(Tag::Ack, TagValue::Int(1))])).await.unwrap();
+        writes.send(write(&[(Tag::Ack, TagValue::Int(2))])).await.unwrap();
+        until("both writes", || plc.written.lock().unwrap().len() == 2).await;
+    };
+    beside(camera(plc.port, ReadMode::Poll, &pki), &line, test).await;
+}
+
 async fn survives_half_open(mode: ReadMode) {
     let (plc, line, pki) = (Plc::start(0, 0).await, Line::default(), tempfile::tempdir().unwrap());
     let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -347,7 +435,6 @@ async fn a_silent_server_is_found_by_the_keep_alive_where_nothing_is_read() {
 async fn an_untrusted_server_is_refused_until_a_person_trusts_its_certificate() {
     let plc = Plc::start_with(0, 0, |builder| {
         builder
-            .create_sample_keypair(true)
             .trust_client_certs(true)
             .add_user_token("line", ServerUserToken::user_pass("line", "secret"))
             .add_endpoint(
@@ -357,6 +444,7 @@ async fn an_untrusted_server_is_refused_until_a_person_trusts_its_certificate() 
     })
     .await;
     let (line, pki) = (Line::default(), tempfile::tempdir().unwrap());
+    own::copied_to(pki.path());
     let mut settings = camera(plc.port, ReadMode::Poll, &pki);
     settings.request_timeout = MS * 5000;
     if let Link::Opcua(link) = &mut settings.link {

@@ -102,7 +102,7 @@ impl fmt::Display for CertificateRefusal {
             Self::Expired { thumbprint, until } => write!(
                 f,
                 "the server's certificate {thumbprint} has expired at {until}; make a new one at the server and trust that \
-                 (or set the clock of this machine right)"
+                 (if the clock of this machine ran ahead: set it right, and remove latest-time from the PKI folder)"
             ),
             Self::NotYetValid { thumbprint, from } => write!(
                 f,
@@ -178,6 +178,9 @@ pub struct Shelved {
     pub valid_until: String,
 }
 
+/// How far the latest time may lag behind before it is written again.
+const LATEST_STEP_S: i64 = 3600;
+
 /// What a server shows, and whom we meant to reach.
 pub struct Shown<'a> {
     pub der: &'a [u8],
@@ -245,6 +248,18 @@ impl TrustList {
         fs::write(&whole, der)?;
         fs::rename(&whole, &file)?;
         Ok(file)
+    }
+
+    /// The time that counts for certificates: never before the latest that was seen here, so that a clock that is set back makes no
+    /// expired certificate good again. Kept in `latest-time`, which a person removes after a clock that ran far ahead.
+    pub fn time_that_counts(&self, now_s: i64) -> i64 {
+        let file = self.folder.join("latest-time");
+        let latest = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        if now_s > LATEST_STEP_S.saturating_add(latest) {
+            // What cannot be written here shows as soon as a certificate has to be.
+            let _ = fs::create_dir_all(&self.folder).and_then(|()| fs::write(&file, format!("{now_s}\n")));
+        }
+        now_s.max(latest)
     }
 
     /// Good for a session, or why not. An unknown certificate is laid into `pending`.
@@ -359,7 +374,7 @@ mod tests {
     /// Our own certificate serves as a server's.
     fn server() -> (tempfile::TempDir, Vec<u8>, String) {
         let folder = tempfile::tempdir().unwrap();
-        let own = own::ensure(&folder.path().join("server")).unwrap();
+        let (_, own) = own::made();
         (folder, fs::read(&own.certificate).unwrap(), own.application_uri)
     }
 
@@ -409,6 +424,23 @@ mod tests {
         assert!(matches!(other, Err(CertificateRefusal::WrongApplicationUri { .. })), "{other:?}");
         assert_eq!(list.judge(&shown(b"", &uri)), Err(CertificateRefusal::Missing));
         assert_eq!(list.judge(&shown(&der[..100], &uri)), Err(CertificateRefusal::Unreadable));
+    }
+
+    // F43
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_expired_certificate_good_again() {
+        let (folder, der, uri) = server();
+        let list = TrustList::new(&folder.path().join("pki"));
+        list.store(Shelf::Trusted, &der).unwrap();
+        let now_s = shown(&der, &uri).now_s;
+        let late = now_s + 20 * 365 * 86_400;
+        assert_eq!(list.time_that_counts(now_s), now_s);
+        assert_eq!(list.time_that_counts(late), late);
+        let counts = list.time_that_counts(now_s);
+        let judged = list.judge(&Shown { now_s: counts, ..shown(&der, &uri) });
+        assert!(matches!(judged, Err(CertificateRefusal::Expired { .. })), "{judged:?}");
+        fs::remove_file(folder.path().join("pki/latest-time")).unwrap();
+        assert_eq!(list.judge(&Shown { now_s: list.time_that_counts(now_s), ..shown(&der, &uri) }), Ok(()));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
 const UNIX_EPOCH_US: i64 = 11_644_473_600_000_000;
 
 /// The readings of one binding from what the server answered for its node.
-pub(super) fn readings(binding: &Binding, data: &DataValue) -> Vec<Reading> {
+pub fn readings(binding: &Binding, data: &DataValue) -> Vec<Reading> {
     let source_us = data.source_timestamp.as_ref().and_then(to_unix_us);
     let status = data.status.unwrap_or_default();
     let quality = if status.is_bad() {
@@ -50,11 +50,17 @@ pub(super) fn unread(binding: &Binding, status: u32) -> Vec<Reading> {
     )
 }
 
-fn to_unix_us(time: &DateTime) -> Option<i64> {
+/// The newest time that the server gives to any of these values.
+pub(super) fn newest_server_us(values: &[DataValue]) -> Option<i64> {
+    values.iter().filter_map(|data| data.server_timestamp.as_ref().and_then(to_unix_us)).max()
+}
+
+pub(super) fn to_unix_us(time: &DateTime) -> Option<i64> {
     (time.ticks() / 10).checked_sub(UNIX_EPOCH_US)
 }
 
-fn decode(value: ValueType, scale: Option<i64>, variant: &Variant) -> Option<TagValue> {
+/// The value of what a server shows or a client writes; `None` where it is not of the type's family.
+pub fn decode(value: ValueType, scale: Option<i64>, variant: &Variant) -> Option<TagValue> {
     match (value, variant) {
         (ValueType::Bool, Variant::Boolean(value)) => Some(TagValue::Bool(*value)),
         (ValueType::Number(number), _) => scaled(plain(number, variant)?, scale),
@@ -126,7 +132,7 @@ fn bytes(variant: &Variant, length: u16) -> Option<Vec<u8>> {
 }
 
 /// The variant of exactly the type that the map says.
-pub(super) fn encode(value: ValueType, scale: Option<i64>, tag_value: &TagValue) -> Result<Variant, Unfit> {
+pub fn encode(value: ValueType, scale: Option<i64>, tag_value: &TagValue) -> Result<Variant, Unfit> {
     match (value, tag_value) {
         (ValueType::Bool, _) => to_bool(tag_value).map(Variant::Boolean),
         (ValueType::Number(number), _) => number_variant(number, scale, tag_value),

@@ -43,7 +43,7 @@ pub(super) async fn serve(
     deliver(sink, writes, DeviceEvent::Connected { device: settings.device }).await;
     // Nothing was read yet, and the scanner is there.
     for station in &settings.stations {
-        let update = TagUpdate { station: station.station, readings: Vec::new() };
+        let update = TagUpdate { station: station.station, readings: Vec::new(), server_us: None };
         deliver(sink, writes, DeviceEvent::Update(update)).await;
     }
     loop {
@@ -72,7 +72,7 @@ async fn tell(
     let kept = parse::fields(dialect, line).ok().and_then(|fields| parse::matched(slots, &fields));
     for station in &settings.stations {
         let readings = readings(dialect, station, kept.as_ref());
-        let update = TagUpdate { station: station.station, readings };
+        let update = TagUpdate { station: station.station, readings, server_us: None };
         deliver(sink, writes, DeviceEvent::Update(update)).await;
     }
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::runtime::lockstep::LockstepError;
-use crate::runtime::lockstep::seen::Seen;
+use crate::runtime::lockstep::seen::{Loss, Seen};
 use crate::runtime::lockstep::upstream::Upstream;
-use crate::sim::reconcile;
-use crate::store::{Reader, StoreError, verify, views};
+use crate::sim::reconcile::{self, Report};
+use crate::store::views::{self, FactRow};
+use crate::store::{Reader, StoreError, verify};
 use crate::wire::topic;
 
 /// How a run ended.
@@ -24,6 +25,9 @@ pub struct Verdict {
     pub closes_refused: u64,
     pub rejected: u64,
     pub frames: u64,
+    /// Losses of durable facts on a disk that may lie: those that held the line, and those behind the newest checkpoint.
+    pub losses_told: u64,
+    pub losses_unseen: u64,
 }
 
 /// Violations that are shown.
@@ -47,6 +51,8 @@ impl Verdict {
             "closes_refused": self.closes_refused,
             "rejected": self.rejected,
             "frames": self.frames,
+            "losses_told": self.losses_told,
+            "losses_unseen": self.losses_unseen,
         })
     }
 }
@@ -59,7 +65,12 @@ pub(super) struct Evidence<'a> {
     pub(super) cases: u64,
     /// Whether nothing happened to the subject: then no conforming unit may be refused.
     pub(super) is_calm: bool,
+    /// Whether the disk under the journal may say yes to a flush and forget (F29).
+    pub(super) may_lose: bool,
 }
+
+/// The journal is anchored every hundred facts: a loss of more cannot go unseen, and one of fewer can.
+const UNSEEN_MAX: u64 = 99;
 
 pub(super) fn judge(evidence: &Evidence<'_>, seen: &mut Seen) -> Result<Verdict, LockstepError> {
     let unreadable = |error: StoreError| LockstepError::Journal(error.to_string());
@@ -68,23 +79,15 @@ pub(super) fn judge(evidence: &Evidence<'_>, seen: &mut Seen) -> Result<Verdict,
     let report = reconcile::reconcile(evidence.truth, &views, &evidence.upstream.feed);
     seen.judge(&views.facts);
     let mut violations = std::mem::take(&mut seen.violations);
+    violations.extend(lost(&seen.losses, evidence.may_lose));
     violations.extend(whole.first_bad.map(|flaw| format!("I11: the chain is broken at {:?}: {}", flaw.seq, flaw.what)));
-    violations.extend(report.differences.iter().map(|difference| format!("the records differ: {difference}")));
     if report.wrong_in_closed_case > 0 {
         violations.push(format!("I4: {} wrong units in closed cases", report.wrong_in_closed_case));
     }
-    if report.cases_closed < evidence.cases {
-        violations.push(format!("I30: {} cases closed, {} were to be", report.cases_closed, evidence.cases));
-    }
-    if !views.facts.iter().any(|fact| fact.kind == "batch_closed") {
-        violations.push("I30: the batch is not closed".to_owned());
-    }
-    // The plant made one label unreadable.
-    if report.closes_refused == 0 {
-        violations.push("I4: a label that was not read was not refused".to_owned());
-    }
-    if evidence.is_calm && report.false_rejects > 0 {
-        violations.push(format!("I30: {} conforming units rejected without any fault", report.false_rejects));
+    // Without its facts a line cannot promise to end the batch; a person has to, with a signature.
+    if seen.losses.is_empty() {
+        violations.extend(report.differences.iter().map(|difference| format!("the records differ: {difference}")));
+        violations.extend(unfinished(evidence, &report, &views.facts));
     }
     let cursor = Reader::open(evidence.journal).and_then(|mut reader| reader.feed_cursor(topic::STREAM_FACT));
     let cursor = cursor.map_err(unreadable)?;
@@ -99,6 +102,38 @@ pub(super) fn judge(evidence: &Evidence<'_>, seen: &mut Seen) -> Result<Verdict,
         cases_closed: report.cases_closed,
         closes_refused: report.closes_refused,
         rejected: report.rejected,
+        losses_told: seen.losses.iter().filter(|loss| loss.is_told).count() as u64,
+        losses_unseen: seen.losses.iter().filter(|loss| !loss.is_told).count() as u64,
         ..Verdict::default()
     })
+}
+
+/// I28: nothing that was durable is gone. Where the disk itself may lie, nothing is gone without a word beyond what the
+/// checkpoints leave open.
+fn lost(losses: &[Loss], may_lose: bool) -> Vec<String> {
+    let is_wrong = |loss: &&Loss| !may_lose || !loss.is_told && loss.durable - loss.found > UNSEEN_MAX;
+    let said = |Loss { durable, found, is_told }: &Loss| {
+        let told = if *is_told { "the line was held" } else { "nobody was told" };
+        format!("I28: fact {durable} was durable, and a start found only {found}; {told}")
+    };
+    losses.iter().filter(is_wrong).map(said).collect()
+}
+
+/// I30: what is not done of the batch although every fault is healed.
+fn unfinished(evidence: &Evidence<'_>, report: &Report, facts: &[FactRow]) -> Vec<String> {
+    let mut found = Vec::new();
+    if report.cases_closed < evidence.cases {
+        found.push(format!("I30: {} cases closed, {} were to be", report.cases_closed, evidence.cases));
+    }
+    if !facts.iter().any(|fact| fact.kind == "batch_closed") {
+        found.push("I30: the batch is not closed".to_owned());
+    }
+    // The plant made one label unreadable.
+    if report.closes_refused == 0 {
+        found.push("I4: a label that was not read was not refused".to_owned());
+    }
+    if evidence.is_calm && report.false_rejects > 0 {
+        found.push(format!("I30: {} conforming units rejected without any fault", report.false_rejects));
+    }
+    found
 }

@@ -44,6 +44,8 @@ pub struct LockstepSettings {
     pub starts_under: u32,
     /// Beyond so many starts the run is given up.
     pub starts_max: u32,
+    /// The disk under the journal may say yes to a flush and forget: then a loss is judged by whether it is found.
+    pub disk_may_lie: bool,
 }
 
 #[derive(Debug)]

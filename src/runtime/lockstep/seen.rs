@@ -21,12 +21,22 @@ enum Permit {
     Close { station: &'static str, token: u64 },
 }
 
+/// Facts that were said to be durable and that the next start did not find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub(super) durable: u64,
+    pub(super) found: u64,
+    /// Whether the line that came up without them was held in doubt.
+    pub(super) is_told: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Each permit with the newest fact that was durable when it was seen.
     permits: BTreeSet<(Permit, u64)>,
     durable: u64,
     submitted: u64,
+    pub(super) losses: Vec<Loss>,
     pub(super) violations: Vec<String>,
 }
 
@@ -35,11 +45,18 @@ impl Seen {
     pub(super) fn recovered(&mut self, facts: u64) {
         let (least, most) = (self.durable, self.submitted.max(self.durable));
         if facts < least {
-            self.violations.push(format!("I28: fact {least} was durable, and a start found only {facts}"));
+            self.losses.push(Loss { durable: least, found: facts, is_told: false });
+            // What justified them may be gone; the numbers of the lost facts are given out again.
+            self.permits.retain(|(_, durable)| *durable <= facts);
         } else if facts > most {
             self.violations.push(format!("I28: a start found {facts} facts, and only {most} were ever submitted"));
         }
         (self.durable, self.submitted) = (facts, facts);
+    }
+
+    /// The line is held over a doubt about its journal.
+    pub(super) fn in_doubt(&mut self) {
+        self.losses.last_mut().into_iter().for_each(|loss| loss.is_told = true);
     }
 
     pub(super) fn submitted(&mut self, through: u64) {
@@ -171,9 +188,11 @@ mod tests {
         seen.recovered(15);
         assert!(seen.violations.is_empty());
         seen.recovered(14);
-        assert_eq!(seen.violations.len(), 1);
+        assert_eq!(seen.losses, [Loss { durable: 15, found: 14, is_told: false }]);
+        seen.in_doubt();
+        assert!(seen.losses.iter().all(|loss| loss.is_told));
         seen.submitted(16);
         seen.recovered(17);
-        assert_eq!(seen.violations.len(), 2);
+        assert_eq!(seen.violations.len(), 1);
     }
 }

@@ -152,7 +152,9 @@ pub fn run(settings: LockstepSettings) -> Result<Verdict, LockstepError> {
     let cases = stage.settings.cases.next_multiple_of(PALLET as u64);
     let is_calm = stage.ends.len() == 1;
     let journal = stage.config.journal.clone();
-    let evidence = Evidence { journal: &journal, truth: &stage.truth, upstream: &stage.upstream, cases, is_calm };
+    let may_lose = stage.settings.disk_may_lie;
+    let evidence =
+        Evidence { journal: &journal, truth: &stage.truth, upstream: &stage.upstream, cases, is_calm, may_lose };
     let judged = judge::judge(&evidence, &mut stage.seen);
     let mut verdict = match (judged, &given_up) {
         (Ok(verdict), _) => verdict,
@@ -160,7 +162,8 @@ pub fn run(settings: LockstepSettings) -> Result<Verdict, LockstepError> {
         (Err(error), Some(_)) => Verdict { violations: vec![error.to_string()], ..Verdict::default() },
         (Err(error), None) => return Err(error),
     };
-    verdict.violations.splice(0..0, given_up);
+    // A batch that lost its facts may be one that only a signature can end.
+    verdict.violations.splice(0..0, given_up.filter(|_| !may_lose || stage.seen.losses.is_empty()));
     verdict.ends = stage.ends;
     verdict.frames = stage.frame;
     Ok(verdict)
@@ -363,6 +366,9 @@ impl Stage {
                 Heard::Message(message) => messages.push(*message),
                 Heard::Done(status) => {
                     self.status = status;
+                    if is_in_doubt(&self.status) {
+                        self.seen.in_doubt();
+                    }
                     self.upstream.take(std::mem::take(&mut messages));
                 }
             }
@@ -394,4 +400,9 @@ impl Stage {
         let touch = Touch { mishap: "line_dead".into(), units: units.into_iter().collect(), ..Touch::default() };
         self.truth.push_str(&talk::line(&TruthLine { t_us: self.now_us(), event: TruthEvent::Touched(touch) }));
     }
+}
+
+fn is_in_doubt(status: &Value) -> bool {
+    let alarms = status.get("alarms").and_then(Value::as_array);
+    alarms.is_some_and(|alarms| alarms.iter().any(|alarm| alarm["kind"] == "journal_doubt"))
 }

@@ -12,15 +12,12 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::domain::tag::{StationId, TagWrite};
-use crate::domain::text::Text;
 use crate::domain::time::Now;
 use crate::engine::input::{Ask, Request};
-use crate::engine::{Engine, Start};
-use crate::line::{Arrival, Inbound, Line, Opening, Parts, Plant, Turn};
-use crate::runtime::VERSION;
-use crate::runtime::assemble;
-use crate::runtime::daemon::RunError;
+use crate::line::{Arrival, Inbound, Line, Opening, Plant, Turn};
+use crate::runtime::assemble::{self, Around};
 use crate::runtime::desk::{self, Unfit};
+use crate::runtime::error::RunError;
 use crate::runtime::feed::FeedReader;
 use crate::runtime::journal::{self, Beginning};
 use crate::runtime::lockstep::talk::{self, Coming, Frame, Heard, Sent};
@@ -79,27 +76,10 @@ pub fn serve(config: &Config) -> Result<(), RunError> {
     // The clock of this run is the stage's, which never steps.
     let opening = Opening { last_wall_us: store.last_wall_us()?, ..Opening::default() };
     let (journal, jobs) = commit::channel();
-    let lowering = assemble::lowering(config);
-    let first_fact = Start {
-        version: Text::new(VERSION).unwrap_or_default(),
-        config_sha256: Text::new(&config.digest).unwrap_or_default(),
-        clean: recovery.was_stopped,
-        epoch,
-        key,
-        doubts: recovery.doubts,
-        description: Some(Box::new(lowering.description())),
-    };
-    let stations = assemble::stations(config, &recovery.state);
-    let engine = Engine::new(config.engine.clone(), recovery.state);
     let sent = store::Reader::open(&config.journal)?.feed_cursor(topic::STREAM_FACT)?;
-    let identity = assemble::lowering(config).line;
-    let line = Line::new(Parts { engine, stations, lowering, journal, plant: Mouth, durable, boot });
-    #[cfg(feature = "canary")]
-    let line = {
-        let mut line = line;
-        line.infect(crate::canary::Canary::chosen());
-        line
-    };
+    let identity = assemble::identity(config);
+    let around = Around { journal, plant: Mouth, durable, boot };
+    let (line, first_fact) = assemble::line(config, recovery, (epoch, key), around);
     let mut subject = Subject {
         line,
         store,
@@ -250,7 +230,8 @@ impl Subject {
                 Err(Unfit::File(what)) => return Err(refuse(&what)),
                 Err(Unfit::Store(error)) => return Err(refuse(&error.to_string())),
             },
-            Command::Status
+            Command::Tap { .. }
+            | Command::Status
             | Command::FeedStatus
             | Command::Look(_)
             | Command::FeedReplay { .. }

@@ -113,7 +113,11 @@ pub(super) fn update(station: u8, values: Vec<(String, Said)>) -> TagUpdate {
         let tag = Tag::parse(&name)?;
         Some(Reading { tag, value: said.into(), quality: Quality::Good, source_us: None })
     };
-    TagUpdate { station: StationId(station), readings: values.into_iter().filter_map(reading).collect() }
+    TagUpdate {
+        station: StationId(station),
+        readings: values.into_iter().filter_map(reading).collect(),
+        server_us: None,
+    }
 }
 
 /// One line, with its line feed.

@@ -151,7 +151,8 @@ impl World {
         } else if fault == Fault::WriteLate {
             wire.delay_writes(now_us + SECOND, 20_000 + drawn);
         }
-        // F50, F83: an update that comes twice, or behind the next one. F56, F71: a write that never arrives.
+        // F50, F83: an update that comes twice, or behind the next one.
+        // F56, F71: a write that never arrives.
         wire_flags(&mut self.wires, at, fault);
         self.touch(5 * SECOND);
     }

@@ -194,6 +194,7 @@ impl Ledger {
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
             | Fact::RecipeFound { .. }
+            | Fact::BufferDoubted { .. }
             | Fact::LineDescribed { .. }
             | Fact::StoreRestored { .. }
             | Fact::SerialsDeclared { .. }

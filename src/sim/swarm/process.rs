@@ -18,7 +18,6 @@ use crate::sim::swarm::world::{AUDIT_TURNS, Due, World};
 use crate::sim::tags::StationValue;
 use crate::store::StoreError;
 use crate::store::memory::MemoryJournal;
-use crate::wire::fact::StoredFact;
 use crate::wire::record::Change;
 
 /// Where the line's writes wait for the end of a turn.
@@ -220,16 +219,8 @@ impl World {
                 }
             }
             let row = &record.row;
-            let stored = StoredFact {
-                seq: row.seq,
-                kind: row.kind,
-                version: row.version,
-                batch: row.batch.as_deref(),
-                actor: &row.actor,
-                body: &row.body,
-            };
             let unreadable = |error| Violation { invariant: "I28", what: format!("{error}") };
-            let entry = self.fold.fact(stored).map_err(unreadable)?;
+            let entry = self.fold.fact(row.undecoded()).map_err(unreadable)?;
             self.ledger.fact(&entry, (row.at_us, row.mono_us, row.boot))?;
             if let Fact::Commissioned { serial, .. } = &entry.fact {
                 self.model.commissioned(serial)?;
@@ -262,10 +253,7 @@ impl World {
                 }
             }
             let row = &record.row;
-            let (batch, actor) = (row.batch.as_deref(), row.actor.as_str());
-            let stored =
-                StoredFact { seq: row.seq, kind: row.kind, version: row.version, batch, actor, body: &row.body };
-            fold.fact(stored).map_err(|error| Violation { invariant: "I28", what: error.to_string() })?;
+            fold.fact(row.undecoded()).map_err(|error| Violation { invariant: "I28", what: error.to_string() })?;
         }
         Ok(fold)
     }

@@ -166,7 +166,7 @@ impl Wire {
         }
         let late = if now_us < self.late_until_us { self.late_by_us } else { 0 };
         self.last_due_us = self.last_due_us.max(now_us + late);
-        Some((self.last_due_us, TagUpdate { station: self.station, readings }))
+        Some((self.last_due_us, TagUpdate { station: self.station, readings, server_us: None }))
     }
 
     fn readings(&self, since: u64, tags: &Tags) -> Vec<Reading> {

@@ -511,7 +511,8 @@ fn serial(text: &str) -> Option<SerialNumber> {
 
 const LOST_CAUSES: &[LostCause] = &[LostCause::Device, LostCause::Heartbeat, LostCause::Quality, LostCause::Foreign];
 const CLOSE_ENDS: &[CloseEnd] = &[CloseEnd::Done, CloseEnd::MachineFailure, CloseEnd::Expired];
-const INVALID_CAUSES: &[InvalidCause] = &[InvalidCause::BufferLost, InvalidCause::BatchStopped];
+const INVALID_CAUSES: &[InvalidCause] =
+    &[InvalidCause::BufferLost, InvalidCause::BatchStopped, InvalidCause::BufferDoubted];
 
 fn lost_cause(cause: &LostCause) -> &'static str {
     match cause {
@@ -534,6 +535,7 @@ fn invalid_cause(cause: &InvalidCause) -> &'static str {
     match cause {
         InvalidCause::BufferLost => "buffer_lost",
         InvalidCause::BatchStopped => "batch_stopped",
+        InvalidCause::BufferDoubted => "buffer_doubted",
     }
 }
 

@@ -112,6 +112,7 @@ fn upkeep_facts() -> Vec<Fact> {
         Fact::SerialsRetired { first_index: 4, serials },
         Fact::RecipeFound { station: name("camera"), recipe: Text::new("4711 v3") },
         Fact::UnitRemoved { track: track() },
+        Fact::BufferDoubted { station: name("printer") },
     ]
 }
 

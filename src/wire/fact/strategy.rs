@@ -173,6 +173,7 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         ),
         (name(), cause).prop_map(|(station, cause)| Fact::StationLost { station, cause }),
         (name(), any::<i64>()).prop_map(|(station, code)| Fact::StationFaulted { station, code }),
+        name().prop_map(|station| Fact::BufferDoubted { station }),
         (name(), option::of(text())).prop_map(|(station, recipe)| Fact::RecipeFound { station, recipe }),
         (any::<u32>(), one_of(AlarmKind::ALL), option::of(name()), any::<String>())
             .prop_map(|(alarm, kind, station, detail)| Fact::AlarmRaised { alarm, kind, station, detail }),
@@ -214,7 +215,7 @@ fn batch_fact() -> impl Strategy<Value = Fact> {
 }
 
 fn serials_fact() -> impl Strategy<Value = Fact> {
-    let cause = one_of(&[InvalidCause::BufferLost, InvalidCause::BatchStopped]);
+    let cause = one_of(&[InvalidCause::BufferLost, InvalidCause::BatchStopped, InvalidCause::BufferDoubted]);
     let run = (name(), any::<u32>(), any::<u64>(), any::<u32>(), serials());
     (0..3, run, cause).prop_map(|(which, (station, epoch, from_seq, first_index, serials), cause)| match which {
         0 => Fact::SerialsAllocated { station, epoch, from_seq, first_index, serials },

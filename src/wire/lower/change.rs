@@ -17,6 +17,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
         | Fact::RecipeFound { .. }
+        | Fact::BufferDoubted { .. }
         | Fact::BatchCloseRefused { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }

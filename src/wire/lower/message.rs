@@ -45,6 +45,7 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::UnexpectedPass { .. }
         | Fact::UnitRemoved { .. }
         | Fact::RecipeFound { .. }
+        | Fact::BufferDoubted { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }

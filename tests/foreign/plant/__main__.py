@@ -25,13 +25,14 @@ from registers import Gateway
 from truth import Things, Truth
 
 SCAN_S = 0.02
-DROP_S = 0.1
+DROP_S = 0.05
 
 
 class Plant:
     def __init__(self, options):
         self.truth = Truth(options.truth)
         things = Things(self.truth.events)
+        self.starts = sum(event["kind"] == "started" for event in self.truth.events)
         self.epoch = int(time.time())
         self.truth.write("started", epoch=self.epoch)
         self.watch_s, self.spacing_s = options.watch_ms / 1000, 60 / options.rate
@@ -53,7 +54,7 @@ class Plant:
             station.scan(now)
 
     def fill(self, now):
-        """One unit a tenth of a second falls into the case; a case that left goes on the pallet."""
+        """Units fall one after the other into the case; a case that left goes on the pallet."""
         if self.lane and self.packer.has_room() and now - self.dropped_at >= DROP_S:
             self.dropped_at = now
             self.packer.put(*self.lane.popleft())
@@ -70,7 +71,7 @@ async def run(options):
     plant = Plant(options)
     coder = Coder(options.opcua)
     gateway = Gateway(options.modbus, [plant.packer, plant.palletizer], options.case, options.pallet)
-    await coder.start([plant.printer, plant.camera, plant.gate])
+    await coder.start([plant.printer, plant.camera, plant.gate], is_reversed=plant.starts % 2 == 1)
     await gateway.start()
     print(f"a foreign line: opc.tcp://127.0.0.1:{options.opcua}/line, Modbus TCP 127.0.0.1:{options.modbus}", flush=True)
     before = time.monotonic()

@@ -5,7 +5,7 @@ from collections import deque
 from station import Station, after
 
 QUEUE = 8
-SEQ_LAST = 99
+SEQ_LAST = 50
 
 
 class Camera(Station):

@@ -38,13 +38,14 @@ class Coder:
     def __init__(self, port):
         self.port, self.server, self.nodes = port, Server(), {}
 
-    async def start(self, stations):
+    async def start(self, stations, is_reversed):
+        """Namespaces get their numbers in the order of their registration, which is another one after each restart."""
         await self.server.init()
         self.server.set_endpoint(f"opc.tcp://127.0.0.1:{self.port}/line")
         self.server.set_server_name("a foreign line")
         self.server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         self.stations = {station.name: station for station in stations}
-        for name, (uri, folder, rows) in NODES.items():
+        for name, (uri, folder, rows) in sorted(NODES.items(), reverse=is_reversed):
             space = await self.server.register_namespace(uri)
             parent = await self.server.nodes.objects.add_folder(ua.NodeId(folder, space), f"{space}:{folder}")
             for row in rows:

@@ -2,8 +2,8 @@
 
 from station import Station, after
 
-TRACK_LAST = 120
-END_LAST = 128
+TRACK_LAST = 60
+END_LAST = 64
 RING = 64
 # This machine's own numbers for the ends of a track.
 PASSED, REJECTED = 10, 20

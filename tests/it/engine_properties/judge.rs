@@ -82,9 +82,7 @@ impl Judge {
             Fact::StationJoined { station, reset, .. } => self.join(*station, *reset),
             Fact::StationLost { station, .. } => drop(self.joined.remove(station)),
             Fact::LineStarted { .. } | Fact::LineStopped => self.joined.clear(),
-            Fact::AlarmRaised { alarm, .. } => {
-                claim(self.alarms.insert(*alarm), || format!("alarm {alarm} raised twice"))?;
-            }
+            Fact::AlarmRaised { alarm, .. } => self.raised(*alarm)?,
             Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
             Fact::BatchStarted { .. } => self.is_running = true,
             Fact::BatchStopped { .. } => self.is_running = false,
@@ -142,10 +140,15 @@ impl Judge {
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
             | Fact::RecipeFound { .. }
+            | Fact::BufferDoubted { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())
+    }
+
+    fn raised(&mut self, alarm: u32) -> Verdict {
+        claim(self.alarms.insert(alarm), || format!("alarm {alarm} raised twice"))
     }
 
     fn join(&mut self, station: Name, is_reset: bool) {

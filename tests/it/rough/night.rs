@@ -241,7 +241,7 @@ impl Night {
                     Some(Reading { tag, value, quality, source_us: None })
                 })
                 .collect();
-            self.turn(Arrival::Update(TagUpdate { station, readings }));
+            self.turn(Arrival::Update(TagUpdate { station, readings, server_us: None }));
         }
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct World {
     engine: Option<Engine>,
     now: Now,
     policy: Policy,
+    /// The printer does not say which records it took over.
+    is_blind: bool,
     entries: Vec<Entry>,
     orders: Vec<Arc<Order>>,
     /// Asked for in this line; it counts among the orders once the engine took it.
@@ -176,6 +178,7 @@ impl World {
         let stops = Stops { in_a_row: limit("row")?, most: limit("most")?, of: limit("of")? };
         self.policy = Policy { stops, ..Policy::default() };
         let recipe = options.get("recipe").and_then(|word| Recipe::new(word));
+        self.is_blind = options.get("buffer") == Some(&"unknown");
         let is_in_order = options.get("order") == Some(&"kept");
         let role = [
             Role::Printer { queue: 64 },
@@ -223,6 +226,10 @@ impl World {
         match station {
             PRINTER => {
                 let (accepted, printed) = (device.accepted, device.printed);
+                if self.is_blind {
+                    self.observe(station, Observed::BufferUnknown)?;
+                    return self.observe(station, Observed::PrinterCounted { accepted: printed, printed });
+                }
                 self.observe(station, Observed::PrinterCounted { accepted, printed })
             }
             REJECTOR => {
@@ -322,7 +329,7 @@ impl World {
             ("noread", _) => Read::NoRead,
             (_, Some(&"device_failed")) => Read::Failed(code(label, &options, self.order()?)),
             _ => Read::Code(match options.get("raw") {
-                Some(raw) => raw.replace("<GS>", "\u{1d}").into_bytes(),
+                Some(raw) => raw_code(raw),
                 None => code(label, &options, self.order()?),
             }),
         };
@@ -582,7 +589,9 @@ impl World {
             let joined = Observed::Joined { device_epoch, reset: false };
             let Device { accepted, printed, .. } = self.devices[station];
             let mut shown = vec![joined];
-            if station == PRINTER {
+            if station == PRINTER && self.is_blind {
+                shown.extend([Observed::BufferUnknown, Observed::PrinterCounted { accepted: printed, printed }]);
+            } else if station == PRINTER {
                 shown.push(Observed::PrinterCounted { accepted, printed });
             }
             shown.extend(self.devices[station].recipe.map(|recipe| Observed::RecipeShown { recipe }));
@@ -749,6 +758,19 @@ fn container_of(word: &str) -> Result<(usize, u64), String> {
     };
     let count = word.get(1..).and_then(|digits| digits.parse().ok());
     count.map(|count| (station, count)).ok_or_else(|| format!("`{word}` is no container"))
+}
+
+/// The bytes that a raw code spells out: `<GS>`, and any other in two hexadecimal digits, as `<00>`.
+fn raw_code(raw: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (index, part) in raw.split('<').enumerate() {
+        let (name, rest) = if index == 0 { ("", part) } else { part.split_once('>').expect("`<` begins a named byte") };
+        if !name.is_empty() {
+            bytes.push(if name == "GS" { 0x1d } else { u8::from_str_radix(name, 16).expect("two digits") });
+        }
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    bytes
 }
 
 fn code(serial: &str, options: &BTreeMap<&str, &str>, order: &Order) -> Vec<u8> {

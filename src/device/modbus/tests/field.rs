@@ -199,7 +199,6 @@ async fn a_device_failure_makes_its_block_bad_and_heals_by_itself() {
     assert!(!line.events().iter().any(is_disconnected));
 }
 
-// F56
 #[tokio::test]
 async fn a_value_that_does_not_read_back_is_refused_and_what_follows_it_is_not_written() {
     let (socket, port) = listener().await;

@@ -1,0 +1,10 @@
+//! A technician's tools from outside: the program against real servers of the simulated plant, whose tags stand still, and golden
+//! answers. `SEALGATE_BLESS=1` writes the golden files anew, to be read in the diff.
+
+#![cfg(feature = "demo")]
+
+mod config;
+mod doctor;
+mod look;
+mod sim;
+mod stage;

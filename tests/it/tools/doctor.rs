@@ -1,0 +1,193 @@
+//! `opcua doctor`, `opcua trust`, `check --online`, `tap`.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use sealgate::device;
+use sealgate::domain::tag::{Quality, StationKind, Tag};
+use serde_json::Value;
+
+use super::stage::{Said, Stage, command, fits};
+
+fn replace(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{from} in {}", path.display());
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+fn doctor(stage: &Stage, config: &Path) -> Said {
+    stage.sealgate(&["opcua", "doctor", "opcua", "--config", config.to_str().unwrap()])
+}
+
+/// The one check that failed, with its two fixes.
+fn failing(stage: &Stage, config: &Path) -> Value {
+    let said = doctor(stage, config);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    fits(&said.out);
+    let checks = stage.json(&["opcua", "doctor", "opcua", "--config", config.to_str().unwrap()]);
+    let failed: Vec<&Value> = checks.as_array().unwrap().iter().filter(|check| check["ok"] == false).collect();
+    assert_eq!(failed.len(), 1, "{checks}");
+    failed[0].clone()
+}
+
+#[test]
+fn doctor_finds_a_healthy_device_healthy() {
+    let stage = Stage::open();
+    let config = stage.config();
+    let said = doctor(&stage, &config);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    fits(&said.out);
+    assert!(!said.out.contains("FAILS") && said.out.contains("all good"), "{}", said.out);
+}
+
+// F53
+#[test]
+fn doctor_names_the_failing_check_and_the_fix_on_both_sides() {
+    let stage = Stage::open();
+    let config = stage.config();
+    let map = stage.folder.path().join("maps/sim-opcua.toml");
+    let both = |check: &Value, name: &str, found: &str| {
+        assert_eq!(check["check"], name, "{check}");
+        assert!(check["found"].as_str().unwrap().contains(found), "{check}");
+        assert!(!check["here"].as_str().unwrap().is_empty() && !check["there"].as_str().unwrap().is_empty(), "{check}");
+    };
+    replace(&map, "s=camera.overrun\"\ntype = \"bool\"", "s=camera.overrun\"\ntype = \"u16\"");
+    both(&failing(&stage, &config), "tags", "is not what the map says");
+    let text = fs::read_to_string(&map).unwrap();
+    fs::write(&map, text.replace("nsu=urn:sealgate:sim;", "nsu=urn:elsewhere;")).unwrap();
+    both(&failing(&stage, &config), "namespaces", "urn:elsewhere is not there");
+    replace(&config, "security = \"none\"", "security = \"Aes256Sha256RsaPss\"");
+    both(&failing(&stage, &config), "security", "not Aes256-Sha256-RsaPss");
+    replace(&config, "security = \"Aes256Sha256RsaPss\"", "security = \"none\"\nusername = \"edge\"");
+    both(&failing(&stage, &config), "user", "not allowed");
+    // A port that was ours a moment ago.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    replace(&config, &format!("127.0.0.1:{}", stage.opcua), &format!("127.0.0.1:{closed}"));
+    both(&failing(&stage, &config), "tcp", "refused");
+    replace(&config, &format!("127.0.0.1:{closed}"), "no-such-host.invalid:4840");
+    both(&failing(&stage, &config), "name", "has no address");
+}
+
+#[test]
+fn a_person_trusts_a_server_and_takes_it_back() {
+    let stage = Stage::open();
+    let own = device::ensure_own_certificate(&stage.folder.path().join("server")).unwrap();
+    let file = own.certificate.to_str().unwrap();
+    let trust = |args: &[&str]| stage.json(&[&["opcua", "trust"], args, &["--pki", "pki"]].concat());
+    assert_eq!(trust(&["list"])["servers"], Value::Array(Vec::new()));
+    let added = trust(&["add", file]);
+    assert_eq!(
+        (&added["state"], &added["thumbprint"]),
+        (&"trusted".into(), &own.thumbprint.as_str().into()),
+        "{added}"
+    );
+    let rejected = trust(&["reject", &own.thumbprint[..10]]);
+    assert_eq!(rejected["state"], "rejected");
+    let servers = trust(&["list"])["servers"].clone();
+    assert_eq!(servers.as_array().unwrap().len(), 1, "it lies on one shelf: {servers}");
+    let unknown = stage.sealgate(&["opcua", "trust", "add", "0000000000", "--pki", "pki"]);
+    assert_eq!(unknown.code, 1, "{}", unknown.err);
+    let shown = stage.sealgate(&["opcua", "trust", "list", "--pki", "pki"]);
+    assert!(shown.out.contains("rejected"), "{}", shown.out);
+    fits(&shown.out);
+}
+
+#[test]
+fn check_online_tells_every_tag_with_value_quality_and_age() {
+    let stage = Stage::open();
+    let config = stage.config();
+    stage.image.change(|tags| tags.set_int(StationKind::Packer, Tag::Seq, 41));
+    let args = ["check", "--online", "--config", config.to_str().unwrap()];
+    let document = stage.json(&args);
+    let tags = document["tags"].as_array().unwrap();
+    let tag = |station: &str, name: &str| {
+        tags.iter().find(|row| row["station"] == station && row["tag"] == name).unwrap_or(&Value::Null).clone()
+    };
+    let seq = tag("packer", "seq");
+    assert_eq!((&seq["value"], &seq["quality"], &seq["address"]), (&41.into(), &"good".into(), &"holding 24".into()));
+    assert!(seq["round_trip_us"].as_u64().unwrap() > 0, "{seq}");
+    let heartbeat = tag("camera", "heartbeat");
+    assert!(heartbeat["age_ms"].as_i64().is_some(), "OPC UA says how old a value is: {heartbeat}");
+    assert!(tags.iter().all(|row| row["quality"] == "good"), "{document}");
+
+    stage.image.change(|tags| tags.set_quality(StationKind::Camera, Some(Tag::Grade), Quality::Bad(0x808B_0000)));
+    let bad = |_| {
+        let said = stage.sealgate(&args);
+        fits(said.out.split("\n\n").last().unwrap());
+        said.code == 1 && said.out.contains("bad 0x808b0000") && said.out.contains("camera.grade")
+    };
+    assert!((0..10).any(bad), "{}", stage.sealgate(&args).out);
+}
+
+/// The daemon on the stage's servers, without a broker.
+struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    fn start(stage: &Stage, config: &Path) -> Self {
+        let text = fs::read_to_string(config).unwrap();
+        fs::write(config, text.replace("[mqtt]\nhost = \"127.0.0.1\"\nport = 1883\n", "")).unwrap();
+        let mut run = command(&["run", "--config", config.to_str().unwrap()]);
+        let child = run.current_dir(stage.folder.path()).stderr(Stdio::null()).spawn().unwrap();
+        let daemon = Self { child };
+        let until = Instant::now() + Duration::from_secs(60);
+        while stage.sealgate(&["status", "--config", config.to_str().unwrap()]).code != 0 {
+            assert!(Instant::now() < until, "the daemon never answers");
+        }
+        daemon
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn tap_without_a_daemon_is_unreachable() {
+    let stage = Stage::open();
+    let config = stage.config();
+    let said = stage.sealgate(&["tap", "--config", config.to_str().unwrap()]);
+    assert_eq!(said.code, 69, "{}", said.err);
+    assert!(said.err.contains("no daemon answers"), "{}", said.err);
+    let unknown = stage.sealgate(&["tap", "nobody", "--config", config.to_str().unwrap()]);
+    assert_eq!(unknown.code, 64, "{}", unknown.err);
+}
+
+#[test]
+fn tap_shows_tags_observations_and_facts_as_they_pass() {
+    let stage = Stage::open();
+    let config = stage.config();
+    let _daemon = Daemon::start(&stage, &config);
+    let mut tap = command(&["tap", "--count", "200", "--for", "60", "--json", "--config", config.to_str().unwrap()]);
+    let mut tap = tap.current_dir(stage.folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    // The stations join once their heartbeats change.
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut beat = 0;
+    while tap.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < until, "tap never ends");
+        beat += 1;
+        stage.image.change(|tags| {
+            for kind in StationKind::ALL {
+                tags.set_int(*kind, Tag::Epoch, 7 + beat / 50);
+                tags.set_int(*kind, Tag::Heartbeat, 1 + beat % 60_000);
+            }
+        });
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let out = String::from_utf8(tap.wait_with_output().unwrap().stdout).unwrap();
+    let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 200);
+    for what in ["tag", "observation", "fact"] {
+        assert!(rows.iter().any(|row| row["what"] == what), "no {what} in {out}");
+    }
+    let one = stage.sealgate(&["tap", "modbus", "--for", "1", "--json", "--config", config.to_str().unwrap()]);
+    assert_eq!(one.code, 0, "{}", one.err);
+    let is_own = |line: &str| serde_json::from_str::<Value>(line).unwrap()["device"] != "opcua";
+    assert!(one.out.lines().all(is_own), "{}", one.out);
+}
