@@ -151,6 +151,16 @@ fn a_password_is_the_first_line_of_its_file_and_never_shown() {
     assert!(!format!("{mqtt:?}").contains("s3cret"));
 }
 
+#[test]
+fn tracks_inside_a_delimited_result_wrap_where_the_rejector_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/plant/line.toml");
+    let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.warnings, []);
+    assert_eq!(station(&config, StationKind::Camera).settings.wraps.last(), Some(&(Tag::Track, 60)));
+    // A camera that says it by itself is not told otherwise, and nobody invents a wrap.
+    assert_eq!(station(&good(), StationKind::Camera).settings.track_wrap(), None);
+}
+
 fn loaded(file: &str) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     load(&path).unwrap_or_else(|error| panic!("{error}"))
@@ -176,14 +186,4 @@ fn a_packers_label_and_its_reading_may_lie_on_devices_of_their_own() {
     assert!(matches!(&coder.link, Link::Text(text) if text.dialect.mark.is_some()));
     let warnings: Vec<&str> = config.warnings.iter().map(|warning| warning.says.as_str()).collect();
     assert_eq!(warnings.len(), 2, "what is no longer proven is said: {warnings:?}");
-}
-
-#[test]
-fn tracks_inside_a_delimited_result_wrap_where_the_rejector_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/plant/line.toml");
-    let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(config.warnings, []);
-    assert_eq!(station(&config, StationKind::Camera).settings.wraps.last(), Some(&(Tag::Track, 60)));
-    // A camera that says it by itself is not told otherwise, and nobody invents a wrap.
-    assert_eq!(station(&good(), StationKind::Camera).settings.track_wrap(), None);
 }

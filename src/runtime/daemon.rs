@@ -286,11 +286,8 @@ fn start_devices(
         let shared: Vec<StationId> = shared;
         let joints = shared.iter().filter_map(|station| Some((*station, joints.get(station)?.clone()))).collect();
         let share = Share { device: settings.device, alone, joints };
-        let sink = tapped_sink(
-            settings.name.clone(),
-            tap.clone(),
-            event_sink(settings.name.clone(), inbox.clone(), clock, share),
-        );
+        let sink = event_sink(settings.name.clone(), inbox.clone(), clock, share);
+        let sink = tapped_sink(settings.name.clone(), tap.clone(), sink);
         tasks.add("a device task", device::run(settings.clone(), sink, waiting));
     }
     by_station
@@ -339,6 +336,30 @@ fn event_sink(device: String, inbox: Sender<Item>, clock: Clock, share: Share) -
     })
 }
 
+/// Shows what a device says to who looks on, once the line has taken it.
+fn tapped_sink(device: String, tap: Tap, sink: EventSink) -> EventSink {
+    Arc::new(move |event| {
+        let shown = tap.is_open().then(|| passing(&device, &event));
+        let is_taken = sink(event);
+        if let Some(what) = shown.filter(|_| is_taken) {
+            tap.show(what);
+        }
+        is_taken
+    })
+}
+
+fn passing(device: &str, event: &DeviceEvent) -> What {
+    let device = device.to_owned();
+    match event {
+        DeviceEvent::Connected { .. } => What::Connected { device },
+        DeviceEvent::Disconnected { reason, .. } => What::Disconnected { device, reason: reason.clone() },
+        DeviceEvent::Update(update) => What::Update { device, update: update.clone() },
+        DeviceEvent::WriteRefused { station, tag, status, .. } => {
+            What::Refused { device, station: *station, tag: tag.name(), status: *status }
+        }
+    }
+}
+
 impl Share {
     /// Changes every station that is shared, and tells what comes of it; false where the line had no room.
     fn each(&self, change: impl Fn(&mut Joint), send: &impl Fn(Arrival) -> bool) -> bool {
@@ -367,30 +388,6 @@ fn arrival(station: StationId, told: Told) -> Arrival {
         Told::Connected => Arrival::Connected(vec![station]),
         Told::Disconnected => Arrival::Disconnected(vec![station]),
         Told::Update(update) => Arrival::Update(update),
-    }
-}
-
-/// Shows what a device says to who looks on, once the line has taken it.
-fn tapped_sink(device: String, tap: Tap, sink: EventSink) -> EventSink {
-    Arc::new(move |event| {
-        let shown = tap.is_open().then(|| passing(&device, &event));
-        let is_taken = sink(event);
-        if let Some(what) = shown.filter(|_| is_taken) {
-            tap.show(what);
-        }
-        is_taken
-    })
-}
-
-fn passing(device: &str, event: &DeviceEvent) -> What {
-    let device = device.to_owned();
-    match event {
-        DeviceEvent::Connected { .. } => What::Connected { device },
-        DeviceEvent::Disconnected { reason, .. } => What::Disconnected { device, reason: reason.clone() },
-        DeviceEvent::Update(update) => What::Update { device, update: update.clone() },
-        DeviceEvent::WriteRefused { station, tag, status, .. } => {
-            What::Refused { device, station: *station, tag: tag.name(), status: *status }
-        }
     }
 }
 
