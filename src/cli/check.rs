@@ -105,7 +105,7 @@ fn tag_table(tags: &[Value]) -> String {
     let text = |row: &Value, key: &str| match &row[key] {
         Value::String(text) => print::shown(text),
         Value::Null => "-".to_owned(),
-        other => other.to_string(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
     };
     let mut table = format!(
         "{:12}  {:12}  {:13}  {:VALUE_MAX$}  {:14}  {:>9}\n",

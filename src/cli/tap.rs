@@ -106,7 +106,7 @@ fn line(style: Style, entry: &Value) -> String {
     let text = |key: &str| match &entry[key] {
         Value::String(text) => print::shown(text),
         Value::Null => String::new(),
-        other => other.to_string(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
     };
     let time = entry["at_us"].as_i64().map_or_else(String::new, |us| print::time(us, style.offset_min));
     let clock = time.get(11..23).unwrap_or_default();

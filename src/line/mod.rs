@@ -283,13 +283,11 @@ impl<J: Journal, P: Plant> Line<J, P> {
     /// at first, so that nothing is decided, and no permit released, on what they showed before it.
     fn keep_time(&mut self, now: Now, turn: &mut Turn) {
         let seen = self.watch.look(now);
-        if self.is_stopping {
-            return;
-        }
+        // After the stop too: a pass that does not leave any more is a fact of this turn.
         if let Some((from_us, to_us)) = seen.stepped {
             self.decide(now, Input::ClockStepped { from_us, to_us }, turn);
         }
-        if let Some(paused_us) = seen.paused_us {
+        if let Some(paused_us) = seen.paused_us.filter(|_| !self.is_stopping) {
             self.decide(now, Input::Paused { paused_us }, turn);
             self.supervise(now, turn);
         }

@@ -224,7 +224,11 @@ fn fields(input: &[u8]) -> Result<u64, String> {
                     same("a counter", &text.parse().unwrap_or(0), number)?;
                 }
                 TagValue::Milli(number) if *number < 0 => return Err("a grade below nothing".into()),
-                _ => {}
+                TagValue::Bool(_)
+                | TagValue::Milli(_)
+                | TagValue::Ints(_)
+                | TagValue::Millis(_)
+                | TagValue::Texts(_) => {}
             }
         }
     }

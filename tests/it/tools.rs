@@ -2,6 +2,7 @@
 //! answers. `SEALGATE_BLESS=1` writes the golden files anew, to be read in the diff.
 
 #![cfg(feature = "demo")]
+#![allow(clippy::disallowed_methods, reason = "tests measure how long a program was waited for")]
 
 mod config;
 mod doctor;

@@ -150,7 +150,7 @@ fn plain(value: &Value) -> String {
     match of_value(value) {
         Json::String(text) => text,
         Json::Null => String::new(),
-        other => other.to_string(),
+        other @ (Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_)) => other.to_string(),
     }
 }
 

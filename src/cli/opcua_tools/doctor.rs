@@ -86,7 +86,7 @@ fn entry(head: &str, text: &str) -> String {
     let mut drawn = String::new();
     for (index, line) in lines.iter().enumerate() {
         let head = if index == 0 { head } else { "" };
-        drawn += &format!("{head:25}  {line}").trim_end().to_owned();
+        drawn += format!("{head:25}  {line}").trim_end();
         drawn.push('\n');
     }
     drawn

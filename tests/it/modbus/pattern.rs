@@ -88,14 +88,15 @@ impl Registers {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other tag of the plant is a text")]
 fn of_plant(tag: Tag, generation: u16) -> TagValue {
     let number = i64::from(generation);
     let text = |place: usize| format!("{tag}{place:03}-{}", format!("{generation:06}.").repeat(8)).into_bytes();
     match tag {
         Tag::Request => TagValue::Int(i64::from(word(26, generation))),
         Tag::ChildCount => TagValue::Int(i64::from(word(29, generation))),
-        Tag::Container => TagValue::Int(number * 65_537 & 0xFFFF_FFFF),
-        Tag::PermitAck => TagValue::Int(number * 0x0101_0101 & 0xFFFF_FFFF),
+        Tag::Container => TagValue::Int((number * 65_537) & 0xFFFF_FFFF),
+        Tag::PermitAck => TagValue::Int((number * 0x0101_0101) & 0xFFFF_FFFF),
         Tag::Children => TagValue::Texts((0..10).map(text).collect()),
         _ => TagValue::Bytes(text(0)),
     }

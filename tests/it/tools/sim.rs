@@ -26,7 +26,7 @@ fn line(folder: &Path) {
             }
         })
         .collect();
-    let shifted = shifted.join("\n").replace("word_order = \"low_first\"", "word_order = \"low_first\"");
+    let shifted = shifted.join("\n");
     assert!(shifted.contains("word_order = \"low_first\"") && shifted.contains("addressing = 1"));
     fs::write(maps.join("plc.toml"), shifted).unwrap();
     let demo = fs::read_to_string("config/demo.toml").unwrap();
