@@ -313,10 +313,11 @@ fn renumbered(tag: Tag, section: &mut Section<'_>) -> Vec<Renumbered> {
     let Some(mut values) = section.section("values") else { return Vec::new() };
     let mut renumbered: Vec<Renumbered> = Vec::new();
     let is_free = [Tag::State, Tag::Mode].contains(&tag);
-    let stated: Vec<_> = words.into_iter().filter(|(word, _)| !is_free || values.has(word)).collect();
-    for (word, contract) in stated {
+    for (word, contract) in words {
         let Some(field) = values.integer(word, -65_536..=65_536) else {
-            let _: Option<()> = values.missing(word, "the device's number for it: all words are listed, or none");
+            if !is_free {
+                let _: Option<()> = values.missing(word, "the device's number for it: all words are listed, or none");
+            }
             continue;
         };
         if renumbered.iter().any(|other| other.device == field.value) {

@@ -112,9 +112,7 @@ impl FileStation {
             let says = format!("is not what a {} closes", kind.name());
             section.problems().add(level.at.error(says).allowed(allowed));
         }
-        if section.has("by_hand") {
-            self.by_hand = section.number("by_hand", 1..=1000);
-        }
+        self.by_hand = section.number("by_hand", 1..=1000);
         self.in_order = section.flag("in_order").is_some_and(|field| field.value);
         if let Some(gates) = gates(section) {
             self.gates = gates;

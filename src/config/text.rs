@@ -39,8 +39,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<Field<Arc<Dialect>>> {
     let refusal = section.texts("refusal").map(|list| slots(&section, &list.value)).unwrap_or_default();
     let mark_read = section.filled("mark_read");
     let mark_write = section.filled("mark_write");
-    let no_read = if section.has("no_read") { section.texts("no_read").map(|list| list.value) } else { None };
-    let no_read = no_read.unwrap_or_default();
+    let no_read = section.texts("no_read").map(|list| list.value).unwrap_or_default();
     let scan = section.texts("scan").map(|list| slots(&section, &list.value));
     let delimiter = delimiter(&mut section);
     let end = end?.value.into_bytes();

@@ -165,9 +165,11 @@ fn tap_shows_tags_observations_and_facts_as_they_pass() {
     let config = stage.config();
     let _daemon = Daemon::start(&stage, &config);
     let mut tap = command(&["tap", "--count", "3000", "--for", "60", "--json", "--config", config.to_str().unwrap()]);
-    let mut tap = tap.current_dir(stage.folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    // Into a file: nobody reads a pipe while tap runs.
+    let said = stage.folder.path().join("tap.jsonl");
+    let mut tap = tap.current_dir(stage.folder.path()).stdout(fs::File::create(&said).unwrap()).spawn().unwrap();
     // The stations join once their heartbeats change.
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_secs(90);
     let mut beat = 0;
     while tap.try_wait().unwrap().is_none() {
         assert!(Instant::now() < until, "tap never ends");
@@ -180,7 +182,7 @@ fn tap_shows_tags_observations_and_facts_as_they_pass() {
         });
         std::thread::sleep(Duration::from_millis(5));
     }
-    let out = String::from_utf8(tap.wait_with_output().unwrap().stdout).unwrap();
+    let out = fs::read_to_string(said).unwrap();
     let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(rows.len() >= 200, "{}", rows.len());
     for what in ["tag", "observation", "fact"] {
