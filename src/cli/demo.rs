@@ -57,8 +57,8 @@ pub struct DemoArgs {
     /// A camera of this model in place of the simulated plant's own
     #[arg(long, value_name = "MODEL", value_parser = ["in-sight", "machine-vision", "autoid"])]
     pub camera: Option<String>,
-    /// A packer whose reader sees each case in two layers, with helper codes
-    #[arg(long)]
+    /// A packer whose reader sees each case in two layers, with helper codes; not with --models
+    #[arg(long, conflicts_with = "models")]
     pub array_reader: bool,
 }
 

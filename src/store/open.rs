@@ -26,6 +26,8 @@ const TAIL: u64 = 10_000;
 
 /// How long one attempt for the write lock waits before it is reported and made again.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a start waits for it: a tool may be at work, and whoever holds it longer is another controller.
+const OPEN_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -88,6 +90,7 @@ pub fn open(settings: &Settings) -> Result<Store, StoreError> {
     let conn = connect(path, settings.cache_mib)?;
     lock.take_journal(path)?;
     refuse_locked(&conn, path)?;
+    conn.busy_timeout(BUSY_TIMEOUT).map_err(StoreError::sqlite("setting up"))?;
     #[cfg(feature = "canary")]
     if settings.is_sync_weak {
         conn.execute_batch("PRAGMA synchronous=NORMAL").map_err(StoreError::sqlite("weakening the sync"))?;
@@ -208,6 +211,7 @@ fn connect(path: &Path, cache_mib: u32) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(StoreError::sqlite("opening"))?;
     prepare(&conn, path, cache_mib).map_err(StoreError::sqlite("setting up"))?;
+    conn.busy_timeout(OPEN_WAIT).map_err(StoreError::sqlite("setting up"))?;
     let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0)).map_err(|source| {
         if is_locked(&source) {
             return StoreError::Held { path: path.to_owned(), pid: None };

@@ -74,9 +74,10 @@ impl Folder {
         fs::create_dir_all(&root)?;
         fs::create_dir_all(&sockets)?;
         let is_former = root.join(MARK).exists();
-        if root.join("line.db").exists() && !is_former {
+        let foreign = FILES.iter().chain(&["maps"]).find(|file| root.join(file).exists());
+        if let Some(file) = foreign.filter(|_| !is_former) {
             let what =
-                format!("{} holds a line.db that is not of a demo; name an empty folder with --data", root.display());
+                format!("{} holds a {file} that is not of a demo; name an empty folder with --data", root.display());
             return Err(DemoError::Folder(what));
         }
         for file in FILES {
