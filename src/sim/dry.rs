@@ -234,7 +234,7 @@ const DROPPED: [&str; 9] = [
     "certificate_host",
     "profile",
 ];
-/// Keys of [line] and [journal] that name places of the real line.
+/// Keys of `[line]` and `[journal]` that name places of the real line.
 const PLACES: [&str; 5] = ["socket", "clock_file", "path", "key", "anchors"];
 
 impl Copy<'_> {

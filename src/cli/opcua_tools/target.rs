@@ -14,7 +14,7 @@ use crate::device::{Channel, DeviceError, Link, MessageMode, OpcuaLink, Policy, 
 /// What every question to a server may be told.
 #[derive(Debug, Args)]
 pub(super) struct Target {
-    /// opc.tcp://HOST[:PORT][/PATH], or the name of a device in the configuration
+    /// `opc.tcp://HOST:PORT/PATH`, or the name of a device in the configuration
     #[arg(value_name = "URL|DEVICE")]
     server: String,
     /// none, Basic256Sha256, Aes128Sha256RsaOaep or Aes256Sha256RsaPss
