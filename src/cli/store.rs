@@ -9,7 +9,7 @@ use super::outcome::{Exit, Failure, Outcome};
 use super::{Shared, print, source};
 use crate::runtime;
 use crate::store::rebuild::{self, CheckReport};
-use crate::store::{StoreError, backup, place, salvage, verify};
+use crate::store::{StoreError, backup, place, salvage, start, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -176,7 +176,7 @@ fn restore(backup: &Path, reason: &str, shared: &Shared) -> Outcome {
 }
 
 fn save(file: &Path, out: &Path, shared: &Shared) -> Outcome {
-    let report = salvage::run(file, out, None).map_err(failed)?;
+    let report = salvage::run(file, out, start::born(file).as_ref()).map_err(failed)?;
     say(
         shared,
         &json!({
@@ -190,7 +190,7 @@ fn save(file: &Path, out: &Path, shared: &Shared) -> Outcome {
             "text": report.text(),
         }),
     );
-    Ok(if report.stopped.is_none() { Exit::Done } else { Exit::No })
+    Ok(if report.is_all() { Exit::Done } else { Exit::No })
 }
 
 fn make(file: &Path, shared: &Shared) -> Outcome {

@@ -15,6 +15,7 @@
 pub mod anchors;
 pub mod backup;
 pub mod batches;
+mod carve;
 pub mod change;
 pub mod commit;
 mod compare;
@@ -23,6 +24,8 @@ pub mod error;
 pub mod facts;
 pub mod feed;
 mod flush;
+mod found;
+mod frames;
 pub mod guard;
 pub mod journal;
 mod lock;

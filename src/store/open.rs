@@ -12,6 +12,7 @@ use crate::store::batches::Batches;
 use crate::store::error::StoreError;
 use crate::store::facts;
 use crate::store::flush;
+use crate::store::frames;
 use crate::store::journal::Durable;
 use crate::store::lock::{self, Lock};
 use crate::store::notary::Notary;
@@ -87,6 +88,7 @@ pub fn open(settings: &Settings) -> Result<Store, StoreError> {
     flush::as_on_disk(path)?;
     schema::refuse_unknown(path)?;
     lock.take_journal(path)?;
+    refuse_flawed_log(path)?;
     let conn = connect(path, settings.cache_mib)?;
     lock.take_journal(path)?;
     refuse_locked(&conn, path)?;
@@ -96,7 +98,7 @@ pub fn open(settings: &Settings) -> Result<Store, StoreError> {
         conn.execute_batch("PRAGMA synchronous=NORMAL").map_err(StoreError::sqlite("weakening the sync"))?;
     }
     schema::migrate(&conn, path)?;
-    if identity(&conn)?.is_none() {
+    if identity(&conn)?.is_none() && !holds_facts(&conn)? {
         create_identity(&conn, &settings.line)?;
         // From here on the header tells the version to whoever opens the file without its log.
         truncate_log(&conn)?;
@@ -192,6 +194,20 @@ impl Store {
         let order = self.batches.load(&self.conn, &mut self.words, sheet)?;
         Ok(order)
     }
+}
+
+/// Whoever opens such a log plays what lies behind the flaw away.
+pub(super) fn refuse_flawed_log(path: &Path) -> Result<(), StoreError> {
+    match frames::flaw(path)? {
+        Some(what) => Err(StoreError::damaged(what)),
+        None => Ok(()),
+    }
+}
+
+/// A file with facts has lost its identity, and another one would make them somebody else's.
+fn holds_facts(conn: &Connection) -> Result<bool, StoreError> {
+    conn.query_row("SELECT EXISTS (SELECT 1 FROM fact)", [], |row| row.get(0))
+        .map_err(StoreError::sqlite("looking for facts"))
 }
 
 /// A tool that holds the write lock holds the line: better said at the start than by a line that never gets ready.

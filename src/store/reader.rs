@@ -41,6 +41,7 @@ impl Reader {
         let (copy, conn) = if is_held {
             (None, connect(path, "mode=ro")?)
         } else if log_lies_there {
+            open::refuse_flawed_log(path)?;
             let copy = PrivateCopy::of(path)?;
             let conn = connect(&copy.file(), "mode=rw")?;
             (Some(copy), conn)
@@ -51,21 +52,9 @@ impl Reader {
         Ok(Self { conn, words: Words::default(), identity, _copy: copy })
     }
 
-    /// For a file that may be damaged anywhere: nothing of it is asked for but that SQLite takes it. `known` stands in for
-    /// an identity that cannot be read.
-    pub(super) fn open_damaged(path: &Path, known: Option<&Identity>) -> Result<Self, StoreError> {
-        let log_lies_there = std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-        let (copy, conn) = if log_lies_there {
-            let copy = PrivateCopy::of(path)?;
-            let conn = connect(&copy.file(), "mode=rw")?;
-            (Some(copy), conn)
-        } else {
-            (None, connect(path, "mode=ro&immutable=1")?)
-        };
-        let own = open::identity(&conn).ok().flatten();
-        let identity = own.or_else(|| known.cloned());
-        let identity = identity.ok_or_else(|| StoreError::damaged("it does not say whose journal it is"))?;
-        Ok(Self { conn, words: Words::default(), identity, _copy: copy })
+    /// What was found of a damaged file.
+    pub(super) fn of_found(conn: Connection, identity: Identity) -> Self {
+        Self { conn, words: Words::default(), identity, _copy: None }
     }
 
     pub fn identity(&self) -> &Identity {
@@ -149,7 +138,7 @@ fn connect(path: &Path, mode: &str) -> Result<Connection, StoreError> {
 }
 
 /// A file name may hold what means something in a URI (SQLite, URI filenames).
-fn uri(path: &Path, mode: &str) -> String {
+pub(super) fn uri(path: &Path, mode: &str) -> String {
     let mut text = String::from("file:");
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {

@@ -1,5 +1,5 @@
-//! What can be saved of a damaged journal: the longest run of facts from the first one that the chain proves, and the tables
-//! made anew from them. The damaged file is read and never written.
+//! What can be saved of a damaged journal: the longest run of facts from the first one that the chain proves, wherever in the
+//! file and its log they lie (`store::found`), and the tables made anew from them. The damaged file is read and never written.
 //!
 //! Not saved: facts behind the first that cannot be read or does not fit its hash, since nothing proves them. Which they are
 //! is said, so that upstream can be asked for what it has. The feed goes on from what was acknowledged of the saved part.
@@ -9,8 +9,9 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::store::error::StoreError;
+use crate::store::found;
+use crate::store::lock::beside;
 use crate::store::open::{Identity, Store};
-use crate::store::reader::Reader;
 use crate::store::rebuild;
 use crate::wire::topic;
 
@@ -22,22 +23,38 @@ pub struct SalvageReport {
     pub facts: u64,
     /// The hash of the newest of them.
     pub head: [u8; 32],
-    /// Why there are no more; `None` where all were saved.
+    /// Why there are no more; `None` where there is no trace of more.
     pub stopped: Option<String>,
-    /// The highest number that a fact of the damaged file seems to have.
+    /// The highest number of a fact that follows from the one before it.
     pub newest_seen: Option<u64>,
+    /// Pages that are there and pages that the file counts, where there are fewer: facts of which there is no trace may be lost.
+    pub cut: Option<(u32, u32)>,
 }
 
 impl SalvageReport {
+    pub fn is_all(&self) -> bool {
+        self.stopped.is_none() && self.cut.is_none()
+    }
+
     /// The saved and the lost, for a person.
     pub fn text(&self) -> String {
         let facts = self.facts;
-        match (&self.stopped, self.newest_seen.filter(|newest| *newest > facts)) {
-            (None, _) => format!("all {facts} facts were saved"),
-            (Some(why), Some(newest)) => {
-                format!("facts 1 to {facts} were saved, {} to {newest} are lost: {why}", facts.saturating_add(1))
+        let next = facts.saturating_add(1);
+        let cut =
+            self.cut.map(|(there, counted)| format!("the file is cut short, {there} of its {counted} pages are there"));
+        match (&self.stopped, self.newest_seen.filter(|newest| *newest > facts), cut) {
+            (None, _, None) => format!("all {facts} facts that it holds were saved"),
+            (None, _, Some(cut)) => format!("facts 1 to {facts} were saved, facts from {next} on may be lost: {cut}"),
+            (Some(why), Some(newest), None) => {
+                format!("facts 1 to {facts} were saved, {next} to {newest} are lost: {why}")
             }
-            (Some(why), None) => format!("facts 1 to {facts} were saved, what came after is lost: {why}"),
+            (Some(why), Some(newest), Some(cut)) => {
+                format!("facts 1 to {facts} were saved, {next} to {newest} and maybe later ones are lost: {why}; {cut}")
+            }
+            (Some(why), None, None) => format!("facts 1 to {facts} were saved, what came after is lost: {why}"),
+            (Some(why), None, Some(cut)) => {
+                format!("facts 1 to {facts} were saved, what came after is lost: {why}; {cut}")
+            }
         }
     }
 }
@@ -49,16 +66,20 @@ pub fn run(damaged: &Path, out: &Path, known: Option<&Identity>) -> Result<Salva
         let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         return Err(StoreError::Io { doing: "salvaging into", path: out.to_owned(), source });
     }
-    let mut reader = Reader::open_damaged(damaged, known)?;
-    let newest_seen = newest_seen(&reader.conn);
+    let found = found::look(damaged, &beside(out, "-found"))?;
+    let proven = found.prove(known)?;
+    if proven.facts == 0 {
+        return Err(nothing(damaged, found.fact_count()));
+    }
+    let identity = found.identity(&proven.genesis, known).ok_or_else(|| {
+        let what = "its facts are whole, but not the row that says whose journal it is; lay the file NAME.born of this journal \
+                    beside it and try again";
+        StoreError::damaged(what)
+    })?;
+    let (newest_seen, cut) = (found.newest(proven.facts), found.cut);
+    let (mut reader, _scratch) = found.into_reader(identity);
     let (copy, fold) = rebuild::fold(&mut reader, out)?;
     let (facts, head) = copy.head();
-    if facts == 0 {
-        let why = fold.stopped.and_then(|stopped| stopped.is).unwrap_or_else(|| "it holds no fact".to_owned());
-        drop(copy);
-        discard(out);
-        return Err(StoreError::damaged(format!("nothing of it could be saved: {why}; restore a backup")));
-    }
     carry_feed(&reader.conn, &copy);
     copy.make_durable()?;
     let identity = reader.identity();
@@ -69,12 +90,18 @@ pub fn run(damaged: &Path, out: &Path, known: Option<&Identity>) -> Result<Salva
         head,
         stopped: fold.stopped.map(|stopped| format!("{}: {}", stopped.key, stopped.is.unwrap_or_default())),
         newest_seen,
+        cut,
     })
 }
 
-fn newest_seen(conn: &Connection) -> Option<u64> {
-    let newest: Option<i64> = conn.query_row("SELECT max(seq) FROM fact", [], |row| row.get(0)).ok().flatten();
-    newest.and_then(|newest| u64::try_from(newest).ok())
+fn nothing(damaged: &Path, facts: u64) -> StoreError {
+    let is_empty = std::fs::metadata(damaged).is_ok_and(|file| file.len() == 0);
+    let why = match facts {
+        0 if is_empty => "the file is empty".to_owned(),
+        0 => "no fact is left in it".to_owned(),
+        facts => format!("none of the {facts} facts that are left follows from the beginning of the journal"),
+    };
+    StoreError::damaged(format!("nothing of {} could be saved: {why}; restore a backup", damaged.display()))
 }
 
 /// Takes over what the broker acknowledged, never beyond what was saved: numbers behind it will mean something else. What

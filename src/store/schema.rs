@@ -37,11 +37,11 @@ pub(super) fn refuse_unknown(path: &Path) -> Result<(), StoreError> {
     judge(path, i64::from(version), i64::from(application))
 }
 
-/// Whether a file begins as every SQLite file does.
+/// Whether a file begins as every SQLite file does, with a whole header.
 pub(super) fn has_header(path: &Path) -> bool {
-    let mut header = Vec::with_capacity(16);
-    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut header));
-    read.is_ok() && header == b"SQLite format 3\0"
+    let mut header = Vec::with_capacity(100);
+    let read = File::open(path).and_then(|file| file.take(100).read_to_end(&mut header));
+    read.is_ok_and(|length| length == 100) && header.starts_with(b"SQLite format 3\0")
 }
 
 fn judge(path: &Path, version: i64, application: i64) -> Result<(), StoreError> {

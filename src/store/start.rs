@@ -105,7 +105,7 @@ pub(super) fn note_birth(path: &Path, identity: &Identity) -> Result<(), StoreEr
 }
 
 /// Who the journal was that lay here.
-pub(super) fn born(path: &Path) -> Option<Identity> {
+pub fn born(path: &Path) -> Option<Identity> {
     let text = std::fs::read_to_string(beside(&lock::real(path), ".born")).ok()?;
     let (store_uuid, line) = text.trim_end().split_once('\n')?;
     let genesis = chain::genesis(line, store_uuid);
@@ -164,6 +164,7 @@ fn look(settings: &Settings) -> Result<Store, StoreError> {
         return Err(StoreError::damaged("the file is empty"));
     }
     let store = open::open(settings)?;
+    verify::schema(&store.conn)?;
     if suspicion.exists() {
         verify::whole(&store.conn, &store.identity)?;
         let _ = std::fs::remove_file(&suspicion);

@@ -315,6 +315,16 @@ struct OddSchema {
     is_table: bool,
 }
 
+/// What of the schema is lost or not as it was made. What somebody added, an index say, changes nothing that is read.
+pub(super) fn schema(conn: &Connection) -> Result<(), StoreError> {
+    let found = schema::objects(conn).map_err(StoreError::sqlite("reading the schema"))?;
+    let expected = schema::expected_objects().map_err(StoreError::sqlite("making the schema to compare with"))?;
+    match expected.iter().find(|object| !found.contains(object)) {
+        Some((kind, name, _)) => Err(StoreError::damaged(format!("the {kind} {name} is not as this release makes it"))),
+        None => Ok(()),
+    }
+}
+
 fn schema_flaw(conn: &Connection) -> Result<Option<OddSchema>, StoreError> {
     let found = schema::objects(conn).map_err(StoreError::sqlite("reading the schema"))?;
     let expected = schema::expected_objects().map_err(StoreError::sqlite("making the schema to compare with"))?;

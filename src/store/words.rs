@@ -46,11 +46,16 @@ impl Words {
         if let Some(id) = self.ids.get(text) {
             return Ok(*id);
         }
+        // A number that a damaged file gives twice is given once.
+        let given = "INSERT OR IGNORE INTO word (word, text) VALUES (?1, ?2)";
         let id = match self.find(conn, text)? {
             Some(id) => id,
-            None if self.given.contains_key(text) => conn
-                .prepare_cached("INSERT INTO word (word, text) VALUES (?1, ?2)")?
-                .insert((self.given.get(text), text))?,
+            None if self.given.get(text).is_some_and(|id| {
+                conn.prepare_cached(given).and_then(|mut give| give.execute((id, text))).is_ok_and(|given| given == 1)
+            }) =>
+            {
+                self.given.get(text).copied().unwrap_or_default()
+            }
             // 64 is the first number that the schema leaves free.
             None => conn
                 .prepare_cached("INSERT INTO word (word, text) SELECT max(max(word) + 1, 64), ?1 FROM word")?

@@ -1,5 +1,6 @@
 //! The store's own care, from outside: what follows from the facts, what is found, what is saved.
 
+mod damage;
 mod restore;
 mod start;
 mod story;

@@ -70,9 +70,13 @@ fn salvage_says_what_it_saved_and_leaves_the_damaged_file_alone() {
     let newest = Reader::open(&path).unwrap().head().unwrap().0;
     let tool = rusqlite::Connection::open(&path).unwrap();
     tool.execute_batch("DROP TRIGGER fact_is_never_deleted; DELETE FROM fact WHERE seq = 20").unwrap();
+    // What was deleted lies in the file until something is written over it.
+    let out = folder.path().join("saved.db");
+    assert_eq!(salvage::run(&path, &out, None).unwrap().facts, newest);
+    fs::remove_file(&out).unwrap();
+    tool.execute_batch("VACUUM").unwrap();
     drop(tool);
     let before = fs::read(&path).unwrap();
-    let out = folder.path().join("saved.db");
     let report = salvage::run(&path, &out, None).unwrap();
     assert_eq!((report.facts, report.newest_seen), (19, Some(newest)));
     assert!(report.text().contains(&format!("20 to {newest} are lost")), "{}", report.text());
