@@ -27,6 +27,7 @@ pub mod guard;
 pub mod journal;
 mod lock;
 pub mod memory;
+mod messages;
 mod notary;
 #[cfg(feature = "demo")]
 pub mod occupied;

@@ -93,7 +93,7 @@ fn carry_feed(from: &Connection, copy: &Store) {
         };
         let sql = format!(
             "INSERT INTO work_feed (stream, acked_seq) SELECT word, min(?1, ({last})) FROM word \
-             WHERE text = ?2 AND ({last}) IS NOT NULL ON CONFLICT (stream) DO NOTHING"
+             WHERE text = ?2 AND ({last}) IS NOT NULL ON CONFLICT (stream) DO UPDATE SET acked_seq = max(acked_seq, excluded.acked_seq)"
         );
         // A stream without a place begins at its first number.
         let _ = copy.conn.execute(&sql, (acked, stream));

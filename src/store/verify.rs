@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use crate::store::error::StoreError;
 use crate::store::facts::{self, StoredFact};
+use crate::store::messages;
 use crate::store::open::{self, Identity};
 use crate::store::reader::Reader;
 use crate::store::schema;
@@ -176,6 +177,9 @@ fn find_flaw(
     }
     if let Some(flaw) = message_flaw(conn, report.facts)? {
         return Ok(Some(flaw));
+    }
+    if let Some(what) = messages::gap(conn, words)? {
+        return Ok(Some(Flaw { seq: None, what }));
     }
     let check: String = conn
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))

@@ -26,6 +26,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::ClockStepped { .. }
         | Fact::LinePaused { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::MessagesExpired { gone } => vec![Change::MessagesExpired(gone.clone())],
         Fact::GateForced { container, .. } => quarantined(*container),
         Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
