@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::store::error::StoreError;
 use crate::store::journal::{Busy, Durable, Journal, SKIPPED, Work};
 use crate::wire::chain;
-use crate::wire::record::{Change, FactRow, Gone, Message, Order, Record};
+use crate::wire::record::{Change, FactRow, Gone, InspectionRow, Message, Order, Record};
 
 /// A unit by batch and serial.
 type Unit = (String, String);
@@ -196,13 +196,7 @@ impl Kept {
             }
             Change::SerialVerified { batch, serial } => self.unit(batch, serial).map(|unit| unit.1 = true),
             Change::SerialState { batch, serial, state } => self.unit(batch, serial).map(|unit| unit.0 = state),
-            Change::Inspection(row) => {
-                if row.batch.as_ref().is_some_and(|batch| !self.batches.contains_key(batch)) {
-                    return Err("an inspection of an unknown batch".into());
-                }
-                self.inspections.insert(seq, row.verdict);
-                Ok(())
-            }
+            Change::Inspection(row) => self.insert_inspection(seq, row),
             Change::InspectionFailed { inspection } => replace(&mut self.inspections, inspection, "fail", "inspection"),
             Change::RejectCommanded { inspection } => match self.rejects.insert(*inspection) {
                 true => Ok(()),
@@ -253,6 +247,14 @@ impl Kept {
                 is_later.then_some(()).ok_or_else(|| format!("epoch {epoch} is not later than the one before"))
             }
         }
+    }
+
+    fn insert_inspection(&mut self, seq: u64, row: &InspectionRow) -> Outcome {
+        if row.batch.as_ref().is_some_and(|batch| !self.batches.contains_key(batch)) {
+            return Err("an inspection of an unknown batch".into());
+        }
+        self.inspections.insert(seq, row.verdict);
+        Ok(())
     }
 
     fn let_go(&mut self, gone: &Gone) -> Outcome {

@@ -41,6 +41,7 @@ pub mod rebuild;
 pub mod recover;
 pub mod restore;
 pub mod salvage;
+mod salvaged;
 mod schema;
 pub mod side;
 mod signatures;

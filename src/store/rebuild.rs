@@ -98,22 +98,45 @@ pub fn make(path: &Path) -> Result<Rebuilt, StoreError> {
     Ok(Rebuilt { facts, kept })
 }
 
-/// Operational state and signed statements are copied as they lie.
+/// Operational state and signed statements are copied as they lie, but that a stream is named by the number of its word in the new
+/// file.
 fn carry(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND (name GLOB 'work_*' OR name = 'checkpoint')";
-    let names: Vec<String> = to.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let names: Vec<String> = from.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut streams = Streams { from, to, words: (Words::default(), Words::default()) };
     for name in names {
         let mut list = from.prepare(&format!("SELECT * FROM {name}"))?;
         let width = list.column_count();
+        let stream = list.column_names().position(|column| column == "stream");
         let places: Vec<String> = (1..=width).map(|at| format!("?{at}")).collect();
         let mut insert = to.prepare(&format!("INSERT OR REPLACE INTO {name} VALUES ({})", places.join(", ")))?;
         let mut rows = list.query([])?;
         while let Some(row) = rows.next()? {
-            let values = (0..width).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()?;
+            let mut values = (0..width).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()?;
+            if let Some(value) = stream.and_then(|at| values.get_mut(at)) {
+                streams.rename(value)?;
+            }
             insert.execute(rusqlite::params_from_iter(values))?;
         }
     }
     Ok(())
+}
+
+struct Streams<'a> {
+    from: &'a Connection,
+    to: &'a Connection,
+    words: (Words, Words),
+}
+
+impl Streams<'_> {
+    /// What is no word, as the place of the watermark, stays.
+    fn rename(&mut self, value: &mut Value) -> rusqlite::Result<()> {
+        let Value::Integer(id) = *value else { return Ok(()) };
+        if let Some(text) = self.words.0.text(self.from, id)? {
+            *value = Value::Integer(self.words.1.id(self.to, &text)?);
+        }
+        Ok(())
+    }
 }
 
 /// How far the fold came.

@@ -3,4 +3,9 @@
 INSERT INTO word (word, text) VALUES (36, 'messages_expired');
 INSERT OR IGNORE INTO word (word, text) VALUES (37, 'fact'), (38, 'epcis'), (39, 'batch');
 CREATE INDEX fact_expired ON fact (seq) WHERE kind = 36;
+-- A salvaged file says so of itself: a claim, and no record.
+CREATE TABLE work_salvage (
+  facts INTEGER PRIMARY KEY,
+  why   TEXT NOT NULL
+) STRICT;
 UPDATE meta SET schema_version = 3;

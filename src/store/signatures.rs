@@ -152,6 +152,11 @@ impl<'a> Auditor<'a> {
             let what = format!("a checkpoint of fact {} is there, and the journal ends with fact {head}", row.seq);
             return Ok(Some(Flaw { seq: Some(head.saturating_add(1)), what }));
         }
+        let epoch = self.epoch();
+        let is_own = |note: &Note| note.store_uuid == self.identity.store_uuid && note.epoch == epoch;
+        let beyond = self.notes.values().flatten().filter(|(_, note)| is_own(note));
+        let beyond = beyond.map(|(place, note)| format!("{place}: fact {}", note.seq));
+        self.found.unanswered = beyond.take(LOSSES_MAX).collect();
         for (place, note) in std::mem::take(&mut self.notes).into_values().flatten() {
             if let Some(flaw) = self.judge_note(place, note, None, true) {
                 return Ok(Some(flaw));
