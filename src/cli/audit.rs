@@ -40,6 +40,7 @@ pub(super) struct AuditArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Recompute the chain of every fact and check its signatures; `store rebuild --check` compares the other tables
+    #[command(after_help = EXAMPLES)]
     Verify {
         /// The journal; may be given more than once. Without it: the journal of the configuration
         #[arg(long, value_name = "FILE")]

@@ -274,7 +274,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Doubted(doubt) => self.decide(now, Input::Doubted(doubt), &mut turn),
             Arrival::Noticed(kind, detail) => self.decide(now, Input::Noticed(kind, detail), &mut turn),
             Arrival::Eased(kind) => self.decide(now, Input::Eased(kind), &mut turn),
-            Arrival::Expired(gone) => self.decide(now, Input::Expired(gone), &mut turn),
+            Arrival::Expired(gone) => self.let_go(now, gone, &mut turn),
             Arrival::Tick => self.tick(now, &mut turn),
             Arrival::Stop => self.stop(now, &mut turn),
         }
@@ -295,6 +295,12 @@ impl<J: Journal, P: Plant> Line<J, P> {
             self.decide(now, Input::Paused { paused_us }, turn);
             self.supervise(now, turn);
         }
+    }
+
+    /// Signed with its fact: whoever takes messages away cannot put such a fact behind the newest signature.
+    fn let_go(&mut self, now: Now, gone: Gone, turn: &mut Turn) {
+        self.decide(now, Input::Expired(gone), turn);
+        self.work.push(Work::Checkpoint);
     }
 
     /// The last fact: from here on nothing is decided, and what was decided still becomes durable.

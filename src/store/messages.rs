@@ -18,15 +18,21 @@ use crate::wire::record::{Gone, MessageNumber};
 
 /// What was let go so far.
 pub(super) fn gone(conn: &Connection, words: &mut Words) -> Result<Gone, StoreError> {
+    Ok(newest(conn, words)?.map_or_else(Gone::default, |(_, gone)| gone))
+}
+
+/// The newest fact that let messages go, and what is gone since.
+pub(super) fn newest(conn: &Connection, words: &mut Words) -> Result<Option<(u64, Gone)>, StoreError> {
     let doing = "reading which messages were let go";
     let sql = format!("{} WHERE kind = {MESSAGES_EXPIRED} ORDER BY seq DESC LIMIT 1", facts::SELECT);
     let mut newest = conn.prepare_cached(&sql).map_err(StoreError::sqlite(doing))?;
     let mut found = newest.query([]).map_err(StoreError::sqlite(doing))?;
-    let Some(row) = found.next().map_err(StoreError::sqlite(doing))? else { return Ok(Gone::default()) };
+    let Some(row) = found.next().map_err(StoreError::sqlite(doing))? else { return Ok(None) };
     let stored = facts::read(conn, words, row)?;
     let damaged = |what: String| StoreError::Damaged { seq: Some(stored.seq), what };
     let gone = fact::gone(stored.undecoded()).map_err(|error| damaged(error.to_string()))?;
-    gone.ok_or_else(|| damaged("it lets no messages go".into()))
+    let gone = gone.ok_or_else(|| damaged("it lets no messages go".into()))?;
+    Ok(Some((stored.seq, gone)))
 }
 
 /// Deletes what a fact lets go. What the broker did not take is held by a trigger.

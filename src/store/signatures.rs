@@ -57,6 +57,8 @@ pub(super) struct Auditor<'a> {
     /// The newest fact on which a note agreed.
     agreed: u64,
     last: Option<(u64, bool)>,
+    /// The newest fact that let messages of the feed go.
+    expired: u64,
     found: Signatures,
 }
 
@@ -70,10 +72,7 @@ impl<'a> Auditor<'a> {
         let milestones = milestones(conn, words, identity)?;
         let trusted = trust.public_keys.as_ref();
         let forward = history::believed(&milestones, trusted, 0);
-        let begun: Vec<Begun> = milestones
-            .iter()
-            .filter_map(|milestone| if let Milestone::Epoch(begun) = milestone { Some(begun.clone()) } else { None })
-            .collect();
+        let begun = begun_in(milestones.clone());
         let vouched = match trusted {
             Some(_) => vouched(conn, words, identity, &begun, &forward)?,
             None => 0,
@@ -101,6 +100,7 @@ impl<'a> Auditor<'a> {
             lost: Vec::new(),
             agreed: 0,
             last: None,
+            expired: 0,
             found: Signatures {
                 signer: if trusted.is_some() { Signer::Proven } else { Signer::Unproven },
                 ..Signatures::default()
@@ -124,6 +124,9 @@ impl<'a> Auditor<'a> {
             if let Some(flaw) = self.judge_note(place, note, Some(fact), is_signed) {
                 return Ok(Some(flaw));
             }
+        }
+        if &*fact.kind == "messages_expired" {
+            self.expired = fact.seq;
         }
         self.last = Some((fact.seq, &*fact.kind == "line_stopped"));
         Ok(None)
@@ -174,6 +177,11 @@ impl<'a> Auditor<'a> {
             let what =
                 format!("facts {first} to {head} were signed when they were written, and their checkpoints are gone");
             return Ok(Some(Flaw { seq: Some(first), what }));
+        }
+        if must_be_signed && self.expired > self.through {
+            let seq = self.expired;
+            let what = format!("fact {seq} lets messages of the feed go, and no signature covers it");
+            return Ok(Some(Flaw { seq: Some(seq), what }));
         }
         if self.count == 0 && self.found.signer == Signer::Proven {
             return Ok(Some(Flaw { seq: Some(1), what: "no checkpoint is signed with the key that was given".into() }));
@@ -367,8 +375,7 @@ impl Reader {
     /// Where each epoch but the first began. Looks at every fact; few lines ever have a second epoch.
     pub fn epochs(&mut self) -> Result<Vec<Begun>, StoreError> {
         let milestones = milestones(&self.conn, &mut self.words, &self.identity)?;
-        let begun = |milestone| if let Milestone::Epoch(begun) = milestone { Some(begun) } else { None };
-        Ok(milestones.into_iter().filter_map(begun).collect())
+        Ok(begun_in(milestones))
     }
 }
 
@@ -385,6 +392,23 @@ fn milestones(conn: &Connection, words: &mut Words, identity: &Identity) -> Resu
         milestones.extend(history::read(&identity.line, fact.undecoded()));
     }
     Ok(milestones)
+}
+
+/// The newest fact that a checkpoint of these keys covers, for a start: only a line of a later epoch looks at every fact for where its
+/// epochs began.
+pub(super) fn covered(
+    conn: &Connection,
+    words: &mut Words,
+    identity: &Identity,
+    ring: &KeyRing,
+) -> Result<u64, StoreError> {
+    let milestones = if identity.epoch == 1 { Vec::new() } else { milestones(conn, words, identity)? };
+    vouched(conn, words, identity, &begun_in(milestones), ring)
+}
+
+fn begun_in(milestones: Vec<Milestone>) -> Vec<Begun> {
+    let begun = |milestone| if let Milestone::Epoch(begun) = milestone { Some(begun) } else { None };
+    milestones.into_iter().filter_map(begun).collect()
 }
 
 /// The newest fact that a checkpoint of a trusted key covers; 0 where there is none.

@@ -7,9 +7,9 @@ use std::process::Command;
 
 use rusqlite::Connection;
 use sealgate::domain::text::Text;
-use sealgate::engine::fact::{Entry, Fact, NewEpoch, NewKey};
+use sealgate::engine::fact::{Entry, Fact, Gone, NewEpoch, NewKey};
 use sealgate::store::commit::Job;
-use sealgate::store::{Settings, Work, open, verify};
+use sealgate::store::{Settings, Work, open, side, verify};
 use sealgate::wire::chain;
 use sealgate::wire::checkpoint::{Head, Key, Note};
 use sealgate::wire::lower::{LineIdentity, Lowering, Stamp};
@@ -416,6 +416,29 @@ fn a_salvage_is_told_as_one_and_its_missing_end_as_loudly_as_a_cut_one() {
     drop(store);
     let document = site.whole(&saved, "keys.pub", true);
     assert_eq!(document["lost"].as_array().map(Vec::len), Some(unanswered.len()), "{document}");
+}
+
+// F157, F160: who has the documentation and no key cannot say that messages were let go.
+#[test]
+fn a_fact_that_lets_messages_go_behind_the_newest_signature_is_found() {
+    let site = Site::one();
+    let copy = site.file("forged.db");
+    fs::copy(site.file("line.db"), &copy).expect("copied");
+    let mut store = open(&Settings::new(&copy, LINE)).expect("opens");
+    let mut gone = Gone::default();
+    gone.raise("epcis", 7);
+    let forged = record(FACTS + 1, store.boot(), &Fact::MessagesExpired { gone });
+    store.commit(&Job { records: vec![forged], work: Vec::new() }, || 0).expect("committed");
+    let ring = [key(1).public()].into_iter().collect();
+    let tail = side::Tail { is_there: true, notes: Vec::new(), odd_lines: 0 };
+    let look = store.look_back(&site.file("side"), &tail, &ring).expect("compared");
+    assert!(
+        look.doubts.iter().any(|doubt| doubt.contains("fact 331 lets messages")),
+        "a start holds the line: {look:?}"
+    );
+    drop(store);
+    let (seq, text) = site.broken(&copy, true, true);
+    assert!(seq == FACTS + 1 && text.contains("no signature covers it"), "{text}");
 }
 
 // F160
