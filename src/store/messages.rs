@@ -98,7 +98,7 @@ fn first_flaw(
     let next = new.iter().zip(dense.by_ref()).find(|(is, must)| *is != must).map(|(_, must)| must);
     let end = through.saturating_add(1).saturating_add(u64::try_from(new.len()).unwrap_or(u64::MAX));
     let missing = kept.difference(&old).next().copied().or(next).or((end <= last).then_some(end));
-    Ok(match (missing, old.difference(&kept).next().or(new.last())) {
+    Ok(match (missing, old.difference(kept).next().or(new.last())) {
         (Some(missing), _) => format!("message {missing} of stream {name} is missing, and no fact let it go"),
         (None, Some(surplus)) => {
             format!("message {surplus} of stream {name} is there, and no fact says that it should be")

@@ -1,7 +1,8 @@
 //! The signatures of a journal, and what was anchored of it elsewhere, held against its facts as `verify` walks along them.
 //!
 //! What must hold (`notary`): each checkpoint is where the chain is, signed by a key that is believed, and numbered without a gap;
-//! from the announcement of a key on, fewer than a hundred facts at the end are unsigned, and none after a clean stop; each
+//! from the announcement of a key on, fewer than a hundred facts at the end are unsigned, of little more than a minute, and none
+//! after a clean stop; each
 //! note that was anchored elsewhere agrees with the chain and has its row.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,6 +24,9 @@ use crate::wire::checkpoint::{Head, KeyRing, Note};
 const PAGE: i64 = 512;
 /// Checkpoints at the end that are tried against the trusted keys.
 const TRIED_MAX: usize = 1000;
+
+/// Facts are signed within a minute of the oldest; a disk that is slow beyond this ends the process.
+const UNSIGNED_MAX_US: u64 = 90_000_000;
 
 /// One row of `checkpoint`, not believed yet.
 struct Row {
@@ -57,6 +61,9 @@ pub(super) struct Auditor<'a> {
     /// The newest fact on which a note agreed.
     agreed: u64,
     last: Option<(u64, bool)>,
+    /// The oldest fact behind the newest checkpoint that is of the run of the newest fact, and how long after it that one came.
+    unsigned_since: Option<(u32, u64)>,
+    unsigned_us: u64,
     /// The newest fact that let messages of the feed go.
     expired: u64,
     found: Signatures,
@@ -100,6 +107,8 @@ impl<'a> Auditor<'a> {
             lost: Vec::new(),
             agreed: 0,
             last: None,
+            unsigned_since: None,
+            unsigned_us: 0,
             expired: 0,
             found: Signatures {
                 signer: if trusted.is_some() { Signer::Proven } else { Signer::Unproven },
@@ -125,11 +134,23 @@ impl<'a> Auditor<'a> {
                 return Ok(Some(flaw));
             }
         }
+        self.time_unsigned(fact);
         if &*fact.kind == "messages_expired" {
             self.expired = fact.seq;
         }
         self.last = Some((fact.seq, &*fact.kind == "line_stopped"));
         Ok(None)
+    }
+
+    fn time_unsigned(&mut self, fact: &StoredFact) {
+        if self.through == fact.seq {
+            (self.unsigned_since, self.unsigned_us) = (None, 0);
+            return;
+        }
+        let of_this_run = self.unsigned_since.filter(|(boot, _)| *boot == fact.boot);
+        let since = of_this_run.unwrap_or((fact.boot, fact.mono_us));
+        self.unsigned_since = Some(since);
+        self.unsigned_us = fact.mono_us.saturating_sub(since.1);
     }
 
     /// The newest epoch that the facts begin.
@@ -172,7 +193,12 @@ impl<'a> Auditor<'a> {
         }
         let unsigned = head.saturating_sub(self.through);
         let must_be_signed = self.first_key_seq.is_some();
-        if must_be_signed && (unsigned >= FACTS_MAX || self.count == 0 || is_stopped && unsigned > 0) {
+        if must_be_signed
+            && (unsigned >= FACTS_MAX
+                || self.count == 0
+                || self.unsigned_us > UNSIGNED_MAX_US
+                || is_stopped && unsigned > 0)
+        {
             let first = self.through.saturating_add(1);
             let what =
                 format!("facts {first} to {head} were signed when they were written, and their checkpoints are gone");

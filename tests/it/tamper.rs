@@ -290,6 +290,29 @@ fn every_change_of_a_checkpoint_is_found() {
     }
 }
 
+// F158: a journal that ended in a crash has no signed stop; what its facts say of the time shows the hole.
+#[test]
+fn the_newest_checkpoints_of_a_crashed_journal_are_missed_by_the_time_that_its_facts_took() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("line.db");
+    let mut store = open(&Settings::new(&path, LINE)).expect("opens");
+    let (tell, _told) = crossbeam_channel::bounded(64);
+    store.sign_with(key(1), tell).expect("counted");
+    for seq in 1..=40 {
+        let fact = if seq == 1 { announced(&key(1), None) } else { Fact::LinePaused { paused_us: seq } };
+        let mut next = record(seq, store.boot(), &fact);
+        next.row.mono_us = seq * 10_000_000;
+        store.commit(&Job { records: vec![next], work: Vec::new() }, || seq * 10_000_000).expect("committed");
+    }
+    let conn = Connection::open(&path).expect("a tool");
+    let signed = || conn.query_row("SELECT max(seq) FROM checkpoint", [], |row| row.get::<_, i64>(0)).expect("some");
+    assert_eq!(verify::run(&path).expect("readable").first_bad, None);
+    assert!(signed() < 40, "the newest facts are not signed yet");
+    conn.execute("DELETE FROM checkpoint WHERE seq = ?1", [signed()]).expect("deleted");
+    let flaw = verify::run(&path).expect("readable").first_bad.expect("a minute and more without a signature");
+    assert!(flaw.what.contains("their checkpoints are gone"), "{}", flaw.what);
+}
+
 // F157, F158
 #[test]
 fn every_change_of_a_fact_and_of_the_schema_is_found() {
