@@ -38,6 +38,7 @@ impl State {
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. }
             | Fact::StoreRestored { .. }
+            | Fact::MessagesExpired { .. }
             | Fact::SerialsDeclared { .. } => {}
             Fact::SerialsRetired { first_index, serials } => {
                 self.with_batch(batch, |batch| batch.retire(range(*first_index, serials)));

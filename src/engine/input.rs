@@ -8,6 +8,7 @@ use crate::domain::tag::StationId;
 use crate::domain::text::{BatchId, Text};
 use crate::domain::time::ClockState;
 use crate::engine::Start;
+use crate::engine::fact::Gone;
 use crate::engine::reason::AlarmKind;
 use crate::engine::recipe::Recipe;
 
@@ -44,6 +45,8 @@ pub enum Input {
     Noticed(AlarmKind, String),
     /// It has ended, and nobody needs to look any more.
     Eased(AlarmKind),
+    /// The broker took these messages, and nobody needs them here any more.
+    Expired(Gone),
 }
 
 /// What a station saw. `seen_mono_us` is when its tags reached the inbox, on the clock of `Now::mono_us`.

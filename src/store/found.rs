@@ -6,6 +6,7 @@
 //!   true one is proven by the chain ([`Found::prove`]); the others go.
 //! - A word stands in its table and in the table's index, a serial in `serial` and in `used`, the prefix of a batch in its
 //!   `batch_loaded` fact: one damaged place of them costs nothing.
+//! - A checkpoint is taken wherever it lies; whether it is a true one is for its signature to say.
 //! - The feed's place comes from the one page that the schema names for it; where that is not certain, from nowhere.
 //!
 //! Contract: the damaged file is read and never written. Frames of the log count as far as SQLite counts them, and then those
@@ -43,6 +44,7 @@ const TABLES: &str = "
   CREATE TABLE serial (id INTEGER PRIMARY KEY, serial);
   CREATE TABLE used (gtin, serial, id, PRIMARY KEY (gtin, serial)) WITHOUT ROWID;
   CREATE TABLE work_feed (stream INTEGER PRIMARY KEY, acked_seq);
+  CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, head_hash, store_uuid, key_id, signature);
   CREATE TABLE identity (line, store_uuid, genesis, UNIQUE (line, store_uuid, genesis));
   CREATE TABLE root (name, page, UNIQUE (name, page));
   BEGIN;";
@@ -144,6 +146,10 @@ impl Found {
                 Integer(_),
                 [Null, line @ Text(_), Integer(_), uuid @ Text(_), Integer(_), Integer(_), genesis @ Blob(_)],
             ) => run("INSERT OR IGNORE INTO identity VALUES (?1, ?2, ?3)", &[line, uuid, genesis]),
+            (Integer(_), [Null, head @ Blob(_), uuid @ Text(_), key @ Text(_), signature @ Blob(_)]) => {
+                let values = [&rowid, head, uuid, key, signature];
+                run("INSERT OR IGNORE INTO checkpoint VALUES (?1, ?2, ?3, ?4, ?5)", &values)
+            }
             (Integer(_), [Text(kind), name @ Text(_), Text(_), root @ Integer(_), Text(_)]) if kind == "table" => {
                 run("INSERT OR IGNORE INTO root VALUES (?1, ?2)", &[name, root])
             }

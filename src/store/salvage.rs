@@ -2,7 +2,8 @@
 //! file and its log they lie (`store::found`), and the tables made anew from them. The damaged file is read and never written.
 //!
 //! Not saved: facts behind the first that cannot be read or does not fit its hash, since nothing proves them. Which they are
-//! is said, so that upstream can be asked for what it has. The feed goes on from what was acknowledged of the saved part.
+//! is said, so that upstream can be asked for what it has. The feed goes on from what was acknowledged of the saved part, and the saved part is
+//! signed as it was (`store::salvaged`).
 
 use std::path::Path;
 
@@ -13,6 +14,7 @@ use crate::store::found;
 use crate::store::lock::beside;
 use crate::store::open::{Identity, Store};
 use crate::store::rebuild;
+use crate::store::salvaged::{self, Mark};
 use crate::wire::topic;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,17 +83,21 @@ pub fn run(damaged: &Path, out: &Path, known: Option<&Identity>) -> Result<Salva
     let (copy, fold) = rebuild::fold(&mut reader, out)?;
     let (facts, head) = copy.head();
     carry_feed(&reader.conn, &copy);
-    copy.make_durable()?;
+    salvaged::carry_checkpoints(&reader.conn, &copy, facts)?;
+    let stopped = fold.stopped.map(|stopped| format!("{}: {}", stopped.key, stopped.is.unwrap_or_default()));
     let identity = reader.identity();
-    Ok(SalvageReport {
+    let report = SalvageReport {
         line: identity.line.clone(),
         store_uuid: identity.store_uuid.clone(),
         facts,
         head,
-        stopped: fold.stopped.map(|stopped| format!("{}: {}", stopped.key, stopped.is.unwrap_or_default())),
+        stopped,
         newest_seen,
         cut,
-    })
+    };
+    salvaged::mark(&copy, &Mark { facts, why: report.text() })?;
+    copy.make_durable()?;
+    Ok(report)
 }
 
 fn nothing(damaged: &Path, facts: u64) -> StoreError {
@@ -120,7 +126,7 @@ fn carry_feed(from: &Connection, copy: &Store) {
         };
         let sql = format!(
             "INSERT INTO work_feed (stream, acked_seq) SELECT word, min(?1, ({last})) FROM word \
-             WHERE text = ?2 AND ({last}) IS NOT NULL ON CONFLICT (stream) DO NOTHING"
+             WHERE text = ?2 AND ({last}) IS NOT NULL ON CONFLICT (stream) DO UPDATE SET acked_seq = max(acked_seq, excluded.acked_seq)"
         );
         // A stream without a place begins at its first number.
         let _ = copy.conn.execute(&sql, (acked, stream));

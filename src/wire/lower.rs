@@ -156,7 +156,8 @@ impl Scene<'_> {
             | Fact::EpochRaised { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
-            | Fact::LinePaused { .. } => String::new(),
+            | Fact::LinePaused { .. }
+            | Fact::MessagesExpired { .. } => String::new(),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
