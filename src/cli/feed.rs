@@ -64,7 +64,7 @@ enum Quarantine {
         #[command(flatten)]
         message: Message,
         /// Why, for the record of the quarantine
-        #[arg(long)]
+        #[arg(long, value_parser = source::reason)]
         reason: String,
     },
     /// The messages themselves, to deliver them otherwise

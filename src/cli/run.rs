@@ -34,6 +34,12 @@ pub(super) fn run(args: RunArgs, shared: &Shared) -> Outcome {
         let text = format!("another daemon answers on {}: it holds this line", config.line.socket.display());
         return Err(Exit::Taken.failure(text));
     }
+    if args.init && config.journal.exists() {
+        print::problem(&format!(
+            "--init was not needed: {} is there, and the line goes on with it",
+            config.journal.display()
+        ));
+    }
     start_daemon(config, if args.init { Beginning::Anew } else { Beginning::AsBefore })
 }
 

@@ -132,6 +132,11 @@ pub(super) fn sentence(reason: &Reason) -> String {
     format!("\n  {}", print::shown(&reason.to_string()))
 }
 
+/// Why something is done, as the record will have it.
+pub(super) fn reason(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("say why, in words".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// The configuration, or what is wrong with it.
 pub(super) fn config(shared: &Shared) -> Result<Config, Failure> {
     config::load(&shared.config)

@@ -48,7 +48,7 @@ enum Action {
         /// The backup
         backup: PathBuf,
         /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = source::reason)]
         reason: String,
     },
     /// Save what can be proven of a damaged journal into a new file; the damaged one is not touched

@@ -129,7 +129,7 @@ impl Engine {
     /// An order that was never started closes with all its serials unused; they are not given out again.
     fn give_back(&mut self, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
         let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
-        let (opened_seq, counts) = (batch.opened_seq, Counts { unused: batch.pool.len(), ..batch.counts });
+        let (opened_seq, counts) = (batch.opened_seq, Counts { unused: batch.unused(), ..batch.counts });
         self.emit_for(step, *id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
         Ok(Done::Changed)
     }
@@ -187,7 +187,7 @@ impl Engine {
 
     fn final_counts(&self, batch: &Batch) -> Counts {
         let mut counts = batch.counts;
-        counts.unused = batch.pool.len().saturating_sub(batch.next_place);
+        counts.unused = batch.unused();
         counts.unaccounted = counts.printed.saturating_sub(counts.commissioned).saturating_sub(counts.scrapped);
         let bin = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.bin).or(batch.bin_stop);
         let pieces = bin.zip(batch.bin_start).map(|(now, then)| now.saturating_sub(then));

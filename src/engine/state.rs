@@ -229,6 +229,16 @@ impl Run {
 }
 
 impl Batch {
+    /// Serials that no printer was given yet.
+    pub fn unused(&self) -> u32 {
+        self.pool.len().saturating_sub(self.next_place)
+    }
+
+    /// The counts as of now; what a batch lacks is counted at its close.
+    pub fn counts_now(&self) -> Counts {
+        Counts { unused: self.unused(), ..self.counts }
+    }
+
     pub fn id(&self) -> BatchId {
         self.sheet.batch
     }

@@ -292,8 +292,9 @@ fn admit(prefix: &str, received: Received) -> Result<Admitted, Refused> {
 }
 
 fn replay_asked(payload: &[u8]) -> Result<(u64, RequestId), String> {
-    let body: ReplayBody = serde_json::from_slice(payload)
-        .map_err(|error| format!("{REPLAY} needs {{\"from\": SEQ, \"id\": \"…\"}}: {error}"))?;
+    let body: ReplayBody = serde_json::from_slice(payload).map_err(|_| {
+        format!("{REPLAY} needs {{\"from\": SEQ, \"id\": \"…\"}}: from is a whole number, id a text or a number, nothing else but stream")
+    })?;
     if body.stream.as_deref().is_some_and(|stream| stream != "fact") {
         return Err(format!("{REPLAY}: \"stream\" is \"fact\" or left out; what the facts caused comes with them"));
     }
@@ -302,8 +303,9 @@ fn replay_asked(payload: &[u8]) -> Result<(u64, RequestId), String> {
 }
 
 fn watermark_said(payload: &[u8]) -> Result<(u64, RequestId), String> {
-    let body: WatermarkBody = serde_json::from_slice(payload)
-        .map_err(|error| format!("{WATERMARK} needs {{\"seq\": SEQ, \"id\": \"…\"}}: {error}"))?;
+    let body: WatermarkBody = serde_json::from_slice(payload).map_err(|_| {
+        format!("{WATERMARK} needs {{\"seq\": SEQ, \"id\": \"…\"}}: seq is a whole number, id a text or a number, nothing else")
+    })?;
     check_id(WATERMARK, &body.id)?;
     Ok((body.seq, body.id))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crossbeam_channel::{Sender, bounded};
 
-use crate::config::Config;
+use crate::config::{Config, Proof};
 use crate::engine::reason::AlarmKind;
 use crate::line::recover::Recovery;
 use crate::line::{Arrival, Inbound};
@@ -30,8 +30,12 @@ pub enum Beginning {
 /// Opens and folds the journal; one that is damaged is made anew as far as its facts prove themselves, and held in doubt.
 pub(super) fn open(config: &Config, beginning: Beginning) -> Result<(Store, Recovery), RunError> {
     let settings = assemble::journal(config);
-    let policy =
-        Policy { file_systems: config.upkeep.file_systems.clone(), may_begin_anew: beginning == Beginning::Anew };
+    let Proof { key, public_keys, anchors } = config.proof.clone();
+    let policy = Policy {
+        file_systems: config.upkeep.file_systems.clone(),
+        may_begin_anew: beginning == Beginning::Anew,
+        witnesses: vec![key, public_keys, anchors],
+    };
     let Opened { mut store, mut doubts } = start::open_for_run(&settings, &policy)?;
     let mut recovery = match assemble::recover(&mut store) {
         Ok(recovery) => recovery,

@@ -64,7 +64,7 @@ impl Snapshot {
             batch: BatchNow { batch: current.map(|batch| BatchLine::new(&batch.sheet, batch.state)) },
             counts: CountsNow {
                 batch: current.map(|batch| batch.id().as_str().to_owned()),
-                counts: current.map_or_else(CountsLine::default, |batch| CountsLine::from(batch.counts)),
+                counts: current.map_or_else(CountsLine::default, |batch| CountsLine::from(batch.counts_now())),
             },
             devices: DevicesNow { stations: stations.collect() },
             alarms: AlarmsNow { alarms: alarms.collect() },

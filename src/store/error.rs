@@ -19,8 +19,8 @@ pub enum StoreError {
     Sqlite { doing: &'static str, source: rusqlite::Error },
     /// A record breaks a rule that the tables hold: two parents, a serial used twice, an illegal state.
     Refused { seq: u64, what: String },
-    /// There was a journal here, and now there is none.
-    Missing { path: PathBuf },
+    /// There was a journal here, as the file `left` says, and now there is none.
+    Missing { path: PathBuf, left: PathBuf },
     /// The file under the journal's name is another one than was opened.
     Replaced { path: PathBuf },
     /// The file system cannot be trusted with a journal.
@@ -147,11 +147,12 @@ impl fmt::Display for StoreError {
             StoreError::Refused { seq, what } => {
                 write!(f, "journal, fact {seq}: {what}; nothing of its group was committed")
             }
-            StoreError::Missing { path } => write!(
+            StoreError::Missing { path, left } => write!(
                 f,
-                "{} is missing, and there was a journal here: put it back or `sealgate store restore` a backup; only if the \
+                "{} is missing, and there was a journal here, as {} says: put it back or `sealgate store restore` a backup; only if the \
                  line begins anew, `sealgate run --init`",
-                path.display()
+                path.display(),
+                left.display()
             ),
             StoreError::Replaced { path } => write!(
                 f,

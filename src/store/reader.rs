@@ -29,7 +29,8 @@ pub struct Reader {
 impl Reader {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         if !path.is_file() {
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            let kind = if path.is_dir() { std::io::ErrorKind::IsADirectory } else { std::io::ErrorKind::NotFound };
+            let source = std::io::Error::from(kind);
             return Err(StoreError::Io { doing: "opening the journal", path: path.to_owned(), source });
         }
         let is_held = lock::is_held(path)?;

@@ -1,7 +1,7 @@
 //! The journal at the start of a daemon: what is done before, and instead of, just opening it.
 //!
-//! - Never silently empty: where a journal was made, a small file beside it says so (`.born`). A journal that is missing then
-//!   ends the start, unless a person says that the line begins anew.
+//! - Never silently empty: where a journal was made, a small file beside it says so (`.born`), and the line's keys do. A journal
+//!   that is missing then ends the start, unless a person says that the line begins anew.
 //! - Never on a damaged file: it is moved aside with its log (`-damaged-N`), what can be saved of it goes into a new file
 //!   (`store::salvage`), and the line is held by a doubt until a person has looked.
 //! - Never on a file system that forgets (`store::place`).
@@ -34,6 +34,8 @@ pub struct Policy {
     pub file_systems: Vec<String>,
     /// A person says that a journal that is missing is to begin anew.
     pub may_begin_anew: bool,
+    /// Files that are made with a journal and outlive it, its keys say: where one lies, there was a journal.
+    pub witnesses: Vec<PathBuf>,
 }
 
 /// An open journal, and what is in doubt about it.
@@ -150,14 +152,17 @@ fn flush_folder(path: &Path) -> Result<(), StoreError> {
 
 fn refuse_missing(path: &Path, policy: &Policy) -> Result<(), StoreError> {
     let real = lock::real(path);
-    let left = [".born", "-wal"].iter().any(|suffix| beside(&real, suffix).exists());
+    let beside = [".born", "-wal"].map(|suffix| beside(&real, suffix));
+    let left = beside.iter().chain(&policy.witnesses).find(|file| file.exists());
     // A file that is there and cannot be looked at is not missing: its file system is to be checked.
     let is_there = real.try_exists();
     let is_there = is_there.map_err(|source| StoreError::Io { doing: "looking for", path: real.clone(), source })?;
-    if is_there || !left || policy.may_begin_anew {
-        return Ok(());
+    match left {
+        Some(left) if !is_there && !policy.may_begin_anew => {
+            Err(StoreError::Missing { path: path.to_owned(), left: left.clone() })
+        }
+        Some(_) | None => Ok(()),
     }
-    Err(StoreError::Missing { path: path.to_owned() })
 }
 
 /// Opens the journal and looks at its structure where that is quickly done, or needed.

@@ -15,7 +15,7 @@ use crate::device::{Channel, DeviceError, Link, MessageMode, OpcuaLink, Policy, 
 #[derive(Debug, Args)]
 pub(super) struct Target {
     /// `opc.tcp://HOST:PORT/PATH`, or the name of a device in the configuration
-    #[arg(value_name = "URL|DEVICE")]
+    #[arg(value_name = "URL|DEVICE", value_parser = server)]
     server: String,
     /// none, Basic256Sha256, Aes128Sha256RsaOaep or Aes256Sha256RsaPss
     #[arg(long, value_name = "POLICY", value_parser = policy)]
@@ -52,6 +52,18 @@ fn policy(word: &str) -> Result<Chosen, String> {
     let known = POLICIES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
     let names = || POLICIES.map(|(name, _)| name).join(", ");
     known.map(|(_, policy)| Chosen(*policy)).ok_or_else(|| format!("one of {} is expected", names()))
+}
+
+/// A port that no server can have is no URL.
+fn server(word: &str) -> Result<String, String> {
+    let Some(rest) = word.strip_prefix("opc.tcp://") else { return Ok(word.to_owned()) };
+    let host = rest.split('/').next().unwrap_or_default();
+    // The colons of an IPv6 address lie in brackets.
+    let port = host.rsplit(']').next().and_then(|behind| behind.split_once(':')).map(|(_, port)| port);
+    match port.map(str::parse::<u16>) {
+        Some(Err(_) | Ok(0)) => Err("a port is 1 to 65535, as in opc.tcp://HOST:4840".to_owned()),
+        Some(Ok(_)) | None => Ok(word.to_owned()),
+    }
 }
 
 impl Target {

@@ -71,8 +71,8 @@ impl Folder {
     pub(super) fn prepare(data: Option<&Path>) -> Result<Self, DemoError> {
         let sockets = std::env::temp_dir().join(format!("sealgate-{}", std::process::id()));
         let root = data.map_or_else(|| sockets.join("data"), Path::to_owned);
-        fs::create_dir_all(&root)?;
-        fs::create_dir_all(&sockets)?;
+        fs::create_dir_all(&root).map_err(at(&root))?;
+        fs::create_dir_all(&sockets).map_err(at(&sockets))?;
         let is_former = root.join(MARK).exists();
         let foreign = FILES.iter().chain(&["maps"]).find(|file| root.join(file).exists());
         if let Some(file) = foreign.filter(|_| !is_former) {
@@ -81,10 +81,11 @@ impl Folder {
             return Err(DemoError::Folder(what));
         }
         for file in FILES {
-            remove(&root.join(file))?;
+            remove(&root.join(file)).map_err(at(&root.join(file)))?;
         }
-        fs::write(root.join(MARK), "the files of a run of `sealgate demo`; the next run replaces them\n")?;
-        Ok(Self { root: root.canonicalize()?, sockets })
+        let mark = root.join(MARK);
+        fs::write(&mark, "the files of a run of `sealgate demo`; the next run replaces them\n").map_err(at(&mark))?;
+        Ok(Self { root: root.canonicalize().map_err(at(&root))?, sockets })
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -167,6 +168,12 @@ fn swapped(config: &str) -> String {
     let place = |name: &str| format!("device = \"{name}\"\nmap = \"maps/sim-{name}.toml\"");
     let (opcua, modbus, aside) = (place("opcua"), place("modbus"), place("aside"));
     config.replace(&opcua, &aside).replace(&modbus, &opcua).replace(&aside, &modbus)
+}
+
+/// An error that says which file it is about.
+fn at(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    let path = path.display().to_string();
+    move |error| io::Error::new(error.kind(), format!("{path}: {error}"))
 }
 
 fn remove(file: &Path) -> io::Result<()> {

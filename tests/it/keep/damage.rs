@@ -189,7 +189,11 @@ impl Sample {
 }
 
 fn policy() -> Policy {
-    Policy { file_systems: vec!["tmpfs".to_owned(), "overlay".to_owned()], may_begin_anew: false }
+    Policy {
+        file_systems: vec!["tmpfs".to_owned(), "overlay".to_owned()],
+        may_begin_anew: false,
+        witnesses: Vec::new(),
+    }
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -16,7 +16,11 @@ use sealgate::wire::lower::Stamp;
 use super::story::{LINE, Story, lowering};
 
 fn policy() -> Policy {
-    Policy { file_systems: vec!["tmpfs".to_owned(), "overlay".to_owned()], may_begin_anew: false }
+    Policy {
+        file_systems: vec!["tmpfs".to_owned(), "overlay".to_owned()],
+        may_begin_anew: false,
+        witnesses: Vec::new(),
+    }
 }
 
 fn begin(path: &Path) -> Result<Opened, StoreError> {
@@ -186,6 +190,24 @@ fn a_journal_that_is_gone_ends_the_start_unless_a_person_says_that_the_line_begi
     assert_eq!(opened.store.head().0, 0);
     drop(opened);
     begin(&path).expect("and from then on it is there");
+}
+
+// F27
+#[test]
+fn a_key_beside_no_journal_says_that_there_was_one() {
+    let (_folder, path) = written();
+    for file in ["line.db", "line.db.born"] {
+        fs::remove_file(path.with_file_name(file)).unwrap();
+    }
+    let key = path.with_file_name("line.pub");
+    let witnessed = Policy { witnesses: vec![path.with_file_name("line.key"), key.clone()], ..policy() };
+    let start = |policy: &Policy| open_for_run(&Settings::new(&path, LINE), policy);
+    fs::write(&key, "a key").unwrap();
+    let refused = start(&witnessed).expect_err("it was there");
+    assert!(refused.exit_code() == 74 && refused.to_string().contains("line.pub"), "{refused}");
+    assert!(!path.exists(), "nothing was made in its place");
+    fs::remove_file(&key).unwrap();
+    start(&witnessed).expect("a fresh folder");
 }
 
 // F25
