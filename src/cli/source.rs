@@ -14,18 +14,19 @@ use crate::wire::command::{ClientAnswer, Reason};
 
 /// Asks the journals where there are any, else the daemon, and prints the answer.
 pub(super) fn answer(journals: &Journals, shared: &Shared, question: &Question) -> Outcome {
-    let config = config::load(&shared.config).ok();
-    let style = style(shared, config.as_ref());
     if journals.db.is_empty() {
+        let (socket, config) = daemon(shared)?;
+        let style = style(shared, config.as_ref());
         let (word, parts) = words(question);
         let parts: Vec<(&str, &str)> = parts.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        let answer = live::ask(&socket(shared, config.as_ref()), word, &parts)?;
+        let answer = live::ask(&socket, word, &parts)?;
         if !answer.ok {
             return Ok(told(style, &answer));
         }
         // Nothing is null, which an answer carries as no data.
         return Ok(found(style, question, &answer.data.unwrap_or_default()));
     }
+    let style = style(shared, config::load(&shared.config).ok().as_ref());
     let mut documents = Vec::new();
     for file in &journals.db {
         let document = report::answer(file, question).map_err(failure)?;
@@ -105,8 +106,8 @@ fn is_nothing(document: &Value) -> bool {
 
 /// Sends one command to the daemon and prints what it says.
 pub(super) fn command(shared: &Shared, word: &str, parts: &[(&str, &str)]) -> Outcome {
-    let config = config::load(&shared.config).ok();
-    let answer = live::ask(&socket(shared, config.as_ref()), word, parts)?;
+    let (socket, config) = daemon(shared)?;
+    let answer = live::ask(&socket, word, parts)?;
     Ok(told(style(shared, config.as_ref()), &answer))
 }
 
@@ -147,12 +148,15 @@ pub(super) fn style(shared: &Shared, config: Option<&Config>) -> Style {
     Style::new(shared.json, config.map_or(0, |config| config.line.utc_offset_min))
 }
 
-/// `--socket`, or what the configuration says. A configuration with problems does not hide the daemon that still runs on the old one.
-pub(super) fn socket(shared: &Shared, config: Option<&Config>) -> PathBuf {
-    match (&shared.socket, config) {
-        (Some(socket), _) => socket.clone(),
-        (None, Some(config)) => config.line.socket.clone(),
-        (None, None) => PathBuf::from("/run/sealgate/line.sock"),
+/// Where the daemon listens: `--socket`, or what the configuration says. Whoever named a wrong one must not hear another line's daemon.
+pub(super) fn daemon(shared: &Shared) -> Result<(PathBuf, Option<Config>), Failure> {
+    match (&shared.socket, config::load(&shared.config)) {
+        (Some(socket), config) => Ok((socket.clone(), config.ok())),
+        (None, Ok(config)) => Ok((config.line.socket.clone(), Some(config))),
+        (None, Err(error)) => Err(Exit::Config.failure(format!(
+            "the configuration has problems, and does not say where the daemon listens; mend it, or name the socket of the \
+             running daemon with --socket FILE\n{error}"
+        ))),
     }
 }
 
@@ -166,6 +170,21 @@ mod tests {
         let all = together(vec![(&a, json!([{ "batch": "1" }])), (&b, json!({ "line": "l" }))]);
         assert_eq!(all, json!([{ "db": "a.db", "batch": "1" }, { "db": "b.db", "line": "l" }]));
         assert_eq!(together(vec![(&a, json!([1]))]), json!([1]));
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_leads_to_no_daemon_but_the_one_that_is_named() {
+        let mut shared = Shared { config: "nowhere/line.toml".into(), socket: None, json: false };
+        let failure = daemon(&shared).expect_err("there is none");
+        assert_eq!(failure.exit, Exit::Config);
+        assert!(failure.text.contains("nowhere/line.toml") && failure.text.contains("--socket"), "{}", failure.text);
+        shared.socket = Some("s".into());
+        assert_eq!(daemon(&shared).expect("named").0, PathBuf::from("s"));
+    }
+
+    #[test]
+    fn a_reason_is_in_words() {
+        assert!(reason(" \t").is_err() && reason("").is_err() && reason("disk replaced").is_ok());
     }
 
     #[test]

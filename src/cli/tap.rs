@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::outcome::{Exit, Outcome};
 use super::print::{self, Style};
 use super::{Shared, live, source};
-use crate::config;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,7 +39,7 @@ pub(super) struct TapArgs {
 const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &TapArgs, shared: &Shared) -> Outcome {
-    let config = config::load(&shared.config).ok();
+    let (socket, config) = source::daemon(shared)?;
     if let (Some(device), Some(config)) = (&args.device, &config)
         && !config.devices.iter().any(|known| known.name == *device)
     {
@@ -49,7 +48,6 @@ pub(super) fn run(args: &TapArgs, shared: &Shared) -> Outcome {
             Exit::Usage.failure(format!("{device} is no device of the configuration; there are: {}", known.join(", ")))
         );
     }
-    let socket = source::socket(shared, config.as_ref());
     let style = source::style(shared, config.as_ref());
     let rounds = args.seconds.map(|seconds| seconds.saturating_mul(10));
     let (mut after, mut told, mut round) = (None, 0, 0);

@@ -374,6 +374,8 @@ struct Image {
     log_file: Option<File>,
     log: Log,
     pages: u32,
+    /// Those of the file that are there to their end.
+    whole: u32,
     /// Where the newest state of a page lies in the log: of those that count, and of all.
     counting: BTreeMap<u32, u64>,
     all: BTreeMap<u32, u64>,
@@ -386,13 +388,15 @@ impl Image {
         let length = file.metadata().and_then(|about| {
             if about.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(about.len()) }
         });
-        let pages = u32::try_from(length.map_err(failed)?.div_ceil(PAGE as u64)).unwrap_or(u32::MAX);
+        let length = length.map_err(failed)?;
+        let count = |pages: u64| u32::try_from(pages).unwrap_or(u32::MAX);
+        let (pages, whole) = (count(length.div_ceil(PAGE as u64)), count(length / PAGE as u64));
         let log = frames::read(path)?;
         let places = |frames: &[frames::Frame]| frames.iter().map(|frame| (frame.page, frame.at)).collect();
         let counting = places(log.frames.get(..log.counting).unwrap_or_default());
         let all = places(&log.frames);
         let log_file = File::open(beside(path, "-wal")).ok();
-        Ok(Self { file, log_file, log, pages, counting, all })
+        Ok(Self { file, log_file, log, pages, whole, counting, all })
     }
 
     fn page(&self, view: View, number: u32) -> Option<Vec<u8>> {
@@ -423,8 +427,8 @@ impl Image {
         let word = |at: usize| first.get(at..at + 4).and_then(|part| part.try_into().ok()).map(u32::from_be_bytes);
         // The count holds where the two marks beside it agree (1.3.7).
         let counted = word(28).filter(|_| first.starts_with(b"SQLite format 3\0") && word(24) == word(92))?;
-        let beyond = self.counting.keys().filter(|page| **page > self.pages && **page <= counted).count();
-        let there = self.pages.saturating_add(u32::try_from(beyond).unwrap_or(u32::MAX));
+        let beyond = self.counting.keys().filter(|page| **page > self.whole && **page <= counted).count();
+        let there = self.whole.saturating_add(u32::try_from(beyond).unwrap_or(u32::MAX));
         (there < counted).then_some((there, counted))
     }
 }
