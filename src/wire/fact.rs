@@ -166,6 +166,8 @@ fact_kinds! {
     StoreRestored "store_restored" { backup_sha256 "backup_sha256", reason "reason" }
     SerialsDeclared "serials_declared" { gtin "gtin", serials "serials" }
     SerialsRetired "serials_retired" { first_index "first_index", serials "serials" }
+    PictureStored "picture_stored" { picture "" }
+    PicturesRemoved "pictures_removed" { pictures "pictures" }
 }
 
 fn read_with(

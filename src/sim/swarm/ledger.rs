@@ -195,6 +195,8 @@ impl Ledger {
             | Fact::LinePaused { .. }
             | Fact::RecipeFound { .. }
             | Fact::BufferDoubted { .. }
+            | Fact::PictureStored { .. }
+            | Fact::PicturesRemoved { .. }
             | Fact::LineDescribed { .. }
             | Fact::StoreRestored { .. }
             | Fact::SerialsDeclared { .. }

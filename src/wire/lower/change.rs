@@ -25,6 +25,8 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::ClockFound { .. }
         | Fact::ClockStepped { .. }
         | Fact::LinePaused { .. }
+        | Fact::PictureStored { .. }
+        | Fact::PicturesRemoved { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
         Fact::GateForced { container, .. } => quarantined(*container),
         Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],

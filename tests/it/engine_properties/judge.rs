@@ -141,6 +141,8 @@ impl Judge {
             | Fact::LinePaused { .. }
             | Fact::RecipeFound { .. }
             | Fact::BufferDoubted { .. }
+            | Fact::PictureStored { .. }
+            | Fact::PicturesRemoved { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. } => {}
         }
