@@ -38,6 +38,7 @@ impl State {
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. }
             | Fact::StoreRestored { .. }
+            | Fact::MessagesExpired { .. }
             | Fact::SerialsDeclared { .. }
             | Fact::PictureStored { .. }
             | Fact::PicturesRemoved { .. } => {}

@@ -34,7 +34,7 @@ use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::Now;
 use crate::engine::clock::Clock;
 use crate::engine::decide::Decide;
-use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey, Picture};
+use crate::engine::fact::{Description, Entry, Fact, Gone, NewEpoch, NewKey, Picture};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
@@ -272,6 +272,7 @@ impl Engine {
             Input::Eased(kind) => self.ease(&mut step, kind),
             Input::Pictured(batch, picture) => self.pictured(&mut step, batch, *picture),
             Input::PicturesRemoved(pictures) => self.emit(&mut step, Fact::PicturesRemoved { pictures }),
+            Input::Expired(gone) => self.expire_messages(&mut step, gone),
         }
         self.stop_for_rejects(&mut step);
         self.settle_run(&mut step);
@@ -400,6 +401,12 @@ impl Engine {
     fn emit_as(&mut self, step: &mut Step, actor: Actor, fact: Fact) {
         let batch = self.state.current().map(|batch| batch.id());
         self.record(step, Entry { seq: self.state.seq.saturating_add(1), batch, actor, fact });
+    }
+
+    /// Messages belong to no batch: they are of several.
+    fn expire_messages(&mut self, step: &mut Step, gone: Gone) {
+        let (seq, actor) = (self.state.seq.saturating_add(1), line());
+        self.record(step, Entry { seq, batch: None, actor, fact: Fact::MessagesExpired { gone } });
     }
 
     fn record(&mut self, step: &mut Step, entry: Entry) {

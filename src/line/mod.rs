@@ -16,7 +16,7 @@ use crate::canary::Canary;
 use crate::domain::tag::{StationId, TagUpdate, TagWrite};
 use crate::domain::text::BatchId;
 use crate::domain::time::{ClockState, Now};
-use crate::engine::fact::{Entry, Fact, Picture, PictureDigest};
+use crate::engine::fact::{Entry, Fact, Gone, Picture, PictureDigest};
 use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
 use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
 use crate::engine::reason::AlarmKind;
@@ -49,6 +49,8 @@ pub enum Arrival {
     Update(TagUpdate),
     Asked(Ask),
     Durable(Durable),
+    /// Messages that the broker took and nobody needs any more: that they go is a fact.
+    Expired(Gone),
     /// Upkeep of the journal that is no fact: the place of the feed.
     Work(Work),
     /// What the machine says of its wall clock.
@@ -265,6 +267,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Arrival::Eased(_)
             | Arrival::Pictured(..)
             | Arrival::PicturesRemoved(_)
+            | Arrival::Expired(_)
             | Arrival::Tick
             | Arrival::Stop
                 if self.is_stopping => {}
@@ -278,6 +281,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Eased(kind) => self.decide(now, Input::Eased(kind), &mut turn),
             Arrival::Pictured(batch, picture) => self.decide(now, Input::Pictured(batch, picture), &mut turn),
             Arrival::PicturesRemoved(gone) => self.decide(now, Input::PicturesRemoved(gone), &mut turn),
+            Arrival::Expired(gone) => self.let_go(now, gone, &mut turn),
             Arrival::Tick => self.tick(now, &mut turn),
             Arrival::Stop => self.stop(now, &mut turn),
         }
@@ -298,6 +302,12 @@ impl<J: Journal, P: Plant> Line<J, P> {
             self.decide(now, Input::Paused { paused_us }, turn);
             self.supervise(now, turn);
         }
+    }
+
+    /// Signed with its fact: whoever takes messages away cannot put such a fact behind the newest signature.
+    fn let_go(&mut self, now: Now, gone: Gone, turn: &mut Turn) {
+        self.decide(now, Input::Expired(gone), turn);
+        self.work.push(Work::Checkpoint);
     }
 
     /// The last fact: from here on nothing is decided, and what was decided still becomes durable.

@@ -27,6 +27,7 @@ pub mod guard;
 pub mod journal;
 mod lock;
 pub mod memory;
+mod messages;
 mod notary;
 #[cfg(feature = "demo")]
 pub mod occupied;
@@ -41,6 +42,7 @@ pub mod rebuild;
 pub mod recover;
 pub mod restore;
 pub mod salvage;
+mod salvaged;
 mod schema;
 pub mod side;
 mod signatures;

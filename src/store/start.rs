@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::store::error::StoreError;
 use crate::store::lock::{self, beside};
+use crate::store::messages;
 use crate::store::open::{self, Identity, Settings, Store};
 use crate::store::place;
 use crate::store::salvage;
@@ -163,7 +164,10 @@ fn look(settings: &Settings) -> Result<Store, StoreError> {
     if size == 0 && born(path).is_some() && path.exists() {
         return Err(StoreError::damaged("the file is empty"));
     }
-    let store = open::open(settings)?;
+    let mut store = open::open(settings)?;
+    if let Some(what) = messages::gap(&store.conn, &mut store.words)? {
+        return Err(StoreError::damaged(what));
+    }
     if suspicion.exists() {
         verify::whole(&store.conn, &store.identity)?;
         let _ = std::fs::remove_file(&suspicion);

@@ -157,6 +157,7 @@ impl Scene<'_> {
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
+            | Fact::MessagesExpired { .. }
             | Fact::PicturesRemoved { .. } => String::new(),
             Fact::PictureStored { picture } => format!("inspection:{}", picture.inspection),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),

@@ -82,6 +82,9 @@ def flaw(path, keys_path="-", anchors_path=None):
     last, kind = db.execute("SELECT max(seq), (SELECT kind FROM v_fact ORDER BY seq DESC LIMIT 1) FROM v_fact").fetchone()
     if ring and (last - through >= 100 or not number or kind == "line_stopped" and last > through):
         return f"facts {through + 1} to {last}: their checkpoints are gone"
+    expired, = db.execute("SELECT max(seq) FROM v_fact WHERE kind = 'messages_expired'").fetchone()
+    if ring and (expired or 0) > through:
+        return f"fact {expired} lets messages go, and no checkpoint covers it"
     for row in map(json.loads, open(anchors_path) if anchors_path else []):
         text, signature = row["note"].split("\n\n")
         said = dict(part.split("=", 1) for part in text.split()[1:])

@@ -85,6 +85,8 @@ const BOUNDED: &[Bounded] = &[
     at("src/runtime/spine.rs", "senders", "WAITING_MAX", "the asker is told that the line is busy"),
     at("src/runtime/assemble.rs", "alarms", "alarms", "those that the journal holds open"),
     at("src/engine/fold.rs", "alarms", "waits", "one of each kind at a station waits at once"),
+    at("src/engine/fact.rs", "through", "STREAMS", "one number of each stream"),
+    at("src/engine/fact.rs", "kept", "QUARANTINE_MAX", "what waits in quarantine, which holds no more"),
     at("src/engine/fold.rs", "stations", "StationSpec", "those of the configuration"),
     at("src/engine/fold.rs", "tracks", "TRANSIT_MAX", "the unit beyond is rejected"),
     at("src/engine/fold.rs", "unknown", "UNKNOWN_MAX", "the oldest stays unaccounted"),

@@ -193,6 +193,7 @@ impl Ledger {
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
+            | Fact::MessagesExpired { .. }
             | Fact::RecipeFound { .. }
             | Fact::BufferDoubted { .. }
             | Fact::PictureStored { .. }

@@ -10,8 +10,8 @@ use crate::domain::tag::StationKind;
 use crate::domain::text::{Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::fact::{
-    Child, Counts, Description, Fact, InvalidCause, NewEpoch, NewKey, Picture, ReadPoint, RequestKey, ResultKey,
-    TrackKey,
+    Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
+    RequestKey, ResultKey, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -150,6 +150,10 @@ fn description() -> impl Strategy<Value = Description> {
     )
 }
 
+fn message() -> impl Strategy<Value = MessageNumber> {
+    (name(), any::<u64>()).prop_map(|(stream, seq)| MessageNumber { stream, seq })
+}
+
 fn line_fact() -> impl Strategy<Value = Fact> {
     let cause = one_of(&[LostCause::Device, LostCause::Heartbeat, LostCause::Quality, LostCause::Foreign]);
     prop_oneof![
@@ -162,6 +166,8 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         (text(), any::<String>()).prop_map(|(backup_sha256, reason)| Fact::StoreRestored { backup_sha256, reason }),
         (sheet(), serials()).prop_map(|(sheet, serials)| Fact::SerialsDeclared { gtin: sheet.gtin, serials }),
         (any::<u32>(), serials()).prop_map(|(first_index, serials)| Fact::SerialsRetired { first_index, serials }),
+        (vec(message(), 0..4), vec(message(), 0..4))
+            .prop_map(|(through, kept)| Fact::MessagesExpired { gone: Gone { through, kept } }),
         description().prop_map(|description| Fact::LineDescribed { description: Box::new(description) }),
         (name(), one_of(StationKind::ALL), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
             |(station, kind, device_epoch, epoch, reset)| Fact::StationJoined {

@@ -61,6 +61,7 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::ClockFound { .. }
         | Fact::ClockStepped { .. }
         | Fact::LinePaused { .. }
+        | Fact::MessagesExpired { .. }
         | Fact::KeyAnnounced { .. }
         | Fact::EpochRaised { .. } => Vec::new(),
     }

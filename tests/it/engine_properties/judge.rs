@@ -139,6 +139,7 @@ impl Judge {
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
+            | Fact::MessagesExpired { .. }
             | Fact::RecipeFound { .. }
             | Fact::BufferDoubted { .. }
             | Fact::PictureStored { .. }

@@ -109,6 +109,33 @@ fn a_damaged_page_of_a_state_table_costs_no_fact() {
     }
 }
 
+// F157, F158
+#[test]
+fn messages_that_somebody_took_away_are_made_again_and_the_line_is_held() {
+    let sent =
+        "INSERT OR REPLACE INTO work_feed SELECT word, 1 << 40 FROM word WHERE text IN ('fact', 'epcis', 'batch')";
+    for taken in ["seq = 1", "seq = 3", "stream = 38", "seq > 0"] {
+        let (folder, path) = written();
+        let tool = Connection::open(&path).unwrap();
+        tool.execute_batch(&format!("{sent}; DELETE FROM message WHERE {taken}"))
+            .expect("the triggers believe the place");
+        drop(tool);
+        let opened = begin(&path).expect("what is left");
+        let [doubt] = &opened.doubts[..] else { panic!("one doubt, not {:?}", opened.doubts) };
+        assert!(doubt.contains("of stream") && doubt.contains("no fact let it go"), "{doubt}");
+        assert!(doubt.contains("facts were saved"), "{doubt}");
+        drop(opened);
+        is_whole(&path);
+        assert!(folder.path().join("line.db-damaged-1").exists());
+        assert!(begin(&path).expect("a whole file").doubts.is_empty());
+    }
+    // What a fact let go is no doubt.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("line.db");
+    Story::let_go().commit(&path, 1);
+    assert_eq!(begin(&path).expect("nothing is wrong").doubts, Vec::<String>::new());
+}
+
 // F19
 #[test]
 fn a_file_of_which_nothing_can_be_saved_is_kept_and_never_followed_by_an_empty_one() {

@@ -23,6 +23,7 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         | Fact::BatchStopped { .. } => kind(fact).to_owned(),
         Fact::ClockFound { clock } => format!("clock {}", clock.name()),
         Fact::ClockStepped { from_us, to_us } => format!("clock_stepped {from_us} {to_us}"),
+        Fact::MessagesExpired { .. } => "messages_expired".to_owned(),
         Fact::LinePaused { paused_us } => format!("line_paused {paused_us}"),
         Fact::StationJoined { station, epoch, reset, .. } => {
             format!("joined {station} epoch {epoch}{}", if *reset { " reset" } else { "" })

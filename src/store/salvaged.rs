@@ -1,0 +1,60 @@
+//! What a salvaged file carries over beside the facts, and what it says of itself.
+//!
+//! Contract: the checkpoints of the facts that were saved come along as they lie, so that they are proven as before. The mark
+//! (`work_salvage`) is a claim and proves nothing: it gives a missing end a name, and never makes it good. What was given up becomes a
+//! fact when a daemon opens the file (`store::anchors`).
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use crate::store::change::integer;
+use crate::store::error::{Flaw, StoreError};
+use crate::store::open::Store;
+use crate::store::recover::{rows, unsigned};
+
+/// The claim of a file that it is what was left of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Facts saved.
+    pub(super) facts: u64,
+    pub(super) why: String,
+}
+
+/// Takes over the signed statements about the facts up to `facts`, the first that cannot be read or is about another fact ends it:
+/// those behind it count from one that is missing.
+pub(super) fn carry_checkpoints(from: &Connection, copy: &Store, facts: u64) -> Result<(), StoreError> {
+    let carried = || -> Result<(), Flaw> {
+        let mut insert = copy.conn.prepare(
+            "INSERT INTO checkpoint (seq, head_hash, store_uuid, key_id, signature) SELECT ?1, ?2, ?3, ?4, ?5 \
+             WHERE EXISTS (SELECT 1 FROM fact WHERE seq = ?1 AND hash = ?2)",
+        )?;
+        let sql = "SELECT seq, head_hash, store_uuid, key_id, signature FROM checkpoint WHERE seq <= ?1 ORDER BY seq";
+        let Ok(mut list) = from.prepare(sql) else { return Ok(()) };
+        let Ok(mut found) = list.query([integer(facts)?]) else { return Ok(()) };
+        while let Ok(Some(row)) = found.next() {
+            let Ok(values) = (0..5).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>() else { break };
+            if insert.execute(rusqlite::params_from_iter(values))? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    };
+    carried().map_err(|flaw| flaw.at(facts))
+}
+
+pub(super) fn mark(copy: &Store, mark: &Mark) -> Result<(), StoreError> {
+    let write = || -> Result<(), Flaw> {
+        let row = (integer(mark.facts)?, &mark.why);
+        copy.conn.execute("INSERT OR REPLACE INTO work_salvage (facts, why) VALUES (?1, ?2)", row)?;
+        Ok(())
+    };
+    write().map_err(|flaw| flaw.at(mark.facts))
+}
+
+/// The claim of a file that ends with fact `head`; one that has gone on since has told of it in facts.
+pub(super) fn claim(conn: &Connection, head: u64) -> Result<Option<Mark>, StoreError> {
+    let sql = "SELECT facts, why FROM work_salvage WHERE facts = ?1";
+    let head = i64::try_from(head).unwrap_or(i64::MAX);
+    let found = rows(conn, sql, [head], |row| Ok(Mark { facts: unsigned(row, 0)?, why: row.get(1)? }))?;
+    Ok(found.into_iter().next())
+}
