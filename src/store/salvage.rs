@@ -64,9 +64,8 @@ pub fn run(damaged: &Path, out: &Path, known: Option<&Identity>) -> Result<Salva
     carry_feed(&reader.conn, &copy);
     salvaged::carry_checkpoints(&reader.conn, &copy, facts)?;
     let stopped = fold.stopped.map(|stopped| format!("{}: {}", stopped.key, stopped.is.unwrap_or_default()));
-    if let Some(why) = &stopped {
-        salvaged::mark(&copy, &Mark { facts, why: why.clone() })?;
-    }
+    let why = stopped.clone().unwrap_or_else(|| "its tables were made anew from all its facts".to_owned());
+    salvaged::mark(&copy, &Mark { facts, why })?;
     copy.make_durable()?;
     let identity = reader.identity();
     Ok(SalvageReport {

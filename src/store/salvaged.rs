@@ -51,6 +51,14 @@ pub(super) fn mark(copy: &Store, mark: &Mark) -> Result<(), StoreError> {
     write().map_err(|flaw| flaw.at(mark.facts))
 }
 
+/// For a line that starts on a salvage of which nobody was told yet: the first fact of the run that hears of it ends that.
+pub(super) fn doubt(conn: &Connection, head: u64) -> Result<Option<String>, StoreError> {
+    let mark = claim(conn, head)?;
+    Ok(mark.map(|Mark { facts, why }| {
+        format!("this journal is a salvage of {facts} facts, and nothing was recorded since: {why}")
+    }))
+}
+
 /// The claim of a file that ends with fact `head`; one that has gone on since has told of it in facts.
 pub(super) fn claim(conn: &Connection, head: u64) -> Result<Option<Mark>, StoreError> {
     let sql = "SELECT facts, why FROM work_salvage WHERE facts = ?1";

@@ -19,6 +19,7 @@ use crate::store::messages;
 use crate::store::open::{self, Identity, Settings, Store};
 use crate::store::place;
 use crate::store::salvage;
+use crate::store::salvaged;
 use crate::store::schema;
 use crate::store::verify;
 use crate::wire::chain;
@@ -48,7 +49,10 @@ pub fn open_for_run(settings: &Settings, policy: &Policy) -> Result<Opened, Stor
     refuse_missing(path, policy)?;
     let mut doubts = Vec::new();
     let store = match look(settings) {
-        Ok(store) => store,
+        Ok(store) => {
+            doubts.extend(salvaged::doubt(&store.conn, store.head().0)?);
+            store
+        }
         Err(error) if is_damaged(&error, path) => {
             doubts.push(replace(settings, &error)?);
             look(settings)?

@@ -574,7 +574,7 @@ mod tests {
     /// Needs Python; without it the test says so, and fails where `CI` is set.
     #[test]
     fn another_language_recomputes_the_chain() {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/verify_chain.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/verify_proof.py");
         let (_directory, path) = written();
         let python = |file: &Path| Command::new("python3").arg(script).arg(file).output();
         let Ok(whole) = python(&path) else {
