@@ -4,8 +4,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
+
+from judge import LeftOut, claim, free_port, wait_until
 
 PATIENCE = 10
 
@@ -19,13 +20,13 @@ def program():
 class Mosquitto:
     """A broker without persistence: what it held is gone with it."""
 
-    def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+    def __init__(self, folder, *more):
+        if not program():
+            raise LeftOut("mosquitto is not installed; tests/all.sh installs it")
+        self.port, self.process = free_port(), None
         self.config = folder / "mosquitto.conf"
-        self.config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-        self.process = None
+        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "persistence false", *more]
+        self.config.write_text("".join(f"{line}\n" for line in lines))
 
     def __enter__(self):
         self.start()
@@ -36,13 +37,8 @@ class Mosquitto:
 
     def start(self):
         self.process = subprocess.Popen([program(), "-c", self.config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + PATIENCE
-        while not self.answers():
-            if self.process.poll() is not None:
-                raise RuntimeError("mosquitto ended by itself")
-            if time.monotonic() > until:
-                raise RuntimeError(f"mosquitto does not answer within {PATIENCE} s")
-            time.sleep(0.02)
+        wait_until(lambda: self.answers() or self.process.poll() is not None, "mosquitto answers", PATIENCE)
+        claim(self.process.poll() is None, "mosquitto ended by itself")
 
     def answers(self):
         with socket.socket() as probe:

@@ -17,6 +17,7 @@
 
 mod backoff;
 pub mod codec;
+mod dial;
 mod error;
 mod image;
 pub mod modbus;

@@ -20,6 +20,7 @@ pub mod dry;
 pub mod faces;
 pub mod labeller;
 pub mod link;
+mod loopback;
 pub mod mapped;
 pub mod mishap;
 pub mod modbus_server;

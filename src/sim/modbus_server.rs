@@ -7,15 +7,13 @@
 //! contract does not call written is refused with exception 2 and changes nothing; a value out of range, with exception 3.
 //! A read that touches a value whose quality is not good is refused with exception 4. Any unit identifier is answered; function codes 3, 4, 6 and 16 are known.
 
-use std::future::{Ready, ready};
 use std::io;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio_modbus::server::Service;
-use tokio_modbus::server::tcp::Server;
 use tokio_modbus::{ExceptionCode, Request, Response};
 
+use super::loopback;
 use super::tags::{Shape, StationValue, TagImage, Tags, WriteRefusal};
 use crate::domain::tag::{Quality, StationKind, Tag, TagValue};
 
@@ -106,30 +104,7 @@ const READ_MAX: u16 = 125;
 
 /// Serves until the listener fails; dropping the future closes every connection.
 pub async fn run(listener: TcpListener, image: Arc<TagImage>) -> io::Result<()> {
-    let on_connected = |stream: tokio::net::TcpStream, _| {
-        let image = Arc::clone(&image);
-        async move {
-            stream.set_nodelay(true)?;
-            Ok(Some((RegisterService { image }, stream)))
-        }
-    };
-    // A broken connection is the client's matter; the next one is served as if nothing had been.
-    Server::new(listener).serve(&on_connected, |_| {}).await
-}
-
-struct RegisterService {
-    image: Arc<TagImage>,
-}
-
-impl Service for RegisterService {
-    type Request = Request<'static>;
-    type Response = Response;
-    type Exception = ExceptionCode;
-    type Future = Ready<Result<Response, ExceptionCode>>;
-
-    fn call(&self, request: Self::Request) -> Self::Future {
-        ready(answer(&self.image, request))
-    }
+    loopback::modbus(listener, move |asked| answer(&image, asked.request)).await
 }
 
 fn answer(image: &TagImage, request: Request<'_>) -> Result<Response, ExceptionCode> {

@@ -15,23 +15,20 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use opcua::server::ServerHandle;
 use opcua::server::address_space::{AccessLevel, VariableBuilder};
-use opcua::server::diagnostics::NamespaceMetadata;
-use opcua::server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
-use opcua::server::{ANONYMOUS_USER_TOKEN_ID, Server, ServerBuilder, ServerEndpoint, ServerHandle};
+use opcua::server::node_manager::memory::SimpleNodeManager;
 use opcua::types::{
-    Array, ByteString, DataTypeId, DataValue, MessageSecurityMode, NodeId, NumericRange, ObjectId, StatusCode,
-    VariableTypeId, Variant, VariantScalarTypeId,
+    Array, ByteString, DataTypeId, DataValue, NodeId, NumericRange, ObjectId, StatusCode, VariableTypeId, Variant,
+    VariantScalarTypeId,
 };
 use tokio::net::{TcpListener, TcpSocket};
 
+use super::loopback;
 use super::tags::{Shape, TagImage, Tags, WriteRefusal};
 use crate::domain::tag::{Access, Quality, StationKind, Tag, TagValue};
 
 pub const NAMESPACE: &str = "urn:sealgate:sim";
-
-/// Not the namespace of the tags: the library keeps the application's own namespace for itself.
-const APPLICATION: &str = "urn:sealgate:sim:server";
 
 /// The stations on this server.
 const STATIONS: &[StationKind] = StationKind::ALL;
@@ -51,44 +48,9 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves until the listener fails; dropping the future ends it. `pki_dir` is a folder that the library may write to.
 pub async fn run(listener: TcpListener, image: Arc<TagImage>, pki_dir: &Path) -> io::Result<()> {
     let address = listener.local_addr()?;
-    let (server, handle) = build(address, pki_dir, NAMESPACE).map_err(io::Error::other)?;
+    let (server, handle) = loopback::opcua(address, pki_dir, &[NAMESPACE]).map_err(io::Error::other)?;
     let nodes = Nodes::add(&handle, &image).map_err(io::Error::other)?;
-    // Sessions are tasks of the library; they end with its token.
-    let _ends_with_us = handle.token().clone().drop_guard();
-    let served = async { server.run_with(listener).await.map_err(io::Error::other) };
-    tokio::select! {
-        ended = served => ended,
-        () = nodes.follow(&handle, &image) => Ok(()),
-    }
-}
-
-/// A server of one namespace for a demonstration on loopback.
-pub(super) fn build(address: SocketAddr, pki_dir: &Path, namespace: &str) -> Result<(Server, ServerHandle), String> {
-    let host = address.ip().to_string();
-    let anonymous = [ANONYMOUS_USER_TOKEN_ID.to_owned()];
-    let metadata = NamespaceMetadata { namespace_uri: namespace.to_owned(), ..NamespaceMetadata::default() };
-    let mut builder = ServerBuilder::new()
-        .application_name("Sealgate simulated plant")
-        .application_uri(APPLICATION)
-        .product_uri(APPLICATION)
-        .host(host.clone())
-        .port(address.port())
-        .discovery_urls(vec![format!("opc.tcp://{host}:{}/", address.port())])
-        .create_sample_keypair(false)
-        .pki_dir(pki_dir)
-        .subscription_poll_interval_ms(1)
-        .max_array_length(4096)
-        .add_endpoint(
-            "none",
-            ServerEndpoint::new("/", opcua::crypto::SecurityPolicy::None, MessageSecurityMode::None, &anonymous),
-        )
-        .default_endpoint("none")
-        .with_node_manager(simple_node_manager(metadata, "plant"));
-    let limits = &mut builder.limits_mut().subscriptions;
-    limits.min_sampling_interval_ms = 0.0;
-    limits.min_publishing_interval_ms = 1.0;
-    limits.max_monitored_item_queue_size = 1000;
-    builder.build()
+    loopback::run_opcua(server, &handle, listener, nodes.follow(&handle, &image)).await
 }
 
 /// The variables and their node manager.
@@ -348,7 +310,9 @@ mod tests {
     use super::*;
     use crate::sim::settings::PlantSettings;
     use opcua::client::{ClientBuilder, IdentityToken, Session};
-    use opcua::types::{EndpointDescription, ReadValueId, TimestampsToReturn, UserTokenPolicy, WriteValue};
+    use opcua::types::{
+        EndpointDescription, MessageSecurityMode, ReadValueId, TimestampsToReturn, UserTokenPolicy, WriteValue,
+    };
     use std::time::Duration;
 
     #[test]

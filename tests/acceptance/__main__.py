@@ -21,8 +21,9 @@ from pathlib import Path
 # What several folders of tests share lies beside them.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import stage
 import steps
+from judge import LeftOut, Wrong
+from stage import Stage
 
 
 def main(arguments):
@@ -37,7 +38,7 @@ def main(arguments):
     with tempfile.TemporaryDirectory(prefix="sealgate-acceptance-") as temporary:
         root = Path(os.environ.get("SEALGATE_ACCEPTANCE_DIR", temporary)).resolve()
         root.mkdir(parents=True, exist_ok=True)
-        house = stage.Stage(binary, root)
+        house = Stage(binary, root)
         rows = [play(house, name) for name in wanted]
     print(f"\n{'acceptance':<28} {'seconds':>8}  result")
     for name, seconds, result in rows:
@@ -50,13 +51,15 @@ def play(house, name):
     began, result = time.monotonic(), "ok"
     try:
         print(f"    {steps.ALL[name](house)}")
-    except stage.Wrong as wrong:
+    except (Wrong, LeftOut) as wrong:
         result = "FAILED"
         print(f"    {wrong}")
     except Exception:
         # A surprise in a check is a failed check; the other steps still say what they find.
         result = "FAILED"
         traceback.print_exc(file=sys.stdout)
+    finally:
+        house.clear()
     return name, time.monotonic() - began, result
 
 

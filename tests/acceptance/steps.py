@@ -9,7 +9,7 @@ import feed
 import mosquitto
 import story
 import tamper
-from stage import claim, demo_arguments, summary, wait_until
+from stage import Journal, claim, demo_arguments, summary, wait_until
 
 UNITS, RATE = 2000, 6000
 KILLS = 50
@@ -38,7 +38,7 @@ def another_seed(house):
 def capture(house):
     """its capture: whole, in order, valid against EPCIS 2.0 and our schemas, every eventID recomputed"""
     folder = house.root / "calm-1"
-    captured, views = feed.Feed(folder), story.Views(folder / "line.db")
+    captured, views = feed.Feed(folder), Journal(folder / "line.db")
     counts = feed.check_whole(captured, views)
     views.close()
     events = feed.check_order(captured)
@@ -56,7 +56,7 @@ def kills(house):
     figures, seconds = house.demo(folder, 6000, 1800, "--kills", KILLS, within=480)
     claim(figures["kills"] == KILLS and figures["starts"] == KILLS + 1, f"{figures['kills']} kills, {figures['starts']} starts")
     story.check(folder, figures, is_calm=False)
-    views = story.Views(folder / "line.db")
+    views = Journal(folder / "line.db")
     shortest = story.check_kills(views, KILLS)
     feed.check_whole(feed.Feed(folder), views)
     views.close()
@@ -67,21 +67,17 @@ def kills(house):
 def foreign_broker(house):
     """mosquitto in place of the embedded broker, killed and started again twice, without persistence"""
     folder = house.folder("mosquitto")
-    claim(mosquitto.program(), "mosquitto is not installed")
     with mosquitto.Mosquitto(folder) as broker:
         demo = house.start_demo(folder / "data", 600, 2400, "--broker", f"127.0.0.1:{broker.port}")
-        try:
-            for units in (150, 400):
-                wait_until(lambda: presented(folder / "data") >= units or demo.poll() is not None, f"{units} units")
-                claim(demo.poll() is None, f"the demo ended before unit {units}")
-                broker.kill()
-                broker.start()
-            out, err = demo.communicate(timeout=120)
-        finally:
-            demo.kill()
+        for units in (150, 400):
+            wait_until(lambda: presented(folder / "data") >= units or demo.poll() is not None, f"{units} units")
+            claim(demo.poll() is None, f"the demo ended before unit {units}")
+            broker.kill()
+            broker.start()
+        out, err = demo.communicate(timeout=120)
     figures = summary(demo.returncode, out, err)
     story.check(folder / "data", figures, is_calm=True)
-    captured, views = feed.Feed(folder / "data"), story.Views(folder / "data" / "line.db")
+    captured, views = feed.Feed(folder / "data"), Journal(folder / "data" / "line.db")
     counts = feed.check_whole(captured, views)
     views.close()
     online = sum(line["topic"].endswith("/_status") and line["payload"]["status"] == "online" for line in captured.lines)

@@ -1,10 +1,9 @@
 """The plant's truth against the audit views, counted here once more and by other means than the program's own comparison."""
 
 import json
-import sqlite3
 from collections import Counter
 
-from stage import claim
+from stage import Journal, claim
 
 FIXED = {"00": 18, "01": 14, "11": 6, "17": 6}
 
@@ -57,25 +56,9 @@ class Truth:
         return {number for number, unit in self.units.items() if unit["spoil"] == "none"}
 
 
-class Views:
-    """The audit views of the journal, read by plain SQL."""
-
-    def __init__(self, path):
-        self.base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-
-    def rows(self, sql, *values):
-        return self.base.execute(sql, values).fetchall()
-
-    def one(self, sql, *values):
-        return self.rows(sql, *values)[0][0]
-
-    def close(self):
-        self.base.close()
-
-
 def check(folder, figures, is_calm):
     """Everything that must hold at the end of a demo; `is_calm` where nothing was killed on the way."""
-    truth, views = Truth(folder), Views(folder / "line.db")
+    truth, views = Truth(folder), Journal(folder / "line.db")
     check_figures(truth, views, figures)
     check_units(truth, views, figures, is_calm)
     check_closed(truth, views, figures)

@@ -18,8 +18,6 @@ MEMORY = 64 * 1024 * 1024
 # F09
 def memory(house):
     """64 MiB for the daemon, the broker away for two thirds of the batch: the backlog lies on disk, nothing is killed for memory"""
-    if not mosquitto.program():
-        raise LeftOut("mosquitto is not installed")
     group = house.group("memory", memory__limit_in_bytes=MEMORY)
     with mosquitto.Mosquitto(house.folder("broker")) as broker:
         demo = house.demo("memory", 900, 3000, "--broker", f"127.0.0.1:{broker.port}")

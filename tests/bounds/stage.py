@@ -1,87 +1,27 @@
-"""What the steps share: demos that run beside them, a daemon alone, control groups, and the questions to a journal at the end."""
+"""What the steps of this folder share beyond `judge`: demos, a daemon alone, control groups, and the time in a journal at the end."""
 
 import json
 import os
-import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+# For the steps, which take all that they share from here.
+from judge import ROOT, House, LeftOut, Wrong, claim, wait_until  # noqa: F401
+import judge
+
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-class Wrong(Exception):
-    """A promise that does not hold, in words."""
-
-
-class LeftOut(Exception):
-    """What this machine lacks, in words."""
-
-
-def claim(holds, text):
-    if not holds:
-        raise Wrong(text)
-
-
-def wait_until(condition, what, within=60):
-    until = time.monotonic() + within
-    while not (found := condition()):
-        claim(time.monotonic() < until, f"{what}: not within {within} s")
-        time.sleep(0.02)
-    return found
-
-
-class Stage:
-    def __init__(self, program, root, is_full):
-        self.program, self.root, self.is_full = program, root, is_full
-        self.tried, self.processes, self.groups = {}, [], []
-
-    def folder(self, name):
-        folder = self.root / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        return folder
-
-    def count(self, kind):
-        self.tried[kind] = self.tried.get(kind, 0) + 1
-
-    def start(self, *arguments, **more):
-        """The program beside us, ended with the step at the latest."""
-        environment = {**os.environ, **more.pop("env", {})}
-        command = [self.program, *map(str, arguments)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **more)
-        self.processes.append(process)
-        return process
-
-    def run(self, *arguments, within=60):
-        ended = subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True, timeout=within)
-        return ended.returncode, ended.stdout, ended.stderr
-
+class Stage(House):
     def demo(self, name, units, rate, *more, seed=1, env=None):
-        return Demo(self, self.folder(name), (units, rate, seed), more, env or {})
-
-    def clear(self):
-        for process in self.processes:
-            if process.poll() is None:
-                # A demo takes its daemon with it when it is asked, and cannot when it is killed.
-                process.terminate()
-                try:
-                    process.wait(30)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-        self.processes = []
-        for group in self.groups:
-            group.remove()
-        self.groups = []
+        return Demo(self, self.folder(name), (units, rate, seed), more, env)
 
     def group(self, controller, **files):
         group = Group(controller, files)
-        self.groups.append(group)
+        self.afterwards(group.remove)
         return group
 
 
@@ -92,7 +32,7 @@ class Demo:
         self.house, self.folder = house, folder
         units, rate, seed = figures
         arguments = ["demo", "--units", units, "--rate", rate, "--seed", seed, "--headless", "--json", "--data", folder]
-        self.process = house.start(*arguments, *more, env=env)
+        self.process = house.start(*arguments, *more, log=subprocess.PIPE, env=env)
 
     @property
     def pid(self):
@@ -114,9 +54,9 @@ class Demo:
         """One value of the journal, while the daemon works on it."""
         journal = self.journal()
         try:
-            return journal.rows(sql, *values)[0][0]
+            return journal.one(sql, *values)
         finally:
-            journal.base.close()
+            journal.close()
 
     def facts(self, kind):
         return self.ask("SELECT count(*) FROM v_fact WHERE kind = ?", kind) if self.is_up() else 0
@@ -148,18 +88,7 @@ class Demo:
         return Journal(self.folder / "line.db")
 
 
-class Journal:
-    """The audit views, by plain SQL."""
-
-    def __init__(self, path):
-        self.base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-
-    def rows(self, sql, *values):
-        return self.base.execute(sql, values).fetchall()
-
-    def bodies(self, kind):
-        return [json.loads(body) for (body,) in self.rows("SELECT body FROM v_fact WHERE kind = ? ORDER BY seq", kind)]
-
+class Journal(judge.Journal):
     def alarms(self):
         return {body["alarm_kind"] for body in self.bodies("alarm_raised")}
 

@@ -3,13 +3,14 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-from stage import ROOT, LeftOut, Journal, claim, free_port, wait_until
+from mosquitto import Mosquitto
+from stage import ROOT, Journal, claim, free_port, wait_until
 from subscriber import Subscriber
 
 PLANT = ROOT / "tests" / "foreign" / "plant"
@@ -23,13 +24,14 @@ class ForeignLine:
             house.needs(package)
         self.house, self.folder, self.good = house, house.folder(name), good
         self.truth, self.config = self.folder / "plant.jsonl", self.folder / "line.toml"
-        self.ports = {key: free_port() for key in ("opcua", "modbus", "mqtt")}
+        self.broker = Mosquitto(self.folder, "max_queued_messages 0")
+        self.ports = {"opcua": free_port(), "modbus": free_port(), "mqtt": self.broker.port}
         self.plant_options = plant_options
         self.write_config(mode)
         self.write_order()
         self.children = {}
         house.afterwards(self.clear)
-        self.broker()
+        self.broker.start()
         self.subscriber = Subscriber(self.ports["mqtt"], "acme/plant2/line9/#")
         house.afterwards(self.subscriber.close)
         self.acknowledged, self.is_watched = [], threading.Event()
@@ -52,23 +54,12 @@ class ForeignLine:
         order |= {"pack": {"case": CASE, "pallet": PALLET}, "sscc": sscc, "serials": serials}
         (self.folder / "order.json").write_text(json.dumps(order))
 
-    def broker(self):
-        program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-        if not Path(program).exists():
-            raise LeftOut("mosquitto is not installed; tests/all.sh installs it")
-        config = self.folder / "mosquitto.conf"
-        config.write_text(f"listener {self.ports['mqtt']} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n")
-        self.spawn("mosquitto", [program, "-c", config])
-        self.wait_port("mqtt")
-
     def spawn(self, name, command):
         with open(self.folder / f"{name}.log", "ab") as log:
             self.children[name] = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
         return self.children[name]
 
     def wait_port(self, key):
-        import socket
-
         def answers():
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", self.ports[key])) == 0
@@ -95,6 +86,7 @@ class ForeignLine:
             if child.poll() is None:
                 child.kill()
                 child.wait()
+        self.broker.kill()
 
     def ask(self, *words):
         """What the command line answers: exit code and document."""

@@ -6,11 +6,11 @@
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Duration, timeout},
+    time::Duration,
 };
 
 use super::frame::{self, Answer, FRAME_MAX, Question};
-use crate::device::{error::DeviceError, settings::ModbusLink};
+use crate::device::{dial::dial, error::DeviceError, settings::ModbusLink};
 
 /// Transactions of one connection begin far from those of any other, since each has a local port of its own: an answer that a
 /// gateway carries over from another connection is known by its number.
@@ -26,14 +26,8 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) async fn connect(link: &ModbusLink, limit: Duration) -> Result<Self, DeviceError> {
-        let unreachable =
-            |error: std::io::Error| DeviceError::Unreachable(format!("{}:{}: {error}", link.host, link.port));
-        let stream = timeout(limit, TcpStream::connect((link.host.as_str(), link.port)))
-            .await
-            .map_err(|_| DeviceError::TimedOut("the connection"))?
-            .map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
-        let transaction = stream.local_addr().map_err(unreachable)?.port().wrapping_mul(APART);
+        let stream = dial(&link.host, link.port, limit).await?;
+        let transaction = stream.local_addr().map_err(lost)?.port().wrapping_mul(APART);
         Ok(Self { stream, transaction, sent: Vec::with_capacity(FRAME_MAX), came: Box::new([0; FRAME_MAX * 2]) })
     }
 

@@ -15,7 +15,7 @@ use super::{
     dialect::{Command, Dialect},
     parse::{self, Framer, Kept, Malformed},
 };
-use crate::device::{error::DeviceError, settings::TextLink};
+use crate::device::{dial::dial, error::DeviceError, settings::TextLink};
 
 const CHUNK: usize = 1024;
 
@@ -35,13 +35,7 @@ pub(super) enum Answer {
 
 impl Peer {
     pub(super) async fn connect(link: &TextLink, limit: Duration) -> Result<Self, DeviceError> {
-        let unreachable =
-            |error: std::io::Error| DeviceError::Unreachable(format!("{}:{}: {error}", link.host, link.port));
-        let stream = timeout(limit, TcpStream::connect((link.host.as_str(), link.port)))
-            .await
-            .map_err(|_| DeviceError::TimedOut("the connection"))?
-            .map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
+        let stream = dial(&link.host, link.port, limit).await?;
         Ok(Self { stream, framer: Framer::default(), limit })
     }
 

@@ -5,17 +5,15 @@
 //! was taken back. Without `Buffer Results Enable` nothing is shown: a line must not run on results that can be overwritten.
 //! The bytes of a word are numbered from the low one, and texts lie so too, as the field reports.
 
-use std::future::{Ready, ready};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpListener;
-use tokio_modbus::server::Service;
-use tokio_modbus::server::tcp::Server;
 use tokio_modbus::{ExceptionCode, Request, Response};
 
 use super::{KIND, Presence};
 use crate::domain::tag::{Tag, TagValue};
+use crate::sim::loopback;
 use crate::sim::tags::{TEXT_LENGTH, TagImage, Tags};
 
 /// The highest inspection id.
@@ -55,31 +53,8 @@ struct InSight {
 
 /// Serves until the listener fails; dropping the future closes every connection.
 pub(super) async fn run(listener: TcpListener, image: Arc<TagImage>) -> io::Result<()> {
-    let camera = Arc::new(InSight { image, registers: Mutex::default(), presence: Presence::default() });
-    let on_connected = |stream: tokio::net::TcpStream, _| {
-        let camera = Arc::clone(&camera);
-        async move {
-            stream.set_nodelay(true)?;
-            Ok(Some((Client { camera }, stream)))
-        }
-    };
-    // A broken connection is the client's matter; the next one is served as if nothing had been.
-    Server::new(listener).serve(&on_connected, |_| {}).await
-}
-
-struct Client {
-    camera: Arc<InSight>,
-}
-
-impl Service for Client {
-    type Request = Request<'static>;
-    type Response = Response;
-    type Exception = ExceptionCode;
-    type Future = Ready<Result<Response, ExceptionCode>>;
-
-    fn call(&self, request: Self::Request) -> Self::Future {
-        ready(self.camera.answer(request))
-    }
+    let camera = InSight { image, registers: Mutex::default(), presence: Presence::default() };
+    loopback::modbus(listener, move |asked| camera.answer(asked.request)).await
 }
 
 impl InSight {

@@ -21,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{KIND, Presence};
 use crate::domain::tag::{Tag, TagValue};
-use crate::sim::opcua_server;
+use crate::sim::loopback;
 use crate::sim::tags::{TagImage, Tags};
 
 /// The highest number of a result.
@@ -47,15 +47,9 @@ pub(super) async fn run(
     model: &'static Model,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
-    let (server, handle) = opcua_server::build(address, pki_dir, model.namespace).map_err(io::Error::other)?;
+    let (server, handle) = loopback::opcua(address, pki_dir, &[model.namespace]).map_err(io::Error::other)?;
     let shown = Shown::add(&handle, &image, model).map_err(io::Error::other)?;
-    // Sessions are tasks of the library; they end with its token.
-    let _ends_with_us = handle.token().clone().drop_guard();
-    let served = async { server.run_with(listener).await.map_err(io::Error::other) };
-    tokio::select! {
-        ended = served => ended,
-        () = shown.follow(&handle, &image) => Ok(()),
-    }
+    loopback::run_opcua(server, &handle, listener, shown.follow(&handle, &image)).await
 }
 
 struct Shown {

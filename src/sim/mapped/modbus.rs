@@ -4,19 +4,16 @@
 //! write is refused with exception 2 and changes nothing; a value that the plant does not take, with exception 3; a read that touches
 //! a value whose quality is not good, with exception 4.
 
-use std::future::{Ready, ready};
 use std::io;
-use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio_modbus::server::Service;
-use tokio_modbus::server::tcp::Server;
-use tokio_modbus::{ExceptionCode, Request, Response, SlaveRequest};
+use tokio_modbus::{ExceptionCode, Request, Response};
 
 use super::{Face, Mapped};
 use crate::device::codec::{RegisterOrder, decode_cells, encode_cells};
 use crate::device::{ModbusLink, Table};
 use crate::domain::tag::Quality;
+use crate::sim::loopback;
 use crate::sim::tags::Tags;
 
 /// One unit behind the address.
@@ -28,32 +25,11 @@ pub struct Unit {
 
 /// Serves until the listener fails; dropping the future closes every connection.
 pub async fn run(listener: TcpListener, units: Vec<Unit>) -> io::Result<()> {
-    let units = Arc::new(units);
-    let on_connected = |stream: tokio::net::TcpStream, _| {
-        let units = Arc::clone(&units);
-        async move {
-            stream.set_nodelay(true)?;
-            Ok(Some((Units(units), stream)))
-        }
-    };
-    Server::new(listener).serve(&on_connected, |_| {}).await
-}
-
-struct Units(Arc<Vec<Unit>>);
-
-impl Service for Units {
-    type Request = SlaveRequest<'static>;
-    type Response = Response;
-    type Exception = ExceptionCode;
-    type Future = Ready<Result<Response, ExceptionCode>>;
-
-    fn call(&self, asked: Self::Request) -> Self::Future {
-        let unit = self.0.iter().find(|unit| unit.link.unit == asked.slave);
-        ready(match unit {
-            Some(unit) => unit.answer(asked.request),
-            None => Err(ExceptionCode::GatewayTargetDevice),
-        })
-    }
+    loopback::modbus(listener, move |asked| match units.iter().find(|unit| unit.link.unit == asked.slave) {
+        Some(unit) => unit.answer(asked.request),
+        None => Err(ExceptionCode::GatewayTargetDevice),
+    })
+    .await
 }
 
 impl Unit {

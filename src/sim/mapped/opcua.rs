@@ -4,39 +4,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use opcua::server::ServerHandle;
 use opcua::server::address_space::{AccessLevel, VariableBuilder};
-use opcua::server::diagnostics::NamespaceMetadata;
-use opcua::server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
-use opcua::server::{ANONYMOUS_USER_TOKEN_ID, Server, ServerBuilder, ServerEndpoint, ServerHandle};
-use opcua::types::{
-    DataTypeId, DataValue, MessageSecurityMode, NodeId, NumericRange, ObjectId, StatusCode, VariableTypeId, Variant,
-};
+use opcua::server::node_manager::memory::SimpleNodeManager;
+use opcua::types::{DataTypeId, DataValue, NodeId, NumericRange, ObjectId, StatusCode, VariableTypeId, Variant};
 use tokio::net::TcpListener;
 
 use super::{Face, Mapped};
 use crate::device::{Address, Number, ValueType, opcua_value};
 use crate::domain::tag::Quality;
+use crate::sim::loopback;
 use crate::sim::tags::{Tags, WriteRefusal};
 
-const APPLICATION: &str = "urn:sealgate:sim:server";
 /// Namespaces 0 and 1 are the standard's and the application's own.
 const FIRST: u16 = 2;
 
 /// Serves until the listener fails; dropping the future ends it. `pki_dir` is a folder that the library may write to.
 pub async fn run(listener: TcpListener, face: Face, pki_dir: &Path) -> io::Result<()> {
     let uris = uris(&face.tags);
-    let (server, handle) = build(listener.local_addr()?, &uris, pki_dir).map_err(io::Error::other)?;
+    let (server, handle) = loopback::opcua(listener.local_addr()?, pki_dir, &uris).map_err(io::Error::other)?;
     let nodes = Nodes::add(&handle, &face, &uris).map_err(io::Error::other)?;
-    let _ends_with_us = handle.token().clone().drop_guard();
-    let served = async { server.run_with(listener).await.map_err(io::Error::other) };
-    tokio::select! {
-        ended = served => ended,
-        () = nodes.follow(&handle, &face) => Ok(()),
-    }
+    loopback::run_opcua(server, &handle, listener, nodes.follow(&handle, &face)).await
 }
 
 /// By their index from `FIRST` on: maps that name an index get a namespace there.
@@ -74,36 +65,6 @@ fn split(node: &str) -> Option<(Option<&str>, Option<u16>, &str)> {
         Some(uri) => Some((Some(uri), None, rest)),
         None => Some((None, namespace.strip_prefix("ns=")?.parse().ok(), rest)),
     }
-}
-
-fn build(address: SocketAddr, uris: &[String], pki_dir: &Path) -> Result<(Server, ServerHandle), String> {
-    let host = address.ip().to_string();
-    let anonymous = [ANONYMOUS_USER_TOKEN_ID.to_owned()];
-    let mut builder = ServerBuilder::new()
-        .application_name("Sealgate simulated devices")
-        .application_uri(APPLICATION)
-        .product_uri(APPLICATION)
-        .host(host.clone())
-        .port(address.port())
-        .discovery_urls(vec![format!("opc.tcp://{host}:{}/", address.port())])
-        .create_sample_keypair(false)
-        .pki_dir(pki_dir)
-        .subscription_poll_interval_ms(1)
-        .max_array_length(4096)
-        .add_endpoint(
-            "none",
-            ServerEndpoint::new("/", opcua::crypto::SecurityPolicy::None, MessageSecurityMode::None, &anonymous),
-        )
-        .default_endpoint("none");
-    for uri in uris {
-        let metadata = NamespaceMetadata { namespace_uri: uri.clone(), ..NamespaceMetadata::default() };
-        builder = builder.with_node_manager(simple_node_manager(metadata, uri));
-    }
-    let limits = &mut builder.limits_mut().subscriptions;
-    limits.min_sampling_interval_ms = 0.0;
-    limits.min_publishing_interval_ms = 1.0;
-    limits.max_monitored_item_queue_size = 1000;
-    builder.build()
 }
 
 /// A node, whose it is, and the place of its tag among those of the peer.

@@ -53,7 +53,7 @@ struct Rig {
     camera: Camera,
     truth: Truth,
     station: Station,
-    events: mpsc::UnboundedReceiver<DeviceEvent>,
+    events: mpsc::Receiver<DeviceEvent>,
     writes: mpsc::Sender<TagWrite>,
     serving: JoinHandle<std::io::Result<()>>,
     reading: JoinHandle<()>,
@@ -82,9 +82,9 @@ impl Rig {
         let device = config.devices.iter().find(|device| device.name == "vision").expect("a camera").clone();
         let station = config.stations.iter().find(|station| station.settings.kind == KIND).expect("a camera");
         let station = Station::new(station.settings.clone(), Cursor::default());
-        let (inbox, events) = mpsc::unbounded_channel();
+        let (inbox, events) = mpsc::channel(1024);
         let (writes, to_write) = mpsc::channel(1024);
-        let sink: device::EventSink = Arc::new(move |event| inbox.send(event).is_ok());
+        let sink: device::EventSink = Arc::new(move |event| inbox.try_send(event).is_ok());
         let reading = tokio::spawn(device::run(device, sink, to_write));
         Self {
             camera: Camera::new(&plant),
