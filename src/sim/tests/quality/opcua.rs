@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use super::Fault;
 use crate::device::{Binding, StationTags, opcua_value};
 use crate::domain::tag::{Reading, Tag};
-use crate::sim::opcua_server::{NAMESPACE, build};
+use crate::sim::loopback;
+use crate::sim::opcua_server::NAMESPACE;
 
 pub(super) struct Peer {
     handle: ServerHandle,
@@ -24,7 +25,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn start(listener: TcpListener, pki: &Path, tags: &StationTags, tasks: &mut JoinSet<()>) -> Self {
         let address = listener.local_addr().expect("it is bound");
-        let (server, handle) = build(address, pki, NAMESPACE).expect("a server");
+        let (server, handle) = loopback::opcua(address, pki, &[NAMESPACE]).expect("a server");
         let space = handle.node_managers().get_of_type::<SimpleNodeManager>().expect("our node manager");
         let namespace = handle.get_namespace_index(NAMESPACE).expect("our namespace");
         for binding in &tags.bindings {
