@@ -3,7 +3,7 @@
 //!
 //! Not saved: facts behind the first that cannot be read or does not fit its hash, since nothing proves them. Which they are
 //! is said, so that upstream can be asked for what it has. The feed goes on from what was acknowledged of the saved part, and the saved part is
-//! signed as it was (`store::salvaged`).
+//! signed as it was.
 
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use crate::store::open::{Identity, Store};
 use crate::store::reader::Reader;
 use crate::store::rebuild;
 use crate::store::salvaged::{self, Mark};
+use crate::store::signatures;
 use crate::wire::topic;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub fn run(damaged: &Path, out: &Path, known: Option<&Identity>) -> Result<Salva
     }
     let mut reader = Reader::open_damaged(damaged, known)?;
     let newest_seen = newest_seen(&reader.conn);
-    let (copy, fold) = rebuild::fold(&mut reader, out)?;
+    let (mut copy, fold) = rebuild::fold(&mut reader, out)?;
     let (facts, head) = copy.head();
     if facts == 0 {
         let why = fold.stopped.and_then(|stopped| stopped.is).unwrap_or_else(|| "it holds no fact".to_owned());
@@ -62,7 +63,7 @@ pub fn run(damaged: &Path, out: &Path, known: Option<&Identity>) -> Result<Salva
         return Err(StoreError::damaged(format!("nothing of it could be saved: {why}; restore a backup")));
     }
     carry_feed(&reader.conn, &copy);
-    salvaged::carry_checkpoints(&reader.conn, &copy, facts)?;
+    signatures::carry(&reader.conn, &mut copy)?;
     let stopped = fold.stopped.map(|stopped| format!("{}: {}", stopped.key, stopped.is.unwrap_or_default()));
     let why = stopped.clone().unwrap_or_else(|| "its tables were made anew from all its facts".to_owned());
     salvaged::mark(&copy, &Mark { facts, why })?;
