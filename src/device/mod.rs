@@ -22,6 +22,7 @@ mod error;
 mod image;
 pub mod modbus;
 mod opcua;
+pub mod pictures;
 mod settings;
 #[cfg(test)]
 mod testing;
@@ -39,7 +40,7 @@ pub use error::DeviceError;
 use error::End;
 /// What reads a device's bytes, for the fuzz targets.
 pub mod parsers {
-    pub use super::{codec, modbus::frame, opcua::value};
+    pub use super::{codec, modbus::frame, opcua::value, text};
 }
 pub use modbus::Shared;
 pub use modbus::look as modbus_look;

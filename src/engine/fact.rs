@@ -333,6 +333,30 @@ pub enum Fact {
         first_index: u32,
         serials: Vec<SerialNumber>,
     },
+
+    /// The picture that a camera took for one of its results lies beside the journal, under the digest of its content.
+    PictureStored {
+        picture: Picture,
+    },
+    /// Pictures that were deleted, since there is room for so many: one that is gone without this was taken.
+    PicturesRemoved {
+        pictures: Vec<PictureDigest>,
+    },
+}
+
+/// SHA-256 of a picture's content, in lower-case hex.
+pub type PictureDigest = Text<64>;
+
+/// A picture and what it is a picture of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    pub result: ResultKey,
+    /// The sequence number of the fact that decided the result. It names the unit, where one was read.
+    pub inspection: u64,
+    pub sha256: PictureDigest,
+    pub bytes: u64,
+    /// As in RFC 6838: `image/png`.
+    pub media: Text<24>,
 }
 
 /// Which messages are gone, all of them told each time: the newest fact of its kind alone says what must be there.

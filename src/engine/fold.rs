@@ -39,7 +39,9 @@ impl State {
             | Fact::EpochRaised { .. }
             | Fact::StoreRestored { .. }
             | Fact::MessagesExpired { .. }
-            | Fact::SerialsDeclared { .. } => {}
+            | Fact::SerialsDeclared { .. }
+            | Fact::PictureStored { .. }
+            | Fact::PicturesRemoved { .. } => {}
             Fact::SerialsRetired { first_index, serials } => {
                 self.with_batch(batch, |batch| batch.retire(range(*first_index, serials)));
             }

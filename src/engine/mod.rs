@@ -30,11 +30,11 @@ use std::collections::VecDeque;
 use crate::domain::gs1::Expiry;
 use crate::domain::pack::PackLevel;
 use crate::domain::tag::{StationId, StationKind};
-use crate::domain::text::{Name, Text};
+use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::Now;
 use crate::engine::clock::Clock;
 use crate::engine::decide::Decide;
-use crate::engine::fact::{Description, Entry, Fact, Gone, NewEpoch, NewKey};
+use crate::engine::fact::{Description, Entry, Fact, Gone, NewEpoch, NewKey, Picture};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
@@ -270,6 +270,8 @@ impl Engine {
             Input::Crashed { starts } => self.crashed(&mut step, starts),
             Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
             Input::Eased(kind) => self.ease(&mut step, kind),
+            Input::Pictured(batch, picture) => self.pictured(&mut step, batch, *picture),
+            Input::PicturesRemoved(pictures) => self.emit(&mut step, Fact::PicturesRemoved { pictures }),
             Input::Expired(gone) => self.expire_messages(&mut step, gone),
         }
         self.stop_for_rejects(&mut step);
@@ -381,6 +383,13 @@ impl Engine {
         if before.unwrap_or(0) != code {
             self.emit(step, Fact::StationFaulted { station: spec.name, code });
         }
+    }
+
+    /// A picture is evidence and decides nothing. It belongs to the batch of its result, while that is open.
+    fn pictured(&mut self, step: &mut Step, batch: Option<BatchId>, picture: Picture) {
+        let batch = batch.filter(|batch| self.state.batch(batch).is_some());
+        let seq = self.state.seq.saturating_add(1);
+        self.record(step, Entry { seq, batch, actor: line(), fact: Fact::PictureStored { picture } });
     }
 
     /// Folds a fact of the line itself and adds it to the step.

@@ -239,6 +239,8 @@ pub enum AlarmKind {
     FeedBehind,
     /// The broker has taken no checkpoint for long, although there is news: nobody outside could prove what was written since.
     CheckpointsWithheld,
+    /// Pictures of the camera were not stored: they came late or broken, belong to no result, or there is no room.
+    PicturesLost,
 }
 
 impl FailReason {
@@ -367,6 +369,7 @@ impl AlarmKind {
         AlarmKind::RecipeDiffers,
         AlarmKind::DeviceDisagrees,
         AlarmKind::VerdictsSlow,
+        AlarmKind::PicturesLost,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -409,6 +412,7 @@ impl AlarmKind {
             | AlarmKind::VerdictsSlow
             | AlarmKind::FeedBehind
             | AlarmKind::CheckpointsWithheld
+            | AlarmKind::PicturesLost
             | AlarmKind::ClockStepped
             | AlarmKind::ClockRollback
             | AlarmKind::ClockUnset
@@ -460,6 +464,7 @@ impl AlarmKind {
             AlarmKind::RecipeDiffers => "recipe_differs",
             AlarmKind::DeviceDisagrees => "device_disagrees",
             AlarmKind::VerdictsSlow => "verdicts_slow",
+            AlarmKind::PicturesLost => "pictures_lost",
         }
     }
 

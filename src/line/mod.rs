@@ -16,7 +16,7 @@ use crate::canary::Canary;
 use crate::domain::tag::{StationId, TagUpdate, TagWrite};
 use crate::domain::text::BatchId;
 use crate::domain::time::{ClockState, Now};
-use crate::engine::fact::{Entry, Fact, Gone};
+use crate::engine::fact::{Entry, Fact, Gone, Picture, PictureDigest};
 use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
 use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
 use crate::engine::reason::AlarmKind;
@@ -61,6 +61,9 @@ pub enum Arrival {
     Noticed(AlarmKind, String),
     /// What was noticed has ended by itself.
     Eased(AlarmKind),
+    /// The pictures beside the journal: one more, and some that are to go.
+    Pictured(Option<BatchId>, Box<Picture>),
+    PicturesRemoved(Vec<PictureDigest>),
     Tick,
     /// The daemon is to end: the last fact is written, nothing is permitted any more.
     Stop,
@@ -262,6 +265,8 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Arrival::Doubted(_)
             | Arrival::Noticed(..)
             | Arrival::Eased(_)
+            | Arrival::Pictured(..)
+            | Arrival::PicturesRemoved(_)
             | Arrival::Expired(_)
             | Arrival::Tick
             | Arrival::Stop
@@ -274,6 +279,8 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Doubted(doubt) => self.decide(now, Input::Doubted(doubt), &mut turn),
             Arrival::Noticed(kind, detail) => self.decide(now, Input::Noticed(kind, detail), &mut turn),
             Arrival::Eased(kind) => self.decide(now, Input::Eased(kind), &mut turn),
+            Arrival::Pictured(batch, picture) => self.decide(now, Input::Pictured(batch, picture), &mut turn),
+            Arrival::PicturesRemoved(gone) => self.decide(now, Input::PicturesRemoved(gone), &mut turn),
             Arrival::Expired(gone) => self.let_go(now, gone, &mut turn),
             Arrival::Tick => self.tick(now, &mut turn),
             Arrival::Stop => self.stop(now, &mut turn),

@@ -24,7 +24,7 @@ pub mod printer;
 pub mod rejector;
 
 #[cfg(test)]
-mod quality;
+pub(crate) mod quality;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
@@ -145,6 +145,11 @@ impl Settings {
 
     pub(in crate::station) fn wrap(&self, tag: Tag) -> Option<u64> {
         self.wraps.iter().find(|(named, _)| *named == tag).map(|(_, wrap)| *wrap).filter(|wrap| *wrap > 0)
+    }
+
+    /// Where the numbers of results wrap, as a camera shows them.
+    pub fn result_wrap(&self) -> Option<u64> {
+        self.wrap(Tag::Seq)
     }
 
     /// Where the tracks wrap, as a camera or a rejector shows them.

@@ -36,6 +36,7 @@ mod notary;
 pub mod occupied;
 pub mod open;
 mod phrase;
+pub mod pictures;
 pub mod place;
 mod proven;
 pub mod query;

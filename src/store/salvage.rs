@@ -3,7 +3,7 @@
 //!
 //! Not saved: facts behind the first that cannot be read or does not fit its hash, since nothing proves them. Which they are
 //! is said, so that upstream can be asked for what it has. The feed goes on from what was acknowledged of the saved part, and the saved part is
-//! signed as it was (`store::salvaged`).
+//! signed as it was.
 
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use crate::store::lock::beside;
 use crate::store::open::{Identity, Store};
 use crate::store::rebuild;
 use crate::store::salvaged::{self, Mark};
+use crate::store::signatures;
 use crate::wire::topic;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +81,10 @@ pub fn run(damaged: &Path, out: &Path, known: Option<&Identity>) -> Result<Salva
     })?;
     let (newest_seen, cut) = (found.newest(proven.facts), found.cut);
     let (mut reader, _scratch) = found.into_reader(identity);
-    let (copy, fold) = rebuild::fold(&mut reader, out)?;
+    let (mut copy, fold) = rebuild::fold(&mut reader, out)?;
     let (facts, head) = copy.head();
     carry_feed(&reader.conn, &copy);
-    salvaged::carry_checkpoints(&reader.conn, &copy, facts)?;
+    signatures::carry(&reader.conn, &mut copy)?;
     let stopped = fold.stopped.map(|stopped| format!("{}: {}", stopped.key, stopped.is.unwrap_or_default()));
     let identity = reader.identity();
     let report = SalvageReport {

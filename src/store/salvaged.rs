@@ -1,11 +1,9 @@
-//! What a salvaged file carries over beside the facts, and what it says of itself.
+//! What a salvaged file says of itself (`work_salvage`).
 //!
-//! Contract: the checkpoints of the facts that were saved come along as they lie, so that they are proven as before. The mark
-//! (`work_salvage`) is a claim and proves nothing: it gives a missing end a name, and never makes it good. What was given up becomes a
+//! Contract: it is a claim and proves nothing: it gives a missing end a name, and never makes it good. What was given up becomes a
 //! fact when a daemon opens the file (`store::anchors`).
 
 use rusqlite::Connection;
-use rusqlite::types::Value;
 
 use crate::store::change::integer;
 use crate::store::error::{Flaw, StoreError};
@@ -18,28 +16,6 @@ pub(super) struct Mark {
     /// Facts saved.
     pub(super) facts: u64,
     pub(super) why: String,
-}
-
-/// Takes over the signed statements about the facts up to `facts`, the first that cannot be read or is about another fact ends it:
-/// those behind it count from one that is missing.
-pub(super) fn carry_checkpoints(from: &Connection, copy: &Store, facts: u64) -> Result<(), StoreError> {
-    let carried = || -> Result<(), Flaw> {
-        let mut insert = copy.conn.prepare(
-            "INSERT INTO checkpoint (seq, head_hash, store_uuid, key_id, signature) SELECT ?1, ?2, ?3, ?4, ?5 \
-             WHERE EXISTS (SELECT 1 FROM fact WHERE seq = ?1 AND hash = ?2)",
-        )?;
-        let sql = "SELECT seq, head_hash, store_uuid, key_id, signature FROM checkpoint WHERE seq <= ?1 ORDER BY seq";
-        let Ok(mut list) = from.prepare(sql) else { return Ok(()) };
-        let Ok(mut found) = list.query([integer(facts)?]) else { return Ok(()) };
-        while let Ok(Some(row)) = found.next() {
-            let Ok(values) = (0..5).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>() else { break };
-            if insert.execute(rusqlite::params_from_iter(values))? == 0 {
-                break;
-            }
-        }
-        Ok(())
-    };
-    carried().map_err(|flaw| flaw.at(facts))
 }
 
 pub(super) fn mark(copy: &Store, mark: &Mark) -> Result<(), StoreError> {

@@ -12,8 +12,12 @@ use crate::store::error::StoreError;
 const APPLICATION_ID: i64 = 0x5347_4A4C;
 
 /// Entry n brings a file from version n to n + 1.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("schema_clock.sql"), include_str!("schema_expired.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_clock.sql"),
+    include_str!("schema_expired.sql"),
+    include_str!("schema_pictures.sql"),
+];
 
 pub(super) fn version_known() -> i64 {
     i64::try_from(MIGRATIONS.len()).expect("a handful of migrations")

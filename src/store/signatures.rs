@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use crate::store::error::StoreError;
 use crate::store::facts::{self, StoredFact};
 use crate::store::notary::FACTS_MAX;
-use crate::store::open::Identity;
+use crate::store::open::{Identity, Store};
 use crate::store::reader::Reader;
 use crate::store::recover::{rows, signed};
 use crate::store::verify::{Flaw, Signatures, Signer, Trust};
@@ -391,6 +391,47 @@ fn note_of(row: &Row, fact: &StoredFact, identity: &Identity, begun: &[Begun], n
     Some(Note { key_id: row.key_id.clone(), signature, ..head.note(number) })
 }
 
+/// Takes over the checkpoints that hold for the facts of `copy`, each with its number: behind one that is lost no other does.
+pub(super) fn carry(from: &Connection, copy: &mut Store) -> Result<(), StoreError> {
+    let Store { conn, words, identity, .. } = copy;
+    let milestones = milestones(conn, words, identity)?;
+    let ring = history::believed(&milestones, None, 0);
+    let begun = begun_in(milestones);
+    let sql = "SELECT seq, head_hash, store_uuid, key_id, signature FROM checkpoint ORDER BY seq";
+    let Ok(mut list) = from.prepare(sql) else { return Ok(()) };
+    let Ok(found) = list.query_map([], row_of) else { return Ok(()) };
+    let mut number = 1;
+    for row in found.map_while(Result::ok) {
+        let Some(note) = note_at(conn, words, &row, (identity, &begun, number))? else { continue };
+        if row.head == note.head && note.is_signed_by(&ring) {
+            let Row { seq, head, store_uuid, key_id, signature } = row;
+            conn.execute(
+                "INSERT INTO checkpoint VALUES (?1, ?2, ?3, ?4, ?5)",
+                (seq, head, store_uuid, key_id, signature),
+            )
+            .map_err(StoreError::sqlite("taking over a checkpoint"))?;
+            number += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The note that a row stands for, by the fact that it names; `None` where there is no such fact.
+fn note_at(
+    conn: &Connection,
+    words: &mut Words,
+    row: &Row,
+    (identity, begun, number): (&Identity, &[Begun], u64),
+) -> Result<Option<Note>, StoreError> {
+    let doing = "reading what was signed";
+    let sql = format!("{} WHERE seq = ?1", facts::SELECT);
+    let mut find = conn.prepare_cached(&sql).map_err(StoreError::sqlite(doing))?;
+    let mut found = find.query([row.seq]).map_err(StoreError::sqlite(doing))?;
+    let Some(fact) = found.next().map_err(StoreError::sqlite(doing))? else { return Ok(None) };
+    let fact = facts::read(conn, words, fact).ok();
+    Ok(fact.and_then(|fact| note_of(row, &fact, identity, begun, number)))
+}
+
 impl Reader {
     /// The newest epoch.
     pub fn epoch(&self) -> Result<u32, StoreError> {
@@ -450,14 +491,8 @@ fn vouched(
         conn.query_row("SELECT count(*) FROM checkpoint", [], |row| row.get(0)).map_err(StoreError::sqlite(doing))?;
     let sql = "SELECT seq, head_hash, store_uuid, key_id, signature FROM checkpoint ORDER BY seq DESC LIMIT ?1";
     let newest = rows(conn, sql, [signed(u64::try_from(TRIED_MAX).unwrap_or(u64::MAX))], row_of)?;
-    let mut find = conn.prepare(&format!("{} WHERE seq = ?1", facts::SELECT)).map_err(StoreError::sqlite(doing))?;
     for (row, number) in newest.iter().zip((1..=u64::try_from(count).unwrap_or(0)).rev()) {
-        let mut found = find.query([row.seq]).map_err(StoreError::sqlite(doing))?;
-        let fact = match found.next().map_err(StoreError::sqlite(doing))? {
-            Some(fact) => facts::read(conn, words, fact).ok(),
-            None => None,
-        };
-        let note = fact.and_then(|fact| note_of(row, &fact, identity, begun, number));
+        let note = note_at(conn, words, row, (identity, begun, number))?;
         if note.is_some_and(|note| row.head == note.head && note.is_signed_by(ring)) {
             return Ok(u64::try_from(row.seq).unwrap_or(0));
         }

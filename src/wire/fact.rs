@@ -167,6 +167,8 @@ fact_kinds! {
     SerialsDeclared "serials_declared" { gtin "gtin", serials "serials" }
     SerialsRetired "serials_retired" { first_index "first_index", serials "serials" }
     MessagesExpired "messages_expired" { gone "" }
+    PictureStored "picture_stored" { picture "" }
+    PicturesRemoved "pictures_removed" { pictures "pictures" }
 }
 
 fn read_with(

@@ -157,7 +157,9 @@ impl Scene<'_> {
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
-            | Fact::MessagesExpired { .. } => String::new(),
+            | Fact::MessagesExpired { .. }
+            | Fact::PicturesRemoved { .. } => String::new(),
+            Fact::PictureStored { picture } => format!("inspection:{}", picture.inspection),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }

@@ -6,8 +6,8 @@ use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::fact::{
-    Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, ReadPoint, RequestKey,
-    ResultKey, TrackKey,
+    Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
+    RequestKey, ResultKey, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -117,11 +117,23 @@ fn upkeep_facts() -> Vec<Fact> {
         Fact::MessagesExpired {
             gone: Gone { through: vec![message("epcis", 9007), message("batch", 3)], kept: vec![message("epcis", 41)] },
         },
+        Fact::PictureStored { picture: picture() },
+        Fact::PicturesRemoved { pictures: vec![picture().sha256, picture().sha256] },
     ]
 }
 
 fn message(stream: &str, seq: u64) -> MessageNumber {
     MessageNumber { stream: name(stream), seq }
+}
+
+fn picture() -> Picture {
+    Picture {
+        result: result(),
+        inspection: 1_234_567,
+        sha256: Text::new(&"d1".repeat(32)).expect("64 characters"),
+        bytes: 48_120,
+        media: Text::new("image/png").expect("short"),
+    }
 }
 
 fn line_facts() -> Vec<Fact> {

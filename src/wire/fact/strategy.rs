@@ -10,8 +10,8 @@ use crate::domain::tag::StationKind;
 use crate::domain::text::{Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::fact::{
-    Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, ReadPoint, RequestKey,
-    ResultKey, TrackKey,
+    Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
+    RequestKey, ResultKey, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -188,6 +188,12 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         one_of(ClockState::ALL).prop_map(|clock| Fact::ClockFound { clock }),
         any::<(i64, i64)>().prop_map(|(from_us, to_us)| Fact::ClockStepped { from_us, to_us }),
         any::<u64>().prop_map(|paused_us| Fact::LinePaused { paused_us }),
+        (result(), any::<u64>(), text(), any::<u64>(), text()).prop_map(
+            |(result, inspection, sha256, bytes, media)| Fact::PictureStored {
+                picture: Picture { result, inspection, sha256, bytes, media }
+            }
+        ),
+        vec(text(), 0..4).prop_map(|pictures| Fact::PicturesRemoved { pictures }),
         (text(), text(), option::of(text()), option::of(text())).prop_map(
             |(key_id, public_key, replaces, signature)| Fact::KeyAnnounced {
                 key: NewKey { key_id, public_key, replaces, signature }

@@ -26,6 +26,8 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::ClockFound { .. }
         | Fact::ClockStepped { .. }
         | Fact::LinePaused { .. }
+        | Fact::PictureStored { .. }
+        | Fact::PicturesRemoved { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
         Fact::MessagesExpired { gone } => vec![Change::MessagesExpired(gone.clone())],
         Fact::GateForced { container, .. } => quarantined(*container),

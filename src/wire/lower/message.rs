@@ -46,6 +46,8 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::UnitRemoved { .. }
         | Fact::RecipeFound { .. }
         | Fact::BufferDoubted { .. }
+        | Fact::PictureStored { .. }
+        | Fact::PicturesRemoved { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }
