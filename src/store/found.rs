@@ -21,7 +21,6 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::domain::epc;
-use crate::engine::fact::Fact;
 use crate::store::carve::{self, PAGE, Row};
 use crate::store::error::StoreError;
 use crate::store::facts::{self, StoredFact};
@@ -343,8 +342,7 @@ impl Prover<'_> {
 
     /// The subjects of a batch's facts are short by the prefix that follows from how it was loaded.
     fn learn(&mut self, fact: &StoredFact, batch: Option<i64>) {
-        let Ok(entry) = fact::decode(fact.undecoded()) else { return };
-        let Fact::BatchLoaded { sheet, .. } = entry.fact else { return };
+        let Ok(Some(sheet)) = fact::loaded(fact.undecoded()) else { return };
         let batch = batch.or_else(|| self.words.find(self.conn, sheet.batch.as_str()).ok().flatten());
         let prefix = epc::sgtin_prefix(sheet.gtin, sheet.gcp_length);
         let noted = self.conn.execute("INSERT OR REPLACE INTO batch VALUES (?1, ?2)", (batch, prefix));

@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::domain::text::BatchId;
 use crate::engine::fact::{Entry, Fact, Gone};
 use crate::engine::input::Actor;
+use crate::engine::input::BatchSheet;
 use crate::wire::schema::Shape;
 
 use field::Field;
@@ -210,6 +211,12 @@ pub fn decode(stored: StoredFact<'_>) -> Result<Entry, DecodeError> {
 pub fn gone(stored: StoredFact<'_>) -> Result<Option<Gone>, DecodeError> {
     let entry = decode(stored)?;
     Ok(if let Fact::MessagesExpired { gone } = entry.fact { Some(gone) } else { None })
+}
+
+/// The order that a fact loads; none for a fact of another kind.
+pub fn loaded(stored: StoredFact<'_>) -> Result<Option<BatchSheet>, DecodeError> {
+    let entry = decode(stored)?;
+    Ok(if let Fact::BatchLoaded { sheet, .. } = entry.fact { Some(sheet) } else { None })
 }
 
 fn read_body(kind: &str, body: &str) -> Option<Result<Fact, Flaw>> {

@@ -54,6 +54,7 @@ const BOUNDED: &[Bounded] = &[
     at("src/publish/judging.rs", "notes", "NOTES_MAX", "nothing is sent before they are told"),
     at("src/publish/orders.rs", "notes", "NOTES_MAX", "the watermark is told with the next"),
     at("src/runtime/daemon.rs", "doubts", "DOUBTS_MAX", "the line is held by the first"),
+    at("src/store/frames.rs", "frames", "PAGE", "a few bytes for each page of a log, which is cut when it is idle"),
     at("src/store/anchors.rs", "doubts", "TAIL_BYTES", "a start reads no more of the side file"),
     at("src/store/side.rs", "notes", "TAIL_BYTES", "a start reads no more of the side file"),
     at("src/store/signatures.rs", "lost", "anchors", "those that the auditor brought"),
