@@ -286,3 +286,6 @@ impl Gallery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
