@@ -239,6 +239,8 @@ pub enum AlarmKind {
     FeedBehind,
     /// The broker has taken no checkpoint for long, although there is news: nobody outside could prove what was written since.
     CheckpointsWithheld,
+    /// A printer took over a record from before it started anew.
+    StrangeRecord,
 }
 
 impl FailReason {
@@ -356,6 +358,7 @@ impl AlarmKind {
         AlarmKind::WatermarkStalled,
         AlarmKind::FeedBehind,
         AlarmKind::CheckpointsWithheld,
+        AlarmKind::StrangeRecord,
         AlarmKind::DiskLow,
         AlarmKind::DiskFull,
         AlarmKind::JournalLogLarge,
@@ -409,6 +412,7 @@ impl AlarmKind {
             | AlarmKind::VerdictsSlow
             | AlarmKind::FeedBehind
             | AlarmKind::CheckpointsWithheld
+            | AlarmKind::StrangeRecord
             | AlarmKind::ClockStepped
             | AlarmKind::ClockRollback
             | AlarmKind::ClockUnset
@@ -449,6 +453,7 @@ impl AlarmKind {
             AlarmKind::WatermarkStalled => "watermark_stalled",
             AlarmKind::FeedBehind => "feed_behind",
             AlarmKind::CheckpointsWithheld => "checkpoints_withheld",
+            AlarmKind::StrangeRecord => "strange_record",
             AlarmKind::DiskLow => "disk_low",
             AlarmKind::DiskFull => "disk_full",
             AlarmKind::JournalLogLarge => "journal_log_large",

@@ -220,7 +220,9 @@ mod tests {
             out,
             [Observed::Joined { device_epoch: 7, reset: true }, Observed::PrinterCounted { accepted: 0, printed: 0 }]
         );
-        assert_eq!(writes.first().map(values), Some(vec![(Tag::EpochOut, TagValue::Int(7))]));
+        // A record of before that stands there still is none when the device begins to obey.
+        let first = vec![(Tag::DataSeq, TagValue::Int(0)), (Tag::EpochOut, TagValue::Int(7))];
+        assert_eq!(writes.first().map(values), Some(first));
     }
 
     #[test]
