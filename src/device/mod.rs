@@ -39,7 +39,7 @@ pub use error::DeviceError;
 use error::End;
 /// What reads a device's bytes, for the fuzz targets.
 pub mod parsers {
-    pub use super::{codec, modbus::frame, opcua::value};
+    pub use super::{codec, modbus::frame, opcua::value, text};
 }
 pub use modbus::Shared;
 pub use modbus::look as modbus_look;

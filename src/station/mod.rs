@@ -24,7 +24,7 @@ pub mod printer;
 pub mod rejector;
 
 #[cfg(test)]
-mod quality;
+pub(crate) mod quality;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]

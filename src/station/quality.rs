@@ -3,6 +3,8 @@
 //!
 //! A polled device tells every tag in every read; a subscribed one tells all at first and then what changed. A null is what a
 //! driver makes of a value that it could not decode: bad, code 0. Stale is a device whose heartbeat no longer moves.
+//!
+//! Here on paper; `sim::tests::quality` sends the same through the real drivers.
 
 use crate::domain::tag::{Quality, Reading, StationKind, Tag, TagValue};
 use crate::engine::input::{CloseEnd, LostCause, Observed, Read};
@@ -33,7 +35,7 @@ enum Mode {
 const MODES: [Mode; 2] = [Mode::Poll, Mode::Subscribe];
 
 /// All that a station of this kind shows after its event `n`.
-fn shown(kind: StationKind, n: i64) -> Vec<Reading> {
+pub(crate) fn shown(kind: StationKind, n: i64) -> Vec<Reading> {
     let code = |n: i64| format!("code {n}").into_bytes();
     match kind {
         StationKind::Printer => vec![number(Tag::PrintedSeq, n), number(Tag::AcceptedSeq, n)],
@@ -66,7 +68,7 @@ fn shown(kind: StationKind, n: i64) -> Vec<Reading> {
 }
 
 /// What could go on to verify, pass, pack or close. `tag` is the one that was not good.
-fn is_consent(observed: &Observed, tag: Tag) -> bool {
+pub(crate) fn is_consent(observed: &Observed, tag: Tag) -> bool {
     match observed {
         // A result without a good grade or a good track is told as such, and the engine fails it where it needs one.
         Observed::Result(result) => match tag {
@@ -83,7 +85,7 @@ fn is_consent(observed: &Observed, tag: Tag) -> bool {
 }
 
 /// What a damaged tag may not let through. A request is told with what its close result says, each by its own tag.
-fn concerns(observed: &Observed, tag: Tag) -> bool {
+pub(crate) fn concerns(observed: &Observed, tag: Tag) -> bool {
     match observed {
         Observed::CloseEnded { .. } => !matches!(
             tag,
@@ -133,7 +135,7 @@ fn joined(kind: StationKind) -> Script {
     script
 }
 
-fn tags_of(kind: StationKind) -> Vec<Tag> {
+pub(crate) fn tags_of(kind: StationKind) -> Vec<Tag> {
     [Tag::Heartbeat, Tag::Epoch].into_iter().chain(shown(kind, 1).into_iter().map(|reading| reading.tag)).collect()
 }
 

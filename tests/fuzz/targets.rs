@@ -6,6 +6,9 @@ use std::io::Cursor;
 use opcua::types::{BinaryDecodable, ContextOwned, DataValue, DecodingOptions};
 use sealgate::device::parsers::codec::{OUT_OF_RANGE, RegisterOrder, decode_cells, encode_cells, readings, tags};
 use sealgate::device::parsers::frame::{self, Answer, Block, Question};
+use sealgate::device::parsers::text;
+use sealgate::device::parsers::text::dialect::{Dialect, Slot};
+use sealgate::device::parsers::text::parse::{self, Framer, Malformed};
 use sealgate::device::parsers::value;
 use sealgate::device::{Address, Binding, ByteOrder, Field, Number, Pad, Split, Table, ValueType, WordOrder};
 use sealgate::domain::code::Code;
@@ -45,8 +48,11 @@ const DELIMITED: &[&[u8]] =
 const VARIANT: &[&[u8]] =
     &[b"\x01\x07", b"\x01\x0C\xFF\xFF\xFF\xFF", b"\x01\x8C", b"\x03\x0B", b"\0\0\xF8\x7F", b"\x01\xC7"];
 
-/// The text protocol of coders joins here once it is there: `Target { name: "coder", .. }`.
+const LINES: &[&[u8]] =
+    &[b"\r", b"\r\n", b"\x02", b"\x03", b"|", b"~7C", b"~7E", b"~1D", b"~", b"GPC|", b"STS|", b"ERR|7|", b"SG7.41.41"];
+
 pub(crate) const ALL: &[Target] = &[
+    Target { name: "coder", words: LINES, run: coder },
     Target { name: "mbap", words: FRAME, run: mbap },
     Target { name: "registers", words: &[b"\0\0", b"\xFF\xFF", b"\x7F\xC0\0\0", b"\x0D"], run: registers },
     Target { name: "element", words: GS1, run: element },
@@ -276,4 +282,93 @@ fn opcua_value(input: &[u8]) -> Result<u64, String> {
         same("its quality", &reading.quality, &again[0].quality)?;
     }
     Ok(way(&(std::mem::discriminant(&reading.quality), std::mem::discriminant(&reading.value), data.value.is_some())))
+}
+
+/// How coders, labellers and scanners frame their lines: with escapes, with a beginning, with the same at both ends.
+fn dialect(kind: u8) -> Dialect {
+    let frames: [[&[u8]; 2]; 4] = [[b"", b"\r"], [b"", b"\r\n"], [b"\x02", b"\x03"], [b"\r\n", b"\r\n"]];
+    let [begin, end] = frames[usize::from(kind % 4)];
+    let escape = |byte: u8| (byte, format!("~{byte:02X}").into_bytes());
+    let escapes = if kind & 4 == 0 { [b'~', b'|', 0x1D].map(escape).into() } else { Vec::new() };
+    Dialect {
+        begin: begin.to_vec(),
+        end: end.to_vec(),
+        send_end: end.to_vec(),
+        delimiter: b'|',
+        escapes,
+        line_max: 80,
+        commands: Vec::new(),
+        scan: None,
+        no_read: Vec::new(),
+        mark: None,
+    }
+}
+
+/// All lines of a stream that comes in pieces, and what ended it.
+fn lines(dialect: &Dialect, stream: &[u8], piece: usize) -> (Vec<Vec<u8>>, Option<Malformed>) {
+    let (mut framer, mut lines) = (Framer::default(), Vec::new());
+    for bytes in stream.chunks(piece) {
+        framer.push(bytes);
+        loop {
+            match framer.next(dialect) {
+                Ok(Some(line)) => lines.push(line),
+                Ok(None) => break,
+                Err(malformed) => return (lines, Some(malformed)),
+            }
+        }
+    }
+    (lines, None)
+}
+
+/// The text protocol. States: however a stream is cut, its lines are the same; with their frames they are what came first in it,
+/// and none is longer than the dialect allows; fields with their escapes again are read the same; a kept field is the one in its
+/// place; a number is the digits that stand there, and a text is its bytes.
+fn coder(input: &[u8]) -> Result<u64, String> {
+    let [kind, piece, stream @ ..] = input else { return Ok(0) };
+    let dialect = dialect(*kind);
+    let (found, ended) = lines(&dialect, stream, stream.len().max(1));
+    let cut = lines(&dialect, stream, usize::from(piece % 16) + 1);
+    same("the lines of a cut stream", &found, &cut.0)?;
+    // A line without end is noticed when enough of it has come; what it was taken for until then may differ.
+    same("whether it ended well", &ended.is_some(), &cut.1.is_some())?;
+    let framed = found.iter().flat_map(|line| [&dialect.begin[..], line, &dialect.end].concat());
+    let framed: Vec<u8> = framed.collect();
+    same("what came first", &Some(&framed[..]), &stream.get(..framed.len()))?;
+    let mut ways = Vec::new();
+    for line in &found {
+        if line.len() > dialect.line_max {
+            return Err(format!("a line of {} bytes", line.len()));
+        }
+        ways.push(answer(&dialect, line)?);
+    }
+    ways.truncate(3);
+    Ok(way(&ended) ^ hash(format!("{ways:?}{}", found.len().min(4)).as_bytes()))
+}
+
+/// One line as an answer.
+fn answer(dialect: &Dialect, line: &[u8]) -> Result<u64, String> {
+    let Ok(found) = parse::fields(dialect, line) else { return Ok(1) };
+    let sent = |byte: &u8| dialect.escapes.iter().find(|(escaped, _)| escaped == byte).map(|(_, sent)| sent.clone());
+    let escaped =
+        |field: &Vec<u8>| field.iter().flat_map(|byte| sent(byte).unwrap_or(vec![*byte])).collect::<Vec<u8>>();
+    let again = found.iter().map(escaped).collect::<Vec<_>>().join(&dialect.delimiter);
+    same("the fields", &Ok(found.clone()), &parse::fields(dialect, &again))?;
+    let slots = [Slot::Literal(b"GPC".to_vec()), Slot::Kept("a".into()), Slot::Ignored, Slot::Kept("b".into())];
+    let Some(kept) = parse::matched(&slots, &found) else { return Ok(2 + found.len().min(6) as u64) };
+    same("the kept fields", &kept.iter().map(|(_, field)| field).collect::<Vec<_>>(), &vec![&found[1], &found[3]])?;
+    let of = |value| Binding::new(Tag::PrintedSeq, Address::Made, value);
+    let values = [ValueType::Number(Number::U16), ValueType::Bool, ValueType::Text { length: 20, pad: Pad::Zero }];
+    let values = values.map(|value| text::decode(&of(value), &found[1]));
+    for value in values.iter().flatten() {
+        match value {
+            TagValue::Int(number) => {
+                let digits = std::str::from_utf8(&found[1]).map_err(|_| "a number that is no text")?;
+                same("a number", &digits.parse::<i64>().ok().filter(|_| !digits.starts_with('+')), &Some(*number))?;
+            }
+            TagValue::Bool(flag) => same("a flag", &vec![b'0' + u8::from(*flag)], &found[1])?,
+            TagValue::Bytes(bytes) => same("a text", bytes, &found[1])?,
+            other => return Err(format!("{other:?} of a text protocol")),
+        }
+    }
+    Ok(16 + values.iter().map(|value| u64::from(value.is_some())).fold(0, |all, bit| all << 1 | bit))
 }

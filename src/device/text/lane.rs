@@ -215,7 +215,7 @@ fn is_said(value: &TagValue) -> bool {
 }
 
 /// A field as the value of its tag: decimal digits for a number, a decimal for what is scaled, else bytes.
-pub(super) fn decode(binding: &Binding, bytes: &[u8]) -> Option<TagValue> {
+pub fn decode(binding: &Binding, bytes: &[u8]) -> Option<TagValue> {
     let text = std::str::from_utf8(bytes).ok();
     match binding.value {
         ValueType::Bool => match bytes {

@@ -15,6 +15,8 @@ pub mod parse;
 mod peer;
 mod scan;
 
+pub use lane::decode;
+
 use tokio::{
     select,
     sync::mpsc::Receiver,

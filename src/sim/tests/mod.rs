@@ -2,4 +2,5 @@
 
 mod cameras;
 mod dry_run;
+mod quality;
 mod rehearsal;
