@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use rusqlite::Connection;
 use sealgate::domain::pack::PackLevel;
-use sealgate::engine::fact::Fact;
+use sealgate::engine::fact::{Entry, Fact, Gone};
 use sealgate::engine::state::State;
 use sealgate::store::commit::Job;
-use sealgate::store::{self, Settings, Store, Work, wal};
+use sealgate::store::{self, Reader, Settings, Store, Work, wal};
 use sealgate::wire::fact::{self, StoredFact};
-use sealgate::wire::lower::{LineIdentity, Lowering};
+use sealgate::wire::lower::{LineIdentity, Lowering, Stamp};
 use sealgate::wire::record::Record;
+use sealgate::wire::topic;
 use story::{Story, Unit};
 
 const LINE: &str = "site/area/line1";
@@ -157,8 +158,19 @@ impl Made {
             self.commit(&mut store, &group.iter().collect::<Vec<_>>());
         }
         let through = store.head().0;
-        let work = vec![Work::FeedAcked { through }, Work::MessagesExpired { through_fact: through }];
+        let work = vec![Work::FeedAcked { through }];
         store.commit(&Job { records: Vec::new(), work }, || 0).expect("committed");
+        let mut gone = Gone::default();
+        for stream in topic::STREAMS {
+            gone.raise(
+                stream,
+                Reader::open(&path).and_then(|mut reader| reader.stream_head(stream)).expect("readable"),
+            );
+        }
+        let (through, actor) = (through + 1, sealgate::domain::text::Text::new("line").expect("short"));
+        let entry = Entry { seq: through, batch: None, actor, fact: Fact::MessagesExpired { gone } };
+        let record = self.lowering.record(&entry, None, None, Stamp { boot: store.boot(), ..Stamp::default() });
+        store.commit(&Job { records: vec![record], work: Vec::new() }, || 0).expect("committed");
         drop(store);
         truncate_log(&path);
         print_sizes(&path, self.story.units.len());

@@ -24,7 +24,11 @@ Examples:
 
 Anchors are checkpoints that were kept outside the computer of the line: what a subscriber received on _checkpoint/#, one JSON
 object a line, or notes as they are printed. Without them nothing shows that the newest facts are missing; without a public key
-that you got some other way, the signer is unproven.";
+that you got some other way, the signer is unproven.
+
+A file that `store salvage` made ends early. With --anchors it is told as \"salvaged\": the facts that hold, those that are not here,
+and the anchors it cannot answer for. The exit code is 1 all the same, since a file whose end was cut off can say the same of itself.
+Once the daemon of the line has opened it, a signed fact gives up what was lost, and the outcome is \"whole\" with what was lost told.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -36,6 +40,7 @@ pub(super) struct AuditArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Recompute the chain of every fact and check its signatures; `store rebuild --check` compares the other tables
+    #[command(after_help = EXAMPLES)]
     Verify {
         /// The journal; may be given more than once. Without it: the journal of the configuration
         #[arg(long, value_name = "FILE")]
@@ -143,7 +148,7 @@ fn document(file: &str, report: &VerifyReport) -> Value {
         "db": file,
         "line": report.line,
         "store_uuid": report.store_uuid,
-        "outcome": if flaw.is_none() { "whole" } else { "broken" },
+        "outcome": outcome(report),
         "facts": report.facts,
         "head_hash": head,
         "broken_seq": flaw.and_then(|flaw| flaw.seq),
@@ -154,8 +159,17 @@ fn document(file: &str, report: &VerifyReport) -> Value {
         "signed_through": signatures.through,
         "anchors": signatures.anchors,
         "lost": signatures.losses,
+        "unanswered": signatures.unanswered,
         "text": flaw.map_or_else(|| whole(report), |flaw| flaw.what.clone()),
     })
+}
+
+fn outcome(report: &VerifyReport) -> &'static str {
+    match (&report.first_bad, report.signatures.is_salvage) {
+        (None, _) => "whole",
+        (Some(_), true) => "salvaged",
+        (Some(_), false) => "broken",
+    }
 }
 
 fn signer(signer: Signer) -> &'static str {

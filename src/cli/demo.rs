@@ -60,6 +60,9 @@ pub struct DemoArgs {
     /// A packer whose reader sees each case in two layers, with helper codes; not with --models
     #[arg(long, conflicts_with = "models")]
     pub array_reader: bool,
+    /// The camera drops a picture of each result into DIR/camera; `sealgate trace` names the one of an inspection. Not with --camera
+    #[arg(long, conflicts_with = "camera")]
+    pub pictures: bool,
 }
 
 pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
@@ -83,6 +86,7 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
         broker: args.broker,
         swap_protocols: args.swap_protocols,
         array_reader: args.array_reader,
+        pictures: args.pictures,
         camera: args.camera.and_then(|name| Face::ALL.iter().copied().find(|face| face.name() == name)),
         models: Models::ALL.iter().copied().find(|models| models.name() == args.models).unwrap_or_default(),
     };

@@ -31,7 +31,7 @@ enum Action {
         #[command(flatten)]
         journals: Journals,
     },
-    /// Publish again, to heal a loss downstream
+    /// Publish again up to the newest fact, to heal a loss downstream; of events that retention let go, the facts alone
     Replay {
         /// The first sequence number to send again
         #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..))]

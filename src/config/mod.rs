@@ -16,6 +16,7 @@ mod line;
 mod map;
 mod map_checks;
 mod map_modbus;
+mod pictures;
 mod problem;
 mod reader;
 mod station;
@@ -120,7 +121,7 @@ impl FileConfig {
             stations: root
                 .named("station")
                 .into_iter()
-                .map(|(name, section)| station::FileStation::read(&name, section))
+                .map(|(name, section)| station::FileStation::read(&name, section, folder))
                 .collect(),
         };
         let sections = [

@@ -1,5 +1,8 @@
 //! `[station.NAME]`: a role on the line, what the role needs to know, and on which devices its tags lie.
 
+use std::path::Path;
+
+use crate::device::pictures;
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
 use crate::domain::text::Name;
@@ -22,6 +25,8 @@ pub struct Station {
     pub tags: Vec<Tag>,
     /// Packer, palletizer: the gates in the order in which this machine asks for them.
     pub gates: Vec<Gate>,
+    /// Camera: where its pictures come from.
+    pub pictures: Option<pictures::Settings>,
 }
 
 /// As written, each key checked by itself.
@@ -44,6 +49,7 @@ pub(super) struct FileStation {
     pub(super) permit_ttl_ms: Field<u32>,
     /// A packer that is a person: units in one case.
     pub(super) by_hand: Option<Field<u16>>,
+    pub(super) pictures: Option<pictures::Settings>,
 }
 
 /// The tags of a station that lie on one device.
@@ -53,7 +59,7 @@ pub(super) struct FilePart {
 }
 
 impl FileStation {
-    pub(super) fn read(name: &Field<String>, mut section: Section<'_>) -> Self {
+    pub(super) fn read(name: &Field<String>, mut section: Section<'_>, folder: &Path) -> Self {
         line::name(&Some(name.clone()), &section);
         let kind = kind(&mut section);
         let default_at = section.at.clone();
@@ -75,6 +81,7 @@ impl FileStation {
             gates: vec![Gate::Seal, Gate::Release],
             permit_ttl_ms: Field { value: 2000, at: default_at },
             by_hand: None,
+            pictures: None,
         };
         let Some(kind) = kind else {
             return file;
@@ -86,7 +93,10 @@ impl FileStation {
                 }
             }
             StationKind::Rejector => {}
-            StationKind::Camera => file.read_camera(&mut section),
+            StationKind::Camera => {
+                file.read_camera(&mut section);
+                file.pictures = section.section("pictures").and_then(|section| super::pictures::read(section, folder));
+            }
             StationKind::Packer | StationKind::Palletizer => file.read_closer(&mut section, kind.value),
         }
         section.finish();

@@ -308,6 +308,7 @@ fn build_station(
         ),
         devices: placed.parts.iter().filter_map(|(device, _)| device_id(*device)).collect(),
         tags,
+        pictures: placed.file.pictures.clone(),
         gates: if matches!(role, Role::Packer { .. }) { placed.file.gates.clone() } else { Vec::new() },
     };
     Some((placed.file.spec(name, role), station))

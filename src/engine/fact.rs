@@ -319,6 +319,10 @@ pub enum Fact {
         backup_sha256: Text<64>,
         reason: String,
     },
+    /// Messages that the broker took were let go: from here on the journal holds these no more, and every other one.
+    MessagesExpired {
+        gone: Gone,
+    },
     /// Serials that were used, though no batch of this file says so.
     SerialsDeclared {
         gtin: Gtin,
@@ -329,6 +333,77 @@ pub enum Fact {
         first_index: u32,
         serials: Vec<SerialNumber>,
     },
+
+    /// The picture that a camera took for one of its results lies beside the journal, under the digest of its content.
+    PictureStored {
+        picture: Picture,
+    },
+    /// Pictures that were deleted, since there is room for so many: one that is gone without this was taken.
+    PicturesRemoved {
+        pictures: Vec<PictureDigest>,
+    },
+}
+
+/// SHA-256 of a picture's content, in lower-case hex.
+pub type PictureDigest = Text<64>;
+
+/// A picture and what it is a picture of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    pub result: ResultKey,
+    /// The sequence number of the fact that decided the result. It names the unit, where one was read.
+    pub inspection: u64,
+    pub sha256: PictureDigest,
+    pub bytes: u64,
+    /// As in RFC 6838: `image/png`.
+    pub media: Text<24>,
+}
+
+/// Which messages are gone, all of them told each time: the newest fact of its kind alone says what must be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Of each stream that has lost any: the highest number that may be missing.
+    pub through: Vec<MessageNumber>,
+    /// Below that, those that wait in quarantine for a person: they stay.
+    pub kept: Vec<MessageNumber>,
+}
+
+impl Gone {
+    /// Whether this message is let go.
+    pub fn lets_go(&self, stream: &str, seq: u64) -> bool {
+        seq <= self.through_of(stream) && !self.kept.iter().any(|at| at.stream.as_str() == stream && at.seq == seq)
+    }
+
+    /// The highest number of the stream that may be missing; 0 where none is.
+    pub fn through_of(&self, stream: &str) -> u64 {
+        self.through.iter().find(|at| at.stream.as_str() == stream).map_or(0, |at| at.seq)
+    }
+
+    /// Lets the stream go up to `seq`, but what is kept.
+    pub fn raise(&mut self, stream: &str, seq: u64) {
+        let Some(stream) = Name::new(stream) else { return };
+        match self.through.iter_mut().find(|at| at.stream == stream) {
+            Some(at) => at.seq = at.seq.max(seq),
+            None => self.through.push(MessageNumber { stream, seq }),
+        }
+    }
+
+    /// Says nothing of what lies above: it is there anyhow.
+    pub fn trim(&mut self) {
+        let kept = std::mem::take(&mut self.kept);
+        self.kept = kept.into_iter().filter(|at| at.seq <= self.through_of(at.stream.as_str())).collect();
+    }
+
+    pub fn keep(&mut self, stream: &str, seq: u64) {
+        self.kept.extend(Name::new(stream).map(|stream| MessageNumber { stream, seq }));
+    }
+}
+
+/// A message of a stream by its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessageNumber {
+    pub stream: Name,
+    pub seq: u64,
 }
 
 /// A public key that begins to sign.

@@ -38,7 +38,10 @@ impl State {
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. }
             | Fact::StoreRestored { .. }
-            | Fact::SerialsDeclared { .. } => {}
+            | Fact::MessagesExpired { .. }
+            | Fact::SerialsDeclared { .. }
+            | Fact::PictureStored { .. }
+            | Fact::PicturesRemoved { .. } => {}
             Fact::SerialsRetired { first_index, serials } => {
                 self.with_batch(batch, |batch| batch.retire(range(*first_index, serials)));
             }

@@ -8,6 +8,7 @@ use crate::domain::tag::StationId;
 use crate::domain::text::{BatchId, Text};
 use crate::domain::time::ClockState;
 use crate::engine::Start;
+use crate::engine::fact::{Gone, Picture, PictureDigest};
 use crate::engine::reason::AlarmKind;
 use crate::engine::recipe::Recipe;
 
@@ -44,6 +45,12 @@ pub enum Input {
     Noticed(AlarmKind, String),
     /// It has ended, and nobody needs to look any more.
     Eased(AlarmKind),
+    /// The broker took these messages, and nobody needs them here any more.
+    Expired(Gone),
+    /// A picture of a decided result has been stored; of that result's batch.
+    Pictured(Option<BatchId>, Box<Picture>),
+    /// These pictures are to be deleted once this is on disk.
+    PicturesRemoved(Vec<PictureDigest>),
 }
 
 /// What a station saw. `seen_mono_us` is when its tags reached the inbox, on the clock of `Now::mono_us`.

@@ -30,11 +30,11 @@ use std::collections::VecDeque;
 use crate::domain::gs1::Expiry;
 use crate::domain::pack::PackLevel;
 use crate::domain::tag::{StationId, StationKind};
-use crate::domain::text::{Name, Text};
+use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::Now;
 use crate::engine::clock::Clock;
 use crate::engine::decide::Decide;
-use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey};
+use crate::engine::fact::{Description, Entry, Fact, Gone, NewEpoch, NewKey, Picture};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
@@ -277,6 +277,9 @@ impl Engine {
             Input::Crashed { starts } => self.crashed(&mut step, starts),
             Input::Noticed(kind, detail) => self.raise(&mut step, kind, None, detail),
             Input::Eased(kind) => self.ease(&mut step, kind),
+            Input::Pictured(batch, picture) => self.pictured(&mut step, batch, *picture),
+            Input::PicturesRemoved(pictures) => self.emit(&mut step, Fact::PicturesRemoved { pictures }),
+            Input::Expired(gone) => self.expire_messages(&mut step, gone),
         }
         self.stop_for_rejects(&mut step);
         self.settle_run(&mut step);
@@ -390,6 +393,13 @@ impl Engine {
         }
     }
 
+    /// A picture is evidence and decides nothing. It belongs to the batch of its result, while that is open.
+    fn pictured(&mut self, step: &mut Step, batch: Option<BatchId>, picture: Picture) {
+        let batch = batch.filter(|batch| self.state.batch(batch).is_some());
+        let seq = self.state.seq.saturating_add(1);
+        self.record(step, Entry { seq, batch, actor: line(), fact: Fact::PictureStored { picture } });
+    }
+
     /// Folds a fact of the line itself and adds it to the step.
     fn emit(&mut self, step: &mut Step, fact: Fact) {
         self.emit_as(step, line(), fact);
@@ -399,6 +409,12 @@ impl Engine {
     fn emit_as(&mut self, step: &mut Step, actor: Actor, fact: Fact) {
         let batch = self.state.current().map(|batch| batch.id());
         self.record(step, Entry { seq: self.state.seq.saturating_add(1), batch, actor, fact });
+    }
+
+    /// Messages belong to no batch: they are of several.
+    fn expire_messages(&mut self, step: &mut Step, gone: Gone) {
+        let (seq, actor) = (self.state.seq.saturating_add(1), line());
+        self.record(step, Entry { seq, batch: None, actor, fact: Fact::MessagesExpired { gone } });
     }
 
     fn record(&mut self, step: &mut Step, entry: Entry) {

@@ -241,6 +241,8 @@ pub enum AlarmKind {
     CheckpointsWithheld,
     /// A printer took over a record from before it started anew.
     StrangeRecord,
+    /// Pictures of the camera were not stored: they came late or broken, belong to no result, or there is no room.
+    PicturesLost,
 }
 
 impl FailReason {
@@ -370,6 +372,7 @@ impl AlarmKind {
         AlarmKind::RecipeDiffers,
         AlarmKind::DeviceDisagrees,
         AlarmKind::VerdictsSlow,
+        AlarmKind::PicturesLost,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -413,6 +416,7 @@ impl AlarmKind {
             | AlarmKind::FeedBehind
             | AlarmKind::CheckpointsWithheld
             | AlarmKind::StrangeRecord
+            | AlarmKind::PicturesLost
             | AlarmKind::ClockStepped
             | AlarmKind::ClockRollback
             | AlarmKind::ClockUnset
@@ -465,6 +469,7 @@ impl AlarmKind {
             AlarmKind::RecipeDiffers => "recipe_differs",
             AlarmKind::DeviceDisagrees => "device_disagrees",
             AlarmKind::VerdictsSlow => "verdicts_slow",
+            AlarmKind::PicturesLost => "pictures_lost",
         }
     }
 

@@ -16,7 +16,7 @@ use crate::canary::Canary;
 use crate::domain::tag::{StationId, TagUpdate, TagWrite};
 use crate::domain::text::BatchId;
 use crate::domain::time::{ClockState, Now};
-use crate::engine::fact::{Entry, Fact};
+use crate::engine::fact::{Entry, Fact, Gone, Picture, PictureDigest};
 use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
 use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
 use crate::engine::reason::AlarmKind;
@@ -49,6 +49,8 @@ pub enum Arrival {
     Update(TagUpdate),
     Asked(Ask),
     Durable(Durable),
+    /// Messages that the broker took and nobody needs any more: that they go is a fact.
+    Expired(Gone),
     /// Upkeep of the journal that is no fact: the place of the feed.
     Work(Work),
     /// What the machine says of its wall clock.
@@ -59,6 +61,9 @@ pub enum Arrival {
     Noticed(AlarmKind, String),
     /// What was noticed has ended by itself.
     Eased(AlarmKind),
+    /// The pictures beside the journal: one more, and some that are to go.
+    Pictured(Option<BatchId>, Box<Picture>),
+    PicturesRemoved(Vec<PictureDigest>),
     Tick,
     /// The daemon is to end: the last fact is written, nothing is permitted any more.
     Stop,
@@ -260,6 +265,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Arrival::Doubted(_)
             | Arrival::Noticed(..)
             | Arrival::Eased(_)
+            | Arrival::Pictured(..)
+            | Arrival::PicturesRemoved(_)
+            | Arrival::Expired(_)
             | Arrival::Tick
             | Arrival::Stop
                 if self.is_stopping => {}
@@ -271,6 +279,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Arrival::Doubted(doubt) => self.decide(now, Input::Doubted(doubt), &mut turn),
             Arrival::Noticed(kind, detail) => self.decide(now, Input::Noticed(kind, detail), &mut turn),
             Arrival::Eased(kind) => self.decide(now, Input::Eased(kind), &mut turn),
+            Arrival::Pictured(batch, picture) => self.decide(now, Input::Pictured(batch, picture), &mut turn),
+            Arrival::PicturesRemoved(gone) => self.decide(now, Input::PicturesRemoved(gone), &mut turn),
+            Arrival::Expired(gone) => self.let_go(now, gone, &mut turn),
             Arrival::Tick => self.tick(now, &mut turn),
             Arrival::Stop => self.stop(now, &mut turn),
         }
@@ -291,6 +302,12 @@ impl<J: Journal, P: Plant> Line<J, P> {
             self.decide(now, Input::Paused { paused_us }, turn);
             self.supervise(now, turn);
         }
+    }
+
+    /// Signed with its fact: whoever takes messages away cannot put such a fact behind the newest signature.
+    fn let_go(&mut self, now: Now, gone: Gone, turn: &mut Turn) {
+        self.decide(now, Input::Expired(gone), turn);
+        self.work.push(Work::Checkpoint);
     }
 
     /// The last fact: from here on nothing is decided, and what was decided still becomes durable.

@@ -33,7 +33,10 @@ impl Recovery {
     /// Folds the next fact and gives it back as decided.
     pub fn fact(&mut self, stored: StoredFact<'_>) -> Result<Entry, DecodeError> {
         let entry = fact::decode(stored)?;
-        self.was_stopped = entry.fact == Fact::LineStopped;
+        // What was on its way when the line stopped may still become a fact behind the stop.
+        if matches!(entry.fact, Fact::LineStarted { .. } | Fact::LineStopped) {
+            self.was_stopped = entry.fact == Fact::LineStopped;
+        }
         self.state.apply(&entry);
         Ok(entry)
     }

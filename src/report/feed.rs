@@ -21,11 +21,12 @@ pub(super) enum Bodies {
 pub(super) fn status(reader: &mut Reader) -> Result<Value, ReportError> {
     let head = reader.head()?.0;
     let acked = reader.feed_cursor(topic::STREAM_FACT)?;
-    let mut streams = Vec::new();
+    let (gone, mut streams) = (reader.gone()?, Vec::new());
     for stream in topic::STREAMS {
         let last = if *stream == topic::STREAM_FACT { head } else { reader.stream_head(stream)? };
         let acked = reader.feed_cursor(stream)?;
-        streams.push(json!({ "stream": stream, "head": last, "acked": acked, "backlog": last.saturating_sub(acked) }));
+        let (backlog, let_go) = (last.saturating_sub(acked), gone.through_of(stream));
+        streams.push(json!({ "stream": stream, "head": last, "acked": acked, "backlog": backlog, "let_go": let_go }));
     }
     let first_waiting = reader.fact(acked.saturating_add(1))?;
     let mut fields = object(json!({

@@ -1,11 +1,14 @@
 //! Trace: any code read or typed, to everything known about what it names.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::{ReportError, batch_fields, code, hex, object, put_time, with_times};
 use crate::domain::code::Code;
 use crate::domain::gs1::{Gtin, Lot, SerialNumber, Sscc};
 use crate::store::detail::{Around, InspectionRow, PermitRow};
+use crate::store::pictures::path_of;
 use crate::store::trace::Membership;
 use crate::store::{Reader, StoredFact};
 
@@ -39,7 +42,7 @@ fn unit(reader: &mut Reader, gtin: Gtin, serial: SerialNumber) -> Result<Value, 
         "verified": u8::from(found.verified),
         "containers": around.iter().map(around_fields).collect::<Vec<_>>(),
         "parents": found.parents.iter().map(|member| membership("parent", member)).collect::<Vec<_>>(),
-        "inspections": inspections.iter().map(inspection).collect::<Vec<_>>(),
+        "inspections": inspections.iter().map(|row| inspection(row, &found.facts)).collect::<Vec<_>>(),
         "facts": facts(reader, &found.facts),
     }))
 }
@@ -129,7 +132,7 @@ fn token(fact: &StoredFact) -> Option<u32> {
     u32::try_from(body.get("token")?.as_u64()?).ok()
 }
 
-fn inspection(row: &InspectionRow) -> Value {
+fn inspection(row: &InspectionRow, facts: &[StoredFact]) -> Value {
     json!({
         "inspection": row.inspection,
         "purpose": row.purpose,
@@ -141,7 +144,19 @@ fn inspection(row: &InspectionRow) -> Value {
         "commanded_seq": row.commanded_seq,
         "confirmed_seq": row.confirmed_seq,
         "alarm_seq": row.alarm_seq,
+        "picture": picture(row, facts),
     })
+}
+
+/// The picture that was stored of an inspection, and where it lies below `NAME.pictures` beside the journal `NAME.db`, unless a
+/// later `pictures_removed` names it. Null where there was none.
+fn picture(row: &InspectionRow, facts: &[StoredFact]) -> Value {
+    let subject = format!("inspection:{}", row.inspection);
+    let stored = facts.iter().find(|fact| &*fact.kind == "picture_stored" && fact.subject == subject);
+    let body: Option<Value> = stored.and_then(|fact| serde_json::from_str(&fact.body).ok());
+    let Some(body) = body else { return Value::Null };
+    let file = body["sha256"].as_str().and_then(|digest| path_of(Path::new(""), digest));
+    json!({ "sha256": body["sha256"], "bytes": body["bytes"], "media_type": body["media_type"], "file": file })
 }
 
 fn permit(row: &PermitRow) -> Value {

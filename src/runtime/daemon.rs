@@ -25,6 +25,7 @@ use crate::runtime::error::RunError;
 use crate::runtime::feed;
 use crate::runtime::joint::{Joint, Told};
 use crate::runtime::journal::{self, Beginning};
+use crate::runtime::pictures;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
 use crate::runtime::recall::{self, Recall};
@@ -105,6 +106,7 @@ async fn serve(
     start_clocks(&config, clock, &inbox, &mut tasks);
 
     let _watch = journal::watch(&config, clock, inbox.clone())?;
+    let _pictures = pictures::start(&config, clock, inbox.clone())?;
     let ready = format!("line {}, {} facts recovered", config.line.name, recovery.state.seq);
     let (durables, durable) = bounded(2);
     let (stopped, last_fact) = oneshot::channel();

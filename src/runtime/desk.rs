@@ -185,10 +185,10 @@ impl Desk {
             return refusal(id, "no_feed", "the config has no section [mqtt]".to_owned());
         };
         let path = self.config.journal.clone();
-        let found = tokio::task::spawn_blocking(move || fact_behind(&path, stream, from)).await;
+        let found = tokio::task::spawn_blocking(move || replay_from(&path, stream, from)).await;
         let first = match found {
-            Ok(Ok(Some(first))) => first,
-            Ok(Ok(None)) => return refusal(id, "replay", format!("stream {stream} has no number {from} yet")),
+            Ok(Ok(Ok(first))) => first,
+            Ok(Ok(Err(why))) => return refusal(id, "replay", why),
             Ok(Err(error)) => return refusal(id, "journal", error.to_string()),
             Err(error) => return refusal(id, "internal", error.to_string()),
         };
@@ -260,6 +260,38 @@ fn fact_behind(journal: &Path, stream: &str, seq: u64) -> Result<Option<u64>, St
     }
     let found = Reader::open(journal)?.messages_from(stream, seq, 1)?;
     Ok(found.first().map(|message| message.fact_seq))
+}
+
+/// The fact with which a replay from this number begins; else why there is none, and what there is.
+fn replay_from(journal: &Path, stream: &str, from: u64) -> Result<Result<u64, String>, StoreError> {
+    if stream == topic::STREAM_FACT {
+        return Ok(Ok(from));
+    }
+    let mut reader = Reader::open(journal)?;
+    let (gone, head) = (reader.gone()?, reader.stream_head(stream)?);
+    if head == 0 {
+        return Ok(Err(format!("stream {stream} has no number yet")));
+    }
+    if from == 0 || from > head {
+        return Ok(Err(format!("stream {stream} has no number {from}; its newest is {head}")));
+    }
+    if gone.lets_go(stream, from) {
+        let through = gone.through_of(stream);
+        let rest = match through < head {
+            true => format!("{} to {head} can be sent again", through.saturating_add(1)),
+            false => "nothing of the stream is left".to_owned(),
+        };
+        return Ok(Err(format!(
+            "{stream} 1 to {through} were let go: the broker took them, and their time (mqtt.keep_sent_days) or their room \
+             (mqtt.keep_sent_mb) was up; {rest}. The facts that they tell of stay, and go out with --stream fact"
+        )));
+    }
+    let found = reader.messages_from(stream, from, 1)?;
+    Ok(found.first().map(|message| message.fact_seq).ok_or_else(|| {
+        format!(
+            "{stream} {from} is missing in the journal, and no fact let it go; see `sealgate store rebuild --check`"
+        )
+    }))
 }
 
 fn question(look: Look) -> Question {

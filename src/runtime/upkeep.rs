@@ -1,5 +1,7 @@
 //! The upkeep of the feed's messages: what may go goes, a little at a time; what waits too long is told.
 //!
+//! That messages go is a fact, one for each look that finds any.
+//!
 //! Nothing is let go while the wall clock has moved by itself since the start: a clock that jumps a year ahead makes
 //! everything look old.
 
@@ -10,23 +12,24 @@ use crossbeam_channel::Sender;
 
 use crate::config::Mqtt;
 use crate::domain::time::Now;
+use crate::engine::fact::Gone;
 use crate::engine::reason::AlarmKind;
 use crate::line::{Arrival, Inbound};
 use crate::runtime::clock::Clock;
 use crate::runtime::spine::Item;
-use crate::store::feed::Keep;
-use crate::store::{Reader, StoreError, Work};
+use crate::store::feed::{Expirable, Keep};
+use crate::store::{Reader, StoreError};
 use crate::wire::topic;
 
 const EVERY: Duration = Duration::from_secs(10);
-/// Between two looks while there is something to let go: some 2,000 messages in a second.
+/// Between two looks while there is more to let go than one look does: some 2,000 messages in a second.
 const AGAIN: Duration = Duration::from_millis(250);
 /// The wall clock may be corrected by so much.
 const STEP_MAX_US: i64 = 600_000_000;
 
 /// What one look at the journal found.
 struct Found {
-    may_go_through: Option<u64>,
+    may_go: Option<Expirable>,
     /// The oldest fact that waits, and since when.
     waiting: Option<(u64, i64)>,
 }
@@ -35,7 +38,7 @@ struct Found {
 pub(super) async fn run(journal: PathBuf, mqtt: Option<Mqtt>, inbox: Sender<Item>, clock: Clock) {
     let Some(mqtt) = mqtt else { return std::future::pending().await };
     let began = clock.now();
-    let mut was_told = false;
+    let (mut was_told, mut said) = (false, Gone::default());
     loop {
         let now = clock.now();
         let keep =
@@ -45,9 +48,12 @@ pub(super) async fn run(journal: PathBuf, mqtt: Option<Mqtt>, inbox: Sender<Item
         let mut pause = EVERY;
         match found {
             Ok(Ok(found)) => {
-                if let Some(through_fact) = found.may_go_through.filter(|_| !has_stepped(began, now)) {
-                    send(&inbox, now, Arrival::Work(Work::MessagesExpired { through_fact }));
-                    pause = AGAIN;
+                if let Some(Expirable { gone, is_more }) = found.may_go.filter(|_| !has_stepped(began, now)) {
+                    // What was said and is not on disk yet is not said twice.
+                    if gone != said && send(&inbox, now, Arrival::Expired(gone.clone())) {
+                        said = gone;
+                    }
+                    pause = if is_more { AGAIN } else { EVERY };
                 }
                 was_told = tell(&mqtt, &inbox, now, found.waiting, was_told);
             }
@@ -62,7 +68,7 @@ fn look(path: PathBuf, keep: Keep) -> Result<Found, StoreError> {
     let mut reader = Reader::open(&path)?;
     let acked = reader.feed_cursor(topic::STREAM_FACT)?;
     let waiting = reader.fact(acked.saturating_add(1))?.map(|fact| (fact.seq, fact.at_us));
-    Ok(Found { may_go_through: reader.expirable(keep)?, waiting })
+    Ok(Found { may_go: reader.expirable(keep)?, waiting })
 }
 
 /// Told once for each time that the feed falls behind.

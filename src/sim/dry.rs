@@ -19,6 +19,7 @@ use super::mapped::{self, Face};
 use super::physics::Deed;
 use super::settings::PlantSettings;
 use super::tags::TagImage;
+use super::truth::TruthFile;
 use super::world::{self, World};
 use super::{coder, opcua_server};
 use crate::config::Config;
@@ -179,7 +180,7 @@ impl Dry {
                 () = stand_by(&person), if has_person => Ok(()),
             }
         };
-        world::run_with(world, &folder.join("truth.jsonl"), all).await
+        world::run_with(world, TruthFile::create(&folder.join("truth.jsonl"))?, all).await
     }
 }
 

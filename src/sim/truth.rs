@@ -32,9 +32,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::device::pictures::NamePattern;
 
 use super::mishap::{Mishap, Tally};
 
@@ -203,6 +205,8 @@ pub fn bytes_of(text: &str) -> Vec<u8> {
 
 /// Verdicts that a view of the running plant speaks of.
 const TIMES_KEPT: usize = 1000;
+/// Pixels, both ways.
+const PICTURE_SIDE: usize = 16;
 
 /// The lines of one step; physics writes here, the world takes them to the file.
 #[derive(Clone, Debug, Default)]
@@ -266,12 +270,26 @@ impl Truth {
 #[derive(Debug)]
 pub struct TruthFile {
     file: File,
+    /// Where the camera drops a picture of each result.
+    pictures: Option<DropFolder>,
+}
+
+/// Where a camera drops its pictures, and what it calls them.
+#[derive(Clone, Debug)]
+pub struct DropFolder {
+    pub folder: PathBuf,
+    pub name: NamePattern,
 }
 
 impl TruthFile {
     /// A new file; an old one of that name is replaced.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::create(path)? })
+        Ok(Self { file: File::create(path)?, pictures: None })
+    }
+
+    /// `None`: the camera takes no pictures.
+    pub fn with_pictures(self, pictures: Option<DropFolder>) -> Self {
+        Self { pictures, ..self }
     }
 
     pub fn write(&mut self, lines: &[TruthLine]) -> io::Result<()> {
@@ -279,9 +297,21 @@ impl TruthFile {
             let mut text = serde_json::to_vec(line)?;
             text.push(b'\n');
             self.file.write_all(&text)?;
+            if let (Some(into), TruthEvent::Result { unit, seq, .. }) = (&self.pictures, &line.event) {
+                drop_picture(into, *unit, *seq)?;
+            }
         }
         Ok(())
     }
+}
+
+/// As a camera does that writes into a share: bit by bit, under the name that it will keep. The picture names its unit.
+fn drop_picture(into: &DropFolder, unit: u64, seq: u64) -> io::Result<()> {
+    let mut file = File::create(into.folder.join(into.name.file(seq)))?;
+    writeln!(file, "P5\n# unit {unit}\n{PICTURE_SIDE} {PICTURE_SIDE}\n255")?;
+    let shade = |place: usize| u8::try_from(place % 251).unwrap_or(0);
+    let samples: Vec<u8> = (0..PICTURE_SIDE * PICTURE_SIDE).map(shade).collect();
+    file.write_all(&samples)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! busy async runtime does not stop the belt.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -38,8 +38,8 @@ pub struct Doors {
     pub modbus: TcpListener,
     /// A folder that the OPC UA library may write to.
     pub pki_dir: PathBuf,
-    /// `truth.jsonl`; replaced where it exists.
-    pub truth: PathBuf,
+    /// `truth.jsonl`, and the camera's pictures.
+    pub truth: TruthFile,
 }
 
 impl World {
@@ -117,12 +117,11 @@ pub async fn run(world: World, doors: Doors) -> io::Result<()> {
             ended = modbus_server::run(doors.modbus, world.image()) => ended,
         }
     };
-    run_with(world.clone(), &doors.truth, servers).await
+    run_with(world.clone(), doors.truth, servers).await
 }
 
 /// Runs the physics beside servers of one's own.
-pub async fn run_with(world: World, truth: &Path, servers: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    let truth = TruthFile::create(truth)?;
+pub async fn run_with(world: World, truth: TruthFile, servers: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     let (physics, failed) = Physics::start(world, truth)?;
     let ended = tokio::select! {
         ended = servers => ended,
@@ -182,6 +181,7 @@ mod tests {
     use super::*;
     use crate::domain::tag::{StationKind, Tag, TagValue};
     use crate::sim::truth::{TruthEvent, TruthLine};
+    use std::path::Path;
 
     async fn doors(folder: &Path) -> Doors {
         let any = ([127, 0, 0, 1], 0).into();
@@ -189,7 +189,7 @@ mod tests {
             opcua: opcua_server::listen(any).expect("a free port"),
             modbus: TcpListener::bind(any).await.expect("a free port"),
             pki_dir: folder.join("pki"),
-            truth: folder.join("truth.jsonl"),
+            truth: TruthFile::create(&folder.join("truth.jsonl")).expect("a file"),
         }
     }
 

@@ -147,6 +147,11 @@ impl Settings {
         self.wraps.iter().find(|(named, _)| *named == tag).map(|(_, wrap)| *wrap).filter(|wrap| *wrap > 0)
     }
 
+    /// Where the numbers of results wrap, as a camera shows them.
+    pub fn result_wrap(&self) -> Option<u64> {
+        self.wrap(Tag::Seq)
+    }
+
     /// Where the tracks wrap, as a camera or a rejector shows them.
     pub fn track_wrap(&self) -> Option<u64> {
         self.wrap(Tag::Track).or(self.wrap(Tag::VerdictTrack)).or(self.wrap(Tag::InCount))

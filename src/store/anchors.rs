@@ -9,10 +9,12 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::store::error::StoreError;
+use crate::store::messages;
 use crate::store::open::{Identity, Store};
 use crate::store::reader::Reader;
 use crate::store::recover::rows;
 use crate::store::side::Tail;
+use crate::store::signatures;
 use crate::wire::checkpoint::{KeyRing, Note};
 
 /// What a journal says to one note.
@@ -101,6 +103,7 @@ impl Store {
         let place = path.display().to_string();
         let head = self.head.0;
         let mut look = LookBack::default();
+        look.doubts.extend(self.unsigned_expiry(keys)?);
         let Some(newest) = tail.notes.last() else {
             look.doubts.extend(self.lost_side_file(&place)?);
             return Ok(look);
@@ -161,6 +164,14 @@ impl Store {
                  be seen here; compare it with the checkpoint at the broker"
             )
         }))
+    }
+
+    /// That messages go is signed in the transaction in which they go: a fact that says so behind the newest signature was put there.
+    fn unsigned_expiry(&mut self, keys: &KeyRing) -> Result<Option<String>, StoreError> {
+        let Some((seq, _)) = messages::newest(&self.conn, &mut self.words)? else { return Ok(None) };
+        let covered = signatures::covered(&self.conn, &mut self.words, &self.identity, keys)?;
+        let text = format!("fact {seq} lets messages of the feed go, and no signature of this line covers it");
+        Ok((covered < seq).then_some(text))
     }
 
     /// An epoch is begun by a fact; one that was only written into the table would silence every earlier note.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Params, ToSql};
 
 use crate::store::batches::{Batches, sorted_places, unit_id};
 use crate::store::error::Flaw;
+use crate::store::messages;
 use crate::store::words::{self, Words};
 use crate::wire::record::{Change, InspectionRow, Order, PermitRow};
 
@@ -75,6 +76,7 @@ impl Scope<'_> {
                 (alarm, self.seq),
             ),
             Change::StationCursor { station, device_epoch, epoch } => self.set_station(station, *device_epoch, *epoch),
+            Change::MessagesExpired(gone) => messages::let_go(self.conn, self.words, gone),
             Change::EpochRaised { epoch } => {
                 self.one("earlier epoch", "UPDATE meta SET epoch = ?1 WHERE epoch < ?1", [epoch])
             }

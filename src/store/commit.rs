@@ -14,7 +14,7 @@ use crate::store::batches::Batches;
 use crate::store::change::{Scope, integer};
 use crate::store::error::{Flaw, StoreError};
 use crate::store::facts;
-use crate::store::feed::{MAY_GO, WATERMARK_ROW};
+use crate::store::feed::WATERMARK_ROW;
 use crate::store::journal::{Busy, Durable, Journal, Work};
 use crate::store::open::Store;
 use crate::store::phrase;
@@ -295,18 +295,12 @@ impl Store {
             }
             // The facts of the job are signed once all of it is written.
             Work::Checkpoint => {}
-            Work::MessagesExpired { through_fact } => {
-                let end = integer(*through_fact)?.saturating_add(1).saturating_mul(256);
-                let mut expire =
-                    self.conn.prepare_cached(&format!("DELETE FROM message WHERE id < ?1 AND {MAY_GO}"))?;
-                expire.execute([end])?;
-            }
         }
         Ok(())
     }
 
     /// A place never falls.
-    fn note_place(&self, stream: i64, seq: u64) -> Result<(), Flaw> {
+    pub(super) fn note_place(&self, stream: i64, seq: u64) -> Result<(), Flaw> {
         let mut note = self.conn.prepare_cached(
             "INSERT INTO work_feed (stream, acked_seq) VALUES (?1, ?2) \
              ON CONFLICT (stream) DO UPDATE SET acked_seq = max(acked_seq, excluded.acked_seq)",

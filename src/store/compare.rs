@@ -2,12 +2,9 @@
 //! come from the schema, so that a new table is compared without anybody thinking of it.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Rows};
-
-use crate::wire::topic;
 
 /// Differences that are named one by one; the rest is a count.
 const NAMED_MAX: usize = 100;
@@ -58,22 +55,10 @@ struct Table {
     key: Vec<usize>,
 }
 
-/// Compares every table of `should` but the operational ones. `places_from` is the first fact whose messages have bodies
-/// that follow from the facts.
-pub(super) fn all(
-    is: &Connection,
-    should: &Connection,
-    places_from: Option<u64>,
-    found: &mut Differences,
-) -> rusqlite::Result<()> {
-    for table in tables(should)? {
-        let rule = match table.name.as_str() {
-            "checkpoint" => continue,
-            "message" => Rule::Messages(Messages::read(is, places_from)?),
-            "word" => Rule::Words,
-            _ => Rule::Strict,
-        };
-        compare(is, should, &table, &rule, found)?;
+/// Compares every table of `should` but the operational ones and the signed statements.
+pub(super) fn all(is: &Connection, should: &Connection, found: &mut Differences) -> rusqlite::Result<()> {
+    for table in tables(should)?.iter().filter(|table| table.name != "checkpoint") {
+        compare(is, should, table, found)?;
     }
     let check: String = is.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if check != "ok" {
@@ -128,77 +113,7 @@ impl Table {
     }
 }
 
-/// What of a table may differ.
-enum Rule {
-    Strict,
-    /// Operational tables name streams that no fact has used yet.
-    Words,
-    Messages(Messages),
-}
-
-impl Rule {
-    fn may_be_gone(&self, row: &[Value]) -> bool {
-        match self {
-            Rule::Strict | Rule::Words => false,
-            Rule::Messages(messages) => messages.may_be_gone(row),
-        }
-    }
-
-    fn may_be_more(&self, row: &[Value]) -> bool {
-        match self {
-            Rule::Strict | Rule::Messages(_) => false,
-            Rule::Words => matches!(row.get(1), Some(Value::Text(text)) if topic::STREAMS.contains(&text.as_str())),
-        }
-    }
-
-    fn may_differ(&self, row: &[Value], column: &str) -> bool {
-        match self {
-            Rule::Strict | Rule::Words => false,
-            Rule::Messages(messages) => messages.may_differ(row, column),
-        }
-    }
-}
-
-/// Acknowledged messages go from the oldest on.
-struct Messages {
-    /// By stream: what was acknowledged, and the oldest that is there.
-    streams: BTreeMap<i64, (i64, Option<i64>)>,
-    /// The first message whose body follows from the facts.
-    bodies_from: i64,
-}
-
-impl Messages {
-    fn read(conn: &Connection, places_from: Option<u64>) -> rusqlite::Result<Self> {
-        // What waits in quarantine stays while those behind it go.
-        let sql = "SELECT stream, acked_seq, (SELECT min(seq) FROM message m WHERE m.stream = f.stream AND NOT EXISTS \
-                   (SELECT 1 FROM work_feed_exception x WHERE x.stream = m.stream AND x.seq = m.seq)) FROM work_feed f";
-        let mut list = conn.prepare(sql)?;
-        let streams = list.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
-        let first = places_from.and_then(|seq| i64::try_from(seq).ok()?.checked_mul(256));
-        Ok(Self { streams: streams.collect::<rusqlite::Result<_>>()?, bodies_from: first.unwrap_or(i64::MAX) })
-    }
-}
-
-impl Messages {
-    fn may_be_gone(&self, row: &[Value]) -> bool {
-        let (Some(Value::Integer(stream)), Some(Value::Integer(seq))) = (row.get(1), row.get(2)) else { return false };
-        let Some((acked, oldest)) = self.streams.get(stream) else { return false };
-        seq <= acked && oldest.is_none_or(|oldest| *seq < oldest)
-    }
-
-    fn may_differ(&self, row: &[Value], column: &str) -> bool {
-        let is_early = matches!(row.first(), Some(Value::Integer(id)) if *id < self.bodies_from);
-        is_early && (column == "body" || column == "body_sha256")
-    }
-}
-
-fn compare(
-    is: &Connection,
-    should: &Connection,
-    table: &Table,
-    rule: &Rule,
-    found: &mut Differences,
-) -> rusqlite::Result<()> {
+fn compare(is: &Connection, should: &Connection, table: &Table, found: &mut Differences) -> rusqlite::Result<()> {
     let sql = table.select();
     let (mut is, mut should) = (is.prepare(&sql)?, should.prepare(&sql)?);
     let (mut is, mut should) = (is.query([])?, should.query([])?);
@@ -213,11 +128,11 @@ fn compare(
         };
         found.rows += 1;
         match (order, &left, &right) {
-            (Ordering::Equal, Some(is), Some(should)) => cells(table, rule, is, should, found),
+            (Ordering::Equal, Some(is), Some(should)) => cells(table, is, should, found),
             (_, Some(row), _) if order == Ordering::Less => {
-                found.take((!rule.may_be_more(row)).then(|| whole_row(table, Some(row), None)));
+                found.take(Some(whole_row(table, Some(row), None)));
             }
-            (_, _, Some(row)) => found.take((!rule.may_be_gone(row)).then(|| whole_row(table, None, Some(row)))),
+            (_, _, Some(row)) => found.take(Some(whole_row(table, None, Some(row)))),
             (_, _, None) => {}
         }
         if order != Ordering::Greater {
@@ -229,9 +144,9 @@ fn compare(
     }
 }
 
-fn cells(table: &Table, rule: &Rule, is: &[Value], should: &[Value], found: &mut Differences) {
+fn cells(table: &Table, is: &[Value], should: &[Value], found: &mut Differences) {
     for ((column, is_value), should_value) in table.columns.iter().zip(is).zip(should) {
-        if is_value != should_value && !rule.may_differ(should, column) {
+        if is_value != should_value {
             found.take(Some(Difference {
                 table: table.name.clone(),
                 key: table.key_of(should),

@@ -198,11 +198,16 @@ fn cursors_never_fall_and_only_acknowledged_messages_expire() {
         let acked = |through| Work::FeedAcked { through };
         journal.commit(work(vec![acked(10), acked(8)])).expect("taken");
         assert_eq!(journal.cursor("epcis"), 2);
-        journal.commit(work(vec![Work::MessagesExpired { through_fact: 8 }])).expect("taken");
-        assert_eq!(journal.messages("epcis").first().map(|(seq, _)| *seq), Some(2));
-        journal.commit(work(vec![Work::MessagesExpired { through_fact: 99 }])).expect("taken");
-        assert_eq!(journal.messages("epcis").iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [3]);
-        let next = with_message(record(22, "noted", vec![]), "epcis", "{}");
+        let left =
+            |journal: &mut dyn Subject| journal.messages("epcis").iter().map(|(seq, _)| *seq).collect::<Vec<_>>();
+        let (_, what) = refused(journal.commit(job(vec![expired(22, gone(3, &[]))])));
+        assert!(what.contains("not acknowledged"), "{what}");
+        assert_eq!(left(journal), [1, 2, 3]);
+        journal.commit(job(vec![expired(22, gone(2, &[1]))])).expect("taken");
+        assert_eq!(left(journal), [1, 3]);
+        journal.commit(job(vec![expired(23, gone(2, &[]))])).expect("taken");
+        assert_eq!(left(journal), [3]);
+        let next = with_message(record(24, "noted", vec![]), "epcis", "{}");
         let durable = journal.commit(job(vec![next])).expect("taken");
         assert_eq!(durable.streams().get("epcis"), Some(&4));
     });

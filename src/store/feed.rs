@@ -6,8 +6,11 @@ use rusqlite::{OptionalExtension, Row};
 
 use crate::store::error::StoreError;
 use crate::store::facts::StoredFact;
+use crate::store::journal::SKIPPED;
+use crate::store::messages;
 use crate::store::reader::Reader;
 use crate::store::recover::{rows, unsigned, word};
+use crate::wire::record::Gone;
 
 /// A fact, and what is published with it, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +49,19 @@ pub struct Keep {
     pub bytes_max: u64,
 }
 
+/// What may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expirable {
+    /// All that is gone when it has gone.
+    pub gone: Gone,
+    /// There is more than goes at once.
+    pub is_more: bool,
+}
+
 /// Where `work_feed` holds the consumer's watermark: no word has this number.
 pub(super) const WATERMARK_ROW: i64 = 0;
 /// Taken by the broker, and not waiting in quarantine for a person.
-pub(super) const MAY_GO: &str = "message.seq <= (SELECT acked_seq FROM work_feed f WHERE f.stream = message.stream) \
+const MAY_GO: &str = "message.seq <= (SELECT acked_seq FROM work_feed f WHERE f.stream = message.stream) \
     AND NOT EXISTS (SELECT 1 FROM work_feed_exception x WHERE x.stream = message.stream AND x.seq = message.seq \
       AND substr(x.cause, 1, 7) <> 'skipped')";
 /// Messages that one look lets go at most, so that the transaction stays short.
@@ -138,18 +150,43 @@ impl Reader {
         Ok(one(counts)?.saturating_mul(one(lengths)?.saturating_add(ROW_BYTES)))
     }
 
-    /// The fact up to which messages may go now; `None` where none may. By age only what the consumer confirmed, where it
+    /// What is gone when what may go now has gone; `None` where nothing may. By age only what the consumer confirmed, where it
     /// confirms at all; beyond `bytes_max` everything that the broker took. Some hundred messages at once at most.
-    pub fn expirable(&mut self, keep: Keep) -> Result<Option<u64>, StoreError> {
+    pub fn expirable(&mut self, keep: Keep) -> Result<Option<Expirable>, StoreError> {
         let is_over = self.message_bytes()? > keep.bytes_max;
         let confirmed = self.feed_watermark()?.unwrap_or(u64::MAX);
         let sql = format!(
-            "SELECT message.id >> 8, fact.at_us FROM message JOIN fact ON fact.seq = message.id >> 8 WHERE {MAY_GO} \
-             ORDER BY message.id LIMIT ?1"
+            "SELECT message.id >> 8, fact.at_us, message.stream, message.seq FROM message \
+             JOIN fact ON fact.seq = message.id >> 8 WHERE {MAY_GO} ORDER BY message.id LIMIT ?1"
         );
-        let list = rows(&self.conn, &sql, [EXPIRED_AT_ONCE], |row| Ok((unsigned(row, 0)?, row.get::<_, i64>(1)?)))?;
-        let may_go = |(fact, at_us): &&(u64, i64)| is_over || (*at_us < keep.from_us && *fact <= confirmed);
-        Ok(list.iter().take_while(may_go).last().map(|(fact, _)| *fact))
+        let list = rows(&self.conn, &sql, [EXPIRED_AT_ONCE], |row| {
+            Ok((unsigned(row, 0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, unsigned(row, 3)?))
+        })?;
+        let may_go =
+            |(fact, at_us, ..): &&(u64, i64, i64, u64)| is_over || (*at_us < keep.from_us && *fact <= confirmed);
+        let going: Vec<_> = list.iter().take_while(may_go).collect();
+        if going.is_empty() {
+            return Ok(None);
+        }
+        let is_more = u32::try_from(going.len()) == Ok(EXPIRED_AT_ONCE);
+        let exceptions = self.feed_exceptions()?;
+        let (conn, words) = self.parts();
+        let mut gone = Gone { kept: Vec::new(), ..messages::gone(conn, words)? };
+        for (_, _, stream, seq) in going {
+            gone.raise(&word(conn, words, *stream)?, *seq);
+        }
+        let waits = |one: &&FeedException| !one.cause.starts_with(SKIPPED);
+        for one in exceptions.iter().filter(waits) {
+            gone.keep(&one.stream, one.seq);
+        }
+        gone.trim();
+        Ok(Some(Expirable { gone, is_more }))
+    }
+
+    /// What was let go so far.
+    pub fn gone(&mut self) -> Result<Gone, StoreError> {
+        let (conn, words) = self.parts();
+        messages::gone(conn, words)
     }
 
     fn number_of(&mut self, stream: &str, sql: &str) -> Result<u64, StoreError> {
@@ -221,6 +258,8 @@ fn join(facts: Vec<StoredFact>, messages: Vec<StoredMessage>) -> Vec<FeedItem> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::store::commit::Job;
     use crate::store::journal::Work;
@@ -234,8 +273,14 @@ mod tests {
         let path = directory.path().join("line.db");
         let mut store = open(&Settings::new(&path, "l1")).expect("opens");
         store.commit(&job(story()), || 0).expect("committed");
-        let mut work = |work| store.commit(&Job { records: vec![], work: vec![work] }, || 0).map(drop).expect("noted");
-        let look = |keep: Keep| Reader::open(&path).expect("reads").expirable(keep).expect("an answer");
+        let store = RefCell::new(store);
+        let commit = |records, work| store.borrow_mut().commit(&Job { records, work }, || 0).map(drop);
+        let work = |work| commit(vec![], vec![work]).expect("noted");
+        let look = |keep: Keep| {
+            let found = Reader::open(&path).expect("reads").expirable(keep).expect("an answer");
+            found.map(|found| found.gone)
+        };
+        let through = |seq| Some(gone(seq, &[]));
         let old = Keep { from_us: i64::MAX, bytes_max: u64::MAX };
         let young = Keep { from_us: 0, bytes_max: u64::MAX };
         let facts: Vec<u64> =
@@ -243,20 +288,22 @@ mod tests {
         assert_eq!(facts.len(), 3);
         assert_eq!(look(old), None, "nothing was taken yet");
         work(Work::FeedAcked { through: 21 });
-        assert_eq!((look(young), look(old)), (None, Some(facts[2])));
+        assert_eq!((look(young), look(old)), (None, through(3)));
         work(Work::FeedConfirmed { through: facts[1] });
-        assert_eq!(look(old), Some(facts[1]), "the consumer has no more");
+        assert_eq!(look(old), through(2), "the consumer has no more");
         work(Work::FeedConfirmed { through: facts[0] });
-        assert_eq!(look(old), Some(facts[0]), "a restored consumer has less");
-        assert_eq!(look(Keep { bytes_max: 0, ..young }), Some(facts[2]), "the disk is bounded");
+        assert_eq!(look(old), through(1), "a restored consumer has less");
+        assert_eq!(look(Keep { bytes_max: 0, ..young }), through(3), "the disk is bounded");
         work(Work::FeedExcepted { stream: "epcis", seq: 2, cause: "too large".into() });
-        work(Work::MessagesExpired { through_fact: 21 });
+        assert_eq!(look(Keep { bytes_max: 0, ..young }), Some(gone(3, &[2])));
+        commit(vec![expired(22, gone(3, &[2]))], vec![]).expect("let go");
         let left = || Reader::open(&path).unwrap().messages_from("epcis", 1, 9).unwrap();
         assert_eq!(left().iter().map(|message| message.seq).collect::<Vec<_>>(), [2], "quarantine waits for a person");
         assert_eq!(look(old), None);
         work(Work::FeedExcepted { stream: "epcis", seq: 2, cause: "skipped by local".into() });
-        work(Work::MessagesExpired { through_fact: 21 });
-        assert_eq!(left(), []);
+        assert_eq!(look(Keep { bytes_max: 0, ..young }), through(3));
+        commit(vec![expired(23, gone(3, &[]))], vec![]).expect("let go");
+        assert_eq!((left(), look(Keep { bytes_max: 0, ..young })), (vec![], None));
         let mut reader = Reader::open(&path).expect("reads");
         assert_eq!((reader.feed_watermark().unwrap(), reader.message_bytes().unwrap()), (Some(facts[0]), 0));
         work(Work::FeedCleared { stream: "epcis", seq: 2 });

@@ -21,8 +21,6 @@ pub enum Work {
     FeedCleared { stream: &'static str, seq: u64 },
     /// The consumer says that it has everything up to this fact. It may fall: a consumer that was restored has less.
     FeedConfirmed { through: u64 },
-    /// Acknowledged messages of the facts up to `through_fact` may go, but those that wait in quarantine.
-    MessagesExpired { through_fact: u64 },
     /// The facts of this group are signed with it: a stop, an act that somebody signed.
     Checkpoint,
 }

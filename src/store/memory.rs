@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::store::error::StoreError;
 use crate::store::journal::{Busy, Durable, Journal, SKIPPED, Work};
 use crate::wire::chain;
-use crate::wire::record::{Change, FactRow, Message, Order, Record};
+use crate::wire::record::{Change, FactRow, Gone, InspectionRow, Message, Order, Record};
 
 /// A unit by batch and serial.
 type Unit = (String, String);
@@ -180,14 +180,6 @@ impl Kept {
             Work::FeedConfirmed { through } => self.confirmed = Some(*through),
             // Nothing is signed in memory.
             Work::Checkpoint => {}
-            Work::MessagesExpired { through_fact } => {
-                let (acked, excepted) = (&self.acked, &self.excepted);
-                self.messages.retain(|(number, fact, message)| {
-                    let waits =
-                        excepted.get(&(message.stream, *number)).is_some_and(|cause| !cause.starts_with(SKIPPED));
-                    fact > through_fact || waits || acked.get(message.stream).is_none_or(|acked| number > acked)
-                });
-            }
         }
     }
 
@@ -204,13 +196,7 @@ impl Kept {
             }
             Change::SerialVerified { batch, serial } => self.unit(batch, serial).map(|unit| unit.1 = true),
             Change::SerialState { batch, serial, state } => self.unit(batch, serial).map(|unit| unit.0 = state),
-            Change::Inspection(row) => {
-                if row.batch.as_ref().is_some_and(|batch| !self.batches.contains_key(batch)) {
-                    return Err("an inspection of an unknown batch".into());
-                }
-                self.inspections.insert(seq, row.verdict);
-                Ok(())
-            }
+            Change::Inspection(row) => self.insert_inspection(seq, row),
             Change::InspectionFailed { inspection } => replace(&mut self.inspections, inspection, "fail", "inspection"),
             Change::RejectCommanded { inspection } => match self.rejects.insert(*inspection) {
                 true => Ok(()),
@@ -254,12 +240,52 @@ impl Kept {
                 false => Err(format!("alarm {alarm} is not open")),
             },
             Change::StationCursor { station: _, device_epoch: _, epoch: _ } => Ok(()),
+            Change::MessagesExpired(gone) => self.let_go(gone),
             Change::EpochRaised { epoch } => {
                 let is_later = *epoch > self.epoch.max(1);
                 self.epoch = self.epoch.max(*epoch);
                 is_later.then_some(()).ok_or_else(|| format!("epoch {epoch} is not later than the one before"))
             }
         }
+    }
+
+    fn insert_inspection(&mut self, seq: u64, row: &InspectionRow) -> Outcome {
+        if row.batch.as_ref().is_some_and(|batch| !self.batches.contains_key(batch)) {
+            return Err("an inspection of an unknown batch".into());
+        }
+        self.inspections.insert(seq, row.verdict);
+        Ok(())
+    }
+
+    fn let_go(&mut self, gone: &Gone) -> Outcome {
+        let goes = |(number, _, message): &&(u64, u64, Message)| gone.lets_go(message.stream, *number);
+        let is_taken = |stream, number| self.acked.get(stream).is_some_and(|acked| number <= *acked);
+        if self.messages.iter().filter(goes).any(|(number, _, message)| !is_taken(message.stream, *number)) {
+            return Err("a message that was not acknowledged is never deleted".into());
+        }
+        self.messages.retain(|message| !goes(&message));
+        Ok(())
+    }
+
+    /// What may go of the facts up to `through_fact`, as `Reader::expirable` says it of the file.
+    pub fn expirable(&self, through_fact: u64) -> Option<Gone> {
+        let waits =
+            |stream, number: u64| self.excepted.get(&(stream, number)).is_some_and(|cause| !cause.starts_with(SKIPPED));
+        let (mut gone, mut goes) = (Gone::default(), false);
+        for (number, fact, message) in &self.messages {
+            let is_taken = self.acked.get(message.stream).is_some_and(|acked| number <= acked);
+            if !is_taken || *fact > through_fact {
+                continue;
+            }
+            if waits(message.stream, *number) {
+                gone.keep(message.stream, *number);
+            } else {
+                gone.raise(message.stream, *number);
+                goes = true;
+            }
+        }
+        gone.trim();
+        goes.then_some(gone)
     }
 
     fn insert_batch(&mut self, order: &Order) -> Outcome {

@@ -5,11 +5,8 @@
 //! (`store::verify`), since a fold of facts that are not proven proves nothing. [`make`] writes
 //! such a fold in place of the file. Covered are all tables but `work_*`:
 //! - the serials of an order by their digest in `batch_loaded` (`store::proven`);
-//! - messages up to the place from which they must be there: acknowledged ones may have gone, from the oldest on. Their
-//!   bodies follow from the facts after the first `line_described`; before it their digests alone are checked;
+//! - messages, with those that a fact let go (`messages_expired`) gone;
 //! - `checkpoint` rows are signed statements about the facts, and belong to `audit verify`.
-//!
-//!
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +29,7 @@ use crate::store::words::Words;
 use crate::wire::chain;
 use crate::wire::fact::DecodeError;
 use crate::wire::lower::Stamp;
-use crate::wire::record::Record;
+use crate::wire::record::{Change, Record};
 use crate::wire::refold::Refold;
 
 /// Facts that share a transaction of the new file.
@@ -65,8 +62,7 @@ pub fn check(path: &Path, scratch: &Path) -> Result<CheckReport, StoreError> {
         let folder = Scratch::within(scratch)?;
         let (copy, fold) = fold(&mut source, &folder.file())?;
         found.take(fold.stopped);
-        compare::all(&source.conn, &copy.conn, fold.places_from, &mut found)
-            .map_err(StoreError::sqlite("comparing the tables"))?;
+        compare::all(&source.conn, &copy.conn, &mut found).map_err(StoreError::sqlite("comparing the tables"))?;
     }
     let Differences { rows, list, count } = found;
     Ok(CheckReport { verified, rows, differences: list, difference_count: count })
@@ -85,13 +81,14 @@ pub fn make(path: &Path) -> Result<Rebuilt, StoreError> {
     let path = lock::real(path);
     let mut source = Reader::open(&path)?;
     let _lock = lock::acquire(&path)?;
-    if let Some(flaw) = verify::run(&path)?.first_bad {
-        return Err(StoreError::Damaged { seq: flaw.seq, what: flaw.what });
-    }
+    // What hangs on the facts may be wrong: it is made anew.
+    verify::whole(&source.conn, source.identity())?;
     let made = beside(&path, "-rebuilt");
     salvage::discard(&made);
     let (copy, fold) = fold(&mut source, &made)?;
-    refuse_half(&source, &fold)?;
+    if let Some(stopped) = fold.stopped {
+        return Err(StoreError::damaged(format!("{}: {}", stopped.key, stopped.is.unwrap_or_default())));
+    }
     carry(&source.conn, &copy.conn).map_err(StoreError::sqlite("copying what is no fold"))?;
     let facts = copy.head().0;
     copy.make_durable()?;
@@ -101,44 +98,49 @@ pub fn make(path: &Path) -> Result<Rebuilt, StoreError> {
     Ok(Rebuilt { facts, kept })
 }
 
-fn refuse_half(source: &Reader, fold: &Fold) -> Result<(), StoreError> {
-    if let Some(stopped) = &fold.stopped {
-        let what = format!("{}: {}", stopped.key, stopped.is.as_deref().unwrap_or_default());
-        return Err(StoreError::damaged(what));
-    }
-    let first = fold.places_from.and_then(|seq| i64::try_from(seq).ok()?.checked_mul(256)).unwrap_or(i64::MAX);
-    let early = "SELECT EXISTS (SELECT 1 FROM message WHERE id < ?1)";
-    let is_early: bool =
-        source.conn.query_row(early, [first], |row| row.get(0)).map_err(StoreError::sqlite("looking for messages"))?;
-    if is_early {
-        let what = "messages older than the first line_described cannot be made again; keep the file as it is";
-        return Err(StoreError::damaged(what));
-    }
-    Ok(())
-}
-
-/// Operational state and signed statements are copied as they lie.
+/// Operational state and signed statements are copied as they lie, but that a stream is named by the number of its word in the new
+/// file.
 fn carry(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND (name GLOB 'work_*' OR name = 'checkpoint')";
-    let names: Vec<String> = to.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let names: Vec<String> = from.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut streams = Streams { from, to, words: (Words::default(), Words::default()) };
     for name in names {
         let mut list = from.prepare(&format!("SELECT * FROM {name}"))?;
         let width = list.column_count();
+        let stream = list.column_names().position(|column| column == "stream");
         let places: Vec<String> = (1..=width).map(|at| format!("?{at}")).collect();
         let mut insert = to.prepare(&format!("INSERT OR REPLACE INTO {name} VALUES ({})", places.join(", ")))?;
         let mut rows = list.query([])?;
         while let Some(row) = rows.next()? {
-            let values = (0..width).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()?;
+            let mut values = (0..width).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()?;
+            if let Some(value) = stream.and_then(|at| values.get_mut(at)) {
+                streams.rename(value)?;
+            }
             insert.execute(rusqlite::params_from_iter(values))?;
         }
     }
     Ok(())
 }
 
+struct Streams<'a> {
+    from: &'a Connection,
+    to: &'a Connection,
+    words: (Words, Words),
+}
+
+impl Streams<'_> {
+    /// What is no word, as the place of the watermark, stays.
+    fn rename(&mut self, value: &mut Value) -> rusqlite::Result<()> {
+        let Value::Integer(id) = *value else { return Ok(()) };
+        if let Some(text) = self.words.0.text(self.from, id)? {
+            *value = Value::Integer(self.words.1.id(self.to, &text)?);
+        }
+        Ok(())
+    }
+}
+
 /// How far the fold came.
 pub(super) struct Fold {
-    /// The first fact after which the bodies of messages follow from the facts.
-    pub(super) places_from: Option<u64>,
     /// Why it ended before the last fact.
     pub(super) stopped: Option<Difference>,
     /// The newest fact that it took.
@@ -150,7 +152,7 @@ pub(super) fn fold(source: &mut Reader, target: &Path) -> Result<(Store, Fold), 
     // Words that cannot be read get new numbers; the facts that need them cannot be read either.
     let words = Words::as_in(&source.conn).unwrap_or_default();
     let mut copy = open::open_beside(target, source.identity(), words)?;
-    let mut fold = Fold { places_from: None, stopped: None, through: 0 };
+    let mut fold = Fold { stopped: None, through: 0 };
     let (mut refold, mut group, mut boot) = (Refold::default(), Vec::with_capacity(GROUP), 0);
     let Reader { conn, words, .. } = source;
     let mut dictionary = Words::default();
@@ -162,10 +164,13 @@ pub(super) fn fold(source: &mut Reader, target: &Path) -> Result<(Store, Fold), 
             order.map(Some).ok_or_else(|| Stop::at(fact.seq, "its serials are neither in serial nor in used"))
         })?;
         let record = whole(record, &fact)?;
-        if refold.knows_places() && fold.places_from.is_none() {
-            fold.places_from = Some(fact.seq);
-        }
         boot = fact.boot.max(boot);
+        for change in &record.changes {
+            if let Change::MessagesExpired(gone) = change {
+                commit(&mut copy, &mut group)?;
+                copy.note_taken(gone)?;
+            }
+        }
         group.push(record);
         if group.len() == GROUP {
             commit(&mut copy, &mut group)?;

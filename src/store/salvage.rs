@@ -2,7 +2,8 @@
 //! made anew from them. The damaged file is read and never written.
 //!
 //! Not saved: facts behind the first that cannot be read or does not fit its hash, since nothing proves them. Which they are
-//! is said, so that upstream can be asked for what it has. The feed goes on from what was acknowledged of the saved part.
+//! is said, so that upstream can be asked for what it has. The feed goes on from what was acknowledged of the saved part, and the saved part is
+//! signed as it was.
 
 use std::path::Path;
 
@@ -12,6 +13,8 @@ use crate::store::error::StoreError;
 use crate::store::open::{Identity, Store};
 use crate::store::reader::Reader;
 use crate::store::rebuild;
+use crate::store::salvaged::{self, Mark};
+use crate::store::signatures;
 use crate::wire::topic;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +54,7 @@ pub fn run(damaged: &Path, out: &Path, known: Option<&Identity>) -> Result<Salva
     }
     let mut reader = Reader::open_damaged(damaged, known)?;
     let newest_seen = newest_seen(&reader.conn);
-    let (copy, fold) = rebuild::fold(&mut reader, out)?;
+    let (mut copy, fold) = rebuild::fold(&mut reader, out)?;
     let (facts, head) = copy.head();
     if facts == 0 {
         let why = fold.stopped.and_then(|stopped| stopped.is).unwrap_or_else(|| "it holds no fact".to_owned());
@@ -60,6 +63,10 @@ pub fn run(damaged: &Path, out: &Path, known: Option<&Identity>) -> Result<Salva
         return Err(StoreError::damaged(format!("nothing of it could be saved: {why}; restore a backup")));
     }
     carry_feed(&reader.conn, &copy);
+    signatures::carry(&reader.conn, &mut copy)?;
+    let stopped = fold.stopped.map(|stopped| format!("{}: {}", stopped.key, stopped.is.unwrap_or_default()));
+    let why = stopped.clone().unwrap_or_else(|| "its tables were made anew from all its facts".to_owned());
+    salvaged::mark(&copy, &Mark { facts, why })?;
     copy.make_durable()?;
     let identity = reader.identity();
     Ok(SalvageReport {
@@ -67,7 +74,7 @@ pub fn run(damaged: &Path, out: &Path, known: Option<&Identity>) -> Result<Salva
         store_uuid: identity.store_uuid.clone(),
         facts,
         head,
-        stopped: fold.stopped.map(|stopped| format!("{}: {}", stopped.key, stopped.is.unwrap_or_default())),
+        stopped,
         newest_seen,
     })
 }
@@ -93,7 +100,7 @@ fn carry_feed(from: &Connection, copy: &Store) {
         };
         let sql = format!(
             "INSERT INTO work_feed (stream, acked_seq) SELECT word, min(?1, ({last})) FROM word \
-             WHERE text = ?2 AND ({last}) IS NOT NULL ON CONFLICT (stream) DO NOTHING"
+             WHERE text = ?2 AND ({last}) IS NOT NULL ON CONFLICT (stream) DO UPDATE SET acked_seq = max(acked_seq, excluded.acked_seq)"
         );
         // A stream without a place begins at its first number.
         let _ = copy.conn.execute(&sql, (acked, stream));

@@ -8,7 +8,8 @@ use crate::domain::gs1::{GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::text::Text;
 use crate::store::commit::Job;
 use crate::wire::record::{
-    BatchSheet, Change, FactRow, InspectionRow, Message, Order, PackSpec, PermitRow, Record, SsccRange,
+    BatchSheet, Change, FactRow, Gone, InspectionRow, Message, MessageNumber, Order, PackSpec, PermitRow, Record,
+    SsccRange,
 };
 
 pub(crate) const GTIN: &str = "09506000134352";
@@ -178,6 +179,23 @@ pub(crate) fn story() -> Vec<Record> {
         record(20, "released", vec![Change::ContainerState { container: CASE.into(), state: "released" }]),
         about(record(21, "~odd kind of subject", vec![Change::AlarmAcknowledged { alarm: 1 }]), "~tilde"),
     ]
+}
+
+/// Messages of the stream `epcis` that were let go.
+pub(super) fn gone(through: u64, kept: &[u64]) -> Gone {
+    let at = |seq| MessageNumber { stream: Text::new("epcis").expect("short"), seq };
+    Gone { through: vec![at(through)], kept: kept.iter().map(|seq| at(*seq)).collect() }
+}
+
+pub(super) fn expired(seq: u64, gone: Gone) -> Record {
+    let body = |list: &[MessageNumber]| {
+        let one = |at: &MessageNumber| format!("{{\"stream\":\"{}\",\"seq\":{}}}", at.stream, at.seq);
+        list.iter().map(one).collect::<Vec<_>>().join(",")
+    };
+    let text = format!("{{\"through\":[{}],\"kept\":[{}]}}", body(&gone.through), body(&gone.kept));
+    let mut record = record(seq, "messages_expired", vec![Change::MessagesExpired(gone)]);
+    (record.row.batch, record.row.body) = (None, text);
+    record
 }
 
 pub(crate) fn job(records: Vec<Record>) -> Job {

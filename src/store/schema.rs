@@ -12,7 +12,12 @@ use crate::store::error::StoreError;
 const APPLICATION_ID: i64 = 0x5347_4A4C;
 
 /// Entry n brings a file from version n to n + 1.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_clock.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_clock.sql"),
+    include_str!("schema_expired.sql"),
+    include_str!("schema_pictures.sql"),
+];
 
 pub(super) fn version_known() -> i64 {
     i64::try_from(MIGRATIONS.len()).expect("a handful of migrations")
@@ -94,4 +99,43 @@ fn pragma(conn: &Connection, name: &str) -> Result<i64, StoreError> {
 fn object_count(conn: &Connection) -> Result<i64, StoreError> {
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(StoreError::sqlite("reading the schema"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::open::{Settings, open};
+    use crate::store::rebuild;
+    use crate::wire::chain;
+
+    #[test]
+    fn a_file_of_an_earlier_release_is_brought_up_to_date_and_its_feed_keeps_its_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("line.db");
+        let conn = Connection::open(&path).expect("opens");
+        for step in MIGRATIONS.iter().take(2) {
+            conn.execute_batch(step).expect("a step");
+        }
+        // Words of streams were given when they were first used.
+        conn.execute_batch(&format!(
+            "PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version=2; \
+             INSERT INTO word (word, text) VALUES (64, 'epcis'), (65, 'fact'); INSERT INTO work_feed VALUES (64, 7), (65, 9), (0, 5)"
+        ))
+        .expect("as it lay");
+        conn.execute(
+            "INSERT INTO meta (id, line, schema_version, store_uuid, epoch, boot, genesis) VALUES (1, 'l1', 2, 'u', 1, 0, ?1)",
+            [chain::genesis("l1", "u")],
+        )
+        .expect("an identity");
+        drop(conn);
+        drop(open(&Settings::new(&path, "l1")).expect("opens"));
+        rebuild::make(&path).expect("made anew");
+        let conn = Connection::open(&path).expect("opens");
+        let place = |stream: &str| {
+            let sql = "SELECT acked_seq FROM work_feed JOIN word ON word = stream WHERE text = ?1";
+            conn.query_row(sql, [stream], |row| row.get::<_, i64>(0)).expect("a place")
+        };
+        assert_eq!((place("epcis"), place("fact")), (7, 9));
+        assert!(rebuild::check(&path, folder.path()).expect("compared").is_same());
+    }
 }

@@ -1,7 +1,8 @@
 //! The signatures of a journal, and what was anchored of it elsewhere, held against its facts as `verify` walks along them.
 //!
 //! What must hold (`notary`): each checkpoint is where the chain is, signed by a key that is believed, and numbered without a gap;
-//! from the announcement of a key on, fewer than a hundred facts at the end are unsigned, and none after a clean stop; each
+//! from the announcement of a key on, fewer than a hundred facts at the end are unsigned, of little more than a minute, and none
+//! after a clean stop; each
 //! note that was anchored elsewhere agrees with the chain and has its row.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,7 +12,7 @@ use rusqlite::Connection;
 use crate::store::error::StoreError;
 use crate::store::facts::{self, StoredFact};
 use crate::store::notary::FACTS_MAX;
-use crate::store::open::Identity;
+use crate::store::open::{Identity, Store};
 use crate::store::reader::Reader;
 use crate::store::recover::{rows, signed};
 use crate::store::verify::{Flaw, Signatures, Signer, Trust};
@@ -23,6 +24,9 @@ use crate::wire::checkpoint::{Head, KeyRing, Note};
 const PAGE: i64 = 512;
 /// Checkpoints at the end that are tried against the trusted keys.
 const TRIED_MAX: usize = 1000;
+
+/// Facts are signed within a minute of the oldest; a disk that is slow beyond this ends the process.
+const UNSIGNED_MAX_US: u64 = 90_000_000;
 
 /// One row of `checkpoint`, not believed yet.
 struct Row {
@@ -57,6 +61,11 @@ pub(super) struct Auditor<'a> {
     /// The newest fact on which a note agreed.
     agreed: u64,
     last: Option<(u64, bool)>,
+    /// The oldest fact behind the newest checkpoint that is of the run of the newest fact, and how long after it that one came.
+    unsigned_since: Option<(u32, u64)>,
+    unsigned_us: u64,
+    /// The newest fact that let messages of the feed go.
+    expired: u64,
     found: Signatures,
 }
 
@@ -70,10 +79,7 @@ impl<'a> Auditor<'a> {
         let milestones = milestones(conn, words, identity)?;
         let trusted = trust.public_keys.as_ref();
         let forward = history::believed(&milestones, trusted, 0);
-        let begun: Vec<Begun> = milestones
-            .iter()
-            .filter_map(|milestone| if let Milestone::Epoch(begun) = milestone { Some(begun.clone()) } else { None })
-            .collect();
+        let begun = begun_in(milestones.clone());
         let vouched = match trusted {
             Some(_) => vouched(conn, words, identity, &begun, &forward)?,
             None => 0,
@@ -101,6 +107,9 @@ impl<'a> Auditor<'a> {
             lost: Vec::new(),
             agreed: 0,
             last: None,
+            unsigned_since: None,
+            unsigned_us: 0,
+            expired: 0,
             found: Signatures {
                 signer: if trusted.is_some() { Signer::Proven } else { Signer::Unproven },
                 ..Signatures::default()
@@ -125,8 +134,23 @@ impl<'a> Auditor<'a> {
                 return Ok(Some(flaw));
             }
         }
+        self.time_unsigned(fact);
+        if &*fact.kind == "messages_expired" {
+            self.expired = fact.seq;
+        }
         self.last = Some((fact.seq, &*fact.kind == "line_stopped"));
         Ok(None)
+    }
+
+    fn time_unsigned(&mut self, fact: &StoredFact) {
+        if self.through == fact.seq {
+            (self.unsigned_since, self.unsigned_us) = (None, 0);
+            return;
+        }
+        let of_this_run = self.unsigned_since.filter(|(boot, _)| *boot == fact.boot);
+        let since = of_this_run.unwrap_or((fact.boot, fact.mono_us));
+        self.unsigned_since = Some(since);
+        self.unsigned_us = fact.mono_us.saturating_sub(since.1);
     }
 
     /// The newest epoch that the facts begin.
@@ -152,6 +176,11 @@ impl<'a> Auditor<'a> {
             let what = format!("a checkpoint of fact {} is there, and the journal ends with fact {head}", row.seq);
             return Ok(Some(Flaw { seq: Some(head.saturating_add(1)), what }));
         }
+        let epoch = self.epoch();
+        let is_own = |note: &Note| note.store_uuid == self.identity.store_uuid && note.epoch == epoch;
+        let beyond = self.notes.values().flatten().filter(|(_, note)| is_own(note));
+        let beyond = beyond.map(|(place, note)| format!("{place}: fact {}", note.seq));
+        self.found.unanswered = beyond.take(LOSSES_MAX).collect();
         for (place, note) in std::mem::take(&mut self.notes).into_values().flatten() {
             if let Some(flaw) = self.judge_note(place, note, None, true) {
                 return Ok(Some(flaw));
@@ -164,11 +193,21 @@ impl<'a> Auditor<'a> {
         }
         let unsigned = head.saturating_sub(self.through);
         let must_be_signed = self.first_key_seq.is_some();
-        if must_be_signed && (unsigned >= FACTS_MAX || self.count == 0 || is_stopped && unsigned > 0) {
+        if must_be_signed
+            && (unsigned >= FACTS_MAX
+                || self.count == 0
+                || self.unsigned_us > UNSIGNED_MAX_US
+                || is_stopped && unsigned > 0)
+        {
             let first = self.through.saturating_add(1);
             let what =
                 format!("facts {first} to {head} were signed when they were written, and their checkpoints are gone");
             return Ok(Some(Flaw { seq: Some(first), what }));
+        }
+        if must_be_signed && self.expired > self.through {
+            let seq = self.expired;
+            let what = format!("fact {seq} lets messages of the feed go, and no signature covers it");
+            return Ok(Some(Flaw { seq: Some(seq), what }));
         }
         if self.count == 0 && self.found.signer == Signer::Proven {
             return Ok(Some(Flaw { seq: Some(1), what: "no checkpoint is signed with the key that was given".into() }));
@@ -352,6 +391,47 @@ fn note_of(row: &Row, fact: &StoredFact, identity: &Identity, begun: &[Begun], n
     Some(Note { key_id: row.key_id.clone(), signature, ..head.note(number) })
 }
 
+/// Takes over the checkpoints that hold for the facts of `copy`, each with its number: behind one that is lost no other does.
+pub(super) fn carry(from: &Connection, copy: &mut Store) -> Result<(), StoreError> {
+    let Store { conn, words, identity, .. } = copy;
+    let milestones = milestones(conn, words, identity)?;
+    let ring = history::believed(&milestones, None, 0);
+    let begun = begun_in(milestones);
+    let sql = "SELECT seq, head_hash, store_uuid, key_id, signature FROM checkpoint ORDER BY seq";
+    let Ok(mut list) = from.prepare(sql) else { return Ok(()) };
+    let Ok(found) = list.query_map([], row_of) else { return Ok(()) };
+    let mut number = 1;
+    for row in found.map_while(Result::ok) {
+        let Some(note) = note_at(conn, words, &row, (identity, &begun, number))? else { continue };
+        if row.head == note.head && note.is_signed_by(&ring) {
+            let Row { seq, head, store_uuid, key_id, signature } = row;
+            conn.execute(
+                "INSERT INTO checkpoint VALUES (?1, ?2, ?3, ?4, ?5)",
+                (seq, head, store_uuid, key_id, signature),
+            )
+            .map_err(StoreError::sqlite("taking over a checkpoint"))?;
+            number += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The note that a row stands for, by the fact that it names; `None` where there is no such fact.
+fn note_at(
+    conn: &Connection,
+    words: &mut Words,
+    row: &Row,
+    (identity, begun, number): (&Identity, &[Begun], u64),
+) -> Result<Option<Note>, StoreError> {
+    let doing = "reading what was signed";
+    let sql = format!("{} WHERE seq = ?1", facts::SELECT);
+    let mut find = conn.prepare_cached(&sql).map_err(StoreError::sqlite(doing))?;
+    let mut found = find.query([row.seq]).map_err(StoreError::sqlite(doing))?;
+    let Some(fact) = found.next().map_err(StoreError::sqlite(doing))? else { return Ok(None) };
+    let fact = facts::read(conn, words, fact).ok();
+    Ok(fact.and_then(|fact| note_of(row, &fact, identity, begun, number)))
+}
+
 impl Reader {
     /// The newest epoch.
     pub fn epoch(&self) -> Result<u32, StoreError> {
@@ -362,8 +442,7 @@ impl Reader {
     /// Where each epoch but the first began. Looks at every fact; few lines ever have a second epoch.
     pub fn epochs(&mut self) -> Result<Vec<Begun>, StoreError> {
         let milestones = milestones(&self.conn, &mut self.words, &self.identity)?;
-        let begun = |milestone| if let Milestone::Epoch(begun) = milestone { Some(begun) } else { None };
-        Ok(milestones.into_iter().filter_map(begun).collect())
+        Ok(begun_in(milestones))
     }
 }
 
@@ -382,6 +461,23 @@ fn milestones(conn: &Connection, words: &mut Words, identity: &Identity) -> Resu
     Ok(milestones)
 }
 
+/// The newest fact that a checkpoint of these keys covers, for a start: only a line of a later epoch looks at every fact for where its
+/// epochs began.
+pub(super) fn covered(
+    conn: &Connection,
+    words: &mut Words,
+    identity: &Identity,
+    ring: &KeyRing,
+) -> Result<u64, StoreError> {
+    let milestones = if identity.epoch == 1 { Vec::new() } else { milestones(conn, words, identity)? };
+    vouched(conn, words, identity, &begun_in(milestones), ring)
+}
+
+fn begun_in(milestones: Vec<Milestone>) -> Vec<Begun> {
+    let begun = |milestone| if let Milestone::Epoch(begun) = milestone { Some(begun) } else { None };
+    milestones.into_iter().filter_map(begun).collect()
+}
+
 /// The newest fact that a checkpoint of a trusted key covers; 0 where there is none.
 fn vouched(
     conn: &Connection,
@@ -395,14 +491,8 @@ fn vouched(
         conn.query_row("SELECT count(*) FROM checkpoint", [], |row| row.get(0)).map_err(StoreError::sqlite(doing))?;
     let sql = "SELECT seq, head_hash, store_uuid, key_id, signature FROM checkpoint ORDER BY seq DESC LIMIT ?1";
     let newest = rows(conn, sql, [signed(u64::try_from(TRIED_MAX).unwrap_or(u64::MAX))], row_of)?;
-    let mut find = conn.prepare(&format!("{} WHERE seq = ?1", facts::SELECT)).map_err(StoreError::sqlite(doing))?;
     for (row, number) in newest.iter().zip((1..=u64::try_from(count).unwrap_or(0)).rev()) {
-        let mut found = find.query([row.seq]).map_err(StoreError::sqlite(doing))?;
-        let fact = match found.next().map_err(StoreError::sqlite(doing))? {
-            Some(fact) => facts::read(conn, words, fact).ok(),
-            None => None,
-        };
-        let note = fact.and_then(|fact| note_of(row, &fact, identity, begun, number));
+        let note = note_at(conn, words, row, (identity, begun, number))?;
         if note.is_some_and(|note| row.head == note.head && note.is_signed_by(ring)) {
             return Ok(u64::try_from(row.seq).unwrap_or(0));
         }

@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 
 use crate::store::error::StoreError;
 use crate::store::lock::{self, beside};
+use crate::store::messages;
 use crate::store::open::{self, Identity, Settings, Store};
 use crate::store::place;
 use crate::store::salvage;
+use crate::store::salvaged;
 use crate::store::schema;
 use crate::store::verify;
 use crate::wire::chain;
@@ -47,7 +49,10 @@ pub fn open_for_run(settings: &Settings, policy: &Policy) -> Result<Opened, Stor
     refuse_missing(path, policy)?;
     let mut doubts = Vec::new();
     let store = match look(settings) {
-        Ok(store) => store,
+        Ok(store) => {
+            doubts.extend(salvaged::doubt(&store.conn, store.head().0)?);
+            store
+        }
         Err(error) if is_damaged(&error, path) => {
             doubts.push(replace(settings, &error)?);
             look(settings)?
@@ -163,7 +168,10 @@ fn look(settings: &Settings) -> Result<Store, StoreError> {
     if size == 0 && born(path).is_some() && path.exists() {
         return Err(StoreError::damaged("the file is empty"));
     }
-    let store = open::open(settings)?;
+    let mut store = open::open(settings)?;
+    if let Some(what) = messages::gap(&store.conn, &mut store.words)? {
+        return Err(StoreError::damaged(what));
+    }
     if suspicion.exists() {
         verify::whole(&store.conn, &store.identity)?;
         let _ = std::fs::remove_file(&suspicion);

@@ -15,6 +15,9 @@ pub struct StartSeen {
     pub clean: bool,
 }
 
+/// Facts that may follow the one of the stop: of what was on its way when the line was told to end.
+const AFTER_STOP_MAX: u64 = 8192;
+
 impl Store {
     /// The newest `limit` starts that left a fact.
     pub fn starts(&self, limit: usize) -> Result<Vec<StartSeen>, StoreError> {
@@ -36,14 +39,21 @@ impl Store {
             .map_err(StoreError::sqlite("reading the newest fact"))
     }
 
-    /// Whether the newest fact is the last one of a run that ended in order; a journal without facts follows no run at all.
+    /// Whether the newest run ended in order; a journal without facts follows no run at all. Behind its `line_stopped` may stand what
+    /// became of things on their way, a pass that did not leave any more, and nothing else.
     pub fn ended_in_order(&self) -> Result<bool, StoreError> {
-        let newest: Option<String> = self
-            .conn
-            .query_row("SELECT kind FROM v_fact ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))
-            .optional()
-            .map_err(StoreError::sqlite("reading the newest fact"))?;
-        Ok(newest.is_none_or(|kind| kind == "line_stopped"))
+        let (newest, _) = self.head();
+        if newest == 0 {
+            return Ok(true);
+        }
+        self.conn
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM fact WHERE seq BETWEEN ?1 AND ?2 AND boot = ?3 \
+                 AND kind = (SELECT word FROM word WHERE text = 'line_stopped'))",
+                (signed(newest.saturating_sub(AFTER_STOP_MAX)), signed(newest), self.boot_of(newest)?),
+                |row| row.get(0),
+            )
+            .map_err(StoreError::sqlite("reading the newest facts"))
     }
 
     /// The first fact of the run to which the fact `last` belongs.
@@ -85,6 +95,23 @@ impl Store {
 mod tests {
     use crate::store::samples::{job, record};
     use crate::store::{Settings, open};
+
+    #[test]
+    fn a_pass_that_expires_behind_the_stop_does_not_make_the_end_unclean() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("line.db");
+        let mut store = open(&Settings::new(&path, "l1")).expect("it opens");
+        assert!(store.ended_in_order().expect("readable"), "no run at all");
+        let kinds = ["line_started", "line_stopped", "pass_expired", "pass_expired"];
+        for (seq, kind) in (1..).zip(kinds) {
+            store.commit(&job(vec![record(seq, kind, Vec::new())]), || 0).expect("it commits");
+            assert_eq!(store.ended_in_order().expect("readable"), seq > 1, "{kind}");
+        }
+        let mut next = record(5, "pass_expired", Vec::new());
+        next.row.boot = 2;
+        store.commit(&job(vec![next]), || 0).expect("it commits");
+        assert!(!store.ended_in_order().expect("readable"), "that run has not ended");
+    }
 
     /// One run: its start, and facts that follow.
     fn run(path: &std::path::Path, clean: bool, facts: u64) {

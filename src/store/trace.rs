@@ -46,7 +46,7 @@ pub struct Membership {
 }
 
 /// The facts that a unit's own rows name: its load, the runs that allocated, encoded or invalidated it, its inspections
-/// with their rejects, its last change, its memberships.
+/// with their rejects and pictures, its last change, its memberships.
 const UNIT_FACTS: &str = "\
     SELECT loaded_seq AS seq FROM batch WHERE batch = ?1 >> 32 \
     UNION SELECT changed_seq FROM serial WHERE id = ?1 \
@@ -57,6 +57,8 @@ const UNIT_FACTS: &str = "\
       WHERE i.batch = ?1 >> 32 AND i.place = ?1 & 4294967295 AND r.confirmed_seq IS NOT NULL \
     UNION SELECT r.alarm_seq FROM inspection i JOIN reject r USING (inspection) \
       WHERE i.batch = ?1 >> 32 AND i.place = ?1 & 4294967295 AND r.alarm_seq IS NOT NULL \
+    UNION SELECT f.seq FROM inspection i JOIN fact f ON f.kind = 40 AND f.subject = 'inspection:' || i.inspection \
+      WHERE i.batch = ?1 >> 32 AND i.place = ?1 & 4294967295 \
     UNION SELECT from_seq FROM member WHERE child = ?1 AND to_seq IS NULL \
     UNION SELECT from_seq FROM member WHERE child = ?1 AND to_seq IS NOT NULL \
     UNION SELECT to_seq FROM member WHERE child = ?1 AND to_seq IS NOT NULL";

@@ -10,8 +10,10 @@ use rusqlite::Connection;
 
 use crate::store::error::StoreError;
 use crate::store::facts::{self, StoredFact};
+use crate::store::messages;
 use crate::store::open::{self, Identity};
 use crate::store::reader::Reader;
+use crate::store::salvaged;
 use crate::store::schema;
 use crate::store::signatures::Auditor;
 use crate::store::words::Words;
@@ -44,6 +46,10 @@ pub struct Signatures {
     pub missing: Option<(u64, u64)>,
     /// Facts that were anchored and then given up, as a signed fact says.
     pub losses: Vec<String>,
+    /// Anchors of facts behind the end, each with its place.
+    pub unanswered: Vec<String>,
+    /// The file says that it is what was left of another, which ended later. Nothing proves that.
+    pub is_salvage: bool,
 }
 
 /// Who vouches for the journal.
@@ -168,8 +174,8 @@ fn find_flaw(
     let (flaw, signatures) = auditor.end()?;
     report.signatures = signatures;
     (report.facts, report.head) = walked?;
-    if flaw.is_some() {
-        return Ok(flaw);
+    if let Some(flaw) = flaw {
+        return Ok(Some(named(conn, report, flaw)?));
     }
     if let Some(flaw) = identity_flaw(conn, identity, epoch)? {
         return Ok(Some(flaw));
@@ -177,10 +183,29 @@ fn find_flaw(
     if let Some(flaw) = message_flaw(conn, report.facts)? {
         return Ok(Some(flaw));
     }
+    if let Some(what) = messages::gap(conn, words)? {
+        return Ok(Some(Flaw { seq: None, what }));
+    }
     let check: String = conn
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(StoreError::sqlite("checking the structure"))?;
     Ok((check != "ok").then_some(Flaw { seq: None, what: check }))
+}
+
+/// A missing end by its name, where the file has one for it. It stays missing: whoever cuts facts off may write the same.
+fn named(conn: &Connection, report: &mut VerifyReport, flaw: Flaw) -> Result<Flaw, StoreError> {
+    let (Some((from, to)), Some(mark)) = (report.signatures.missing, salvaged::claim(conn, report.facts)?) else {
+        return Ok(flaw);
+    };
+    report.signatures.is_salvage = true;
+    let (facts, why) = (mark.facts, mark.why);
+    let what = format!(
+        "facts 1 to {facts} are as they were written, and facts {from} to {to} are not here: the file says that it is a salvage of \
+         {facts} facts ({why}), which nothing proves; a file that was cut off may say the same. {}. Ask for the damaged file that \
+         was kept",
+        flaw.what
+    );
+    Ok(Flaw { seq: flaw.seq, what })
 }
 
 /// A schema that was tampered with, and with it the first changed fact: whoever drops a trigger does so to change one. The
@@ -549,7 +574,7 @@ mod tests {
     /// Needs Python; without it the test says so, and fails where `CI` is set.
     #[test]
     fn another_language_recomputes_the_chain() {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/verify_chain.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/verify_proof.py");
         let (_directory, path) = written();
         let python = |file: &Path| Command::new("python3").arg(script).arg(file).output();
         let Ok(whole) = python(&path) else {

@@ -15,6 +15,7 @@ pub(super) const OPEN: i64 = 14;
 pub(super) const LOADED: i64 = 19;
 pub(super) const FAIL: i64 = 23;
 pub(super) const GRANTED: i64 = 15;
+pub(super) const MESSAGES_EXPIRED: i64 = 36;
 
 /// Words to numbers and back, for one connection.
 #[derive(Debug, Default)]

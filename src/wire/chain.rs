@@ -16,7 +16,7 @@
 //! The columns are those of `v_fact`, words in full, whatever the tables hold; `line` and `store_uuid` are those of
 //! `v_meta`, so that a file cannot be passed off as another line's. The first fact is 1 and no number is left out. A chain
 //! alone cannot show that its tail was cut: that takes a checkpoint kept elsewhere.
-//! `tests/foreign/verify_chain.py` is written from this page alone.
+//! `tests/foreign/verify_proof.py` is written from this page and from `wire::checkpoint` alone.
 
 use sha2::{Digest, Sha256};
 

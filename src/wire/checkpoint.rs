@@ -30,7 +30,8 @@
 //!
 //! `tests/foreign/verify_proof.py` is written from this page and from `wire::chain` alone. What a verifier must check: the
 //! chain; each checkpoint's head against the chain; each signature against a key that is trusted or was announced by a chain of
-//! keys from one; and notes kept elsewhere, whose numbers must not lie beyond the journal's end.
+//! keys from one; that the newest `messages_expired` fact is covered by a checkpoint, since each is signed with its messages; and notes
+//! kept elsewhere, whose numbers must not lie beyond the journal's end.
 //!
 //! Not here: when a checkpoint is due (`store`), where keys lie (`runtime`).
 

@@ -22,7 +22,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::domain::text::BatchId;
-use crate::engine::fact::{Entry, Fact};
+use crate::engine::fact::{Entry, Fact, Gone};
 use crate::engine::input::Actor;
 use crate::wire::schema::Shape;
 
@@ -166,6 +166,9 @@ fact_kinds! {
     StoreRestored "store_restored" { backup_sha256 "backup_sha256", reason "reason" }
     SerialsDeclared "serials_declared" { gtin "gtin", serials "serials" }
     SerialsRetired "serials_retired" { first_index "first_index", serials "serials" }
+    MessagesExpired "messages_expired" { gone "" }
+    PictureStored "picture_stored" { picture "" }
+    PicturesRemoved "pictures_removed" { pictures "pictures" }
 }
 
 fn read_with(
@@ -201,6 +204,12 @@ pub fn decode(stored: StoredFact<'_>) -> Result<Entry, DecodeError> {
         .ok_or_else(|| error("", "the kind is not known to this release"))?
         .map_err(|flaw| error(flaw.field, &flaw.what))?;
     Ok(Entry { seq: stored.seq, batch, actor, fact })
+}
+
+/// The messages that a fact lets go; none for a fact of another kind.
+pub fn gone(stored: StoredFact<'_>) -> Result<Option<Gone>, DecodeError> {
+    let entry = decode(stored)?;
+    Ok(if let Fact::MessagesExpired { gone } = entry.fact { Some(gone) } else { None })
 }
 
 fn read_body(kind: &str, body: &str) -> Option<Result<Fact, Flaw>> {

@@ -156,7 +156,10 @@ impl Scene<'_> {
             | Fact::EpochRaised { .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
-            | Fact::LinePaused { .. } => String::new(),
+            | Fact::LinePaused { .. }
+            | Fact::MessagesExpired { .. }
+            | Fact::PicturesRemoved { .. } => String::new(),
+            Fact::PictureStored { picture } => format!("inspection:{}", picture.inspection),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }

@@ -3,6 +3,7 @@
 use crate::wire::fact::StoredFact;
 use std::sync::Arc;
 
+pub use crate::engine::fact::{Gone, MessageNumber};
 pub use crate::engine::input::{BatchSheet, Order, PackSpec, SsccRange};
 
 /// One fact, ready to be committed. The hash is added at the commit, from the previous one.
@@ -149,6 +150,8 @@ pub enum Change {
         device_epoch: u32,
         epoch: u32,
     },
+    /// These messages go; each was acknowledged before.
+    MessagesExpired(Gone),
     /// `meta.epoch`; it never falls.
     EpochRaised {
         epoch: u32,

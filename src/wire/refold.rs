@@ -3,8 +3,7 @@
 //! Contract: facts come in order from the first one. What follows from a fact and stands in no table of its own comes from
 //! older facts: the sheet of its batch from `batch_loaded`, the places of its messages from `line_described`. The serials
 //! of an order stand in no fact; whoever has them proves them by the digest in `batch_loaded`.
-//! Before the first `line_described` the places are not known: [`Refold::knows_places`] says so, and bodies of messages
-//! are then none that could be compared.
+//! Every run begins with the places, before anything that has messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +19,6 @@ pub struct Refold {
     lowering: Lowering,
     /// Batches that are not closed; the engine lets a handful wait at once.
     sheets: BTreeMap<BatchId, BatchSheet>,
-    knows_places: bool,
 }
 
 /// What an order must be: its sheet, how many serials it has and their digest.
@@ -33,16 +31,11 @@ pub struct OrderProof<'a> {
 
 impl Default for Refold {
     fn default() -> Self {
-        Self { lowering: Lowering::new(LineIdentity::default()), sheets: BTreeMap::new(), knows_places: false }
+        Self { lowering: Lowering::new(LineIdentity::default()), sheets: BTreeMap::new() }
     }
 }
 
 impl Refold {
-    /// Whether the bodies of messages follow from the facts so far.
-    pub fn knows_places(&self) -> bool {
-        self.knows_places
-    }
-
     /// `order` is asked for the serials of a `batch_loaded`. Without them the batch has no rows.
     pub fn record<E: From<DecodeError>>(
         &mut self,
@@ -61,7 +54,6 @@ impl Refold {
             && let Some(line) = self.lowering.line.clone().placed(description)
         {
             self.lowering = Lowering::new(line);
-            self.knows_places = true;
         }
         let sheet = entry.batch.and_then(|batch| self.sheets.get(&batch));
         let record = self.lowering.record(&entry, sheet, found.as_ref(), stamp);

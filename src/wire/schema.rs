@@ -174,6 +174,14 @@ pub(crate) fn read_point() -> Value {
     })
 }
 
+/// A message of the feed by its stream and its number there.
+pub(crate) fn message_number() -> Value {
+    object(|shape| {
+        shape.required("stream", text_of_at_most(24));
+        shape.required("seq", count(u64::MAX));
+    })
+}
+
 pub(crate) fn refuse_reason() -> Value {
     let mut packed = coded(&["packed_child"], &["slot"]);
     if let Some(parts) = packed.as_object_mut() {

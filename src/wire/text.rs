@@ -277,6 +277,9 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         AlarmKind::CheckpointsWithheld => {
             "No checkpoint has reached the broker for ten minutes. Look who keeps them from it, see `sealgate feed status`, then acknowledge."
         }
+        AlarmKind::PicturesLost => {
+            "Pictures of the camera were not stored. Production goes on. Look at the camera's naming, its folder and the disk, then acknowledge."
+        }
         AlarmKind::DiskLow
         | AlarmKind::DiskFull
         | AlarmKind::JournalLogLarge

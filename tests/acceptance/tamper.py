@@ -113,8 +113,8 @@ def verdicts(house, journals):
 
 
 def foreign(copy, seq=None):
-    """The sixty lines of another language."""
-    script = ROOT / "tests/foreign/verify_chain.py"
+    """The same in another language."""
+    script = ROOT / "tests/foreign/verify_proof.py"
     ended = subprocess.run([sys.executable, script, copy], capture_output=True, text=True, timeout=60)
-    claim(ended.returncode == (0 if seq is None else 1), f"verify_chain.py: {ended.returncode} {ended.stdout}")
-    claim(seq is None or f"fact {seq}" in ended.stdout, f"verify_chain.py names another fact than {seq}: {ended.stdout}")
+    claim(ended.returncode == (0 if seq is None else 1), f"verify_proof.py: {ended.returncode} {ended.stdout}")
+    claim(seq is None or f"fact {seq}" in ended.stdout, f"verify_proof.py names another fact than {seq}: {ended.stdout}")

@@ -5,10 +5,29 @@ usage: verify_proof.py COPY.db [PUBLIC_KEYS|-] [ANCHORS]   exit 0: whole; 1: bro
 """
 import base64, hashlib, json, sqlite3, sys
 from datetime import datetime, timezone
-from verify_chain import verify as chain_flaw
 
+COLUMNS = ("seq", "at_us", "mono_us", "boot", "kind", "version", "batch", "actor", "subject", "body")
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, -1, P) % P
+
+def field(number, value):
+    tag, data = {type(None): (b"n", b""), int: (b"i", value), str: (b"t", value), bytes: (b"b", value)}[type(value)]
+    data = data.to_bytes(8, "big", signed=True) if tag == b"i" else data.encode() if tag == b"t" else data
+    return bytes([number]) + tag + len(data).to_bytes(4, "big") + data
+
+def chain_flaw(db, line, store):
+    prev, seq = hashlib.sha256(b"sealgate.genesis.1\n" + field(1, line) + field(2, store)).digest(), 0
+    for seq, row in enumerate(db.execute(f"SELECT {', '.join(COLUMNS)}, hash FROM v_fact ORDER BY seq"), 1):
+        if row[0] != seq:
+            return f"fact {seq} is missing"
+        if float in map(type, row):
+            return f"fact {seq}: a column is no text and no integer"
+        fields = b"".join(field(number, value) for number, value in enumerate(row[:-1], 1))
+        prev = hashlib.sha256(b"sealgate.fact.1\n" + field(0, prev) + fields).digest()
+        if prev.hex() != row[-1]:
+            return f"fact {seq}: its hash differs"
+    return None
+
 def add(a, b):
     (x1, y1, z1, t1), (x2, y2, z2, t2) = a, b
     e, f = (y1 - x1) * (y2 - x2) % P, (y1 + x1) * (y2 + x2) % P
@@ -31,6 +50,7 @@ def point(data):
         raise ValueError("no point of the curve")
     x = P - x if x & 1 != data[31] >> 7 else x
     return x, y, 1, x * y % P
+
 BASE = point((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
 
 def has_signed(key, text, signature):
@@ -46,55 +66,64 @@ def has_signed(key, text, signature):
 def key_id(line, key):
     return hashlib.sha256(line.encode() + b"\n\x01" + key).hexdigest()[:8]
 
-def time_text(at_us):
-    at = datetime.fromtimestamp(at_us // 1000 // 1000, timezone.utc)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_us // 1000 % 1000:03}Z"
-
-def flaw(path, keys_path="-", anchors_path=None):
-    if found := chain_flaw(path):
-        return found
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    line, store = db.execute("SELECT line, store_uuid FROM v_meta").fetchone()
+def keys_of(line, keys_path, announced):
     ring = {}
-    if keys_path != "-":
-        for text in filter(lambda text: text.strip() and text[0] != "#", open(keys_path)):
-            name, number, key = text.strip().split("+", 2)
-            key = base64.b64decode(key)[1:]
-            if name == line and key_id(line, key) == number:
-                ring[number] = key
-    facts = db.execute("SELECT seq, kind, body FROM v_fact WHERE kind IN ('key_announced', 'epoch_raised') ORDER BY seq")
-    facts = [(seq, kind, json.loads(body)) for seq, kind, body in facts]
-    epochs = [(seq, body["epoch"]) for seq, kind, body in facts if kind == "epoch_raised"]
-    for _, _, body in [fact for fact in facts if fact[1] == "key_announced"]:
+    for text in [] if keys_path == "-" else filter(lambda text: text.strip() and text[0] != "#", open(keys_path)):
+        name, number, key = text.strip().split("+", 2)
+        key = base64.b64decode(key)[1:]
+        if name == line and key_id(line, key) == number:
+            ring[number] = key
+    for body in announced:
         text = f"sealgate-key/v1\nline={line}\nkey_id={body['key_id']}\npublic_key={body['public_key']}\n"
         key, old = base64.b64decode(body["public_key"]), ring.get(body.get("replaces"))
         if not ring and keys_path == "-" or old and has_signed(old, text, base64.b64decode(body["signature"])):
             ring[key_id(line, key)] = key
+    return ring
+
+def checkpoint_flaw(db, line, store, ring, epoch_at):
     number = through = 0
     heads = "SELECT c.seq, c.head_hash, c.key_id, c.signature, f.hash, f.at_us, f.boot FROM v_checkpoint c LEFT JOIN v_fact f USING (seq)"
-    for seq, head, name, signature, found, at_us, boot in db.execute(heads + " ORDER BY c.seq"):
-        number, epoch = number + 1, max([e for s, e in epochs if s <= seq], default=1)
-        text = (f"sealgate-checkpoint/v1\nline={line}\nstore={store} epoch={epoch}\nseq={seq} checkpoint={number}\n"
-                f"head=sha256:{head}\ntime={time_text(at_us or 0)} boot={boot}\n")
+    for number, (seq, head, name, signature, found, at_us, boot) in enumerate(db.execute(heads + " ORDER BY c.seq"), 1):
+        at = datetime.fromtimestamp((at_us or 0) // 1000000, timezone.utc)
+        text = (f"sealgate-checkpoint/v1\nline={line}\nstore={store} epoch={epoch_at(seq)}\nseq={seq} checkpoint={number}\n"
+                f"head=sha256:{head}\ntime={at:%Y-%m-%dT%H:%M:%S}.{(at_us or 0) // 1000 % 1000:03}Z boot={boot}\n")
         if head != found or name not in ring or not has_signed(ring[name], text, bytes.fromhex(signature)):
             return f"facts {through + 1} to {seq}: their checkpoint does not hold"
         through = seq
-    last, kind = db.execute("SELECT max(seq), (SELECT kind FROM v_fact ORDER BY seq DESC LIMIT 1) FROM v_fact").fetchone()
-    if ring and (last - through >= 100 or not number or kind == "line_stopped" and last > through):
+    last, expired, kind = db.execute("SELECT max(seq), coalesce(max(seq) FILTER (WHERE kind = 'messages_expired'), 0), "
+                                     "(SELECT kind FROM v_fact ORDER BY seq DESC LIMIT 1) FROM v_fact").fetchone()
+    if ring and (last - through >= 100 or not number or expired > through or kind == "line_stopped" and last > through):
         return f"facts {through + 1} to {last}: their checkpoints are gone"
-    for row in map(json.loads, open(anchors_path) if anchors_path else []):
-        text, signature = row["note"].split("\n\n")
-        said = dict(part.split("=", 1) for part in text.split()[1:])
-        seq, epoch = int(said["seq"]), max([e for s, e in epochs if s <= int(said["seq"])], default=1)
-        signature = base64.b64decode(signature.split()[-1])
-        if signature[:4].hex() not in ring or not has_signed(ring[signature[:4].hex()], text + "\n", signature[4:]):
-            return f"anchor of fact {seq}: its signature does not hold"
-        found = db.execute("SELECT hash FROM v_fact WHERE seq = ?", (seq,)).fetchone()
-        if said["store"] != store or int(said["epoch"]) >= epoch and (not found or said["head"] != "sha256:" + found[0]):
-            return f"anchor of fact {seq}: facts up to it are missing or not those that were signed"
     return None
 
+def anchor_flaw(db, store, ring, epoch_at, row):
+    text, signature = json.loads(row)["note"].split("\n\n")
+    said = dict(part.split("=", 1) for part in text.split()[1:])
+    seq, signature = int(said["seq"]), base64.b64decode(signature.split()[-1])
+    if signature[:4].hex() not in ring or not has_signed(ring[signature[:4].hex()], text + "\n", signature[4:]):
+        return f"anchor of fact {seq}: its signature does not hold"
+    found = db.execute("SELECT hash FROM v_fact WHERE seq = ?", (seq,)).fetchone()
+    if said["store"] != store or int(said["epoch"]) >= epoch_at(seq) and (not found or said["head"] != "sha256:" + found[0]):
+        return f"anchor of fact {seq}: facts up to it are missing or not those that were signed"
+    return None
+
+def flaw(path, keys_path="-", anchors_path=None):
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    line, store = db.execute("SELECT line, store_uuid FROM v_meta").fetchone()
+    if found := chain_flaw(db, line, store):
+        return found
+    facts = db.execute("SELECT seq, kind, body FROM v_fact WHERE kind IN ('key_announced', 'epoch_raised') ORDER BY seq")
+    facts = [(seq, kind, json.loads(body)) for seq, kind, body in facts]
+    epoch_at = lambda at: max([body["epoch"] for seq, kind, body in facts if kind == "epoch_raised" and seq <= at], default=1)
+    ring = keys_of(line, keys_path, [body for _, kind, body in facts if kind == "key_announced"])
+    found = checkpoint_flaw(db, line, store, ring, epoch_at)
+    rows = open(anchors_path) if anchors_path else []
+    return found or next(filter(None, (anchor_flaw(db, store, ring, epoch_at, row) for row in rows)), None)
+
 if __name__ == "__main__":
-    found = flaw(*sys.argv[1:])
+    try:
+        found = flaw(*sys.argv[1:])
+    except sqlite3.DatabaseError as error:
+        found = str(error)
     print(found or "whole")
     sys.exit(1 if found else 0)

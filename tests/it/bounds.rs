@@ -85,6 +85,8 @@ const BOUNDED: &[Bounded] = &[
     at("src/runtime/spine.rs", "senders", "WAITING_MAX", "the asker is told that the line is busy"),
     at("src/runtime/assemble.rs", "alarms", "alarms", "those that the journal holds open"),
     at("src/engine/fold.rs", "alarms", "waits", "one of each kind at a station waits at once"),
+    at("src/engine/fact.rs", "through", "STREAMS", "one number of each stream"),
+    at("src/engine/fact.rs", "kept", "QUARANTINE_MAX", "what waits in quarantine, which holds no more"),
     at("src/engine/fold.rs", "stations", "StationSpec", "those of the configuration"),
     at("src/engine/fold.rs", "tracks", "TRANSIT_MAX", "the unit beyond is rejected"),
     at("src/engine/fold.rs", "unknown", "UNKNOWN_MAX", "the oldest stays unaccounted"),
@@ -102,6 +104,14 @@ const BOUNDED: &[Bounded] = &[
     at("src/station/rejector.rs", "ended", "ENDED_MAX", "the oldest goes"),
     at("src/station/rejector.rs", "waiting", "QUEUE_MAX", "a pass is dropped, which is a reject"),
     at("src/station/rejector.rs", "outstanding", "depth", "the verdict waits"),
+    at("src/device/pictures/folder.rs", "refused", "ENTRIES_MAX", "no more entries of the folder are looked at"),
+    at("src/device/pictures/folder.rs", "still", "ENTRIES_MAX", "no more entries of the folder are looked at"),
+    at("src/runtime/pictures/losses.rs", "counts", "enum Loss", "one count for each cause"),
+    at("src/runtime/pictures/matching.rs", "results", "RESULTS_MAX", "the oldest goes, and pictures of it are unclear"),
+    at("src/runtime/pictures/matching.rs", "breaks", "BREAKS_MAX", "the oldest goes, long after it matters"),
+    at("src/runtime/pictures/mod.rs", "sent", "SENT_MAX", "pictures wait in the camera's folder"),
+    at("src/store/pictures.rs", "kept", "limits", "the oldest are deleted first, and a fact names them"),
+    at("src/store/pictures.rs", "known", "limits", "the oldest are deleted first, and a fact names them"),
 ];
 
 // I09

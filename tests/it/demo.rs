@@ -161,6 +161,53 @@ fn the_whole_line_works_with_an_optical_verifier_by_opc_30010() {
     play_with_camera("autoid");
 }
 
+/// Each picture is bound to the result of the unit that it shows, also by a daemon that was killed between; a unit's trace names it.
+#[test]
+fn a_camera_that_drops_pictures_has_each_bound_to_the_unit_that_it_shows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let figures = play_at("900", folder.path(), &["--pictures", "--kills", "1"]);
+    assert_eq!(figures["reconciled"], true, "{figures}");
+    let journal = Connection::open(folder.path().join("line.db")).expect("a journal");
+    let mut bodies = journal.prepare("SELECT body FROM v_fact WHERE kind = 'picture_stored'").expect("a query");
+    let bodies = bodies.query_map([], |row| row.get::<_, String>(0)).expect("rows");
+    let pictures: Vec<Value> =
+        bodies.map(|body| serde_json::from_str(&body.expect("text")).expect("an object")).collect();
+    let results: Vec<Value> = fs::read_to_string(folder.path().join("truth.jsonl"))
+        .expect("the demo wrote it")
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("an object"))
+        .filter(|line| line["kind"] == "result")
+        .collect();
+    // Those of the last second lie still too short.
+    assert!(pictures.len() > 50, "{} of {}", pictures.len(), results.len());
+    for picture in &pictures {
+        let digest = picture["sha256"].as_str().expect("a digest");
+        let path = folder.path().join("line.pictures").join(&digest[..2]).join(&digest[2..]);
+        let content = fs::read(&path).expect("it is kept");
+        assert_eq!(sealgate::wire::digest::sha256_hex(&content), digest);
+        let shown = String::from_utf8_lossy(&content).lines().nth(1).expect("a comment").to_owned();
+        let of = results.iter().find(|line| line["seq"] == picture["seq"]).expect("the camera counted it");
+        assert_eq!(shown, format!("# unit {}", of["unit"]), "{picture}");
+    }
+    let inspected = &pictures[0]["inspection"];
+    let serial: String = journal
+        .query_row(
+            "SELECT u.serial FROM v_inspection i JOIN v_unit u USING (unit) WHERE i.inspection = ?1",
+            [inspected.as_i64()],
+            |row| row.get(0),
+        )
+        .expect("a unit");
+    let traced = Command::new(env!("CARGO_BIN_EXE_sealgate"))
+        .args(["trace", &serial, "--json", "--db"])
+        .arg(folder.path().join("line.db"))
+        .output()
+        .expect("the program starts");
+    let traced: Value = serde_json::from_slice(&traced.stdout).expect("one object");
+    assert_eq!(traced["inspections"][0]["picture"]["sha256"], pictures[0]["sha256"], "{traced}");
+    let dropped = fs::read_dir(folder.path().join("camera")).expect("a folder").count();
+    assert!(dropped < results.len() - 50, "what is kept was taken out of the camera's folder; {dropped} lie there");
+}
+
 /// The kind of fact 20, by its topic.
 fn kind_of(feed: &str) -> &str {
     let line = feed.lines().find(|line| line.contains("/1/fact/20\"")).expect("fact 20 was captured");

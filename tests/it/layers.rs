@@ -57,8 +57,8 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("rumqttc", "rumqttc", &["publish"]),
     ("rumqttd", "rumqttd", &["sim"]),
     ("rusqlite", "rusqlite", &["store"]),
-    // Room on a file system, which Rust's library does not know.
-    ("rustix", "rustix", &["store"]),
+    // Room on a file system, and files that are opened without following links, which Rust's library does not know.
+    ("rustix", "rustix", &["store", "device"]),
     ("sd-notify", "sd_notify", &["runtime"]),
     ("serde", "serde", &["wire", "store", "publish", "report", "web", "sim", "runtime", "cli"]),
     ("serde_json", "serde_json", &["wire", "store", "publish", "report", "web", "sim", "runtime", "cli"]),

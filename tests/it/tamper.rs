@@ -7,13 +7,13 @@ use std::process::Command;
 
 use rusqlite::Connection;
 use sealgate::domain::text::Text;
-use sealgate::engine::fact::{Fact, NewKey};
+use sealgate::engine::fact::{Entry, Fact, Gone, NewEpoch, NewKey};
 use sealgate::store::commit::Job;
-use sealgate::store::{Settings, Work, open, verify};
+use sealgate::store::{Settings, Work, open, side, verify};
 use sealgate::wire::chain;
 use sealgate::wire::checkpoint::{Head, Key, Note};
-use sealgate::wire::fact::encode;
-use sealgate::wire::record::{FactRow, Record};
+use sealgate::wire::lower::{LineIdentity, Lowering, Stamp};
+use sealgate::wire::record::Record;
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sealgate");
@@ -38,20 +38,9 @@ fn announced(key: &Key, by: Option<&Key>) -> Fact {
 }
 
 fn record(seq: u64, boot: u32, fact: &Fact) -> Record {
-    let encoded = encode(fact);
-    let row = FactRow {
-        seq,
-        at_us: 1_795_000_000_000_000 + i64::try_from(seq).expect("small") * 1_234_567,
-        mono_us: seq,
-        boot,
-        kind: encoded.kind,
-        version: encoded.version,
-        batch: None,
-        actor: "line".into(),
-        subject: String::new(),
-        body: encoded.body,
-    };
-    Record { row, changes: Vec::new(), messages: Vec::new() }
+    let at_us = 1_795_000_000_000_000 + i64::try_from(seq).expect("small") * 1_234_567;
+    let entry = Entry { seq, batch: None, actor: Text::new("line").expect("short"), fact: fact.clone() };
+    Lowering::new(LineIdentity::default()).record(&entry, None, None, Stamp { at_us, mono_us: seq, boot })
 }
 
 impl Site {
@@ -72,9 +61,7 @@ impl Site {
                     .map(|next| match next {
                         next if next == seq + 1 && seq % share == 0 => record(next, boot, &announced(key, by)),
                         FACTS => record(next, boot, &Fact::LineStopped),
-                        next => {
-                            record(next, boot, &Fact::AlarmAcknowledged { alarm: u32::try_from(next).expect("small") })
-                        }
+                        next => record(next, boot, &Fact::LinePaused { paused_us: next }),
                     })
                     .collect();
                 seq += u64::try_from(group.len()).expect("few");
@@ -175,7 +162,7 @@ impl Site {
 
     /// Changes fact 150 and writes the chain anew behind it, as somebody with the documentation would.
     fn recomputed(&self) -> PathBuf {
-        let copy = self.tampered("UPDATE fact SET body = '{\"alarm\":999}' WHERE seq = 150");
+        let copy = self.tampered("UPDATE fact SET body = '{\"paused_us\":999}' WHERE seq = 150");
         let conn = Connection::open(&copy).expect("a tool");
         let sql: String = conn
             .query_row("SELECT sql FROM sqlite_schema WHERE name = 'fact_is_never_changed'", [], |row| row.get(0))
@@ -303,6 +290,29 @@ fn every_change_of_a_checkpoint_is_found() {
     }
 }
 
+// F158: a journal that ended in a crash has no signed stop; what its facts say of the time shows the hole.
+#[test]
+fn the_newest_checkpoints_of_a_crashed_journal_are_missed_by_the_time_that_its_facts_took() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("line.db");
+    let mut store = open(&Settings::new(&path, LINE)).expect("opens");
+    let (tell, _told) = crossbeam_channel::bounded(64);
+    store.sign_with(key(1), tell).expect("counted");
+    for seq in 1..=40 {
+        let fact = if seq == 1 { announced(&key(1), None) } else { Fact::LinePaused { paused_us: seq } };
+        let mut next = record(seq, store.boot(), &fact);
+        next.row.mono_us = seq * 10_000_000;
+        store.commit(&Job { records: vec![next], work: Vec::new() }, || seq * 10_000_000).expect("committed");
+    }
+    let conn = Connection::open(&path).expect("a tool");
+    let signed = || conn.query_row("SELECT max(seq) FROM checkpoint", [], |row| row.get::<_, i64>(0)).expect("some");
+    assert_eq!(verify::run(&path).expect("readable").first_bad, None);
+    assert!(signed() < 40, "the newest facts are not signed yet");
+    conn.execute("DELETE FROM checkpoint WHERE seq = ?1", [signed()]).expect("deleted");
+    let flaw = verify::run(&path).expect("readable").first_bad.expect("a minute and more without a signature");
+    assert!(flaw.what.contains("their checkpoints are gone"), "{}", flaw.what);
+}
+
 // F157, F158
 #[test]
 fn every_change_of_a_fact_and_of_the_schema_is_found() {
@@ -320,6 +330,10 @@ fn every_change_of_a_fact_and_of_the_schema_is_found() {
         "UPDATE meta SET epoch = 7",
         "UPDATE meta SET boot = 7",
         "UPDATE meta SET schema_version = 1",
+        "UPDATE meta SET store_uuid = 'x'",
+        "UPDATE meta SET line = 'x'",
+        "UPDATE meta SET genesis = zeroblob(32)",
+        "DELETE FROM meta",
         "CREATE TRIGGER extra AFTER INSERT ON alarm BEGIN DELETE FROM alarm; END",
         "DROP VIEW v_checkpoint",
         "DROP TABLE signature",
@@ -328,6 +342,33 @@ fn every_change_of_a_fact_and_of_the_schema_is_found() {
     ] {
         let report = verify::run(&site.tampered(sql)).expect("readable");
         assert!(report.first_bad.is_some(), "{sql}");
+    }
+}
+
+// F157, F158
+#[test]
+fn every_object_of_the_schema_is_missed_when_it_is_gone_or_another() {
+    let site = Site::one();
+    let conn = Connection::open(site.file("line.db")).expect("a tool");
+    let objects: Vec<(String, String)> = conn
+        .prepare("SELECT type, name FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid")
+        .and_then(|mut list| list.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+        .expect("the schema");
+    assert!(objects.len() > 50, "{}", objects.len());
+    for (kind, name) in objects {
+        let copy = site.tampered("");
+        let conn = Connection::open(&copy).expect("a tool");
+        let put = match kind.as_str() {
+            "table" => format!("CREATE TABLE {name} (a)"),
+            "view" => format!("CREATE VIEW {name} AS SELECT 1 AS a"),
+            "index" => format!("CREATE INDEX {name} ON word (text, word)"),
+            _ => format!("CREATE TRIGGER {name} AFTER INSERT ON word BEGIN SELECT 1; END"),
+        };
+        for sql in [format!("PRAGMA foreign_keys=OFF; DROP {kind} {name}"), put] {
+            conn.execute_batch(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            let found = verify::run(&copy).expect("readable").first_bad;
+            assert!(found.is_some(), "{sql}");
+        }
     }
 }
 
@@ -346,6 +387,82 @@ fn a_cut_tail_shows_against_what_was_kept_elsewhere_and_the_range_is_named() {
     // Cut inside the journal's own knowledge: its checkpoints stand beyond its end.
     let copy = site.tampered("DELETE FROM fact WHERE seq > 210");
     assert_eq!(site.broken(&copy, false, false).0, 211);
+}
+
+// F20, F24, F159
+#[test]
+fn a_salvage_is_told_as_one_and_its_missing_end_as_loudly_as_a_cut_one() {
+    let site = Site::one();
+    let salvaged = |db: &Path, name: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["store", "salvage", "--json", "--db"]).arg(db).arg("--out").arg(site.file(name));
+        (command.output().expect("the program starts").status.code(), site.file(name))
+    };
+    // Nothing was lost: it is proven as the file that it was made from.
+    let (code, whole) = salvaged(&site.file("line.db"), "all.db");
+    assert_eq!(code, Some(0));
+    assert_eq!(site.whole(&whole, "keys.pub", true)["signer"], "proven");
+    let (code, saved) =
+        salvaged(&site.tampered("UPDATE fact SET hash = zeroblob(32) WHERE seq = 211; VACUUM"), "saved.db");
+    assert_eq!(code, Some(1));
+    let document = site.whole(&saved, "keys.pub", false);
+    assert_eq!((&document["facts"], &document["signer"]), (&210.into(), &"proven".into()), "what was saved is signed");
+    let told = |db: &Path| {
+        let (code, document) = site.ours(db, &["--public-key", "keys.pub", "--anchors", "anchors"]);
+        assert_eq!((code, &document["outcome"]), (1, &"salvaged".into()), "{document}");
+        let text = document["text"].as_str().unwrap_or_default();
+        assert!(text.contains("facts 211 to 330 are not here") && text.contains("salvage of 210 facts"), "{text}");
+        assert!(text.contains("which nothing proves"), "{text}");
+        assert_eq!((&document["missing_from"], &document["missing_to"]), (&211.into(), &330.into()));
+        let theirs = site.theirs(db, "keys.pub", Some("anchors"));
+        assert!(theirs.is_none_or(|(is_whole, _)| !is_whole), "the other verifier finds nothing");
+        document
+    };
+    let document = told(&saved);
+    let unanswered = document["unanswered"].as_array().expect("a list");
+    assert!(
+        !unanswered.is_empty()
+            && unanswered.iter().all(|at| at.as_str().is_some_and(|at| at.contains("anchors, line")))
+    );
+    // Somebody who cuts the end off and says the same hides nothing by it.
+    let cut = "DELETE FROM fact WHERE seq > 210; DELETE FROM checkpoint WHERE seq > 210; INSERT INTO work_salvage VALUES (210, 'x')";
+    told(&site.tampered(cut));
+    // And a mark makes nothing good that is wrong otherwise.
+    let forged = site.tampered(&format!("{cut}; UPDATE fact SET body = '{{}}' WHERE seq = 150"));
+    assert_eq!(site.broken(&forged, true, true).0, 150);
+    // The daemon of the line goes on with it: what was given up is a signed fact, and the file is whole with its loss told.
+    let mut store = open(&Settings::new(&saved, LINE)).expect("opens");
+    let (tell, _told) = crossbeam_channel::bounded(64);
+    store.sign_with(key(1), tell).expect("counted");
+    let begun = NewEpoch { epoch: 2, lost_store: None, lost_from: Some(211), lost_to: Some(330) };
+    let raised = record(211, store.boot(), &Fact::EpochRaised { begun });
+    store.commit(&Job { records: vec![raised], work: vec![Work::Checkpoint] }, || 0).expect("committed");
+    drop(store);
+    let document = site.whole(&saved, "keys.pub", true);
+    assert_eq!(document["lost"].as_array().map(Vec::len), Some(unanswered.len()), "{document}");
+}
+
+// F157, F160: who has the documentation and no key cannot say that messages were let go.
+#[test]
+fn a_fact_that_lets_messages_go_behind_the_newest_signature_is_found() {
+    let site = Site::one();
+    let copy = site.file("forged.db");
+    fs::copy(site.file("line.db"), &copy).expect("copied");
+    let mut store = open(&Settings::new(&copy, LINE)).expect("opens");
+    let mut gone = Gone::default();
+    gone.raise("epcis", 7);
+    let forged = record(FACTS + 1, store.boot(), &Fact::MessagesExpired { gone });
+    store.commit(&Job { records: vec![forged], work: Vec::new() }, || 0).expect("committed");
+    let ring = [key(1).public()].into_iter().collect();
+    let tail = side::Tail { is_there: true, notes: Vec::new(), odd_lines: 0 };
+    let look = store.look_back(&site.file("side"), &tail, &ring).expect("compared");
+    assert!(
+        look.doubts.iter().any(|doubt| doubt.contains("fact 331 lets messages")),
+        "a start holds the line: {look:?}"
+    );
+    drop(store);
+    let (seq, text) = site.broken(&copy, true, true);
+    assert!(seq == FACTS + 1 && text.contains("no signature covers it"), "{text}");
 }
 
 // F160
@@ -436,7 +553,7 @@ fn a_copy_with_its_log_is_judged_with_it_and_without_it_lacks_what_was_in_it() {
     let (tell, told) = crossbeam_channel::bounded(64);
     store.sign_with(key(1), tell).expect("counted");
     for seq in 1..=120 {
-        let fact = if seq == 1 { announced(&key(1), None) } else { Fact::AlarmAcknowledged { alarm: 1 } };
+        let fact = if seq == 1 { announced(&key(1), None) } else { Fact::LinePaused { paused_us: 1 } };
         store.commit(&Job { records: vec![record(seq, 1, &fact)], work: Vec::new() }, || 0).expect("committed");
     }
     let copy = folder.path().join("copy.db");

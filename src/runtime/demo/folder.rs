@@ -4,8 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::device::pictures::NamePattern;
 use crate::runtime::demo::{DemoError, DemoSettings};
 use crate::sim::faces::Face;
+use crate::sim::truth::DropFolder;
 
 /// Says that a folder belongs to a former run, which the next one may replace.
 const MARK: &str = "demo.mark";
@@ -28,6 +30,9 @@ const FILES: &[&str] = &[
     "daemon.log",
     "daemon.pid",
 ];
+/// Where the camera drops its pictures, and where the daemon keeps them.
+const PICTURES: [&str; 2] = ["camera", "line.pictures"];
+const PICTURE_NAME: &str = "unit_{sequence}.pgm";
 const ARRAY_MAP: &str = include_str!("../../../config/maps/array-packer.toml");
 const CONFIG: &str = include_str!("../../../config/demo.toml");
 const TEXT_CONFIG: &str = include_str!("../../../config/demo-text.toml");
@@ -74,7 +79,7 @@ impl Folder {
         fs::create_dir_all(&root)?;
         fs::create_dir_all(&sockets)?;
         let is_former = root.join(MARK).exists();
-        let foreign = FILES.iter().chain(&["maps"]).find(|file| root.join(file).exists());
+        let foreign = FILES.iter().chain(&["maps"]).chain(&PICTURES).find(|file| root.join(file).exists());
         if let Some(file) = foreign.filter(|_| !is_former) {
             let what =
                 format!("{} holds a {file} that is not of a demo; name an empty folder with --data", root.display());
@@ -83,8 +88,19 @@ impl Folder {
         for file in FILES {
             remove(&root.join(file))?;
         }
+        for folder in PICTURES {
+            remove_folder(&root.join(folder))?;
+        }
         fs::write(root.join(MARK), "the files of a run of `sealgate demo`; the next run replaces them\n")?;
         Ok(Self { root: root.canonicalize()?, sockets })
+    }
+
+    /// Made where the camera takes pictures.
+    pub(super) fn drop_folder(&self, settings: &DemoSettings) -> io::Result<Option<DropFolder>> {
+        let folder = self.path(PICTURES[0]);
+        let Some(name) = NamePattern::new(PICTURE_NAME).filter(|_| settings.pictures) else { return Ok(None) };
+        fs::create_dir_all(&folder)?;
+        Ok(Some(DropFolder { folder, name }))
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -112,6 +128,7 @@ impl Folder {
         let config = place.camera.map_or(config.clone(), |(face, port)| with_camera(&config, face, port));
         let text = place.text.unwrap_or_default();
         let config = if place.settings.array_reader { with_array_reader(&config) } else { config };
+        let config = if place.settings.pictures { with_pictures(&config) } else { config };
         let config = config
             .replace("port = 3100", &format!("port = {}", text.coder))
             .replace("port = 9100", &format!("port = {}", text.labeller))
@@ -151,6 +168,14 @@ fn with_array_reader(config: &str) -> String {
     format!("{before}[station.packer]{}", packer.replacen("maps/sim-modbus.toml", "maps/array-packer.toml", 1))
 }
 
+/// The same line with a camera that takes pictures.
+fn with_pictures(config: &str) -> String {
+    let [folder, _] = PICTURES;
+    format!(
+        "{config}\n[station.camera.pictures]\nfolder = {folder:?}\nname = {PICTURE_NAME:?}\nwithin_ms = 1000\nkeep = 1000\n"
+    )
+}
+
 /// The same line with this model as its camera.
 fn with_camera(config: &str, face: Face, port: u16) -> String {
     let device = face.device(port);
@@ -167,6 +192,13 @@ fn swapped(config: &str) -> String {
     let place = |name: &str| format!("device = \"{name}\"\nmap = \"maps/sim-{name}.toml\"");
     let (opcua, modbus, aside) = (place("opcua"), place("modbus"), place("aside"));
     config.replace(&opcua, &aside).replace(&modbus, &opcua).replace(&aside, &modbus)
+}
+
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn remove(file: &Path) -> io::Result<()> {

@@ -30,6 +30,7 @@ use crate::sim::faces::{self, Face};
 use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::opcua_server;
 use crate::sim::settings::{ArrayReader, PlantSettings, Weather};
+use crate::sim::truth::TruthFile;
 use crate::sim::world::{self, Doors, World};
 use crate::sim::{coder, labeller};
 
@@ -55,6 +56,8 @@ pub struct DemoSettings {
     pub models: Models,
     /// The packer reads its cases layer by layer, with helper codes.
     pub array_reader: bool,
+    /// The camera drops a picture of each result into a folder.
+    pub pictures: bool,
 }
 
 /// What goes wrong on the simulated line.
@@ -203,11 +206,12 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     let folder = Folder::prepare(settings.data.as_deref())?;
     let world = World::new(plant_settings(&settings));
     let any = ([127, 0, 0, 1], 0).into();
+    let truth = TruthFile::create(&folder.path("truth.jsonl"))?.with_pictures(folder.drop_folder(&settings)?);
     let doors = Doors {
         opcua: opcua_server::listen(any)?,
         modbus: TcpListener::bind(any).await?,
         pki_dir: folder.path("plant-pki"),
-        truth: folder.path("truth.jsonl"),
+        truth,
     };
     let ports = (doors.opcua.local_addr()?.port(), doors.modbus.local_addr()?.port());
     let (host, port, broker) = match &settings.broker {

@@ -8,6 +8,7 @@ use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::text::Name;
 use crate::engine::fact::{Child, Counts, Entry, Fact, RequestKey, ResultKey, TrackKey};
+use crate::engine::reason::FailReason;
 use crate::sim::swarm::violation::{Verdict, Violation, claim};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,10 +147,7 @@ impl Ledger {
             Fact::SerialsAllocated { serials, .. } => serials.iter().try_for_each(|serial| self.hand_over(*serial))?,
             Fact::SerialsInvalidated { serials, .. } => self.burn(serials),
             Fact::Verified { result, serial, .. } => self.verified(result, *serial)?,
-            Fact::Failed { result, reasons, .. } => {
-                claim(!reasons.is_empty(), "I23", || "a unit failed for no reason".to_owned())?;
-                self.decide(result)?;
-            }
+            Fact::Failed { result, reasons, .. } => self.failed(result, reasons)?,
             Fact::Missed { result } => self.decide(result)?,
             Fact::PassExpired { track, .. }
             | Fact::RejectMissing { track }
@@ -193,8 +191,11 @@ impl Ledger {
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
+            | Fact::MessagesExpired { .. }
             | Fact::RecipeFound { .. }
             | Fact::BufferDoubted { .. }
+            | Fact::PictureStored { .. }
+            | Fact::PicturesRemoved { .. }
             | Fact::LineDescribed { .. }
             | Fact::StoreRestored { .. }
             | Fact::SerialsDeclared { .. }
@@ -203,6 +204,11 @@ impl Ledger {
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())
+    }
+
+    fn failed(&mut self, result: &ResultKey, reasons: &[FailReason]) -> Verdict {
+        claim(!reasons.is_empty(), "I23", || "a unit failed for no reason".to_owned())?;
+        self.decide(result)
     }
 
     fn raise(&mut self, alarm: u32) -> Verdict {

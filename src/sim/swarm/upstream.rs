@@ -5,10 +5,13 @@
 use crate::sim::swarm::violation::{Verdict, Violation, claim};
 use crate::store::Work;
 use crate::store::memory::MemoryJournal;
-use crate::wire::record::Record;
+use crate::wire::record::{Gone, Record};
 
 /// Facts and messages that one try delivers at most.
 const BURST: usize = 400;
+/// Facts whose messages are kept after they were taken, and the messages of how many go at once.
+const KEPT: u64 = 2_000;
+const AT_ONCE: u64 = 200;
 
 #[derive(Clone, Debug, Default)]
 pub struct Upstream {
@@ -17,6 +20,8 @@ pub struct Upstream {
     /// Where the daemon's publisher stands; forgotten when the process dies.
     sent: Option<u64>,
     away_until_us: u64,
+    /// The facts up to here were asked to let their messages go.
+    let_go: u64,
     pub loses_next_ack: bool,
     pub repeats_next_ack: bool,
 }
@@ -63,10 +68,14 @@ impl Upstream {
         if std::mem::take(&mut self.repeats_next_ack) {
             work.push(Work::FeedAcked { through });
         }
-        if through > 2_000 {
-            work.push(Work::MessagesExpired { through_fact: through - 2_000 });
-        }
         Ok(work)
+    }
+
+    /// What the line may let go of what was taken long ago. A fact says it, and facts are few.
+    pub fn expirable(&mut self, journal: &MemoryJournal) -> Option<Gone> {
+        let old = self.taken().checked_sub(KEPT).filter(|old| *old >= self.let_go + AT_ONCE)?;
+        self.let_go = old;
+        journal.kept().expirable(old)
     }
 
     // I16, I17: in order, at least once, the same bytes on every try.

@@ -342,6 +342,9 @@ impl World {
         for work in work {
             self.turn(self.now_us, Arrival::Work(work))?;
         }
+        if let Some(gone) = self.upstream.expirable(self.disk.kept()) {
+            self.turn(self.now_us, Arrival::Expired(gone))?;
+        }
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use crate::device::{self, DeviceEvent};
 use crate::domain::tag::{DeviceId, Quality, StationKind, Tag, TagUpdate, TagValue, TagWrite};
 use crate::sim::opcua_server;
 use crate::sim::settings::{PlantSettings, Weather};
+use crate::sim::truth::TruthFile;
 use crate::sim::world::{Doors, World, run};
 
 use StationKind::{Camera, Packer, Palletizer, Printer, Rejector};
@@ -191,7 +192,12 @@ async fn fills_a_pallet_over_the_wire() {
         weather: Weather { no_read: 200, low_grade: 200, wrong_lot: 200, duplicate: 200, foreign: 200 },
         ..PlantSettings::default()
     });
-    let doors = Doors { opcua, modbus, pki_dir: folder.path().join("pki"), truth: folder.path().join("truth.jsonl") };
+    let doors = Doors {
+        opcua,
+        modbus,
+        pki_dir: folder.path().join("pki"),
+        truth: TruthFile::create(&folder.path().join("truth.jsonl")).unwrap(),
+    };
     let (inbox, events) = mpsc::channel(4096);
     let sink: device::EventSink = Arc::new(move |event| inbox.try_send(event).is_ok());
     let mut tasks = JoinSet::new();

@@ -8,7 +8,8 @@ use crate::domain::tag::StationKind;
 use crate::domain::text::Text;
 use crate::domain::time::ClockState;
 use crate::engine::fact::{
-    Child, Counts, Description, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+    Child, Counts, Description, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, PictureDigest, ReadPoint,
+    RequestKey, ResultKey, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -237,6 +238,20 @@ impl Field for Vec<SerialNumber> {
     }
 }
 
+impl Field for Vec<PictureDigest> {
+    fn write(&self, out: &mut ObjectWriter, key: &'static str) {
+        out.texts(key, self.iter().map(PictureDigest::as_str));
+    }
+
+    fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
+        body.texts(key, PictureDigest::new)
+    }
+
+    fn describe(shape: &mut Shape, key: &'static str) {
+        shape.required(key, schema::list(schema::text_of_at_most(64)));
+    }
+}
+
 impl Field for Vec<FailReason> {
     fn write(&self, out: &mut ObjectWriter, key: &'static str) {
         out.texts(key, self.iter().map(|reason| reason.name()));
@@ -314,6 +329,8 @@ struct_fields! {
     Description {
         biz_location "biz_location", offset_minutes "offset_minutes", stations "stations", levels "levels",
     }
+    Gone { through "through", kept "kept" }
+    Picture { result "", inspection "inspection", sha256 "sha256", bytes "bytes", media "media_type" }
     SsccRange { extension "extension", prefix "prefix", first "first", last "last" }
     Counts {
         received "received", unused "unused", burned "burned", printed "printed", commissioned "commissioned",
@@ -340,6 +357,23 @@ impl Field for Vec<ReadPoint> {
 
     fn describe(shape: &mut Shape, key: &'static str) {
         shape.required(key, schema::list(schema::read_point()));
+    }
+}
+
+impl Field for Vec<MessageNumber> {
+    fn write(&self, out: &mut ObjectWriter, key: &'static str) {
+        out.objects(key, self, |out, at| {
+            out.text("stream", at.stream.as_str());
+            out.count("seq", at.seq);
+        });
+    }
+
+    fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
+        body.objects(key, |body| Ok(MessageNumber { stream: Field::read(body, "stream")?, seq: body.count("seq")? }))
+    }
+
+    fn describe(shape: &mut Shape, key: &'static str) {
+        shape.required(key, schema::list(schema::message_number()));
     }
 }
 

@@ -6,7 +6,8 @@ use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::fact::{
-    Child, Counts, Description, Fact, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+    Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
+    RequestKey, ResultKey, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -113,7 +114,26 @@ fn upkeep_facts() -> Vec<Fact> {
         Fact::RecipeFound { station: name("camera"), recipe: Text::new("4711 v3") },
         Fact::UnitRemoved { track: track() },
         Fact::BufferDoubted { station: name("printer") },
+        Fact::MessagesExpired {
+            gone: Gone { through: vec![message("epcis", 9007), message("batch", 3)], kept: vec![message("epcis", 41)] },
+        },
+        Fact::PictureStored { picture: picture() },
+        Fact::PicturesRemoved { pictures: vec![picture().sha256, picture().sha256] },
     ]
+}
+
+fn message(stream: &str, seq: u64) -> MessageNumber {
+    MessageNumber { stream: name(stream), seq }
+}
+
+fn picture() -> Picture {
+    Picture {
+        result: result(),
+        inspection: 1_234_567,
+        sha256: Text::new(&"d1".repeat(32)).expect("64 characters"),
+        bytes: 48_120,
+        media: Text::new("image/png").expect("short"),
+    }
 }
 
 fn line_facts() -> Vec<Fact> {

@@ -10,7 +10,8 @@ use crate::domain::tag::StationKind;
 use crate::domain::text::{Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::fact::{
-    Child, Counts, Description, Fact, InvalidCause, NewEpoch, NewKey, ReadPoint, RequestKey, ResultKey, TrackKey,
+    Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
+    RequestKey, ResultKey, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -149,6 +150,10 @@ fn description() -> impl Strategy<Value = Description> {
     )
 }
 
+fn message() -> impl Strategy<Value = MessageNumber> {
+    (name(), any::<u64>()).prop_map(|(stream, seq)| MessageNumber { stream, seq })
+}
+
 fn line_fact() -> impl Strategy<Value = Fact> {
     let cause = one_of(&[LostCause::Device, LostCause::Heartbeat, LostCause::Quality, LostCause::Foreign]);
     prop_oneof![
@@ -161,6 +166,8 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         (text(), any::<String>()).prop_map(|(backup_sha256, reason)| Fact::StoreRestored { backup_sha256, reason }),
         (sheet(), serials()).prop_map(|(sheet, serials)| Fact::SerialsDeclared { gtin: sheet.gtin, serials }),
         (any::<u32>(), serials()).prop_map(|(first_index, serials)| Fact::SerialsRetired { first_index, serials }),
+        (vec(message(), 0..4), vec(message(), 0..4))
+            .prop_map(|(through, kept)| Fact::MessagesExpired { gone: Gone { through, kept } }),
         description().prop_map(|description| Fact::LineDescribed { description: Box::new(description) }),
         (name(), one_of(StationKind::ALL), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
             |(station, kind, device_epoch, epoch, reset)| Fact::StationJoined {
@@ -181,6 +188,12 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         one_of(ClockState::ALL).prop_map(|clock| Fact::ClockFound { clock }),
         any::<(i64, i64)>().prop_map(|(from_us, to_us)| Fact::ClockStepped { from_us, to_us }),
         any::<u64>().prop_map(|paused_us| Fact::LinePaused { paused_us }),
+        (result(), any::<u64>(), text(), any::<u64>(), text()).prop_map(
+            |(result, inspection, sha256, bytes, media)| Fact::PictureStored {
+                picture: Picture { result, inspection, sha256, bytes, media }
+            }
+        ),
+        vec(text(), 0..4).prop_map(|pictures| Fact::PicturesRemoved { pictures }),
         (text(), text(), option::of(text()), option::of(text())).prop_map(
             |(key_id, public_key, replaces, signature)| Fact::KeyAnnounced {
                 key: NewKey { key_id, public_key, replaces, signature }

@@ -3,8 +3,9 @@
 use crate::domain::epc;
 use crate::domain::gs1::{Gtin, SerialNumber, Sscc};
 use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
+use crate::domain::text::Name;
 use crate::engine::fact::{Child, Fact, RequestKey, ResultKey, TrackKey};
-use crate::engine::reason::{BatchState, FailReason};
+use crate::engine::reason::{AlarmKind, BatchState, FailReason};
 use crate::wire::lower::{Scene, own_serial, owned};
 use crate::wire::record::{Change, InspectionRow, PermitRow};
 
@@ -25,18 +26,16 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::ClockFound { .. }
         | Fact::ClockStepped { .. }
         | Fact::LinePaused { .. }
+        | Fact::PictureStored { .. }
+        | Fact::PicturesRemoved { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::MessagesExpired { gone } => vec![Change::MessagesExpired(gone.clone())],
         Fact::GateForced { container, .. } => quarantined(*container),
         Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
         Fact::StationJoined { station, device_epoch, epoch, .. } => {
             vec![Change::StationCursor { station: owned(station), device_epoch: *device_epoch, epoch: *epoch }]
         }
-        Fact::AlarmRaised { alarm, kind, station, detail } => vec![Change::AlarmInserted {
-            alarm: *alarm,
-            kind: kind.name(),
-            station: station.as_ref().map(owned),
-            detail: detail.clone(),
-        }],
+        Fact::AlarmRaised { alarm, kind, station, detail } => vec![alarm_raised(*alarm, *kind, *station, detail)],
         Fact::AlarmAcknowledged { alarm } => vec![Change::AlarmAcknowledged { alarm: *alarm }],
         Fact::BatchLoaded { .. } => scene.batch_inserted(),
         Fact::BatchStarted { .. } => vec![scene.batch_state(BatchState::Running)],
@@ -77,6 +76,11 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
             settled(*container, ContainerState::Held, *token, "unresolved")
         }
     }
+}
+
+fn alarm_raised(alarm: u32, kind: AlarmKind, station: Option<Name>, detail: &str) -> Change {
+    let (kind, station) = (kind.name(), station.as_ref().map(owned));
+    Change::AlarmInserted { alarm, kind, station, detail: detail.to_owned() }
 }
 
 fn used(gtin: &Gtin, serials: &[SerialNumber]) -> Change {

@@ -46,6 +46,8 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::UnitRemoved { .. }
         | Fact::RecipeFound { .. }
         | Fact::BufferDoubted { .. }
+        | Fact::PictureStored { .. }
+        | Fact::PicturesRemoved { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }
@@ -59,6 +61,7 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::ClockFound { .. }
         | Fact::ClockStepped { .. }
         | Fact::LinePaused { .. }
+        | Fact::MessagesExpired { .. }
         | Fact::KeyAnnounced { .. }
         | Fact::EpochRaised { .. } => Vec::new(),
     }

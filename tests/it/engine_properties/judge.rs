@@ -92,10 +92,7 @@ impl Judge {
             }
             Fact::SerialsInvalidated { serials, .. } => self.burn(serials),
             Fact::Verified { result, serial, .. } => self.passes(result, *serial)?,
-            Fact::Failed { result, reasons, .. } => {
-                self.decide(result.station, result.seq);
-                claim(!reasons.is_empty(), || "a unit failed for no reason".to_owned())?;
-            }
+            Fact::Failed { result, reasons, .. } => self.judged_bad(result, reasons.is_empty())?,
             Fact::Missed { result } => self.decide(result.station, result.seq),
             Fact::PassExpired { track, .. }
             | Fact::RejectMissing { track }
@@ -139,12 +136,20 @@ impl Judge {
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
+            | Fact::MessagesExpired { .. }
             | Fact::RecipeFound { .. }
             | Fact::BufferDoubted { .. }
+            | Fact::PictureStored { .. }
+            | Fact::PicturesRemoved { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())
+    }
+
+    fn judged_bad(&mut self, result: &ResultKey, is_groundless: bool) -> Verdict {
+        self.decide(result.station, result.seq);
+        claim(!is_groundless, || "a unit failed for no reason".to_owned())
     }
 
     fn raised(&mut self, alarm: u32) -> Verdict {

@@ -49,7 +49,20 @@ fn a_person_sees_retries_skips_and_exports_what_the_broker_does_not_take() {
     until("it goes too", || left() == 0);
     assert_eq!(site.ask(&skip)["reasons"][0]["code"], "quarantine", "it does not wait any more");
     assert_eq!(site.ask(&["feed", "quarantine", "retry", "fact", "3"])["reasons"][0]["code"], "quarantine");
+    let replay =
+        |from: &str| site.ask(&["feed", "replay", "--stream", "epcis", "--from", from])["reasons"][0]["text"].clone();
+    let text = replay("1");
+    assert!(text.as_str().is_some_and(|text| text.contains("were let go: the broker took them")), "{text}");
+    assert!(text.as_str().is_some_and(|text| text.contains("nothing of the stream is left")), "{text}");
+    let text = replay("999");
+    assert!(text.as_str().is_some_and(|text| text.contains("has no number 999; its newest is ")), "{text}");
     assert_eq!(site.ask(&["audit", "verify"])["outcome"], "whole");
+    // That they are gone is a fact: who adds to it by hand is found.
+    let facts = |kind: &str| {
+        let sql = "SELECT count(*) FROM v_fact WHERE kind = ?1";
+        journal.query_row(sql, [kind], |row| row.get::<_, i64>(0)).expect("a number")
+    };
+    assert!((2..=4).contains(&facts("messages_expired")), "{} facts", facts("messages_expired"));
 }
 
 #[test]

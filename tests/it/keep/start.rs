@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rusqlite::Connection;
+use sealgate::domain::text::Text;
+use sealgate::engine::fact::{Entry, Fact};
+use sealgate::store::commit::Job;
 use sealgate::store::rebuild;
 use sealgate::store::start::{Opened, Policy, open_for_run};
 use sealgate::store::{Reader, Settings, StoreError, open};
+use sealgate::wire::lower::Stamp;
 
-use super::story::{LINE, Story};
+use super::story::{LINE, Story, lowering};
 
 fn policy() -> Policy {
     Policy { file_systems: vec!["tmpfs".to_owned(), "overlay".to_owned()], may_begin_anew: false }
@@ -91,7 +95,8 @@ fn a_changed_fact_ends_the_record_there_and_the_file_is_kept_as_it_was() {
     drop(opened);
     assert_eq!(fs::read(path.with_file_name("line.db-damaged-1")).unwrap(), damaged);
     is_whole(&path);
-    assert!(begin(&path).expect("a whole file").doubts.is_empty(), "it was said once; the alarm waits for a person");
+    let again = begin(&path).expect("a whole file").doubts;
+    assert!(again.len() == 1 && again[0].contains("a salvage of 14 facts"), "nothing was recorded since: {again:?}");
 }
 
 // F19
@@ -107,6 +112,45 @@ fn a_damaged_page_of_a_state_table_costs_no_fact() {
         drop(opened);
         is_whole(&path);
     }
+}
+
+// F157, F158
+#[test]
+fn messages_that_somebody_took_away_are_made_again_and_the_line_is_held() {
+    let sent =
+        "INSERT OR REPLACE INTO work_feed SELECT word, 1 << 40 FROM word WHERE text IN ('fact', 'epcis', 'batch')";
+    for taken in ["seq = 1", "seq = 3", "stream = 38", "seq > 0"] {
+        let (folder, path) = written();
+        let tool = Connection::open(&path).unwrap();
+        tool.execute_batch(&format!("{sent}; DELETE FROM message WHERE {taken}"))
+            .expect("the triggers believe the place");
+        drop(tool);
+        let opened = begin(&path).expect("what is left");
+        let [doubt] = &opened.doubts[..] else { panic!("one doubt, not {:?}", opened.doubts) };
+        assert!(doubt.contains("of stream") && doubt.contains("no fact let it go"), "{doubt}");
+        assert!(doubt.contains("all 38 facts"), "{doubt}");
+        drop(opened);
+        is_whole(&path);
+        assert!(folder.path().join("line.db-damaged-1").exists());
+        let again = begin(&path).expect("a whole file").doubts;
+        assert!(again.len() == 1 && again[0].contains("nothing was recorded since"), "{again:?}");
+        let mut store = begin(&path).expect("the same").store;
+        let paused = Entry {
+            seq: store.head().0 + 1,
+            batch: None,
+            actor: Text::new("line").unwrap(),
+            fact: Fact::LinePaused { paused_us: 1 },
+        };
+        let record = lowering().record(&paused, None, None, Stamp::default());
+        store.commit(&Job { records: vec![record], work: Vec::new() }, || 0).unwrap();
+        drop(store);
+        assert!(begin(&path).expect("a whole file").doubts.is_empty(), "it was told; the alarm waits for a person");
+    }
+    // What a fact let go is no doubt.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("line.db");
+    Story::let_go().commit(&path, 1);
+    assert_eq!(begin(&path).expect("nothing is wrong").doubts, Vec::<String>::new());
 }
 
 // F19

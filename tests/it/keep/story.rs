@@ -7,11 +7,11 @@ use sealgate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use sealgate::domain::pack::{Gate, PackLevel};
 use sealgate::domain::tag::StationKind;
 use sealgate::domain::text::{BatchId, Name, Text};
-use sealgate::engine::fact::{Child, Counts, Entry, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
+use sealgate::engine::fact::{Child, Counts, Entry, Fact, Gone, InvalidCause, RequestKey, ResultKey, TrackKey};
 use sealgate::engine::input::{BatchSheet, LostCause, Order, PackSpec, SsccRange};
 use sealgate::engine::reason::{AlarmKind, FailReason};
 use sealgate::store::commit::Job;
-use sealgate::store::{Settings, Store, open};
+use sealgate::store::{Settings, Store, Work, open};
 use sealgate::wire::lower::{LineIdentity, Lowering, Stamp};
 use sealgate::wire::order::serials_sha256;
 
@@ -165,6 +165,17 @@ impl Story {
         story
     }
 
+    /// The same, and of its messages the oldest are gone: the broker took them; one waits in quarantine.
+    pub(super) fn let_go() -> Self {
+        let mut story = Self::whole();
+        let mut gone = Gone::default();
+        gone.raise("epcis", 4);
+        gone.keep("epcis", 2);
+        story.add(Fact::MessagesExpired { gone });
+        story.add(Fact::StationLost { station: name("blade"), cause: LostCause::Heartbeat });
+        story
+    }
+
     /// Commits the entries from `from` on to the journal at `path`, some at a time.
     pub(super) fn commit(&self, path: &Path, from: u64) {
         drop(self.commit_and_hold(path, from));
@@ -183,6 +194,11 @@ impl Story {
         });
         let records: Vec<_> = records.collect();
         for group in records.chunks(7) {
+            if group.iter().any(|record| record.row.kind == "messages_expired") {
+                let excepted = Work::FeedExcepted { stream: "epcis", seq: 2, cause: "too large".to_owned() };
+                let work = vec![Work::FeedAcked { through: store.head().0 }, excepted];
+                store.commit(&Job { records: Vec::new(), work }, || 0).unwrap();
+            }
             store.commit(&Job { records: group.to_vec(), work: Vec::new() }, || 0).unwrap();
         }
         store

@@ -11,6 +11,17 @@ use super::story::Story;
 /// Signed statements about the facts, which `audit verify` judges by their signatures.
 const SIGNED: &str = "checkpoint";
 
+/// What an intruder may write into the operational tables so that what is gone looks sent, skipped or never asked for.
+const COVERS: [&str; 5] = [
+    "",
+    "DELETE FROM work_feed; DELETE FROM work_feed_exception",
+    "INSERT OR REPLACE INTO work_feed SELECT word, 1 << 40 FROM word WHERE text IN ('fact', 'epcis', 'batch')",
+    "INSERT OR REPLACE INTO work_feed_exception SELECT stream, seq, 'skipped by local: x' FROM message",
+    "INSERT OR REPLACE INTO work_feed SELECT word, 1 << 40 FROM word WHERE text IN ('fact', 'epcis', 'batch'); \
+     WITH RECURSIVE n (seq) AS (SELECT 0 UNION ALL SELECT seq + 1 FROM n WHERE seq < 20) \
+     INSERT OR REPLACE INTO work_feed_exception SELECT word, seq, 'skipped by local: x' FROM n, word WHERE text IN ('epcis', 'batch')",
+];
+
 struct Column {
     name: String,
     kind: String,
@@ -20,7 +31,7 @@ struct Column {
 fn written() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("line.db");
-    Story::whole().commit(&path, 1);
+    Story::let_go().commit(&path, 1);
     (folder, path)
 }
 
@@ -76,7 +87,9 @@ impl Intruder {
         Self { conn, copy, triggers: found.into_iter().map(|(_, sql)| sql).collect() }
     }
 
-    fn leave(self) -> CheckReport {
+    /// Also what the tables that are no record say may be changed to cover it: the `nth` way, and none.
+    fn leave(self, nth: usize) -> CheckReport {
+        self.conn.execute_batch(COVERS[nth % COVERS.len()]).unwrap();
         for trigger in &self.triggers {
             self.conn.execute_batch(trigger).unwrap();
         }
@@ -172,7 +185,7 @@ fn an_edit_of_any_column_of_any_table_is_found_and_named() {
                 let value = other(&row[at], &column.kind);
                 assert_eq!(intruder.set(table, columns, row, (at, &value)).unwrap(), 1);
                 let what = format!("{table}.{} = {value:?}", column.name);
-                must_find(&intruder.leave(), &what, table, Some(&column.name));
+                must_find(&intruder.leave(at), &what, table, Some(&column.name));
             }
         }
     }
@@ -187,12 +200,45 @@ fn a_deletion_in_any_table_is_found_and_named() {
         let all = rows(&whole, table, columns);
         // The newest fact without any after it is a cut tail, which an anchor outside the file shows.
         let last = all.last().filter(|_| table != "fact");
-        for row in [all.first(), all.get(all.len() / 2), last].into_iter().flatten() {
+        for (nth, row) in [all.first(), all.get(all.len() / 2), last].into_iter().flatten().enumerate() {
+            for cover in [0, nth + 1, 4] {
+                let intruder = Intruder::into_copy_of(&path);
+                let (condition, params) = intruder.is_row(columns, row);
+                let sql = format!("DELETE FROM {table} WHERE {condition}");
+                assert_eq!(intruder.conn.execute(&sql, rusqlite::params_from_iter(params)).unwrap(), 1);
+                must_find(&intruder.leave(cover), &format!("{table}: {row:?} deleted, cover {cover}"), table, None);
+            }
+        }
+        for cover in (0..COVERS.len()).filter(|_| !all.is_empty()) {
             let intruder = Intruder::into_copy_of(&path);
-            let (condition, params) = intruder.is_row(columns, row);
-            let sql = format!("DELETE FROM {table} WHERE {condition}");
-            assert_eq!(intruder.conn.execute(&sql, rusqlite::params_from_iter(params)).unwrap(), 1);
-            must_find(&intruder.leave(), &format!("{table}: {row:?} deleted"), table, None);
+            intruder.conn.execute_batch(&format!("DELETE FROM {table}")).unwrap();
+            must_find(&intruder.leave(cover), &format!("{table}: all deleted, cover {cover}"), table, None);
+        }
+    }
+}
+
+// Events that were never sent, taken away by somebody who makes the feed say that they were: each of them, and their tail with
+// the number at which their stream ends.
+// F157, F158
+#[test]
+fn events_that_were_taken_away_unsent_are_found_whatever_the_place_of_the_feed_says() {
+    let (_folder, path) = written();
+    let whole = Connection::open(&path).unwrap();
+    let mut list = whole.prepare("SELECT id, stream, seq FROM message ORDER BY id").unwrap();
+    let all: Vec<(i64, i64, i64)> =
+        list.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).and_then(Iterator::collect).unwrap();
+    let seqs: Vec<i64> = all.iter().map(|(_, _, seq)| *seq).collect();
+    assert_eq!(seqs, [2, 5, 6, 1], "events 1, 3 and 4 were let go; then the batch");
+    for (nth, (id, stream, seq)) in all.iter().enumerate() {
+        let cut = format!(
+            "DELETE FROM message WHERE id >= {id}; UPDATE stream SET last_seq = {seq} - 1 WHERE stream = {stream}"
+        );
+        for sql in [format!("DELETE FROM message WHERE id = {id}"), cut] {
+            for cover in 0..COVERS.len() {
+                let intruder = Intruder::into_copy_of(&path);
+                intruder.conn.execute_batch(&sql).unwrap();
+                must_find(&intruder.leave(cover), &format!("message {nth}, cover {cover}: {sql}"), "message", None);
+            }
         }
     }
 }
@@ -204,7 +250,7 @@ fn an_insertion_into_any_table_is_found_and_named() {
     for (table, columns) in &tables(&whole) {
         let all = rows(&whole, table, columns);
         let made = columns.iter().map(anything).collect();
-        for row in [all.first().unwrap_or(&made), all.last().unwrap_or(&made)] {
+        for (nth, row) in [all.first().unwrap_or(&made), all.last().unwrap_or(&made)].into_iter().enumerate() {
             // A row that differs in everything that may be unique, and in its key alone where that is possible.
             let changed = |only_key: bool| -> Vec<Value> {
                 let parts = columns.iter().zip(row);
@@ -216,7 +262,7 @@ fn an_insertion_into_any_table_is_found_and_named() {
             let intruder = Intruder::into_copy_of(&path);
             let inserted = intruder.insert(table, columns, &changed(true));
             inserted.or_else(|_| intruder.insert(table, columns, &changed(false))).unwrap();
-            must_find(&intruder.leave(), &format!("{table}: a row like {row:?}"), table, None);
+            must_find(&intruder.leave(nth + 2), &format!("{table}: a row like {row:?}"), table, None);
         }
     }
 }
@@ -242,7 +288,7 @@ fn two_values_that_change_places_are_found_and_named() {
             let Some((intruder, b)) = swapped.take(1).next() else { continue };
             swaps += 1;
             let what = format!("{table}.{} of {a:?} and {b:?}", columns[at].name);
-            must_find(&intruder.leave(), &what, table, None);
+            must_find(&intruder.leave(at), &what, table, None);
         }
     }
     assert!(swaps > 30, "only {swaps} swaps were possible");

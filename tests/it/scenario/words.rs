@@ -23,6 +23,7 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         | Fact::BatchStopped { .. } => kind(fact).to_owned(),
         Fact::ClockFound { clock } => format!("clock {}", clock.name()),
         Fact::ClockStepped { from_us, to_us } => format!("clock_stepped {from_us} {to_us}"),
+        Fact::MessagesExpired { .. } => "messages_expired".to_owned(),
         Fact::LinePaused { paused_us } => format!("line_paused {paused_us}"),
         Fact::StationJoined { station, epoch, reset, .. } => {
             format!("joined {station} epoch {epoch}{}", if *reset { " reset" } else { "" })
@@ -63,6 +64,8 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         Fact::RecipeFound { station, recipe } => {
             format!("recipe {station} {}", recipe.map_or_else(|| "unreadable".to_owned(), |recipe| recipe.to_string()))
         }
+        Fact::PictureStored { picture } => format!("picture of {}", picture.inspection),
+        Fact::PicturesRemoved { pictures } => format!("pictures_removed {}", pictures.len()),
         Fact::BufferDoubted { station } => format!("buffer_doubted {station}"),
         Fact::UnitRemoved { track } => format!("unit_removed #{}", track.track),
         Fact::RejectMissing { track } => format!("reject_missing #{}", track.track),
