@@ -57,7 +57,7 @@ impl State {
             Fact::BatchStopped { bin } => self.stop_batch(batch, *bin),
             Fact::BatchClosed { .. } => self.batches.retain(|open| Some(open.id()) != batch),
             Fact::SerialsAllocated { station, from_seq, first_index, serials, .. } => {
-                self.station_mut(station).allocated = last_of(*from_seq, serials);
+                self.station_mut(station).allocate(*from_seq, last_of(*from_seq, serials));
                 self.with_batch(batch, |batch| batch.allocate(range(*first_index, serials)));
             }
             Fact::SerialsEncoded { station, from_seq, first_index, serials, .. } => {
@@ -420,6 +420,16 @@ impl State {
                 return change(&mut request.stage, grant);
             }
         }
+    }
+}
+
+impl Station {
+    /// Numbers that are left out were used by nobody: none of them is owed.
+    fn allocate(&mut self, from_seq: u64, last: u64) {
+        if from_seq > self.allocated.saturating_add(1) {
+            self.printed = from_seq.saturating_sub(1);
+        }
+        self.allocated = last;
     }
 }
 

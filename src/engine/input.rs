@@ -83,6 +83,8 @@ pub enum Observed {
     },
     /// Printer: what lies in its buffer cannot be read; said after a join, before its counts.
     BufferUnknown,
+    /// Printer: it took over a record with a number above all that were written since it started; said before its counts.
+    RecordStrange,
     /// Printer: the highest record it took over, and the highest it printed.
     PrinterCounted {
         accepted: u64,
@@ -157,6 +159,7 @@ impl Observed {
             | Observed::Faulted { .. }
             | Observed::RecipeShown { .. }
             | Observed::BufferUnknown
+            | Observed::RecordStrange
             | Observed::BinFull { .. }
             | Observed::GateMoved { .. } => 0,
             Observed::PrinterCounted { accepted, printed } => *accepted.max(printed),

@@ -109,9 +109,10 @@ impl Role {
             | Observed::Lost { .. }
             | Observed::Faulted { .. }
             | Observed::RecipeShown { .. } => true,
-            Observed::BufferUnknown | Observed::PrinterCounted { .. } | Observed::Flushed { .. } => {
-                matches!(self, Role::Printer { .. })
-            }
+            Observed::BufferUnknown
+            | Observed::RecordStrange
+            | Observed::PrinterCounted { .. }
+            | Observed::Flushed { .. } => matches!(self, Role::Printer { .. }),
             Observed::Result(_) | Observed::ResultsMissed { .. } => matches!(self, Role::Camera { .. }),
             Observed::Entered { .. }
             | Observed::Ended { .. }
@@ -163,6 +164,11 @@ struct Live {
     resumed: bool,
     /// Printer: nobody can say which of the records that it was given it still holds.
     is_buffer_unknown: bool,
+    /// Printer: the highest count that it showed since it started, and where that stood when its buffer was emptied last.
+    shown: u64,
+    emptied: u64,
+    /// Printer: it took over a record that it was not given since it started; its counts say nothing until its buffer is empty.
+    is_strange: bool,
     /// Rejector: tracks that entered, pieces in the bin, and ends that wait for their inspection.
     entered: Option<u64>,
     bin: Option<u64>,
@@ -197,6 +203,7 @@ impl Live {
         let before = std::mem::take(self);
         if !reset {
             (self.ends, self.waiting) = (before.ends, before.waiting);
+            (self.shown, self.emptied, self.is_strange) = (before.shown, before.emptied, before.is_strange);
         }
         self.packed_from = before.packed_from;
     }
@@ -296,6 +303,7 @@ impl Engine {
             Observed::Faulted { code } => self.faulted(step, station, code),
             Observed::RecipeShown { recipe } => self.recipe_shown(step, station, recipe),
             Observed::BufferUnknown => self.with_live(station, |live| live.is_buffer_unknown = true),
+            Observed::RecordStrange => self.find_strange(step, station),
             Observed::PrinterCounted { accepted, printed } => {
                 self.count_printed(now, step, station, accepted, printed);
             }

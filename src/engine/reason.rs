@@ -239,6 +239,8 @@ pub enum AlarmKind {
     FeedBehind,
     /// The broker has taken no checkpoint for long, although there is news: nobody outside could prove what was written since.
     CheckpointsWithheld,
+    /// A printer took over a record from before it started anew.
+    StrangeRecord,
     /// Pictures of the camera were not stored: they came late or broken, belong to no result, or there is no room.
     PicturesLost,
 }
@@ -358,6 +360,7 @@ impl AlarmKind {
         AlarmKind::WatermarkStalled,
         AlarmKind::FeedBehind,
         AlarmKind::CheckpointsWithheld,
+        AlarmKind::StrangeRecord,
         AlarmKind::DiskLow,
         AlarmKind::DiskFull,
         AlarmKind::JournalLogLarge,
@@ -412,6 +415,7 @@ impl AlarmKind {
             | AlarmKind::VerdictsSlow
             | AlarmKind::FeedBehind
             | AlarmKind::CheckpointsWithheld
+            | AlarmKind::StrangeRecord
             | AlarmKind::PicturesLost
             | AlarmKind::ClockStepped
             | AlarmKind::ClockRollback
@@ -453,6 +457,7 @@ impl AlarmKind {
             AlarmKind::WatermarkStalled => "watermark_stalled",
             AlarmKind::FeedBehind => "feed_behind",
             AlarmKind::CheckpointsWithheld => "checkpoints_withheld",
+            AlarmKind::StrangeRecord => "strange_record",
             AlarmKind::DiskLow => "disk_low",
             AlarmKind::DiskFull => "disk_full",
             AlarmKind::JournalLogLarge => "journal_log_large",

@@ -1,5 +1,5 @@
 //! Serials to the printer and back: handed over a few ahead of the print head, encoded when the device has printed them,
-//! invalid when its buffer was lost. Data are never handed over twice.
+//! invalid when its buffer was lost. Data are never handed over twice, and nothing counts as printed that was not given.
 
 use crate::domain::element::ElementString;
 use crate::domain::gs1::SerialNumber;
@@ -8,7 +8,7 @@ use crate::domain::time::Now;
 use crate::engine::fact::{Fact, InvalidCause};
 use crate::engine::input::BatchSheet;
 use crate::engine::output::{Permit, Step};
-use crate::engine::reason::BatchState;
+use crate::engine::reason::{AlarmKind, BatchState};
 use crate::engine::{Engine, Role};
 
 /// Printed records wait this long for company before they get a fact of their own.
@@ -17,23 +17,39 @@ const ENCODED_WAIT_US: u64 = 2_000_000;
 const ENCODED_WAIT_MAX: u64 = 32;
 
 impl Engine {
+    /// A count beyond all that the printer was given since it started is of a record from before: nothing is counted by it, nor by
+    /// any other count until its buffer is empty.
     pub(super) fn count_printed(&mut self, now: Now, step: &mut Step, station: StationId, accepted: u64, printed: u64) {
         let known = self.known(station);
+        let shown = accepted.max(printed);
+        let is_owed = self.owes_strange(station);
         self.with_live(station, |live| {
-            live.accepted = accepted.min(known.allocated);
-            live.printed = printed.min(known.allocated);
-            if live.printed > known.printed && live.printed_since_us.is_none() {
+            live.shown = live.shown.max(shown);
+            live.is_strange |= !live.resumed && is_owed;
+            live.is_strange |= shown > known.allocated.max(live.emptied);
+            if live.is_strange || shown > known.allocated {
+                return;
+            }
+            (live.accepted, live.printed) = (accepted, printed);
+            if printed > known.printed && live.printed_since_us.is_none() {
                 live.printed_since_us = Some(now.mono_us);
             }
         });
         if self.live(station).is_some_and(|live| !live.resumed) {
             self.with_live(station, |live| live.resumed = true);
             self.doubt_buffer(step, station);
-            self.print_after(step, station, accepted.min(known.allocated).max(known.printed));
+            let taken = self.live(station).map_or(0, |live| live.accepted);
+            self.print_after(step, station, taken.max(known.printed));
         }
-        if printed.saturating_sub(known.printed) >= ENCODED_WAIT_MAX {
+        if self.live(station).is_some_and(|live| live.printed.saturating_sub(known.printed) >= ENCODED_WAIT_MAX) {
             self.encode(step, station);
         }
+        self.allocate(step, station);
+    }
+
+    /// The printer took over a record that was not written since it started: a write that arrived late.
+    pub(super) fn find_strange(&mut self, step: &mut Step, station: StationId) {
+        self.with_live(station, |live| live.is_strange = true);
         self.allocate(step, station);
     }
 
@@ -73,11 +89,35 @@ impl Engine {
 
     /// Records were given to a printer that cannot say which of them it holds: to give them again might print them twice.
     fn doubt_buffer(&mut self, step: &mut Step, station: StationId) {
-        let Some(spec) = self.spec(station) else { return };
         let is_unknown = self.live(station).is_some_and(|live| live.is_buffer_unknown);
         self.encode(step, station);
         let known = self.known(station);
-        if is_unknown && known.allocated > known.printed && !known.flush_owed {
+        if is_unknown && known.allocated > known.printed {
+            self.empty(step, station);
+        }
+    }
+
+    /// A strange record lies before or between those that were given: it is burned with them, while there is a batch to say so.
+    fn doubt_strange(&mut self, step: &mut Step, station: StationId) {
+        let is_strange = self.live(station).is_some_and(|live| live.is_strange && live.resumed);
+        let known = self.known(station);
+        if is_strange && known.joined && !known.flush_owed && self.state.current().is_some() {
+            self.empty(step, station);
+            self.raise(step, AlarmKind::StrangeRecord, Some(station), String::new());
+        }
+    }
+
+    /// After a restart of the line: what the alarm is about still lies in the buffer, as far as is known.
+    fn owes_strange(&self, station: StationId) -> bool {
+        let Some(spec) = self.spec(station) else { return false };
+        let mut alarms = self.state.alarms.values();
+        let is_told = alarms.any(|at| at.kind == AlarmKind::StrangeRecord && at.station == Some(spec.name));
+        is_told && self.known(station).flush_owed
+    }
+
+    fn empty(&mut self, step: &mut Step, station: StationId) {
+        let Some(spec) = self.spec(station) else { return };
+        if !self.known(station).flush_owed {
             self.emit(step, Fact::BufferDoubted { station: spec.name });
             self.flush(step, station);
         }
@@ -118,6 +158,7 @@ impl Engine {
     pub(super) fn allocate(&mut self, step: &mut Step, station: StationId) {
         let Some(spec) = self.spec(station) else { return };
         let Role::Printer { queue } = spec.role else { return };
+        self.doubt_strange(step, station);
         if self.is_suspended() {
             return;
         }
@@ -135,10 +176,11 @@ impl Engine {
         if serials.is_empty() {
             return;
         }
-        let from_seq = known.allocated.saturating_add(1);
-        let epoch = known.epoch;
+        // Its counters never fall: the next record has a number above all that it has shown.
+        let last = self.live(station).map_or(0, |live| live.shown).max(known.allocated);
+        let (from_seq, epoch) = (last.saturating_add(1), known.epoch);
         self.emit(step, Fact::SerialsAllocated { station: spec.name, epoch, from_seq, first_index, serials });
-        self.print_after(step, station, known.allocated);
+        self.print_after(step, station, last);
     }
 
     /// Permits for every record handed over and not taken over yet, after record `after`.
@@ -173,6 +215,8 @@ impl Engine {
             let running = self.state.current().is_some_and(|batch| batch.state == BatchState::Running);
             let cause = if running { InvalidCause::BufferDoubted } else { InvalidCause::BatchStopped };
             self.burn(step, station, cause);
+            self.with_live(station, |live| (live.emptied, live.is_strange) = (live.shown, false));
+            self.allocate(step, station);
         }
     }
 

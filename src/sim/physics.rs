@@ -56,6 +56,8 @@ pub enum Deed {
     /// A mishap outside of the plant began, or is over.
     Began(Mishap),
     Ended(Mishap),
+    /// The process behind the line is ended or stopped from outside, or it serves again.
+    Halted(bool),
     Blade(BladeMishap),
     Closer(StationKind, CloserMishap),
 }
@@ -303,6 +305,7 @@ impl Plant {
                 Deed::Mishap(planned) => self.begin_mishap(planned, tags),
                 Deed::Began(mishap) => self.outside_began(mishap),
                 Deed::Ended(mishap) => self.outside_ended(mishap),
+                Deed::Halted(is_halted) => self.halt(is_halted),
                 Deed::Blade(mishap) => self.rejector.mishap(mishap),
                 Deed::Closer(kind, mishap) => self.closer(kind).mishap(mishap),
             }

@@ -172,6 +172,10 @@ pub struct Touch {
     pub units: Vec<u64>,
 }
 
+/// The `mishap` of units that were on their way while the process behind the line was ended or stopped from outside: they may be
+/// rejected, and that is all that it excuses.
+pub const LINE_HALTED: &str = "line_halted";
+
 impl Touch {
     pub fn units(mishap: Mishap, units: Vec<u64>) -> Self {
         Self { mishap: mishap.name().into(), units, ..Self::default() }

@@ -28,6 +28,9 @@ pub struct Link {
     /// What our heartbeat showed when it was written last, and when it was read back last.
     written: Option<i64>,
     read_back: Option<i64>,
+    /// The one of ours that was read back last in this session, else the first that was written in it: what is on its way lies
+    /// between this and the newest, however long it takes.
+    own_from: Option<i64>,
     /// When it was seen to move to what we never wrote (F12).
     foreign_at_us: Option<u64>,
     is_foreign_told: bool,
@@ -35,7 +38,7 @@ pub struct Link {
 
 /// 16 bits: what every machine's heartbeat register holds.
 const BEAT_WRAP: u64 = 65_535;
-/// Our own newest heartbeats: ten seconds of them may still be on their way.
+/// Our own newest heartbeats: ten seconds of them may still be on their way, in any order.
 const OWN_BEATS: i64 = 200;
 /// After so long without a strange heartbeat the device is ours again.
 const FOREIGN_US: u64 = 3_000_000;
@@ -55,6 +58,7 @@ impl Link {
             beat_at_us: None,
             written: None,
             read_back: None,
+            own_from: None,
             foreign_at_us: None,
             is_foreign_told: false,
         }
@@ -65,6 +69,7 @@ impl Link {
         self.beat = None;
         self.beat_at_us = None;
         self.read_back = None;
+        self.own_from = None;
         self.restart_own_epoch();
     }
 
@@ -121,14 +126,22 @@ impl Link {
     fn note_own(&mut self, now: Now, image: &Image) {
         let Some(shown) = image.int(Tag::HeartbeatOut) else { return };
         let moved = self.read_back.replace(shown).is_some_and(|before| before != shown);
-        let wrap = i64::try_from(self.beat_wrap).unwrap_or(i64::MAX);
-        let is_own = self.written.is_some_and(|written| written.wrapping_sub(shown).rem_euclid(wrap) < OWN_BEATS);
-        if moved && shown != 0 && !is_own {
+        if shown != 0 && self.is_own(shown) {
+            self.own_from = Some(shown);
+        } else if moved && shown != 0 {
             self.foreign_at_us = Some(now.mono_us);
         }
         if !self.is_foreign(now) {
             self.is_foreign_told = false;
         }
+    }
+
+    /// Whether it may be one that we wrote: one of the newest, or one since the last that was read back. A read that is late accuses nobody.
+    fn is_own(&self, shown: i64) -> bool {
+        let Some(written) = self.written else { return false };
+        let wrap = i64::try_from(self.beat_wrap).unwrap_or(i64::MAX);
+        let behind = |beat: i64| written.wrapping_sub(beat).rem_euclid(wrap);
+        behind(shown) < OWN_BEATS || self.own_from.is_some_and(|from| behind(shown) <= behind(from))
     }
 
     fn is_foreign(&self, now: Now) -> bool {
@@ -187,6 +200,7 @@ impl Link {
         }
         let shown = counter::shown(Some(self.beat_wrap), u64::from(beat).saturating_add(1));
         self.written = i64::try_from(shown).ok();
+        self.own_from = self.own_from.or(self.written);
         values.push((Tag::HeartbeatOut, int(shown)));
         writes.push(TagWrite { station: settings.id, values });
     }
@@ -220,7 +234,9 @@ mod tests {
             out,
             [Observed::Joined { device_epoch: 7, reset: true }, Observed::PrinterCounted { accepted: 0, printed: 0 }]
         );
-        assert_eq!(writes.first().map(values), Some(vec![(Tag::EpochOut, TagValue::Int(7))]));
+        // A record of before that stands there still is none when the device begins to obey.
+        let first = vec![(Tag::DataSeq, TagValue::Int(0)), (Tag::EpochOut, TagValue::Int(7))];
+        assert_eq!(writes.first().map(values), Some(first));
     }
 
     #[test]
@@ -331,6 +347,23 @@ mod tests {
         assert_eq!(script.said(&[number(Tag::HeartbeatOut, 5_001)]), []);
         script.pass_ms(3001);
         assert_eq!(script.said(&[]).first(), Some(&Observed::Joined { device_epoch: 7, reset: false }));
+    }
+
+    #[test]
+    fn a_heartbeat_of_ours_that_is_read_back_however_late_accuses_nobody_and_one_that_goes_back_does() {
+        let mut script = Script::new(settings(KIND), Cursor::default());
+        script.read(&[number(Tag::HeartbeatOut, 40_000)]);
+        script.beat(99);
+        script.join(7, &printer());
+        script.beat(4_999);
+        assert_eq!(script.said(&[number(Tag::HeartbeatOut, 100)]), [], "the first of this session");
+        assert_eq!(script.said(&[number(Tag::HeartbeatOut, 2_000)]), [], "two and a half minutes late");
+        assert_eq!(script.said(&[number(Tag::HeartbeatOut, 4_990)]), []);
+        assert_eq!(
+            script.said(&[number(Tag::HeartbeatOut, 4_800)]),
+            lost(LostCause::Foreign),
+            "behind what was read back"
+        );
     }
 
     // F12, F72

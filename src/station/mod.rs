@@ -334,9 +334,11 @@ impl Station {
             self.role.forget_levels();
             self.recipe = Level::default();
             out.push(Observed::Joined { device_epoch: epoch, reset });
-            // First of all writes: a device obeys nothing before its own epoch is echoed.
+            // First of all writes: a device obeys nothing before its own epoch is echoed, and then all that stands.
             if self.link.has_epoch() {
-                writes.push(TagWrite { station: self.settings.id, values: vec![(Tag::EpochOut, int(epoch))] });
+                let mut values = if reset { self.role.blank() } else { Vec::new() };
+                values.push((Tag::EpochOut, int(epoch)));
+                writes.push(TagWrite { station: self.settings.id, values });
             }
         }
         let scan = Scan { settings: &self.settings, image: &self.image, now: self.now, out, writes };
@@ -446,6 +448,13 @@ impl Role {
             Role::Rejector(rejector) => rejector.reset(base),
             Role::Packer(packer) => packer.reset(base),
             Role::Manual(manual) => manual.reset(),
+        }
+    }
+
+    fn blank(&self) -> Vec<(Tag, TagValue)> {
+        match self {
+            Role::Printer(printer) => printer.blank(),
+            Role::Camera(_) | Role::Rejector(_) | Role::Packer(_) | Role::Manual(_) => Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! A coder's buffer is not idempotent, its numbers are: within one session nothing is written twice. After a new session the
 //! device's own `accepted_seq` decides whether the last record arrived; if not, the same bytes go out under the same number.
+//! A number above all that were written since the device started is a write of before that came late: it is told, and no count of it.
 //! Where the device has no `accepted_seq`, a record counts as taken once it is printed, and what the buffer holds after a break cannot
 //! be read: it is emptied, and nothing is given twice.
 
@@ -27,6 +28,8 @@ pub(in crate::station) struct Printer {
     queue: BTreeMap<u64, Vec<u8>>,
     /// The record written last in this session.
     written: Option<u64>,
+    /// The highest record written since the device started; `None` where an earlier process may have written more.
+    given: Option<u64>,
     counted: Level<(u64, u64)>,
     flushed: Level<u64>,
     fault: Level<i64>,
@@ -44,6 +47,7 @@ impl Printer {
             data_seq: Counter::new(settings.wrap(Tag::DataSeq).or(settings.wrap(Tag::AcceptedSeq)), None),
             queue: BTreeMap::new(),
             written: None,
+            given: None,
             counted: Level::default(),
             flushed: Level::default(),
             fault: Level::default(),
@@ -55,7 +59,14 @@ impl Printer {
         self.accepted.restart(base.last());
         self.printed.restart(base.last());
         self.flush.restart(base.last());
+        self.given = base.last();
         self.forget_outputs();
+    }
+
+    /// What a device that started holds in any case: written again before its epoch is echoed, so that a record of before that came
+    /// late meanwhile does not stand when it begins to take records.
+    pub(in crate::station) fn blank(&self) -> Vec<(Tag, TagValue)> {
+        vec![(Tag::DataSeq, int(0_u64))]
     }
 
     pub(in crate::station) fn forget_levels(&mut self) {
@@ -82,6 +93,10 @@ impl Printer {
         observe_fault(&mut self.fault, &mut scan);
         if scan.settings.is_absent(Tag::AcceptedSeq) && !std::mem::replace(&mut self.is_buffer_told, true) {
             scan.out.push(Observed::BufferUnknown);
+        }
+        if self.given.is_some_and(|given| accepted > given) && !scan.settings.is_absent(Tag::AcceptedSeq) {
+            self.given = Some(accepted);
+            scan.out.push(Observed::RecordStrange);
         }
         if let Some((accepted, printed)) = self.counted.change(Some((accepted, printed))) {
             scan.out.push(Observed::PrinterCounted { accepted, printed });
@@ -139,6 +154,7 @@ impl Printer {
             let shown = int(self.data_seq.shown(seq));
             output.write(vec![(Tag::Data, TagValue::Bytes(data)), (Tag::DataSeq, shown)]);
             self.written = Some(seq);
+            self.given = self.given.max(Some(seq));
         }
     }
 }
@@ -247,6 +263,38 @@ mod tests {
             assert_eq!(script.said(&shows), []);
             script.reconnect();
         }
+    }
+
+    #[test]
+    fn a_record_that_stands_from_before_a_restart_is_blanked_before_the_epoch_is_echoed() {
+        let mut script = joined();
+        script.permit(print(1));
+        let all = [&counts(0, 0)[..], &[number(Tag::Epoch, 8)]].concat();
+        let (_, writes) = script.show(&all);
+        assert_eq!(record(&writes), [(Tag::DataSeq, TagValue::Int(0)), (Tag::EpochOut, TagValue::Int(8))]);
+        script.reconnect();
+        let (_, writes) = script.show(&all);
+        assert_eq!(writes, [], "its heartbeat has not moved yet");
+        let (_, writes) = script.show(&all);
+        assert_eq!(
+            record(&writes),
+            [(Tag::EpochOut, TagValue::Int(8))],
+            "no restart: what stands there is of this epoch"
+        );
+    }
+
+    // F47
+    #[test]
+    fn a_count_above_all_that_was_written_since_a_restart_is_strange_and_said_before_it() {
+        let mut script = joined();
+        script.permit(print(1));
+        script.show(&[&counts(0, 0)[..], &[number(Tag::Epoch, 8)]].concat());
+        let of_new = |seq| Permit::Print { station: STATION, device_epoch: 8, seq, data: b"new".to_vec() };
+        script.permit(of_new(1));
+        assert_eq!(script.said(&counts(1, 0)), [Observed::PrinterCounted { accepted: 1, printed: 0 }]);
+        let strange = script.said(&counts(12, 0));
+        assert_eq!(strange, [Observed::RecordStrange, Observed::PrinterCounted { accepted: 12, printed: 0 }]);
+        assert_eq!(script.said(&counts(12, 12)), [Observed::PrinterCounted { accepted: 12, printed: 12 }]);
     }
 
     #[test]

@@ -285,6 +285,9 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         | AlarmKind::JournalLogLarge
         | AlarmKind::JournalSlow
         | AlarmKind::SerialsSuspended => journal_alarm(kind),
+        AlarmKind::StrangeRecord => {
+            "The printer took over a record that it was not given since it started, and was emptied. Look why a write came so late, then acknowledge."
+        }
         AlarmKind::RejectsInARow => {
             "Too many units in a row were rejected. Look at printer, camera and material, then acknowledge."
         }

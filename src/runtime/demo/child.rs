@@ -4,9 +4,11 @@
 //! It may be started under another program, which gets its command line and the number of the start in `SEALGATE_START`; then it may
 //! die at any time, before READY too, and is started again a bounded number of times.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::UnixDatagram;
@@ -21,11 +23,15 @@ const READY_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(30);
 /// Between READY and a kill: this, and up to as much again.
 const KILL_AFTER: Duration = Duration::from_millis(1000);
+/// The process that has said READY, while it is not known to have ended.
+pub(super) type Serving = Rc<Cell<Option<u32>>>;
+
 /// Starts of a daemon that runs under another program, before it is given up.
 const STARTS_UNDER_MAX: u32 = 60;
 
 pub(super) struct Daemon {
     child: Child,
+    serving: Serving,
     notify: UnixDatagram,
     config: PathBuf,
     log: PathBuf,
@@ -48,6 +54,7 @@ impl Daemon {
         let child = spawn(&Start { config: &config, log: &log, notify: &notify_path, under, number: 1 })?;
         let mut daemon = Self {
             child,
+            serving: Serving::default(),
             notify,
             config,
             log,
@@ -68,6 +75,10 @@ impl Daemon {
         self.kills
     }
 
+    pub(super) fn serving(&self) -> Serving {
+        Rc::clone(&self.serving)
+    }
+
     pub(super) fn starts(&self) -> u32 {
         self.starts
     }
@@ -83,10 +94,12 @@ impl Daemon {
     /// Kills it when that is due, and starts it again when it is gone, whoever ended it.
     pub(super) async fn look_after(&mut self) -> Result<(), DemoError> {
         if !self.has_killed_enough() && Instant::now() >= self.kill_at {
+            self.serving.set(None);
             self.child.kill().await?;
             self.kills += 1;
         }
         if self.child.try_wait()?.is_some() {
+            self.serving.set(None);
             self.start_again()?;
             self.come_up().await?;
         }
@@ -133,6 +146,7 @@ impl Daemon {
             },
             ended = self.child.wait() => return Ok(Some(ended?)),
         }
+        self.serving.set(self.child.id());
         self.kill_at = Instant::now() + KILL_AFTER + Duration::from_millis(self.random.below(1000));
         Ok(None)
     }

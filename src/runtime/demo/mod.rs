@@ -338,10 +338,12 @@ impl Stage {
         }
         let mut interrupt = Interrupt::listen()?;
         let mut daemon = Daemon::start(&self.folder, settings).await?;
+        let serving = daemon.serving();
         let mut person = Person::new(self.folder.socket());
         person.load_and_start(&self.folder, settings, &self.world).await?;
         let end = tokio::select! {
             error = self.outside.run(&self.world) => return Err(error),
+            error = outside::watch(serving, &self.world) => return Err(error),
             end = self.produce((&mut daemon, &mut person), &mut interrupt, show) => end?,
         };
         daemon.stop_killing();

@@ -2,6 +2,9 @@
 //!
 //! The broker is really stopped and started again on its port, with nothing in its memory. The disk is slow in that the demo
 //! holds the write lock of the journal: the daemon's commit takes so much longer, and nothing in the daemon knows why.
+//!
+//! What others do to the daemon's process (an end, a stop by a signal) is no mishap of the plan; the plant is told of it while it
+//! lasts, so that the truth knows which units nobody answered for.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
@@ -11,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::runtime::demo::DemoError;
+use crate::runtime::demo::child::Serving;
 use crate::sim::broker::{self, DemoBroker};
 use crate::sim::mishap::Mishap;
 use crate::sim::physics::Deed;
@@ -106,5 +110,59 @@ impl Outside {
         sleep(for_so_long).await;
         drop(occupied);
         Ok(())
+    }
+}
+
+/// Tells the plant while the daemon's process is not there to answer, for ever.
+pub(super) async fn watch(serving: Serving, world: &World) -> DemoError {
+    let mut was_halted = false;
+    loop {
+        let is_halted = serving.get().is_none_or(|pid| !is_running(pid));
+        if is_halted != was_halted {
+            world.order(Deed::Halted(is_halted));
+            was_halted = is_halted;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// By its state as the kernel tells it (proc(5)): neither gone nor ended nor stopped by a signal.
+fn is_running(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The name before it may hold anything, brackets too.
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| !matches!(state, 'T' | 't' | 'Z' | 'X'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::Instant;
+
+    use super::*;
+
+    fn send(signal: &str, pid: u32) {
+        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill runs").success());
+    }
+
+    fn becomes(pid: u32, running: bool) -> bool {
+        let began = Instant::now();
+        while is_running(pid) != running && began.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(LOOK);
+        }
+        is_running(pid) == running
+    }
+
+    #[test]
+    fn a_process_that_is_stopped_or_ended_is_not_running() {
+        let mut child = Command::new("sleep").arg("60").stdout(Stdio::null()).spawn().expect("sleep starts");
+        assert!(becomes(child.id(), true));
+        send("-STOP", child.id());
+        assert!(becomes(child.id(), false));
+        send("-CONT", child.id());
+        assert!(becomes(child.id(), true));
+        send("-KILL", child.id());
+        assert!(becomes(child.id(), false));
+        child.wait().expect("it has ended");
     }
 }

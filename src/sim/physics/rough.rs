@@ -12,7 +12,7 @@ use super::{
 use crate::domain::tag::{Quality, Tag};
 use crate::sim::mishap::Rough;
 use crate::sim::rejector::BladeMishap;
-use crate::sim::truth::Touch;
+use crate::sim::truth::{LINE_HALTED, Touch};
 
 /// Units that a hand or the bin holds, for a person to put back.
 const HELD_MAX: usize = 20;
@@ -21,6 +21,8 @@ const END_UNREAD_US: u64 = 500_000;
 /// The printer restarts with so many records in its buffer, or after so many steps with fewer.
 const BUFFER_FULL: u64 = 5;
 const BUFFER_STEPS: u32 = 400;
+/// A line that serves again makes its sessions anew and answers what waited for so long.
+const CATCH_UP_US: u64 = 1_000_000;
 /// OPC UA codes: BadSensorFailure, UncertainLastUsableValue (OPC 10000-8).
 const BAD: u32 = 0x808C_0000;
 const UNCERTAIN: u32 = 0x4090_0000;
@@ -42,6 +44,8 @@ pub(super) struct State {
     /// Outside mishaps that were asked for and not taken, and those that go on.
     calls: Vec<Mishap>,
     outside: Vec<Mishap>,
+    is_halted: bool,
+    catches_up_until_us: u64,
     hand: VecDeque<Unit>,
     bin: VecDeque<Unit>,
     /// Units whose end was shown lately, and when.
@@ -67,6 +71,8 @@ impl State {
             spells: Vec::new(),
             calls: Vec::new(),
             outside: Vec::new(),
+            is_halted: false,
+            catches_up_until_us: 0,
             hand: VecDeque::new(),
             bin: VecDeque::new(),
             ended: VecDeque::new(),
@@ -413,11 +419,32 @@ impl Plant {
         let seen = [StationKind::Camera, StationKind::Rejector];
         let cause = self.rough.spells.iter().find(|spell| seen.contains(&spell.station)).map(|spell| spell.mishap);
         let cause = cause.or(self.rough.outside.iter().copied().find(|mishap| *mishap == Mishap::SlowDiskTwo));
-        let Some(mishap) = cause else { return };
+        let is_halted = self.rough.is_halted || self.now_us < self.rough.catches_up_until_us;
         let fresh = self.camera.take_fresh();
-        if !fresh.is_empty() {
+        if fresh.is_empty() {
+            return;
+        }
+        if is_halted {
+            self.delay(fresh.clone());
+        }
+        if let Some(mishap) = cause {
             self.touch(Touch::units(mishap, fresh));
         }
+    }
+
+    /// Nobody answers: what waits for its verdict, or was verified and is not past the blade, may be rejected.
+    pub(super) fn halt(&mut self, is_halted: bool) {
+        self.rough.is_halted = is_halted;
+        if !is_halted {
+            self.rough.catches_up_until_us = self.now_us + CATCH_UP_US;
+        }
+        let mut units = self.truth.undecided();
+        units.extend(self.rejector.numbers());
+        self.delay(units);
+    }
+
+    fn delay(&mut self, units: Vec<u64>) {
+        self.touch(Touch { mishap: LINE_HALTED.into(), units, ..Touch::default() });
     }
 
     /// A unit printed while the printer is under a spell: that it was printed may be heard too late.

@@ -307,6 +307,21 @@ fn a_unit_that_nothing_touched_has_to_be_commissioned() {
     scrapped(&mut touched);
     touched.mishap("slow_device", 0, &[5]);
     assert_eq!(touched.report().differences, Vec::<String>::new(), "a mishap excuses it");
+    let mut halted = run.clone();
+    scrapped(&mut halted);
+    halted.mishap("line_halted", 0, &[5]);
+    assert_eq!(halted.report().differences, Vec::<String>::new(), "nobody was there to let it pass");
+}
+
+#[test]
+fn a_line_that_was_halted_excuses_nothing_that_passed_the_gate() {
+    let scrapped = |run: &mut Run| {
+        run.mishap("line_halted", 0, &[1, 2]);
+        run.views.units[0].state = "label_scrapped".into();
+    };
+    let found = Run::rough().finds(scrapped);
+    assert!(found.contains("unit 1 (A1) conforms, nothing touched it, and it stands as label_scrapped"), "{found}");
+    assert!(found.contains("unit 1 (A1) passed the gate and is not commissioned"), "{found}");
 }
 
 #[test]

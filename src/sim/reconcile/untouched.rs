@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Report;
-use super::truth::PACKER;
-use super::world::{Count, World};
+use super::truth::{BIN, PACKER};
+use super::world::{Count, Unit, World};
 use crate::store::views::Views;
 
 pub(super) fn compare(world: &World, views: &Views, report: &mut Report) {
@@ -24,7 +24,9 @@ pub(super) fn compare(world: &World, views: &Views, report: &mut Report) {
 fn compare_units(world: &World, views: &Views, report: &mut Report) {
     let states: BTreeMap<(&str, &str), &str> =
         views.units.iter().map(|unit| ((unit.gtin.as_str(), unit.serial.as_str()), unit.state.as_str())).collect();
-    let untouched = world.units.iter().filter(|(_, unit)| unit.is_conforming && !unit.is_touched);
+    // Whom nobody let pass in time lies in the bin, and nowhere else.
+    let is_late = |unit: &Unit| unit.is_delayed && unit.end == Some(BIN);
+    let untouched = world.units.iter().filter(|(_, unit)| unit.is_conforming && !unit.is_touched && !is_late(unit));
     for (number, unit) in untouched {
         let Some((gtin, serial)) = &unit.printed else { continue };
         let state = states.get(&(gtin.as_str(), serial.as_str())).copied().unwrap_or("unknown");

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Report;
 use super::truth::{self, Line, Request, Touch, bytes_of};
 use crate::domain::element::ElementString;
+use crate::sim::truth::LINE_HALTED;
 
 /// A physical unit.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,8 @@ pub(super) struct Unit {
     pub(super) is_taken_out: bool,
     /// A mishap acted upon it, or left it in doubt.
     pub(super) is_touched: bool,
+    /// Nobody was there to let it pass in time.
+    pub(super) is_delayed: bool,
 }
 
 /// A container as the station that fills it counts: station, its epoch, its count.
@@ -130,8 +133,11 @@ impl World {
     }
 
     fn touch(&mut self, touch: Touch) {
+        let is_delay = touch.mishap == LINE_HALTED;
         for unit in touch.units {
-            self.units.entry(unit).or_default().is_touched = true;
+            let unit = self.units.entry(unit).or_default();
+            unit.is_delayed |= is_delay;
+            unit.is_touched |= !is_delay;
         }
         if touch.container > 0 {
             self.touched_containers.insert((touch.station, touch.epoch, touch.container));

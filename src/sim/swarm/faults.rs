@@ -60,7 +60,8 @@ impl World {
             | Fault::BadQuality
             | Fault::UncertainQuality
             | Fault::WriteLost
-            | Fault::WriteLate => self.strike_wire(fault),
+            | Fault::WriteLate
+            | Fault::WriteOverRestart => self.strike_wire(fault),
             Fault::Disconnect => {
                 let (station, away) = (self.any_station(), self.random.below(3 * SECOND));
                 self.tally.reach(fault);
@@ -150,6 +151,10 @@ impl World {
             wire.delay(now_us + SECOND, 20_000 + drawn);
         } else if fault == Fault::WriteLate {
             wire.delay_writes(now_us + SECOND, 20_000 + drawn);
+        }
+        if let Some(wire) = self.wires.first_mut().filter(|_| fault == Fault::WriteOverRestart) {
+            // It happens to the next record that is written.
+            wire.strays_for_us = 50_000 + drawn;
         }
         // F50, F83: an update that comes twice, or behind the next one.
         // F56, F71: a write that never arrives.

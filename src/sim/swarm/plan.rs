@@ -72,6 +72,8 @@ faults! {
     RejectPhantom "phantom reject" 40,
     SealFails "seal fails" 30,
     LabelUnread "label unreadable" 30,
+    /// A record is on its way while the printer restarts, and stands when it comes back.
+    WriteOverRestart "write outlives a restart" 30,
 }
 
 /// The kinds of one seed, with the mean time between two of each.

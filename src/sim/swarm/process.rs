@@ -10,6 +10,7 @@ use crate::engine::fact::Fact;
 use crate::engine::{Engine, Start};
 use crate::line::recover::{self, Recovery};
 use crate::line::{self, Arrival, Inbound, Line, Opening, Parts, Turn};
+use crate::sim::physics::Deed;
 use crate::sim::swarm::journal::{Outcome, Slip};
 use crate::sim::swarm::plan::Fault;
 use crate::sim::swarm::setup::name;
@@ -46,6 +47,8 @@ pub(super) struct Process {
 
 /// Microseconds of 2026-11-23 12:00 UTC, when every simulation begins.
 const BEGINNING_US: i64 = 1_795_435_200_000_000;
+/// A printer that restarts under a write is itself again after so long.
+const RESTART_US: u64 = 14_000_000;
 
 impl World {
     pub(super) fn clock(&self, at_us: u64) -> Now {
@@ -276,7 +279,15 @@ impl World {
             self.tally.reach(Fault::WriteLost);
             // The device task sees the error and gives the session up.
             self.drop_device(station, 300_000);
-        } else if let Some(due_us) = wire.write_due_us(at_us) {
+            return;
+        }
+        if wire.strays(at_us, &values) {
+            self.tally.reach(Fault::WriteOverRestart);
+            self.plant.order(Deed::Reset(kind));
+            self.model.disturb(at_us, at_us + RESTART_US);
+        }
+        let Some(wire) = self.wires.get_mut(usize::from(station.0)) else { return };
+        if let Some(due_us) = wire.write_due_us(at_us) {
             let session = wire.session();
             self.tally.reach(Fault::WriteLate);
             self.schedule(due_us, Due::Write(station, session, values));

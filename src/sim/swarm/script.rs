@@ -41,6 +41,7 @@ pub const SCRIPTS: &[Script] = &[
             (30, Fault::ResetRejector),
         ],
     },
+    Script { name: "strays", strikes: &[(4, Fault::WriteOverRestart), (20, Fault::WriteOverRestart)] },
     Script {
         name: "ways",
         strikes: &[

@@ -1,8 +1,8 @@
 //! The way between the plant's tags and the line, as a device task keeps it: what was told last, what is news, with which
 //! quality; and how that way fails. A tag that changes while the way is blocked is told later, as the value it has then.
 
-use crate::domain::tag::{Access, Quality, Reading, StationId, StationKind, Tag, TagUpdate};
-use crate::sim::tags::Tags;
+use crate::domain::tag::{Access, Quality, Reading, StationId, StationKind, Tag, TagUpdate, TagValue};
+use crate::sim::tags::{StationValue, Tags};
 
 /// OPC UA: bad, and uncertain with the last usable value.
 const BAD: Quality = Quality::Bad(0x8000_0000);
@@ -43,6 +43,8 @@ pub struct Wire {
     writes_late_by_us: u64,
     last_write_us: u64,
     pub loses_next_write: bool,
+    /// The next record is on its way for so long, and the printer restarts meanwhile; 0 where nothing strays.
+    pub strays_for_us: u64,
 }
 
 impl Wire {
@@ -68,6 +70,7 @@ impl Wire {
             writes_late_by_us: 0,
             last_write_us: 0,
             loses_next_write: false,
+            strays_for_us: 0,
         }
     }
 
@@ -120,6 +123,14 @@ impl Wire {
         (self.last_write_us > now_us).then_some(self.last_write_us)
     }
 
+    /// Whether the printer restarts under this write; then all that follows comes behind it.
+    pub fn strays(&mut self, now_us: u64, values: &[StationValue]) -> bool {
+        let is_record = values.iter().any(|(_, tag, value)| *tag == Tag::DataSeq && *value != TagValue::Int(0));
+        let for_us = if is_record { std::mem::take(&mut self.strays_for_us) } else { 0 };
+        self.last_write_us = self.last_write_us.max(if for_us > 0 { now_us + for_us } else { 0 });
+        for_us > 0
+    }
+
     /// One tag, drawn by its place, or all of them are not good until then.
     pub fn cloud(&mut self, place: Option<u64>, is_bad: bool, until_us: u64) {
         let tag = place.and_then(|place| {
@@ -141,6 +152,7 @@ impl Wire {
         self.is_swapping = false;
         self.writes_late_until_us = 0;
         self.loses_next_write = false;
+        self.strays_for_us = 0;
     }
 
     /// What the line is to be told now, and when it arrives.

@@ -116,7 +116,7 @@ impl World {
             "line" => self.line(args),
             "batch" => self.batch(args),
             "load" | "start" | "stop" | "close_batch" | "ack" => self.asked(verb, args),
-            "encoded" | "printed" | "flushed" => self.printer(verb, args),
+            "encoded" | "printed" | "flushed" | "took" | "strange" => self.printer(verb, args),
             "read" | "noread" | "missed_results" | "repeat_result" => self.camera(verb, args),
             "gate" | "rejected" | "missing" | "expire" | "ends_missed" | "phantom" | "bin" | "bin_full" => {
                 self.gate(verb, args)
@@ -276,6 +276,14 @@ impl World {
     fn printer(&mut self, verb: &str, args: &[&str]) -> Played {
         if verb == "flushed" {
             return self.observe(PRINTER, Observed::Flushed { flush: number(args.first())? });
+        }
+        if verb == "strange" {
+            self.observe(PRINTER, Observed::RecordStrange)?;
+        }
+        if matches!(verb, "took" | "strange") {
+            self.devices[PRINTER].accepted = number(args.first())?;
+            let Device { accepted, printed, .. } = self.devices[PRINTER];
+            return self.observe(PRINTER, Observed::PrinterCounted { accepted, printed });
         }
         if verb == "printed" {
             self.devices[PRINTER].printed = number(args.first())?;
