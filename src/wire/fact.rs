@@ -23,8 +23,7 @@ use serde_json::Value;
 
 use crate::domain::text::BatchId;
 use crate::engine::fact::{Entry, Fact, Gone};
-use crate::engine::input::Actor;
-use crate::engine::input::BatchSheet;
+use crate::engine::input::{Actor, BatchSheet};
 use crate::wire::schema::Shape;
 
 use field::Field;
