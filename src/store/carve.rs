@@ -55,7 +55,7 @@ pub(super) fn facts(page: &[u8], rest: Rest<'_>, mut found: impl FnMut(Row)) {
         // Before it: the length of the record and the number, each of one to nine bytes.
         let first = at.saturating_sub(18);
         let begin = (first..at.saturating_sub(1)).rev().find(|begin| begins_fact(page, *begin, at));
-        if let Some(row) = begin.and_then(|begin| cell(page, begin, true, rest)).filter(|row| is_fact(row)) {
+        if let Some(row) = begin.and_then(|begin| cell(page, begin, true, rest)).filter(is_fact) {
             found(row);
         }
     }
