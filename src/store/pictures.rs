@@ -166,8 +166,11 @@ impl Shelf {
     }
 }
 
-/// Time, name and size of a picture; `None` for what is none of ours.
-fn known_file(root: &Path, path: &Path) -> Result<Option<((i64, i64), Digest, u64)>, StoreError> {
+/// When a picture was written, its name and its size.
+type Known = ((i64, i64), Digest, u64);
+
+/// A picture; `None` for what is none of ours.
+fn known_file(root: &Path, path: &Path) -> Result<Option<Known>, StoreError> {
     let parts: Option<Vec<&str>> =
         path.strip_prefix(root).ok().map(|rest| rest.iter().filter_map(|part| part.to_str()).collect());
     let name = parts.unwrap_or_default().concat();

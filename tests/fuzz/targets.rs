@@ -367,7 +367,9 @@ fn answer(dialect: &Dialect, line: &[u8]) -> Result<u64, String> {
             }
             TagValue::Bool(flag) => same("a flag", &vec![b'0' + u8::from(*flag)], &found[1])?,
             TagValue::Bytes(bytes) => same("a text", bytes, &found[1])?,
-            other => return Err(format!("{other:?} of a text protocol")),
+            TagValue::Milli(_) | TagValue::Ints(_) | TagValue::Millis(_) | TagValue::Texts(_) => {
+                return Err(format!("{value:?} of a text protocol"));
+            }
         }
     }
     Ok(16 + values.iter().map(|value| u64::from(value.is_some())).fold(0, |all, bit| all << 1 | bit))

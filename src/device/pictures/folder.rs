@@ -102,7 +102,7 @@ impl Folder {
             look.refused.push(Refused { name: String::new(), why: Refusal::Crowded });
         }
         self.was_crowded = is_crowded;
-        look.still.sort_by(|a, b| (a.changed_us, a.sequence).cmp(&(b.changed_us, b.sequence)));
+        look.still.sort_by_key(|dropped| (dropped.changed_us, dropped.sequence));
         Ok(look)
     }
 
