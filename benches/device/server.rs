@@ -47,10 +47,9 @@ impl Server {
     pub(crate) fn start(folder: &Path) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a thread");
-        let listener = {
-            let _inside = runtime.enter();
-            listen(([127, 0, 0, 1], 0).into()).expect("a free port")
-        };
+        // The listener and the library's sampler of values both want a runtime around them.
+        let _inside = runtime.enter();
+        let listener = listen(([127, 0, 0, 1], 0).into()).expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let url = format!("opc.tcp://127.0.0.1:{port}/");
         let anonymous = [ANONYMOUS_USER_TOKEN_ID.to_owned()];
