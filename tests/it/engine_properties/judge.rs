@@ -10,6 +10,7 @@ use sealgate::engine::Engine;
 use sealgate::engine::fact::{Child, Counts, Fact, RequestKey, ResultKey};
 use sealgate::engine::input::{Input, Observed, TrackEnd};
 use sealgate::engine::output::{Permit, Recheck, Step};
+use sealgate::engine::reason::AlarmKind;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -49,6 +50,10 @@ pub(crate) struct Judge {
     answered: BTreeMap<Name, BTreeSet<u64>>,
     decided: BTreeMap<Name, u64>,
     alarms: BTreeSet<u32>,
+    /// Those that let nobody run.
+    holding: BTreeSet<u32>,
+    /// What a printer holds is not what it was given.
+    is_buffer_doubted: bool,
     joined: BTreeSet<Name>,
     seq: u64,
     is_running: bool,
@@ -82,14 +87,15 @@ impl Judge {
             Fact::StationJoined { station, reset, .. } => self.join(*station, *reset),
             Fact::StationLost { station, .. } => drop(self.joined.remove(station)),
             Fact::LineStarted { .. } | Fact::LineStopped => self.joined.clear(),
-            Fact::AlarmRaised { alarm, .. } => self.raised(*alarm)?,
-            Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
+            Fact::AlarmRaised { alarm, kind, .. } => self.raised(*alarm, *kind)?,
+            Fact::AlarmAcknowledged { alarm } => self.acknowledged(*alarm),
             Fact::BatchStarted { .. } => self.is_running = true,
             Fact::BatchStopped { .. } => self.is_running = false,
             Fact::BatchClosed { counts, .. } => self.closed(counts)?,
             Fact::SerialsAllocated { from_seq, serials, .. } => {
                 (*from_seq..).zip(serials).try_for_each(|(seq, serial)| self.hand_over(seq, *serial))?;
             }
+            Fact::BufferDoubted { .. } => self.is_buffer_doubted = true,
             Fact::SerialsInvalidated { serials, .. } => self.burn(serials),
             Fact::Verified { result, serial, .. } => self.passes(result, *serial)?,
             Fact::Failed { result, reasons, .. } => self.judged_bad(result, reasons.is_empty())?,
@@ -138,7 +144,6 @@ impl Judge {
             | Fact::LinePaused { .. }
             | Fact::MessagesExpired { .. }
             | Fact::RecipeFound { .. }
-            | Fact::BufferDoubted { .. }
             | Fact::PictureStored { .. }
             | Fact::PicturesRemoved { .. }
             | Fact::KeyAnnounced { .. }
@@ -152,8 +157,17 @@ impl Judge {
         claim(!is_groundless, || "a unit failed for no reason".to_owned())
     }
 
-    fn raised(&mut self, alarm: u32) -> Verdict {
+    fn raised(&mut self, alarm: u32, kind: AlarmKind) -> Verdict {
+        // The one kind that hostile stations provoke and that needs no stop: the printer is emptied.
+        if kind != AlarmKind::StrangeRecord {
+            self.holding.insert(alarm);
+        }
         claim(self.alarms.insert(alarm), || format!("alarm {alarm} raised twice"))
+    }
+
+    fn acknowledged(&mut self, alarm: u32) {
+        self.alarms.remove(&alarm);
+        self.holding.remove(&alarm);
     }
 
     fn join(&mut self, station: Name, is_reset: bool) {
@@ -164,6 +178,7 @@ impl Judge {
     }
 
     fn burn(&mut self, serials: &[SerialNumber]) {
+        self.is_buffer_doubted = false;
         self.invalid.extend(serials);
         self.printed.retain(|_, serial| !serials.contains(serial));
     }
@@ -331,13 +346,13 @@ impl Judge {
         let name = |station: StationId| engine.settings().stations[usize::from(station.0)].name;
         let justified = match permit {
             Permit::Pass { key, .. } => self.passes.contains_key(&key.track),
-            Permit::Run { .. } => self.is_running && self.alarms.is_empty() && self.joined.len() == 5,
+            Permit::Run { .. } => self.is_running && self.holding.is_empty() && self.joined.len() == 5,
             Permit::AckResult { station, seq, .. } => self.decided.get(&name(*station)) >= Some(seq),
             Permit::Print { seq, data, .. } => {
                 let serial = self.printed.get(seq);
                 self.is_running && serial.is_some_and(|serial| String::from_utf8_lossy(data).contains(serial.as_str()))
             }
-            Permit::Flush { .. } => !self.is_running,
+            Permit::Flush { .. } => !self.is_running || self.is_buffer_doubted,
             // No camera of this plant decides by itself.
             Permit::Expect { .. } => false,
             Permit::AckRequest { station, seq, .. } => self.is_answered(name(*station), *seq),
