@@ -95,13 +95,6 @@ struct Riding<T> {
     at: u64,
 }
 
-/// A printed unit with what the camera will see.
-#[derive(Clone, Debug)]
-struct Printed {
-    unit: Unit,
-    grade_milli: i64,
-}
-
 #[derive(Clone)]
 pub struct Plant {
     settings: PlantSettings,
@@ -120,7 +113,7 @@ pub struct Plant {
     rejector: Rejector,
     packer: Closer,
     palletizer: Closer,
-    to_camera: VecDeque<Riding<Printed>>,
+    to_camera: VecDeque<Riding<Unit>>,
     to_packer: VecDeque<Riding<Unit>>,
     memory: VecDeque<Vec<u8>>,
     counters: Counters,
@@ -384,11 +377,8 @@ impl Plant {
         });
         self.note_spoil(number, fate);
         let grade_milli = self.draw_grade(spoil);
-        let unit = Unit { number, printed, is_conforming, fate };
-        self.to_camera.push_back(Riding {
-            what: Printed { unit, grade_milli },
-            at: entered_at + self.settings.printer_to_camera_us,
-        });
+        let unit = Unit { number, printed, grade_milli, is_conforming, fate };
+        self.to_camera.push_back(Riding { what: unit, at: entered_at + self.settings.printer_to_camera_us });
         self.touch_printed(number);
     }
 
@@ -452,14 +442,13 @@ impl Plant {
         i64::try_from(least + self.random.below(spread)).unwrap_or(0) * 100
     }
 
-    fn trigger(&mut self, printed: Printed, at: u64) {
+    fn trigger(&mut self, mut unit: Unit, at: u64) {
         let deadline_us = self.settings.verdict_deadline_ms.saturating_mul(1000);
         let camera_us = self.settings.camera_us;
         let jitter = self.random.below(self.settings.camera_jitter_us.saturating_add(1));
         let blade_at = at + camera_us + self.settings.camera_jitter_us + deadline_us;
-        let Printed { mut unit, grade_milli } = printed;
         let Some(sight) = self.sight(&mut unit) else { return self.take_by_hand(unit, StationKind::Camera) };
-        let (number, code) = (unit.number, unit.printed.clone());
+        let (number, code, grade_milli) = (unit.number, unit.printed.clone(), unit.grade_milli);
         let seen = if sight.is_taken { Unit::none() } else { unit.clone() };
         let track = self.rejector.track(seen, blade_at);
         let ready_at_us = self.now_us + camera_us + jitter + sight.late_us;

@@ -48,6 +48,8 @@ pub struct Unit {
     pub number: u64,
     /// What it bears; empty when illegible.
     pub printed: Vec<u8>,
+    /// How well it was printed, in thousandths of a grade: whoever looks sees the same.
+    pub grade_milli: i64,
     pub is_conforming: bool,
     /// What will happen to it on its way.
     pub fate: Option<Planned>,
@@ -56,7 +58,7 @@ pub struct Unit {
 impl Unit {
     /// A track whose unit was never there, or is there no more.
     pub fn none() -> Self {
-        Self { number: 0, printed: Vec::new(), is_conforming: false, fate: None }
+        Self { number: 0, printed: Vec::new(), grade_milli: 0, is_conforming: false, fate: None }
     }
 }
 

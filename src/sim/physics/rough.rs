@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    CloserMishap, Deed, Ended, Glitch, Item, Mishap, Plan, Planned, Plant, Printed, Riding, Scene, Spoil, StationKind,
-    Tags, Tally, TruthEvent, Unit, text_of,
+    CloserMishap, Deed, Ended, Glitch, Item, Mishap, Plan, Planned, Plant, Riding, Scene, Spoil, StationKind, Tags,
+    Tally, TruthEvent, Unit, text_of,
 };
 use crate::domain::tag::{Quality, Tag};
 use crate::sim::mishap::Rough;
@@ -144,7 +144,7 @@ impl Plant {
         self.rough.calls.clear();
         self.rough.printer = None;
         self.deeds.retain(|deed| !matches!(deed, Deed::Mishap(_) | Deed::Blade(_) | Deed::Closer(..)));
-        self.to_camera.iter_mut().for_each(|riding| riding.what.unit.fate = None);
+        self.to_camera.iter_mut().for_each(|riding| riding.what.fate = None);
         self.to_packer.iter_mut().for_each(|riding| riding.what.fate = None);
         self.rejector.drop_mishaps();
         self.packer.drop_mishaps();
@@ -285,7 +285,7 @@ impl Plant {
         let (before, after) = riding.split_at_mut(at + 1);
         let (one, other) = (before.last_mut()?, after.first_mut()?);
         std::mem::swap(&mut one.what, &mut other.what);
-        Some(vec![one.what.unit.number, other.what.unit.number])
+        Some(vec![one.what.number, other.what.number])
     }
 
     /// What the unit's fate makes of its trigger; `None` where it does not come to the camera at all.
@@ -373,8 +373,7 @@ impl Plant {
         let at = self.travel_us;
         if before_camera {
             self.filling += i64::from(unit.is_conforming);
-            let what = Printed { unit, grade_milli: 3500 };
-            self.to_camera.push_front(Riding { what, at });
+            self.to_camera.push_front(Riding { what: unit, at });
         } else {
             self.filling += 1;
             self.to_packer.push_front(Riding { what: unit, at });
@@ -474,8 +473,8 @@ impl Plant {
     /// What a restart of this station leaves in doubt.
     pub(super) fn touch_by_restart(&mut self, kind: StationKind) {
         let (container, units) = match kind {
-            // Printed, and perhaps not yet told.
-            StationKind::Printer => (0, self.to_camera.iter().map(|riding| riding.what.unit.number).collect()),
+            // and perhaps not yet told.
+            StationKind::Printer => (0, self.to_camera.iter().map(|riding| riding.what.number).collect()),
             StationKind::Camera => (0, self.camera.unanswered()),
             StationKind::Rejector => {
                 let mut units = self.rejector.numbers();
