@@ -23,7 +23,7 @@ those of --case and --pallet.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct SimArgs {
-    /// Write a copy of the configuration for a dry run, and end
+    /// Write a copy of the configuration for a dry run, and end; replaces nothing but an earlier copy
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// Units per minute
@@ -87,7 +87,9 @@ pub(super) fn run(args: &SimArgs, shared: &Shared) -> Outcome {
 #[cfg(feature = "demo")]
 fn failure(error: &crate::sim::dry::DryError) -> super::outcome::Failure {
     match error {
-        crate::sim::dry::DryError::Elsewhere(_) => Exit::Usage.failure(error.to_string()),
+        crate::sim::dry::DryError::Elsewhere(_) | crate::sim::dry::DryError::Taken(_) => {
+            Exit::Usage.failure(error.to_string())
+        }
         crate::sim::dry::DryError::Io { .. } => Exit::Io.failure(error.to_string()),
     }
 }

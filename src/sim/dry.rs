@@ -38,6 +38,8 @@ pub struct Place {
 pub enum DryError {
     /// A device is not on loopback, or is secured: it needs a copy of the file.
     Elsewhere(String),
+    /// The copy would take the place of a file that is none.
+    Taken(PathBuf),
     Io {
         what: String,
         error: io::Error,
@@ -49,6 +51,10 @@ impl fmt::Display for DryError {
         match self {
             DryError::Elsewhere(what) => {
                 write!(f, "{what}; write a copy for a dry run with --write FILE, and run the daemon on that one")
+            }
+            DryError::Taken(path) => {
+                let path = path.display();
+                write!(f, "{path} is there and no copy for a dry run; name another file, or remove it")
             }
             DryError::Io { what, error } => write!(f, "{what}: {error}"),
         }
@@ -199,8 +205,11 @@ async fn stand_by(world: &World) {
 }
 
 /// The file with every device on a free port of loopback, security none, a journal and a socket beside it, and no broker. It stands
-/// in the folder of `target`; maps are named by where they are.
+/// in the folder of `target`, where it replaces nothing but an earlier copy; maps are named by where they are.
 pub fn copy(config: &Config, source: &str, target: &Path) -> Result<String, DryError> {
+    if target.exists() && !fs::read(target).is_ok_and(|there| there.starts_with(MARK.as_bytes())) {
+        return Err(DryError::Taken(target.to_owned()));
+    }
     let failed = |error| DryError::Io { what: format!("{} cannot be written", target.display()), error };
     let from = config.file.parent().unwrap_or(Path::new(""));
     let from = if from.as_os_str().is_empty() { Path::new(".") } else { from };
@@ -216,6 +225,9 @@ pub fn copy(config: &Config, source: &str, target: &Path) -> Result<String, DryE
     fs::write(target, &text).map_err(failed)?;
     Ok(text)
 }
+
+/// How a copy begins.
+const MARK: &str = "# A copy for a dry run, by `sealgate sim --write`";
 
 struct Copy<'a> {
     config: &'a Config,
@@ -241,9 +253,7 @@ const PLACES: [&str; 5] = ["socket", "clock_file", "path", "key", "anchors"];
 impl Copy<'_> {
     /// Line by line: what is not replaced stays as it was written, comments and all.
     fn text(&self, source: &str) -> String {
-        let mut text = String::from(
-            "# A copy for a dry run, by `sealgate sim --write`: simulated devices, a journal of its own.\n",
-        );
+        let mut text = format!("{MARK}: simulated devices, a journal of its own.\n");
         let mut section = String::new();
         for line in source.lines() {
             let bare = line.trim();

@@ -105,6 +105,12 @@ fn sim_serves_exactly_this_configuration_and_the_daemon_runs_a_line_on_it() {
     assert!(elsewhere.err.contains("--write FILE"), "{}", elsewhere.err);
     let written = site.say(&["sim", "--config", "line.toml", "--write", "dry.toml"]);
     assert_eq!(written.code, 0, "{}", written.err);
+    let original = fs::read(site.folder.path().join("line.toml")).unwrap();
+    let onto_itself = site.say(&["sim", "--config", "line.toml", "--write", "line.toml"]);
+    assert_eq!(onto_itself.code, 64, "{}", onto_itself.out);
+    assert!(onto_itself.err.contains("no copy for a dry run"), "{}", onto_itself.err);
+    assert_eq!(fs::read(site.folder.path().join("line.toml")).unwrap(), original);
+    assert_eq!(site.say(&["sim", "--config", "line.toml", "--write", "dry.toml"]).code, 0, "a copy is replaced");
     let checked = site.say(&["check", "--config", "dry.toml"]);
     assert_eq!(checked.code, 0, "{}{}", checked.out, fs::read_to_string(site.folder.path().join("dry.toml")).unwrap());
 
