@@ -1,6 +1,7 @@
 """Power cuts: an ext4 of its own loses everything that was not synced, at the very call at which the process died."""
 
 import random
+import shutil
 import threading
 
 from rig import AT_ONCE, Disk, Row, calls, needs, strace, wrapper, wrong
@@ -55,6 +56,8 @@ def one_cut(house, disk, plan, before="", **environment):
     folder = disk.folder()
     unders = [f"{kill(folder, plan)} {before}", wrapper("cut")]
     verdict = house.lockstep(folder, unders, **disk.told(), **environment)
+    # The disk is small, and many runs share it.
+    shutil.rmtree(folder, ignore_errors=True)
     return [f"cut at {plan[0]} {plan[1]}: {text}" for text in wrong(verdict, ["signal 9", "0"])]
 
 
@@ -81,6 +84,7 @@ def twice(house):
         folder = disk.folder()
         second = f"{wrapper('cut')} {kill(folder, (name, number, True))}"
         verdict = house.lockstep(folder, [kill(folder, first), second, wrapper("cut")], **disk.told())
+        shutil.rmtree(folder, ignore_errors=True)
         ends = verdict["ends"]
         found = wrong(verdict) + ([] if ends[:1] == ["signal 9"] and ends[-1:] == ["0"] else [f"ends {ends}"])
         return [f"cut at {first[0]} {first[1]}, then at {name} {number}: {text}" for text in found]
