@@ -4,7 +4,7 @@ use crate::domain::gs1::Sscc;
 use crate::domain::tag::StationId;
 use crate::domain::text::BatchId;
 use crate::domain::time::Now;
-use crate::engine::fact::{Counts, Entry, Fact};
+use crate::engine::fact::{Counts, Fact};
 use crate::engine::input::{Actor, Ask, Order, Request, SsccRange};
 use crate::engine::output::{Answer, Done, Refused, Step};
 use crate::engine::reason::{AlarmKind, BatchState, Difference, RequestRefusal};
@@ -231,8 +231,7 @@ impl Engine {
     }
 
     pub(super) fn emit_for(&mut self, step: &mut Step, batch: BatchId, actor: Actor, fact: Fact) {
-        let seq = self.state.seq.saturating_add(1);
-        self.record(step, Entry { seq, batch: Some(batch), actor, fact });
+        self.record(step, Some(batch), actor, fact);
     }
 }
 

@@ -34,7 +34,7 @@ use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::Now;
 use crate::engine::clock::Clock;
 use crate::engine::decide::Decide;
-use crate::engine::fact::{Description, Entry, Fact, Gone, NewEpoch, NewKey, Picture};
+use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey, Picture};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
@@ -279,7 +279,8 @@ impl Engine {
             Input::Eased(kind) => self.ease(&mut step, kind),
             Input::Pictured(batch, picture) => self.pictured(&mut step, batch, *picture),
             Input::PicturesRemoved(pictures) => self.emit(&mut step, Fact::PicturesRemoved { pictures }),
-            Input::Expired(gone) => self.expire_messages(&mut step, gone),
+            // Messages belong to no batch: they are of several.
+            Input::Expired(gone) => self.record(&mut step, None, line(), Fact::MessagesExpired { gone }),
         }
         self.stop_for_rejects(&mut step);
         self.settle_run(&mut step);
@@ -396,8 +397,7 @@ impl Engine {
     /// A picture is evidence and decides nothing. It belongs to the batch of its result, while that is open.
     fn pictured(&mut self, step: &mut Step, batch: Option<BatchId>, picture: Picture) {
         let batch = batch.filter(|batch| self.state.batch(batch).is_some());
-        let seq = self.state.seq.saturating_add(1);
-        self.record(step, Entry { seq, batch, actor: line(), fact: Fact::PictureStored { picture } });
+        self.record(step, batch, line(), Fact::PictureStored { picture });
     }
 
     /// Folds a fact of the line itself and adds it to the step.
@@ -408,16 +408,12 @@ impl Engine {
     /// The same for a fact that somebody asked for. Facts belong to the batch on the line unless they say another.
     fn emit_as(&mut self, step: &mut Step, actor: Actor, fact: Fact) {
         let batch = self.state.current().map(|batch| batch.id());
-        self.record(step, Entry { seq: self.state.seq.saturating_add(1), batch, actor, fact });
+        self.record(step, batch, actor, fact);
     }
 
-    /// Messages belong to no batch: they are of several.
-    fn expire_messages(&mut self, step: &mut Step, gone: Gone) {
-        let (seq, actor) = (self.state.seq.saturating_add(1), line());
-        self.record(step, Entry { seq, batch: None, actor, fact: Fact::MessagesExpired { gone } });
-    }
-
-    fn record(&mut self, step: &mut Step, entry: Entry) {
+    /// The one way in which a fact comes to be: as the next one, of the batch that it belongs to.
+    fn record(&mut self, step: &mut Step, batch: Option<BatchId>, actor: Actor, fact: Fact) {
+        let entry = Entry { seq: self.state.seq.saturating_add(1), batch, actor, fact };
         self.state.apply(&entry);
         step.facts.push(entry);
     }

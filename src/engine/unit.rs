@@ -8,7 +8,7 @@ use crate::domain::pack::SerialState;
 use crate::domain::tag::StationId;
 use crate::domain::time::Now;
 use crate::engine::decide::Decide;
-use crate::engine::fact::{Entry, Fact, ResultKey, TrackKey};
+use crate::engine::fact::{Fact, ResultKey, TrackKey};
 use crate::engine::input::{CameraResult, PassKey, Read, TrackEnd};
 use crate::engine::output::{Permit, Restraint, Step};
 use crate::engine::reason::{AlarmKind, FailReason};
@@ -256,8 +256,7 @@ impl Engine {
 
     /// A fact about a track belongs to the batch under which the track was inspected.
     pub(super) fn emit_of(&mut self, step: &mut Step, track: &Track, fact: Fact) {
-        let entry = Entry { seq: self.state.seq.saturating_add(1), batch: track.batch, actor: line(), fact };
-        self.record(step, entry);
+        self.record(step, track.batch, line(), fact);
     }
 
     pub(super) fn end(&mut self, now: Now, step: &mut Step, station: StationId, track: u64, end: TrackEnd) {
