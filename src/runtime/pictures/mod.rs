@@ -246,7 +246,7 @@ impl Gallery {
     /// Has the oldest deleted; until that is a fact on disk, nothing more comes in.
     fn make_room(&mut self, now: Now, bytes: u64, tell: &dyn Fn(Arrival) -> bool) {
         // A picture whose fact is awaited is not deleted before it.
-        if self.removing_since_us.is_none() && self.sent.is_empty() {
+        if self.sent.is_empty() {
             let oldest = self.shelf.oldest(bytes);
             self.removing_since_us = tell(Arrival::PicturesRemoved(oldest)).then_some(now.mono_us);
         }
