@@ -22,6 +22,7 @@ mod error;
 mod image;
 pub mod modbus;
 mod opcua;
+mod pace;
 pub mod pictures;
 mod settings;
 #[cfg(test)]

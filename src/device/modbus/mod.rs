@@ -16,7 +16,7 @@ mod write;
 use tokio::{
     select,
     sync::mpsc::Receiver,
-    time::{Duration, Instant, MissedTickBehavior, interval},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
         codec::RegisterOrder,
         deliver, drain,
         error::{DeviceError, End},
+        pace::Pace,
         settings::{Binding, ModbusLink, Settings},
     },
     domain::tag::TagWrite,
@@ -89,20 +90,19 @@ async fn attend(
     outgoing: &mut Outgoing<'_>,
     poll: Duration,
 ) -> Result<(), DeviceError> {
-    let mut tick = interval(poll.max(Duration::from_millis(1)));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut pace = Pace::new(poll);
     loop {
         select! {
             biased;
             write = outgoing.writes.recv() => match write {
                 Some(write) => {
                     outgoing.write(peer, &write).await?;
-                    // A device often answers a write at once: look before the tick.
-                    tick.reset_immediately();
+                    // A device often answers a write at once: look before the beat.
+                    pace.hurry();
                 }
                 None => return Ok(()),
             },
-            _ = tick.tick() => {
+            () = pace.beat() => {
                 for lane in &mut *lanes {
                     refresh(peer, lane, outgoing).await?;
                 }

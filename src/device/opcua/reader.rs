@@ -9,7 +9,7 @@ use opcua::{
 };
 use tokio::{
     select,
-    time::{Duration, Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
+    time::{Duration, Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
             profile::{Limits, at_most},
             value,
         },
+        pace::Pace,
         settings::{ReadMode, Settings},
     },
     domain::tag::Reading,
@@ -100,12 +101,11 @@ impl Reader {
     }
 
     async fn poll(&mut self, settings: &Settings, sink: &EventSink) -> Result<std::convert::Infallible, DeviceError> {
-        let mut tick = interval(settings.poll.max(self.limits.poll_min));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut pace = Pace::new(settings.poll.max(self.limits.poll_min));
         loop {
-            // A device often answers a write at once (an acknowledged camera shows its next result): look before the tick.
+            // A device often answers a write at once (an acknowledged camera shows its next result): look before the beat.
             select! {
-                _ = tick.tick() => {}
+                () = pace.beat() => {}
                 () = self.bell.rung() => {}
             }
             let session = &self.session;

@@ -17,11 +17,7 @@ mod scan;
 
 pub use lane::decode;
 
-use tokio::{
-    select,
-    sync::mpsc::Receiver,
-    time::{Duration, Instant, MissedTickBehavior, interval},
-};
+use tokio::{select, sync::mpsc::Receiver, time::Instant};
 
 use self::{
     dialect::{AnswerField, Command, Dialect, Filling},
@@ -35,6 +31,7 @@ use super::{
     codec::{self, OUT_OF_RANGE},
     deliver, drain,
     error::{DeviceError, End},
+    pace::Pace,
     settings::{Settings, TextLink},
 };
 use crate::domain::tag::{Reading, Tag, TagValue, TagWrite};
@@ -107,20 +104,19 @@ impl Session<'_> {
         sink: &EventSink,
         writes: &mut Receiver<TagWrite>,
     ) -> Result<(), DeviceError> {
-        let mut tick = interval(settings.poll.max(Duration::from_millis(1)));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut pace = Pace::new(settings.poll);
         loop {
             let refused = select! {
                 biased;
                 write = writes.recv() => match write {
                     Some(write) => {
                         // Whether the device took it is seen at once.
-                        tick.reset_immediately();
+                        pace.hurry();
                         self.write(settings, &write).await?
                     }
                     None => return Ok(()),
                 },
-                _ = tick.tick() => {
+                () = pace.beat() => {
                     let refused = match self.waiting.take() {
                         Some(waiting) => self.write(settings, &waiting).await?,
                         None => None,
