@@ -1,26 +1,22 @@
 //! `sealgate check`: the configuration, and with `--online` what it names.
 
-use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::outcome::{Exit, Outcome};
 use super::print::{self, Style};
-use super::{Shared, online};
-use crate::config::{self, Config, Problem, Severity};
+use super::{Shared, online, probe};
+use crate::config::{self, Config, Mqtt, Problem, Severity};
+use crate::publish::{self, Link};
 
 const EXAMPLES: &str = "\
 Examples:
   sealgate check --config line.toml               every problem at once, with line and hint; touches no device
   sealgate check --config line.toml --online      also every tag: value, quality, age; broker, disk, clock
   sealgate check --config line.toml --json        for a script; exit 78 where there is an error";
-
-/// A device on the same network answers in milliseconds.
-const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -37,7 +33,7 @@ pub(super) fn run(args: &CheckArgs, shared: &Shared) -> Outcome {
         Err(error) => &error.problems,
     };
     let (probes, tags) = match &loaded {
-        Ok(config) if args.online => probe(config),
+        Ok(config) if args.online => look(config),
         Ok(_) | Err(_) => (Vec::new(), Vec::new()),
     };
     if shared.json {
@@ -82,14 +78,14 @@ impl Answer {
 }
 
 /// What was looked at, and every tag with what it shows.
-fn probe(config: &Config) -> (Vec<Probe>, Vec<Value>) {
+fn look(config: &Config) -> (Vec<Probe>, Vec<Value>) {
     let (mut probes, mut tags) = (Vec::new(), Vec::new());
     for looked in online::devices(config) {
         probes.extend(looked.probes);
         tags.extend(looked.tags);
     }
     if let Some(mqtt) = &config.mqtt {
-        probes.push(reach("broker".to_owned(), &mqtt.host, mqtt.port));
+        probes.push(broker(mqtt));
     }
     probes.push(disk(&config.journal));
     probes.push(room(&config.journal));
@@ -129,21 +125,21 @@ fn tag_table(tags: &[Value]) -> String {
     table
 }
 
-fn reach(what: String, host: &str, port: u16) -> Probe {
-    let addresses = match (host, port).to_socket_addrs() {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            return Probe { what, outcome: Answer::No, text: format!("{host}: the name has no address ({error})") };
-        }
+/// Under a name of its own: the daemon's would end the daemon's session.
+fn broker(mqtt: &Mqtt) -> Probe {
+    let link = Link {
+        host: mqtt.host.clone(),
+        port: mqtt.port,
+        client_id: format!("{}-check", mqtt.client_id),
+        username: mqtt.username.clone(),
+        password: mqtt.password.clone(),
+        keep_alive_s: 60,
     };
-    let mut text = format!("{host}: the name has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_MAX) {
-            Ok(_) => return Probe { what, outcome: Answer::Yes, text: format!("{address} answers") },
-            Err(error) => text = format!("{address} does not answer ({error}); check cable, address and firewall"),
-        }
-    }
-    Probe { what, outcome: Answer::No, text }
+    let (outcome, text) = match probe::block_on(publish::greet(&link)) {
+        Ok(text) => (Answer::Yes, text),
+        Err(text) => (Answer::No, text),
+    };
+    Probe { what: "broker".to_owned(), outcome, text }
 }
 
 fn folder_of(journal: &Path) -> &Path {
@@ -274,15 +270,5 @@ mod tests {
         let said = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 100 40 60 40% /\n";
         assert_eq!(free_bytes(said), Some(60 * 1024));
         assert_eq!(free_bytes("df: no such file"), None);
-    }
-
-    #[test]
-    fn a_peer_that_listens_answers_and_one_that_is_gone_does_not() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        assert!(reach("plc".to_owned(), "127.0.0.1", port).outcome == Answer::Yes);
-        drop(listener);
-        let probe = reach("plc".to_owned(), "127.0.0.1", port);
-        assert!(probe.outcome == Answer::No && probe.text.contains("does not answer"), "{}", probe.text);
     }
 }

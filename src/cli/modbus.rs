@@ -1,5 +1,7 @@
 //! `sealgate modbus`: what a technician needs at a Modbus device. All of it reads; no register is ever written.
 
+use std::io::{self, IsTerminal, Write};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -8,9 +10,12 @@ use serde_json::{Value, json};
 use super::outcome::{Exit, Failure, Outcome};
 use super::print::{self, Style};
 use super::registers::{self, Shape};
-use super::{Shared, probe};
-use crate::device::Table;
-use crate::device::modbus_look::{self, Answer, Area, BITS_MAX, Found, Peer, REGISTERS_MAX, Range, Scan};
+use super::{Shared, probe, source};
+use crate::device::modbus_look::{
+    self, Answer, Area, BITS_MAX, Charted, Found, Note, Peer, Progress, REGISTERS_MAX, Range, Scan,
+};
+use crate::device::{DeviceError, Link, Table};
+use crate::runtime::clock::Clock;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,7 +24,8 @@ Examples:
   sealgate modbus scan 10.7.3.23                          which units answer, which registers may be read
   sealgate modbus scan 10.7.3.23 --units 1..10 --tables holding --json
 
-Both only read. A scan makes one request every --pause-ms, so that a slow gateway keeps up.";
+Both only read. A scan makes one request every --pause-ms, so that a slow gateway keeps up, and says on standard error how far it is.
+A unit that only fails is left after 128 reads of each table; one that is absent is listed as that. Exit 1 where no unit answers.";
 
 const ADDRESSES: &str = "\
 Addresses: a plain number counts from --base (0 unless stated). 40001 to 49999 and 400001 to 465536 are holding registers, 30001 and
@@ -115,17 +121,19 @@ fn table(word: &str) -> Result<Table, String> {
     Table::ALL.into_iter().find(|table| table.name() == word).ok_or_else(|| format!("one of {} is expected", names()))
 }
 
-/// A host name, an address, or either with a port; IPv6 in brackets.
+/// A host name, an address, or either with a port; IPv6 in brackets where a port follows.
 fn host(text: &str) -> Result<(String, u16), String> {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().unwrap_or(0)),
-        _ => (text, 502),
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, port) = match (bracketed, text.split_once(':')) {
+        (Some((host, "")), _) => (host, Some(502)),
+        (Some((host, port)), _) => (host, port.strip_prefix(':').and_then(|port| port.parse().ok())),
+        (None, Some(_)) if text.parse::<Ipv6Addr>().is_ok() => (text, Some(502)),
+        (None, Some((host, port))) => (host, port.parse().ok()),
+        (None, None) => (text, Some(502)),
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() || port == 0 {
-        return Err("HOST or HOST:PORT is expected, for example 10.7.3.23:502".to_owned());
-    }
-    Ok((host.to_owned(), port))
+    let is_host = !host.is_empty() && !host.contains(['/', '[', ']', ' ']);
+    let found = port.filter(|port| is_host && *port > 0).map(|port| (host.to_owned(), port));
+    found.ok_or_else(|| "HOST or HOST:PORT is expected, for example 10.7.3.23:502".to_owned())
 }
 
 fn units(text: &str) -> Result<Units, String> {
@@ -153,7 +161,7 @@ pub(super) fn run(args: &ModbusArgs, shared: &Shared) -> Outcome {
 fn read(args: &ReadArgs, shared: &Shared) -> Outcome {
     let area = area(args)?;
     let peer = args.peer.peer(3000);
-    let answer = unreachable(&peer, probe::block_on(modbus_look::read(&peer, area)))?;
+    let answer = answered(&peer, shared, probe::block_on(modbus_look::read(&peer, area)))?;
     let words = match answer {
         Answer::Words(words) => words,
         Answer::Exception(code) => {
@@ -209,13 +217,28 @@ fn place(area: Area) -> String {
     format!("{} {noun} {} to {last} (counted from 0)", area.table.name(), area.start)
 }
 
-fn unreachable<T>(peer: &Peer, answer: Result<T, crate::device::DeviceError>) -> Result<T, Failure> {
+/// The answer, or who did not give it and what helps.
+fn answered<T>(peer: &Peer, shared: &Shared, answer: Result<T, DeviceError>) -> Result<T, Failure> {
     answer.map_err(|error| {
+        if let Some(address) = address_of(shared, &peer.host) {
+            let text = format!("{} is a device of {}; its address is wanted: {address}", peer.host, shared.config.display());
+            return Exit::Usage.failure(text);
+        }
         let text = format!(
             "{}:{}: {error}; is it on, are address and --unit right, has it a free connection (small devices take one or two)?",
             peer.host, peer.port
         );
         Exit::Unreachable.failure(text)
+    })
+}
+
+/// Where the configuration has a device of this name: its address, as it is to be typed here.
+fn address_of(shared: &Shared, name: &str) -> Option<String> {
+    let config = source::config(shared).ok()?;
+    let device = config.devices.iter().find(|device| device.name == name)?;
+    Some(match &device.link {
+        Link::Modbus(link) => format!("{}:{} --unit {}", link.host, link.port, link.unit),
+        Link::Opcua(_) | Link::Text(_) => "that of a device that speaks Modbus".to_owned(),
     })
 }
 
@@ -266,31 +289,95 @@ fn scan(args: &ScanArgs, shared: &Shared) -> Outcome {
         last: args.last,
         pause: Duration::from_millis(args.pause_ms),
     };
-    let mut told = |unit: u8| tracing::debug!(unit, "scan");
-    let found = unreachable(&peer, probe::block_on(modbus_look::scan(&peer, &scan, &mut told)))?;
+    let mut teller = Teller::new();
+    let found = probe::block_on(modbus_look::scan(&peer, &scan, &mut |progress| teller.tell(progress)));
+    teller.end();
+    let found = answered(&peer, shared, found)?;
     let rows: Vec<Value> = found.iter().flat_map(rows).collect();
     print::value(Style::new(shared.json, 0), &Value::Array(rows));
-    Ok(if found.is_empty() { Exit::No } else { Exit::Done })
+    let is_any = found.iter().any(|found| matches!(found, Found::Present { .. }));
+    Ok(if is_any { Exit::Done } else { Exit::No })
+}
+
+/// Tells on standard error how far a scan is: on a terminal in one line, else in a line every few seconds.
+struct Teller {
+    clock: Clock,
+    is_terminal: bool,
+    next_us: u64,
+}
+
+const LINES_APART_US: u64 = 5_000_000;
+const LOOKS_APART_US: u64 = 250_000;
+
+impl Teller {
+    fn new() -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        Self { clock: Clock::start(), is_terminal, next_us: if is_terminal { 0 } else { LINES_APART_US } }
+    }
+
+    fn tell(&mut self, progress: &Progress) {
+        let now_us = self.clock.now().mono_us;
+        if now_us < self.next_us {
+            return;
+        }
+        self.next_us = now_us + if self.is_terminal { LOOKS_APART_US } else { LINES_APART_US };
+        if self.is_terminal {
+            // Over the line before, of which nothing may be left.
+            let _ = write!(io::stderr().lock(), "\r\u{1b}[K{}", progress_text(progress));
+        } else {
+            print::problem(&progress_text(progress));
+        }
+    }
+
+    fn end(&self) {
+        if self.is_terminal {
+            let _ = write!(io::stderr().lock(), "\r\u{1b}[K");
+        }
+    }
+}
+
+fn progress_text(progress: &Progress) -> String {
+    let unit = format!("unit {} ({} of {})", progress.unit, progress.number, progress.units);
+    let Some(table) = progress.table else { return format!("{unit}: is it there?") };
+    let reads = format!("{unit}: {}, {} reads", table.name(), progress.reads);
+    match progress.remaining() {
+        Some(left) => format!("{reads}, at most {} s more", left.as_secs() + 1),
+        None => reads,
+    }
 }
 
 fn rows(found: &Found) -> Vec<Value> {
-    if found.tables.is_empty() {
-        let note = found.exception.map(|code| format!("exception {code}: {}", exception_text(code)));
-        return vec![
-            json!({ "unit": found.unit, "kind": null, "first": null, "last": null, "count": 0, "note": note }),
-        ];
-    }
-    let of_table = |(table, ranges): &(Table, Vec<Range>)| {
-        let row = |range: &Range| {
-            let count = u32::from(range.last) - u32::from(range.first) + 1;
-            json!({
-                "unit": found.unit, "kind": table.name(), "first": range.first, "last": range.last, "count": count,
-                "note": null,
-            })
-        };
-        ranges.iter().map(row).collect::<Vec<_>>()
+    let row = |unit: u8, kind: Option<Table>, range: Option<&Range>, note: Option<String>| {
+        let count = range.map_or(0, |range| u32::from(range.last) - u32::from(range.first) + 1);
+        json!({
+            "unit": unit, "kind": kind.map(Table::name), "first": range.map(|range| range.first),
+            "last": range.map(|range| range.last), "count": count, "note": note,
+        })
     };
-    found.tables.iter().flat_map(of_table).collect()
+    match found {
+        Found::Absent { unit, exception } => {
+            let why = exception.map_or_else(|| "no answer".to_owned(), |code| format!("exception {code}"));
+            vec![row(*unit, None, None, Some(format!("absent: {why}")))]
+        }
+        Found::Present { unit, tables } => {
+            let of_table = |Charted { table, ranges, note }: &Charted| {
+                let kind = Some(*table);
+                let note = note.map(|note| row(*unit, kind, None, Some(note_text(note))));
+                ranges.iter().map(|range| row(*unit, kind, Some(range), None)).chain(note).collect::<Vec<_>>()
+            };
+            tables.iter().flat_map(of_table).collect()
+        }
+    }
+}
+
+fn note_text(note: Note) -> String {
+    match note {
+        Note::Nothing(code) => format!("exception {code}: {}", exception_text(code)),
+        Note::Failing { reads, exception } => {
+            format!("given up after {reads} reads: nothing but failures (exception {exception})")
+        }
+        Note::Silent => "stopped to answer on the way".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -321,8 +408,25 @@ mod tests {
         assert_eq!(host("10.7.3.23"), Ok(("10.7.3.23".to_owned(), 502)));
         assert_eq!(host("plc:1502"), Ok(("plc".to_owned(), 1502)));
         assert_eq!(host("[fe80::1]:503"), Ok(("fe80::1".to_owned(), 503)));
-        assert!(host("plc:x").is_err() && host("").is_err());
+        assert_eq!(host("fe80::1"), Ok(("fe80::1".to_owned(), 502)));
+        assert_eq!(host("[fe80::1]"), Ok(("fe80::1".to_owned(), 502)));
+        for wrong in
+            ["", "plc:x", "plc:0", "plc:502:1", "10.7.3.23:502:1", "[fe80::1]1", "[fe80::1", "tcp://plc", ":502"]
+        {
+            assert!(host(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(units("1..3,7").map(|units| units.0), Ok(vec![1, 2, 3, 7]));
         assert!(units("3..1").is_err() && units("x").is_err() && units("1..300").is_err());
+    }
+
+    #[test]
+    fn progress_says_where_the_scan_is_and_how_long_a_table_takes_at_most() {
+        let begun =
+            Progress { unit: 7, number: 2, units: 16, table: None, reads: 0, took: Duration::ZERO, left_max: 0 };
+        assert_eq!(progress_text(&begun), "unit 7 (2 of 16): is it there?");
+        let there = Progress { table: Some(Table::Holding), left_max: 5040, ..begun };
+        assert_eq!(progress_text(&there), "unit 7 (2 of 16): holding, 0 reads");
+        let later = Progress { reads: 100, took: Duration::from_secs(2), left_max: 4940, ..there };
+        assert_eq!(progress_text(&later), "unit 7 (2 of 16): holding, 100 reads, at most 99 s more");
     }
 }

@@ -2,11 +2,15 @@
 //! shows, how good and how old it is, and how long the device takes to answer. Writes nothing.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::check::{Answer, Probe};
 use super::probe;
@@ -25,6 +29,9 @@ fn look_max(settings: &Settings) -> Duration {
 /// The events of one device until its first full read is known.
 const EVENTS_MAX: usize = 256;
 
+/// For the goodbye to a device that takes few sessions; a dead one gets no more.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Requests by which the round trip is measured; the median is told.
 const TRIPS: usize = 9;
 
@@ -35,14 +42,20 @@ pub(super) struct Looked {
     pub(super) tags: Vec<Value>,
 }
 
-/// Every device at the same time, so that all together take as long as the slowest.
+/// Every device at the same time, so that all together take as long as the slowest; then, while nobody else asks, how long each takes
+/// to answer. All on one runtime: units behind one address share a connection, which ends with the runtime that made it.
 pub(super) fn devices(config: &Config) -> Vec<Looked> {
-    std::thread::scope(|scope| {
-        let looks: Vec<_> = config.devices.iter().map(|settings| scope.spawn(|| look(config, settings))).collect();
-        let found = looks.into_iter().zip(&config.devices).map(|(look, settings)| {
-            look.join().unwrap_or_else(|_| away(settings, "the look at it failed; please report this".to_owned()))
-        });
-        found.collect()
+    probe::block_on(async {
+        let seen =
+            join_all(config.devices.iter().map(|settings| AssertUnwindSafe(listen(settings)).catch_unwind())).await;
+        let mut looked = Vec::new();
+        for (settings, seen) in config.devices.iter().zip(seen) {
+            looked.push(match seen {
+                Ok(seen) => look(config, settings, seen).await,
+                Err(_) => away(settings, "the look at it failed; please report this".to_owned()),
+            });
+        }
+        looked
     })
 }
 
@@ -51,8 +64,7 @@ fn away(settings: &Settings, text: String) -> Looked {
 }
 
 /// What is wrong with one device, or one line that all is well; and its tags.
-fn look(config: &Config, settings: &Settings) -> Looked {
-    let seen = probe::block_on(listen(settings));
+async fn look(config: &Config, settings: &Settings, seen: Seen) -> Looked {
     if !seen.connected || seen.away.is_some() {
         let reason = seen.away.unwrap_or_else(|| format!("no answer within {} s", look_max(settings).as_secs()));
         return away(settings, reason);
@@ -62,7 +74,7 @@ fn look(config: &Config, settings: &Settings) -> Looked {
         .iter()
         .filter_map(|key| flaw(*key, &seen).map(|what| no(settings, tag_text(config, *key, &what))))
         .collect();
-    let trip = round_trip(settings);
+    let trip = round_trip(settings).await;
     if probes.is_empty() {
         let trip = trip.map_or_else(String::new, |took| format!("; round trip {} us", took.as_micros()));
         let text = format!("answers; {} tags read, all good{trip}", wanted.len());
@@ -74,8 +86,8 @@ fn look(config: &Config, settings: &Settings) -> Looked {
 }
 
 /// The median; `None` where the device gives no second connection.
-fn round_trip(settings: &Settings) -> Option<Duration> {
-    let mut took = probe::block_on(trips(settings, TRIPS)).ok()?;
+async fn round_trip(settings: &Settings) -> Option<Duration> {
+    let mut took = trips(settings, TRIPS).await.ok()?;
     took.sort_unstable();
     took.get(took.len() / 2).copied()
 }
@@ -143,7 +155,7 @@ struct Seen {
 /// Ends when every wanted tag was good once, when the device says no, or when it has been long enough.
 async fn listen(settings: &Settings) -> Seen {
     let (events, mut heard) = mpsc::channel(EVENTS_MAX);
-    let (_writes, waiting) = mpsc::channel(1);
+    let (writes, waiting) = mpsc::channel(1);
     let sink: device::EventSink = Arc::new(move |event| events.try_send(event).is_ok());
     let task = device::run(settings.clone(), sink, waiting);
     let end = tokio::time::sleep(look_max(settings));
@@ -152,11 +164,13 @@ async fn listen(settings: &Settings) -> Seen {
     let mut seen = Seen::default();
     while seen.away.is_none() && !seen.is_whole(&wanted) {
         tokio::select! {
-            () = &mut task => break,
+            () = &mut task => return seen,
             () = &mut end => break,
             Some(event) = heard.recv() => seen.take(event),
         }
     }
+    drop(writes);
+    let _ = timeout(FAREWELL, task).await;
     seen
 }
 

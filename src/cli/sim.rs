@@ -35,7 +35,7 @@ pub(super) struct SimArgs {
     /// Units in a case; at most what the map's list of children holds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=64))]
     case: u8,
-    /// Cases on a pallet
+    /// Cases on a pallet; at most what the map's list of children holds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=64))]
     pallet: u8,
     /// Another seed gives another day
@@ -86,11 +86,13 @@ pub(super) fn run(args: &SimArgs, shared: &Shared) -> Outcome {
 
 #[cfg(feature = "demo")]
 fn failure(error: &crate::sim::dry::DryError) -> super::outcome::Failure {
+    use crate::sim::dry::DryError;
+
     match error {
-        crate::sim::dry::DryError::Elsewhere(_) | crate::sim::dry::DryError::Taken(_) => {
+        DryError::Elsewhere(_) | DryError::Crowded { .. } | DryError::Taken(_) => {
             Exit::Usage.failure(error.to_string())
         }
-        crate::sim::dry::DryError::Io { .. } => Exit::Io.failure(error.to_string()),
+        DryError::Io { .. } => Exit::Io.failure(error.to_string()),
     }
 }
 

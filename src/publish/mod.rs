@@ -17,6 +17,7 @@
 mod calm;
 mod command;
 mod ending;
+mod greet;
 mod judging;
 mod lane;
 mod link;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use greet::greet;
 pub use link::{Link, Pace};
 
 /// Facts, at most, that are read from the store at once, each with all of its messages.

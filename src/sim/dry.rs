@@ -38,6 +38,12 @@ pub struct Place {
 pub enum DryError {
     /// A device is not on loopback, or is secured: it needs a copy of the file.
     Elsewhere(String),
+    /// Cases or pallets that no list of children in a map holds.
+    Crowded {
+        of: &'static str,
+        wished: usize,
+        most: usize,
+    },
     /// The copy would take the place of a file that is none.
     Taken(PathBuf),
     Io {
@@ -51,6 +57,9 @@ impl fmt::Display for DryError {
         match self {
             DryError::Elsewhere(what) => {
                 write!(f, "{what}; write a copy for a dry run with --write FILE, and run the daemon on that one")
+            }
+            DryError::Crowded { of, wished, most } => {
+                write!(f, "--{of} {wished}: the map's list of children holds {most} of a {of}; ask for so many at most")
             }
             DryError::Taken(path) => {
                 let path = path.display();
@@ -82,6 +91,11 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Binds every address. `folder` takes the truth of the plant and what the OPC UA library writes.
 pub async fn open(config: Config, plain: PlantSettings, folder: &Path) -> Result<Dry, DryError> {
+    let room = mapped::room(&config);
+    let capacities = [("case", plain.case_capacity, room.case), ("pallet", plain.pallet_capacity, room.pallet)];
+    if let Some((of, wished, most)) = capacities.into_iter().find(|(_, wished, most)| wished > most) {
+        return Err(DryError::Crowded { of, wished, most });
+    }
     let depth = plain.printer_depth;
     let world = World::new(mapped::plant(&config, plain));
     let config = Arc::new(config);

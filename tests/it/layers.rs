@@ -51,7 +51,7 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("clap", "clap", &["cli"]),
     ("crossbeam-channel", "crossbeam_channel", &["line", "store", "runtime", "sim"]),
     ("ed25519-dalek", "ed25519_dalek", &["wire"]),
-    ("futures-util", "futures_util", &["device", "publish", "runtime", "sim"]),
+    ("futures-util", "futures_util", &["device", "publish", "runtime", "sim", "cli"]),
     ("getrandom", "getrandom", &["runtime"]),
     ("jiff", "jiff", &["wire", "report", "cli"]),
     ("rumqttc", "rumqttc", &["publish"]),

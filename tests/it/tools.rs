@@ -4,6 +4,7 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::disallowed_methods, reason = "tests measure how long a program was waited for")]
 
+mod codes;
 mod config;
 mod doctor;
 mod look;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::read::of_value;
-use super::target::{Target, answered};
+use super::target::{Target, answered, node};
 use crate::cli::Shared;
 use crate::cli::outcome::{Exit, Outcome};
 use crate::cli::print::{self, Style};
@@ -31,7 +31,7 @@ pub(super) struct BrowseArgs {
     #[command(flatten)]
     target: Target,
     /// Start below this node instead of below the folder Objects
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", value_parser = node)]
     from: Option<String>,
     /// Levels below the start
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=32))]
@@ -48,7 +48,10 @@ pub(super) fn run(args: &BrowseArgs, shared: &Shared) -> Outcome {
     let settings = args.target.settings(shared)?;
     let nodes_max = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let walk = Walk { from: args.from.clone(), depth: usize::from(args.depth), nodes_max };
-    let tree = answered(&settings, block_on(opcua_look::browse(&settings, &walk)))?;
+    let Some(tree) = answered(&settings, block_on(opcua_look::browse(&settings, &walk)))? else {
+        let from = args.from.as_deref().unwrap_or("the folder Objects");
+        return Err(Exit::No.failure(format!("{}: there is no node {from}; browse without --from", settings.name)));
+    };
     if tree.is_cut {
         print::problem(&format!("more than {nodes_max} nodes: --from a node, or --limit higher"));
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::target::{Target, answered};
+use super::target::{Target, answered, node};
 use crate::cli::Shared;
 use crate::cli::outcome::{Exit, Outcome};
 use crate::cli::print::{self, Style};
@@ -24,7 +24,7 @@ pub(super) struct ReadArgs {
     #[command(flatten)]
     target: Target,
     /// nsu=URI;s=NAME (or i=, g=, b=), or ns=NUMBER;s=NAME
-    #[arg(required = true, value_name = "NODE")]
+    #[arg(required = true, value_name = "NODE", value_parser = node)]
     nodes: Vec<String>,
 }
 

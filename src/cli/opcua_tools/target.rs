@@ -9,7 +9,9 @@ use crate::cli::outcome::{Exit, Failure};
 use crate::cli::probe::block_on;
 use crate::cli::{Shared, print, source};
 use crate::device::opcua_look::{self, Offer};
-use crate::device::{Channel, DeviceError, Link, MessageMode, OpcuaLink, Policy, Security, Settings, User};
+use crate::device::{
+    CertificateRefusal, Channel, DeviceError, Link, MessageMode, OpcuaLink, Policy, Security, Settings, User,
+};
 
 /// What every question to a server may be told.
 #[derive(Debug, Args)]
@@ -54,16 +56,31 @@ fn policy(word: &str) -> Result<Chosen, String> {
     known.map(|(_, policy)| Chosen(*policy)).ok_or_else(|| format!("one of {} is expected", names()))
 }
 
-/// A port that no server can have is no URL.
+/// A URL with a host and a port that a server can have; or what can be the name of a device.
 fn server(word: &str) -> Result<String, String> {
-    let Some(rest) = word.strip_prefix("opc.tcp://") else { return Ok(word.to_owned()) };
-    let host = rest.split('/').next().unwrap_or_default();
-    // The colons of an IPv6 address lie in brackets.
-    let port = host.rsplit(']').next().and_then(|behind| behind.split_once(':')).map(|(_, port)| port);
-    match port.map(str::parse::<u16>) {
-        Some(Err(_) | Ok(0)) => Err("a port is 1 to 65535, as in opc.tcp://HOST:4840".to_owned()),
-        Some(Ok(_)) | None => Ok(word.to_owned()),
-    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let is_good = match word.strip_prefix("opc.tcp://") {
+        None => !word.is_empty() && word.chars().all(is_plain),
+        Some(rest) => {
+            let place = rest.split('/').next().unwrap_or_default();
+            // The colons of an IPv6 address lie in brackets.
+            let at = place.rfind(']').map_or(0, |at| at + 1);
+            let (host, port) = match place.get(at..).and_then(|behind| behind.find(':')) {
+                Some(colon) => place.split_at(at + colon),
+                None => (place, ":4840"),
+            };
+            !host.is_empty() && port.get(1..).and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port > 0)
+        }
+    };
+    let wrong =
+        || "opc.tcp://HOST:PORT/PATH with a port from 1 to 65535 is expected, or the name of a device".to_owned();
+    is_good.then(|| word.to_owned()).ok_or_else(wrong)
+}
+
+/// What can name a node.
+pub(super) fn node(word: &str) -> Result<String, String> {
+    let wrong = || "nsu=URI;s=NAME is expected (or i=, g=, b= for s=), or ns=NUMBER;s=NAME".to_owned();
+    opcua_look::is_node(word).then(|| word.to_owned()).ok_or_else(wrong)
 }
 
 impl Target {
@@ -92,11 +109,12 @@ impl Target {
 
     fn of_config(&self, shared: &Shared) -> Result<Settings, Failure> {
         let config = source::config(shared)?;
-        let found = config.devices.iter().find(|device| device.name == self.server);
+        let speaks = |device: &&Settings| matches!(device.link, Link::Opcua(_));
+        let found = config.devices.iter().filter(speaks).find(|device| device.name == self.server);
         found.cloned().ok_or_else(|| {
-            let known: Vec<&str> = config.devices.iter().map(|device| device.name.as_str()).collect();
+            let known: Vec<&str> = config.devices.iter().filter(speaks).map(|device| device.name.as_str()).collect();
             Exit::Usage.failure(format!(
-                "{} is neither a URL (opc.tcp://HOST:PORT) nor a device of {}; there are: {}",
+                "{} is neither a URL (opc.tcp://HOST:PORT) nor a device of {} that speaks OPC UA; there are: {}",
                 self.server,
                 shared.config.display(),
                 known.join(", ")
@@ -144,9 +162,14 @@ fn listed(offers: &[Offer]) -> String {
 /// The answer, or who did not give it and what helps.
 pub(super) fn answered<T>(settings: &Settings, answer: Result<T, DeviceError>) -> Result<T, Failure> {
     answer.map_err(|error| {
-        let hint = match &error {
-            DeviceError::Unreachable(_) => "; is it on, is the address right, does a firewall stand between?",
-            DeviceError::TimedOut(_) => "; is the address right? --timeout-ms for a slow one",
+        let (exit, hint) = match &error {
+            DeviceError::Unreachable(_) => {
+                (Exit::Unreachable, "; is it on, is the address right, does a firewall stand between?")
+            }
+            DeviceError::TimedOut(_) => (Exit::Unreachable, "; is the address right? --timeout-ms for a slow one"),
+            DeviceError::Certificate(CertificateRefusal::OwnUnusable { .. } | CertificateRefusal::Folder { .. }) => {
+                (Exit::Io, "; --pki DIR names a folder of this user")
+            }
             DeviceError::Refused(_)
             | DeviceError::Away(_)
             | DeviceError::Lost(_)
@@ -154,8 +177,8 @@ pub(super) fn answered<T>(settings: &Settings, answer: Result<T, DeviceError>) -
             | DeviceError::Deaf
             | DeviceError::StoodStill
             | DeviceError::ClockStill
-            | DeviceError::Certificate(_) => "",
+            | DeviceError::Certificate(_) => (Exit::Unreachable, ""),
         };
-        Exit::Unreachable.failure(format!("{}: {error}{hint}", settings.name))
+        exit.failure(format!("{}: {error}{hint}", settings.name))
     })
 }

@@ -104,9 +104,13 @@ fn put(list: &TrustList, (folder, certificate): (&std::path::Path, &str), shelf:
     let failed = |error: std::io::Error| io(folder, &error);
     let file = std::path::Path::new(certificate);
     let moved = if file.is_file() {
-        let stored = std::fs::read(file)
-            .and_then(|bytes| list.store(shelf, &bytes))
-            .map_err(|error| Exit::No.failure(format!("{}: is no certificate in DER ({error})", file.display())))?;
+        let stored =
+            std::fs::read(file).and_then(|bytes| list.store(shelf, &bytes)).map_err(|error| match error.kind() {
+                std::io::ErrorKind::InvalidData => {
+                    Exit::No.failure(format!("{}: is no certificate in DER", file.display()))
+                }
+                _ => failed(error),
+            })?;
         let all = list.list().map_err(failed)?;
         let thumbprint = all.into_iter().find(|shelved| shelved.file == stored).map(|shelved| shelved.thumbprint);
         // The same certificate may lie on another shelf too: from there it goes away.

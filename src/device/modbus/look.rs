@@ -4,6 +4,8 @@
 //! gateway with a slow serial line behind it keeps up. An exception is an answer; silence ends the connection, since a late
 //! answer would answer the next request.
 
+use std::collections::VecDeque;
+
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::{
@@ -82,11 +84,58 @@ pub struct Scan {
 
 /// What a scan found of one unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub enum Found {
+    /// Nobody answers, or a gateway says with this exception that nobody is there.
+    Absent {
+        unit: u8,
+        exception: Option<u8>,
+    },
+    Present {
+        unit: u8,
+        tables: Vec<Charted>,
+    },
+}
+
+/// What may be read of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charted {
+    pub table: Table,
+    pub ranges: Vec<Range>,
+    /// Where there is more to say than ranges do.
+    pub note: Option<Note>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Nothing could be read; the first exception.
+    Nothing(u8),
+    /// So many reads all over the table brought no value and no address that is refused, but failures: the look ended early.
+    Failing { reads: u32, exception: u8 },
+    /// The unit stopped to answer on the way.
+    Silent,
+}
+
+/// How far a scan is; told before every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
     pub unit: u8,
-    pub tables: Vec<(Table, Vec<Range>)>,
-    /// The first exception, where nothing could be read.
-    pub exception: Option<u8>,
+    /// Counted from 1, and how many there are.
+    pub number: usize,
+    pub units: usize,
+    /// `None` while it is asked whether the unit is there.
+    pub table: Option<Table>,
+    /// Reads of this table so far, and how long they took.
+    pub reads: u32,
+    pub took: Duration,
+    /// Reads that this table may still take, at most.
+    pub left_max: u32,
+}
+
+impl Progress {
+    /// How long this table may still take, at most; `None` before anything was read of it.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.took.checked_div(self.reads).map(|mean| mean.saturating_mul(self.left_max))
+    }
 }
 
 /// Addresses that may be read, both ends included, counted from 0.
@@ -97,45 +146,61 @@ pub struct Range {
 }
 
 /// Which units answer, and which of their addresses may be read. A unit that is silent, or for which a gateway answers that it has no
-/// path (exceptions 10 and 11), is not there. `told` hears of each unit before it is looked at.
-pub async fn scan(peer: &Peer, scan: &Scan, told: &mut dyn FnMut(u8)) -> Result<Vec<Found>, DeviceError> {
+/// path (exceptions 10 and 11), is absent.
+pub async fn scan(peer: &Peer, scan: &Scan, told: &mut dyn FnMut(&Progress)) -> Result<Vec<Found>, DeviceError> {
     // The device must be there at all; from then on silence means that one unit is not.
     drop(Asked::connect(peer, 0).await?);
     let mut found = Vec::new();
-    for unit in &scan.units {
-        told(*unit);
-        if let Some(exception) = answers(peer, scan, *unit).await? {
-            found.push(look_at(peer, scan, *unit, exception).await?);
-        }
+    for (index, unit) in scan.units.iter().enumerate() {
+        let (number, units) = (index + 1, scan.units.len());
+        let progress =
+            Progress { unit: *unit, number, units, table: None, reads: 0, took: Duration::ZERO, left_max: 0 };
+        told(&progress);
+        found.push(match absence(peer, scan, *unit).await? {
+            Some(exception) => Found::Absent { unit: *unit, exception },
+            None => Found::Present { unit: *unit, tables: chart(peer, scan, progress, told).await? },
+        });
     }
     Ok(found)
 }
 
-/// `None`: not there. The exception of the first request, if it was one.
-async fn answers(peer: &Peer, scan: &Scan, unit: u8) -> Result<Option<Option<u8>>, DeviceError> {
+/// `None`: it is there. The exception of a gateway, if there was one.
+async fn absence(peer: &Peer, scan: &Scan, unit: u8) -> Result<Option<Option<u8>>, DeviceError> {
     let mut asked = Asked::connect(peer, unit).await?;
     sleep(scan.pause).await;
     let table = scan.tables.first().copied().unwrap_or(Table::Holding);
     match asked.read(Area { unit, table, start: scan.probe, count: 1 }).await {
-        Ok(Answer::Words(_)) => Ok(Some(None)),
-        Ok(Answer::Exception(10 | 11)) => Ok(None),
-        Ok(Answer::Exception(code)) => Ok(Some(Some(code))),
-        Err(DeviceError::TimedOut(_) | DeviceError::Lost(_)) => Ok(None),
+        Ok(Answer::Exception(code @ (10 | 11))) => Ok(Some(Some(code))),
+        Ok(Answer::Words(_) | Answer::Exception(_)) => Ok(None),
+        Err(error) if is_silence(&error) => Ok(Some(None)),
         Err(error) => Err(error),
     }
 }
 
-async fn look_at(peer: &Peer, scan: &Scan, unit: u8, exception: Option<u8>) -> Result<Found, DeviceError> {
-    let mut found = Found { unit, tables: Vec::new(), exception };
-    let mut asked = Asked::connect(peer, unit).await?;
+fn is_silence(error: &DeviceError) -> bool {
+    matches!(error, DeviceError::TimedOut(_) | DeviceError::Lost(_))
+}
+
+async fn chart(
+    peer: &Peer,
+    scan: &Scan,
+    progress: Progress,
+    told: &mut dyn FnMut(&Progress),
+) -> Result<Vec<Charted>, DeviceError> {
+    let mut tables = Vec::new();
     for table in &scan.tables {
-        let ranges = asked.ranges(scan, unit, *table).await?;
-        if !ranges.is_empty() {
-            found.exception = None;
-            found.tables.push((*table, ranges));
-        }
+        // Silence ends a connection: each table has its own.
+        let asked = Asked::connect(peer, progress.unit).await?;
+        let progress = Progress { table: Some(*table), ..progress };
+        let mut survey = Survey { asked, scan, progress, begun: Instant::now(), told: &mut *told, ranges: Vec::new() };
+        let note = match survey.run(*table).await {
+            Ok(note) => note,
+            Err(error) if is_silence(&error) => Some(Note::Silent),
+            Err(error) => return Err(error),
+        };
+        tables.push(Charted { table: *table, ranges: survey.ranges, note });
     }
-    Ok(found)
+    Ok(tables)
 }
 
 struct Asked {
@@ -160,56 +225,85 @@ impl Asked {
             frame::Answer::Written => Err(DeviceError::Protocol("a read was answered by a write".to_owned())),
         }
     }
+}
 
-    /// Whole blocks first; a block that is refused is halved until the edge is found.
-    async fn ranges(&mut self, scan: &Scan, unit: u8, table: Table) -> Result<Vec<Range>, DeviceError> {
+/// One table of one unit, as far as it is known.
+struct Survey<'a> {
+    asked: Asked,
+    scan: &'a Scan,
+    progress: Progress,
+    begun: Instant,
+    told: &'a mut dyn FnMut(&Progress),
+    ranges: Vec<Range>,
+}
+
+impl Survey<'_> {
+    /// First all whole blocks, then the halves of those that were refused, and so on: the first reads lie all over the table.
+    async fn run(&mut self, table: Table) -> Result<Option<Note>, DeviceError> {
         let step = if table.is_bits() { BITS_MAX } else { REGISTERS_MAX };
-        let mut found: Vec<Range> = Vec::new();
-        let mut start = 0;
-        while start <= scan.last {
-            let count = step.min((scan.last - start).saturating_add(1));
-            let mut open = vec![(start, count)];
-            while let Some((start, count)) = open.pop() {
-                sleep(scan.pause).await;
-                match self.read(Area { unit, table, start, count }).await? {
-                    Answer::Words(_) => join(&mut found, Range { first: start, last: start + (count - 1) }),
-                    // The function itself is unknown: there is no such table.
-                    Answer::Exception(1) => return Ok(Vec::new()),
-                    Answer::Exception(_) if count > SMALLEST => {
-                        let half = count / 2;
-                        open.push((start + half, count - half));
-                        open.push((start, half));
-                    }
-                    Answer::Exception(_) => {}
-                }
+        let last = self.scan.last;
+        let mut open: VecDeque<(u16, u16)> = (0..=last)
+            .step_by(usize::from(step))
+            .map(|start| (start, step.min((last - start).saturating_add(1))))
+            .collect();
+        self.progress.left_max = open.iter().map(|(_, count)| reads_max(*count)).sum();
+        let (mut refused, mut is_failing) = (None, true);
+        while let Some((start, count)) = open.pop_front() {
+            let Answer::Exception(code) = self.read(table, start, count).await? else {
+                join(&mut self.ranges, Range { first: start, last: start + (count - 1) });
+                self.progress.left_max = self.progress.left_max.saturating_sub(reads_max(count));
+                is_failing = false;
+                continue;
+            };
+            self.progress.left_max = self.progress.left_max.saturating_sub(1);
+            refused = refused.or(Some(code));
+            // The function itself is unknown: there is no such table.
+            if code == 1 && self.ranges.is_empty() {
+                break;
             }
-            let Some(next) = start.checked_add(count) else { break };
-            start = next;
+            // Exceptions 2 and 3 are about the addresses that were asked for, all others about the device.
+            is_failing &= !matches!(code, 2 | 3);
+            if is_failing && self.progress.reads >= FAILURES_MAX {
+                return Ok(Some(Note::Failing { reads: self.progress.reads, exception: code }));
+            }
+            if count > SMALLEST {
+                let half = count / 2;
+                open.extend([(start, half), (start + half, count - half)]);
+            }
         }
-        for range in &mut found {
-            self.sharpen(scan, (unit, table), range).await?;
+        for index in 0..self.ranges.len() {
+            self.sharpen(table, index).await?;
         }
-        Ok(found)
+        Ok(refused.filter(|_| self.ranges.is_empty()).map(Note::Nothing))
+    }
+
+    /// One request, after the pause.
+    async fn read(&mut self, table: Table, start: u16, count: u16) -> Result<Answer, DeviceError> {
+        self.progress.took = self.begun.elapsed();
+        (self.told)(&self.progress);
+        sleep(self.scan.pause).await;
+        self.progress.reads += 1;
+        self.asked.read(Area { unit: self.progress.unit, table, start, count }).await
     }
 
     /// The addresses right before and behind a range, one by one.
-    async fn sharpen(&mut self, scan: &Scan, (unit, table): (u8, Table), range: &mut Range) -> Result<(), DeviceError> {
+    async fn sharpen(&mut self, table: Table, index: usize) -> Result<(), DeviceError> {
+        let Some(mut range) = self.ranges.get(index).copied() else { return Ok(()) };
         for _ in 1..SMALLEST {
             let Some(start) = range.first.checked_sub(1) else { break };
-            sleep(scan.pause).await;
-            match self.read(Area { unit, table, start, count: 1 }).await? {
+            match self.read(table, start, 1).await? {
                 Answer::Words(_) => range.first = start,
                 Answer::Exception(_) => break,
             }
         }
         for _ in 1..SMALLEST {
-            let Some(start) = range.last.checked_add(1).filter(|start| *start <= scan.last) else { break };
-            sleep(scan.pause).await;
-            match self.read(Area { unit, table, start, count: 1 }).await? {
+            let Some(start) = range.last.checked_add(1).filter(|start| *start <= self.scan.last) else { break };
+            match self.read(table, start, 1).await? {
                 Answer::Words(_) => range.last = start,
                 Answer::Exception(_) => break,
             }
         }
+        self.ranges[index] = range;
         Ok(())
     }
 }
@@ -218,9 +312,23 @@ impl Asked {
 /// shorter than this, is not found.
 const SMALLEST: u16 = 4;
 
-fn join(found: &mut Vec<Range>, next: Range) {
-    match found.last_mut() {
-        Some(last) if last.last.checked_add(1) == Some(next.first) => last.last = next.last,
-        _ => found.push(next),
-    }
+/// A table that failed so often, and did nothing else, is left: all whole blocks of ten thousand registers, and some of their halves.
+const FAILURES_MAX: u32 = 128;
+
+/// Where every part is refused.
+fn reads_max(count: u16) -> u32 {
+    if count <= SMALLEST { 1 } else { 1 + reads_max(count / 2) + reads_max(count - count / 2) }
+}
+
+/// Into its place among the others, as one with those that it touches.
+fn join(ranges: &mut Vec<Range>, new: Range) {
+    ranges.push(new);
+    ranges.sort_unstable_by_key(|range| range.first);
+    ranges.dedup_by(|next, range| {
+        let is_one = range.last.checked_add(1) == Some(next.first);
+        if is_one {
+            range.last = next.last;
+        }
+        is_one
+    });
 }

@@ -142,11 +142,13 @@ async fn discover(
 fn client(link: &OpcuaLink, settings: &Settings, own: Option<&OwnCertificate>) -> Result<Client, DeviceError> {
     let again = Duration::from_millis(1);
     let uri = own.map_or("urn:sealgate", |own| own.application_uri.as_str());
+    // The library makes its folders whether they are needed or not: without a certificate it is sent where there can be none.
+    let pki_dir = own.map_or(Path::new("/dev/null"), |_| &link.pki_dir);
     ClientBuilder::new()
         .application_name("Sealgate")
         .application_uri(uri)
         .product_uri("urn:sealgate")
-        .pki_dir(&link.pki_dir)
+        .pki_dir(pki_dir)
         .create_sample_keypair(false)
         .trust_server_certs(false)
         // Host, URI and time are ours to check: `Vouch`.

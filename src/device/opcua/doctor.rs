@@ -272,6 +272,9 @@ impl Patient<'_> {
             .filter_map(|(_, binding)| uri(binding))
             .filter(|uri| !known.iter().any(|k| k == uri))
             .collect();
+        if self.bindings().next().is_none() {
+            return Ok(join(known.iter().map(String::as_str)));
+        }
         if missing.is_empty() {
             return Ok(format!("{} namespaces, every one of the map among them", known.len()));
         }
@@ -283,6 +286,11 @@ impl Patient<'_> {
     }
 
     async fn tags(&self) -> Made {
+        if self.bindings().next().is_none() {
+            return Ok(
+                "none: only a device of a configuration has tags (--config FILE, and its name for the URL)".to_owned()
+            );
+        }
         let told = look::ask(self.settings, async |session, namespaces| {
             let mut flaws = Vec::new();
             let bindings: Vec<(StationId, &Binding)> = self.bindings().collect();

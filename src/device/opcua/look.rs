@@ -10,7 +10,7 @@ use opcua::{
     types::{
         AttributeId, BrowseDescription, BrowseDirection, BrowseResult, BrowseResultMask, ByteString, DataValue,
         DateTime, Identifier, NamespaceMap, NodeClass, NodeClassMask, NodeId, ObjectId, QualifiedName, ReadValueId,
-        ReferenceDescription, ReferenceTypeId, TimestampsToReturn, VariableId, Variant,
+        ReferenceDescription, ReferenceTypeId, StatusCode, TimestampsToReturn, VariableId, Variant,
     },
 };
 use tokio::{
@@ -183,6 +183,12 @@ pub(super) async fn ask<T>(
     answer
 }
 
+/// Whether this can name a node, whatever the server.
+pub fn is_node(text: &str) -> bool {
+    let resolved = resolve(&Address::Node(text.to_owned()), &NamespaceMap::new());
+    resolved.err().is_none_or(|status| status == StatusCode::BadNodeIdUnknown)
+}
+
 /// The namespaces of the server, by index.
 pub async fn namespaces(settings: &Settings) -> Result<Vec<String>, DeviceError> {
     ask(settings, async |_, namespaces| Ok(in_order(namespaces))).await
@@ -251,20 +257,26 @@ async fn read_values(
         .map_err(|error| DeviceError::Lost(error.to_string()))
 }
 
-/// The nodes below the start, parents before their children.
-pub async fn browse(settings: &Settings, walk: &Walk) -> Result<Tree, DeviceError> {
+/// The nodes below the start, parents before their children; `None` where the server has no such start.
+pub async fn browse(settings: &Settings, walk: &Walk) -> Result<Option<Tree>, DeviceError> {
     ask(settings, async |session, namespaces| {
         let start = match &walk.from {
             None => NodeId::from(ObjectId::ObjectsFolder),
-            Some(node) => resolve(&Address::Node(node.clone()), namespaces)
-                .map_err(|status| DeviceError::Refused(format!("{node}: {status}")))?,
+            Some(node) => match resolve(&Address::Node(node.clone()), namespaces) {
+                Ok(node) => node,
+                Err(_) => return Ok(None),
+            },
         };
+        let start_class = read_values(session, settings, &[attribute_of(&start, AttributeId::NodeClass)]).await?;
+        if start_class.iter().any(|data| data.status == Some(StatusCode::BadNodeIdUnknown)) {
+            return Ok(None);
+        }
         let names = in_order(namespaces);
         let mut walker = Walker { session, settings, walk, names: &names, seen: HashSet::from([start.clone()]) };
         let mut tree = Tree { namespaces: names.clone(), ..Tree::default() };
         walker.below(&start, 0, &mut tree).await?;
         walker.describe(&mut tree, namespaces).await?;
-        Ok(tree)
+        Ok(Some(tree))
     })
     .await
 }

@@ -23,8 +23,9 @@ pub(super) fn resolve(address: &Address, namespaces: &NamespaceMap) -> Result<No
         .min()
         .ok_or(StatusCode::BadNodeIdInvalid)?;
     let (uri, rest) = named.split_at(cut);
-    let index = namespaces.get_index(uri).ok_or(StatusCode::BadNodeIdUnknown)?;
-    format!("ns={index}{rest}").parse()
+    let node: NodeId = rest.trim_start_matches(';').parse()?;
+    let namespace = namespaces.get_index(uri).ok_or(StatusCode::BadNodeIdUnknown)?;
+    Ok(NodeId { namespace, ..node })
 }
 
 /// One group read of a station.
@@ -131,6 +132,7 @@ mod tests {
         assert_eq!(node("ns=3;i=7"), Ok(NodeId::new(3, 7u32)));
         assert_eq!(node("nsu=urn:other;s=x"), Err(StatusCode::BadNodeIdUnknown));
         assert_eq!(node("nsu=urn:other"), Err(StatusCode::BadNodeIdInvalid));
+        assert_eq!(node("nsu=urn:other;i=seven"), Err(StatusCode::BadNodeIdInvalid));
         assert_eq!(node("Camera"), Err(StatusCode::BadNodeIdInvalid));
     }
 

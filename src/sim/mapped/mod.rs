@@ -41,7 +41,7 @@ pub fn of_device(config: &Config, device: &Settings) -> Vec<Mapped> {
     device.stations.iter().flat_map(of_station).collect()
 }
 
-/// A plant that fits the maps: rings as long as they say, cases and pallets no larger than their lists of children.
+/// A plant that fits the maps: rings as long as they say.
 pub fn plant(config: &Config, plain: PlantSettings) -> PlantSettings {
     let mut plant = plain;
     for station in &config.stations {
@@ -58,20 +58,27 @@ pub fn plant(config: &Config, plain: PlantSettings) -> PlantSettings {
             plant.ends_ring = usize::from(settings.ends_ring);
         }
     }
+    plant.bounded()
+}
+
+/// Children that the lists of the maps hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub case: usize,
+    pub pallet: usize,
+}
+
+/// Where no map has such a list: what the plant's own holds.
+pub fn room(config: &Config) -> Room {
+    let mut room = Room { case: CHILD_SLOTS, pallet: CHILD_SLOTS };
     for mapped in config.devices.iter().flat_map(|device| of_device(config, device)) {
-        let slots = if let (Tag::Children, ValueType::Texts { count, .. }) = (mapped.binding.tag, mapped.binding.value)
-        {
-            usize::from(count).min(CHILD_SLOTS)
-        } else {
+        let (Tag::Children, ValueType::Texts { count, .. }) = (mapped.binding.tag, mapped.binding.value) else {
             continue;
         };
-        if mapped.kind == StationKind::Palletizer {
-            plant.pallet_capacity = plant.pallet_capacity.min(slots);
-        } else {
-            plant.case_capacity = plant.case_capacity.min(slots);
-        }
+        let of = if mapped.kind == StationKind::Palletizer { &mut room.pallet } else { &mut room.case };
+        *of = usize::from(count).min(*of);
     }
-    plant.bounded()
+    room
 }
 
 /// What a person should know before he trusts a dry run.

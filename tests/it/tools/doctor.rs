@@ -9,7 +9,7 @@ use sealgate::device;
 use sealgate::domain::tag::{Quality, StationKind, Tag};
 use serde_json::Value;
 
-use super::stage::{Said, Stage, command, fits};
+use super::stage::{Said, Stage, closed_port, command, fits};
 
 fn replace(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
@@ -40,6 +40,12 @@ fn doctor_finds_a_healthy_device_healthy() {
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     fits(&said.out);
     assert!(!said.out.contains("FAILS") && said.out.contains("all good"), "{}", said.out);
+    let by_url = stage.opcua("doctor", &["--json"]);
+    assert_eq!(by_url.code, 0, "{}{}", by_url.out, by_url.err);
+    let checks = by_url.json();
+    let tags = checks.as_array().unwrap().last().unwrap();
+    assert!(tags["found"].as_str().unwrap().starts_with("none: only a device of a configuration"), "{checks}");
+    assert!(!by_url.out.contains("map"), "a URL has no map: {checks}");
 }
 
 // F53
@@ -62,8 +68,7 @@ fn doctor_names_the_failing_check_and_the_fix_on_both_sides() {
     both(&failing(&stage, &config), "security", "not Aes256-Sha256-RsaPss");
     replace(&config, "security = \"Aes256Sha256RsaPss\"", "security = \"none\"\nusername = \"edge\"");
     both(&failing(&stage, &config), "user", "not allowed");
-    // A port that was ours a moment ago.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = closed_port();
     replace(&config, &format!("127.0.0.1:{}", stage.opcua), &format!("127.0.0.1:{closed}"));
     both(&failing(&stage, &config), "tcp", "refused");
     replace(&config, &format!("127.0.0.1:{closed}"), "no-such-host.invalid:4840");
@@ -119,6 +124,51 @@ fn check_online_tells_every_tag_with_value_quality_and_age() {
         said.code == 1 && said.out.contains("bad 0x808b0000") && said.out.contains("camera.grade")
     };
     assert!((0..10).any(bad), "{}", stage.sealgate(&args).out);
+}
+
+#[test]
+fn check_online_asks_units_behind_one_address_over_the_connection_that_they_share() {
+    let stage = Stage::open();
+    let config = stage.config();
+    let second = format!(
+        "[device.second]\nprotocol = \"modbus\"\nhost = \"127.0.0.1\"\nport = {}\nunit = 2\nrequest_timeout_ms = 10000\n\n[station.printer]",
+        stage.modbus
+    );
+    replace(&config, "[station.printer]", &second);
+    replace(&config, "kind = \"palletizer\"\ndevice = \"modbus\"", "kind = \"palletizer\"\ndevice = \"second\"");
+    for round in 0..12 {
+        let document = stage.json(&["check", "--online", "--config", config.to_str().unwrap()]);
+        let devices = document["online"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|probe| ["device modbus", "device second"].iter().any(|name| probe["what"] == *name));
+        let outcomes: Vec<&Value> = devices.map(|probe| &probe["outcome"]).collect();
+        assert_eq!(outcomes, ["ok", "ok"], "round {round}: {document}");
+    }
+}
+
+#[test]
+fn check_online_calls_nothing_a_broker_but_a_broker() {
+    let stage = Stage::open();
+    let config = stage.config();
+    let broker = sealgate::sim::broker::start(0).unwrap();
+    let told = |port: u16, before: u16| {
+        replace(
+            &config,
+            &format!("[mqtt]\nhost = \"127.0.0.1\"\nport = {before}\n"),
+            &format!("[mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n"),
+        );
+        let document = stage.json(&["check", "--online", "--config", config.to_str().unwrap()]);
+        let probe = document["online"].as_array().unwrap().iter().find(|probe| probe["what"] == "broker").unwrap();
+        (probe["outcome"].as_str().unwrap().to_owned(), probe["text"].as_str().unwrap().to_owned())
+    };
+    let (outcome, text) = told(broker.port(), 1883);
+    assert!(outcome == "ok" && text.contains("takes us in"), "{text}");
+    let (outcome, text) = told(stage.modbus, broker.port());
+    assert!(outcome == "error" && text.contains("MQTT 5"), "{text}");
+    let (outcome, text) = told(closed_port(), stage.modbus);
+    assert!(outcome == "error" && text.contains("does not answer"), "{text}");
 }
 
 /// The daemon on the stage's servers, without a broker.

@@ -1,6 +1,10 @@
-//! `opcua browse`, `opcua read`, `modbus read`, `modbus scan`.
+//! What the tools find: `opcua browse`, `opcua read`, `modbus read`, `modbus scan`.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use sealgate::domain::tag::{Quality, StationKind, Tag, TagValue};
+use serde_json::Value;
 
 use super::stage::{Stage, command, fits, said};
 
@@ -14,15 +18,9 @@ fn show_something(stage: &Stage) {
 }
 
 /// The server shows a change of the tag memory a moment later.
-fn until_shown(stage: &Stage, node: &str, value: &serde_json::Value) {
-    for _ in 0..200 {
-        if stage.json(&["opcua", "read", &stage.url(), "--timeout-ms", "20000", node, "--security", "none"])[0]["value"]
-            == *value
-        {
-            return;
-        }
-    }
-    panic!("{node} never shows {value}");
+fn until_shown(stage: &Stage, node: &str, value: &Value) {
+    let is_shown = |_| stage.opcua("read", &[node, "--json"]).json()[0]["value"] == *value;
+    assert!((0..200).any(is_shown), "{node} never shows {value}");
 }
 
 /// The text without one of its sections.
@@ -46,18 +44,10 @@ fn browse_shows_the_tree_and_writes_a_map_that_the_configuration_takes() {
     lines.sort_unstable();
     stage.golden("browse.txt", &lines.join("\n"));
 
-    let map = stage.sealgate(&[
-        "opcua",
-        "browse",
-        &stage.url(),
-        "--timeout-ms",
-        "20000",
-        "--security",
-        "none",
-        "--emit-toml",
-    ]);
+    let map = stage.opcua("browse", &["--emit-toml"]);
     assert_eq!((map.code, map.err.as_str()), (0, ""));
     stage.golden("browse.toml", &map.out);
+    assert!(!stage.folder.path().join("pki").exists(), "a look without security needs no certificates");
     // The names of this server are those of the contract: what is left to a person are verdict or word, and the rings.
     let config = stage.config();
     let own = map.out.replace("[camera.heartbeat]", "[camera]\nring = 64\n\n[camera.heartbeat]");
@@ -66,31 +56,13 @@ fn browse_shows_the_tree_and_writes_a_map_that_the_configuration_takes() {
     let checked = stage.sealgate(&["check", "--config", config.to_str().unwrap()]);
     assert_eq!(checked.code, 0, "{}{}", checked.out, checked.err);
 
-    let document =
-        stage.json(&["opcua", "browse", &stage.url(), "--timeout-ms", "20000", "--security", "none", "--depth", "1"]);
+    let document = stage.opcua("browse", &["--depth", "1", "--json"]).json();
     assert_eq!(document["complete"], true);
     let names: Vec<&str> = document["nodes"].as_array().unwrap().iter().map(|n| n["name"].as_str().unwrap()).collect();
     assert!(["printer", "camera", "rejector"].iter().all(|name| names.contains(name)), "{names:?}");
-}
-
-#[test]
-fn a_tree_that_is_too_large_is_cut_and_says_so() {
-    let stage = Stage::open();
-    let said = stage.sealgate(&[
-        "opcua",
-        "browse",
-        &stage.url(),
-        "--timeout-ms",
-        "20000",
-        "--security",
-        "none",
-        "--limit",
-        "5",
-        "--json",
-    ]);
-    assert_eq!(said.code, 0);
-    assert!(said.err.contains("more than 5 nodes"), "{}", said.err);
-    assert!(said.out.contains("\"complete\":false"));
+    let cut = stage.opcua("browse", &["--limit", "5", "--json"]);
+    assert!(cut.code == 0 && cut.err.contains("more than 5 nodes"), "{}", cut.err);
+    assert_eq!(cut.json()["complete"], false);
 }
 
 #[test]
@@ -99,31 +71,11 @@ fn read_says_value_type_quality_and_times_and_no_where_one_is_not_good() {
     show_something(&stage);
     let node = "nsu=urn:sealgate:sim;s=printer.identity";
     until_shown(&stage, node, &"sim printer".into());
-    let rows = stage.json(&[
-        "opcua",
-        "read",
-        &stage.url(),
-        "--timeout-ms",
-        "20000",
-        node,
-        "nsu=urn:nobody;s=x",
-        "--security",
-        "none",
-    ]);
+    let rows = stage.opcua("read", &[node, "nsu=urn:nobody;s=x", "--json"]).json();
     assert_eq!((&rows[0]["type"], &rows[0]["quality"]), (&"ByteString".into(), &"Good".into()), "{rows}");
     assert!(rows[0]["source_at_us"].as_i64().unwrap() > 1_600_000_000_000_000, "{rows}");
-    assert_eq!((&rows[1]["value"], &rows[1]["quality"]), (&serde_json::Value::Null, &"BadNodeIdUnknown".into()));
-    let said = stage.sealgate(&[
-        "opcua",
-        "read",
-        &stage.url(),
-        "--timeout-ms",
-        "20000",
-        node,
-        "nsu=urn:nobody;s=x",
-        "--security",
-        "none",
-    ]);
+    assert_eq!((&rows[1]["value"], &rows[1]["quality"]), (&Value::Null, &"BadNodeIdUnknown".into()));
+    let said = stage.opcua("read", &[node, "nsu=urn:nobody;s=x"]);
     assert_eq!(said.code, 1);
     fits(&said.out);
 
@@ -134,49 +86,18 @@ fn read_says_value_type_quality_and_times_and_no_where_one_is_not_good() {
     assert!((0..200).any(is_bad), "a device of the configuration is found by its name: {}", stage.json(&by_name));
 }
 
-#[test]
-fn who_is_away_is_unreachable_and_the_text_says_what_to_look_at() {
-    let stage = Stage::open();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = nobody.local_addr().unwrap().port();
-    drop(nobody);
-    let url = format!("opc.tcp://127.0.0.1:{port}");
-    let opcua = stage.sealgate(&["opcua", "browse", &url, "--security", "none"]);
-    assert_eq!(opcua.code, 69, "{}", opcua.err);
-    assert!(opcua.err.contains("firewall"), "{}", opcua.err);
-    let modbus = stage.sealgate(&["modbus", "read", &format!("127.0.0.1:{port}"), "0"]);
-    assert_eq!(modbus.code, 69, "{}", modbus.err);
-    let usage = stage.sealgate(&[
-        "opcua",
-        "read",
-        &stage.url(),
-        "--timeout-ms",
-        "20000",
-        "i=2258",
-        "--security",
-        "Basic128Rsa15",
-    ]);
-    assert_eq!(usage.code, 64, "a policy that is broken is not taken: {}", usage.err);
-}
-
 // F53
 #[test]
 fn a_user_name_never_goes_out_without_security_unless_that_was_asked_for() {
     let stage = Stage::open();
-    let refused =
-        stage.sealgate(&["opcua", "read", &stage.url(), "--timeout-ms", "20000", "i=2258", "--username", "edge"]);
+    let read = |rest: &[&str]| {
+        let url = stage.url();
+        stage.sealgate(&[&["opcua", "read", url.as_str(), "--timeout-ms", "20000", "i=2258"], rest].concat())
+    };
+    let refused = read(&["--username", "edge"]);
     assert_eq!(refused.code, 64, "{}", refused.err);
     assert!(refused.err.contains("it offers None/None"), "{}", refused.err);
-    let other = stage.sealgate(&[
-        "opcua",
-        "read",
-        &stage.url(),
-        "--timeout-ms",
-        "20000",
-        "i=2258",
-        "--security",
-        "Basic256Sha256",
-    ]);
+    let other = read(&["--security", "Basic256Sha256"]);
     assert_eq!(other.code, 69, "no downgrade: {}", other.err);
 }
 
@@ -184,14 +105,13 @@ fn a_user_name_never_goes_out_without_security_unless_that_was_asked_for() {
 fn modbus_read_shows_the_same_registers_under_every_order_and_type() {
     let stage = Stage::open();
     show_something(&stage);
-    let said = stage.sealgate(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "24", "--count", "4"]);
+    let said = stage.registers("read", &["24", "--count", "4"]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     fits(&said.out);
     stage.golden("modbus_read.txt", &said.out);
-    let text = stage.sealgate(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "40006", "--count", "6"]);
+    let text = stage.registers("read", &["40006", "--count", "6"]);
     assert!(text.out.contains("\"sim packer\""), "{}", text.out);
-    let document =
-        stage.json(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "25", "--base", "1", "--count", "2"]);
+    let document = stage.registers("read", &["25", "--base", "1", "--count", "2", "--json"]).json();
     let values = document["values"].as_array().unwrap();
     let find = |order: &str| {
         values.iter().find(|row| row["type"] == "u32" && row["order"] == order).map(|row| row["value"].clone())
@@ -203,49 +123,86 @@ fn modbus_read_shows_the_same_registers_under_every_order_and_type() {
 #[test]
 fn an_exception_is_an_answer_and_its_text_says_what_to_try() {
     let stage = Stage::open();
-    let beyond = stage.sealgate(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "65534", "--count", "2"]);
+    let beyond = stage.registers("read", &["65534", "--count", "2"]);
     assert_eq!(beyond.code, 1);
     assert!(beyond.err.contains("exception 2") && beyond.err.contains("--base"), "{}", beyond.err);
-    let coils = stage.sealgate(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "0", "--kind", "coil"]);
+    let coils = stage.registers("read", &["0", "--kind", "coil"]);
     assert!(coils.err.contains("exception 1"), "{}", coils.err);
-    let many = stage.sealgate(&["modbus", "read", &stage.modbus(), "--timeout-ms", "20000", "0", "--count", "126"]);
-    assert_eq!(many.code, 64, "{}", many.err);
 }
 
 #[test]
 fn scan_finds_units_and_the_registers_that_may_be_read() {
     let stage = Stage::open();
-    let args = [
-        "modbus",
-        "scan",
-        &stage.modbus(),
-        "--timeout-ms",
-        "20000",
-        "--units",
-        "1..2",
-        "--last",
-        "20200",
-        "--pause-ms",
-        "0",
-    ];
-    let said = stage.sealgate(&args);
-    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let said = stage.registers("scan", &["--units", "1..2", "--last", "20200", "--pause-ms", "0"]);
+    assert_eq!(said.code, 0, "{}", said.err);
     fits(&said.out);
     stage.golden("modbus_scan.txt", &said.out);
-    let coils = stage.json(&[
-        "modbus",
-        "scan",
-        &stage.modbus(),
-        "--timeout-ms",
-        "20000",
-        "--units",
-        "1",
-        "--tables",
-        "coil",
-        "--pause-ms",
-        "0",
-    ]);
-    assert_eq!((&coils[0]["count"], &coils[0]["kind"]), (&0.into(), &serde_json::Value::Null), "{coils}");
+    let coils = stage.registers("scan", &["--units", "1", "--tables", "coil", "--pause-ms", "0", "--json"]).json();
+    assert_eq!((&coils[0]["count"], &coils[0]["kind"]), (&0.into(), &"coil".into()), "{coils}");
+    assert!(coils[0]["note"].as_str().unwrap().starts_with("exception 1"), "{coils}");
+}
+
+/// A gateway: unit 1 fails at everything, unit 2 is behind no path, unit 3 is silent, unit 4 has registers 40 to 59 of holding alone.
+fn answer(mut stream: TcpStream) {
+    let mut asked = [0; 12];
+    while stream.read_exact(&mut asked).is_ok() {
+        let (unit, function) = (asked[6], asked[7]);
+        let [start, count] = [[asked[8], asked[9]], [asked[10], asked[11]]].map(u16::from_be_bytes);
+        let refused = |code: u8| vec![function | 0x80, code];
+        let pdu = match unit {
+            1 => refused(4),
+            2 => refused(11),
+            3 => continue,
+            _ if function == 3 && start >= 40 && start + count <= 60 => {
+                let mut pdu = vec![function, count as u8 * 2];
+                pdu.resize(2 + usize::from(count) * 2, 0);
+                pdu
+            }
+            _ => refused(2),
+        };
+        let head = [asked[0], asked[1], 0, 0, 0, pdu.len() as u8 + 1, unit];
+        if stream.write_all(&[&head[..], &pdu].concat()).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn scan_lists_who_is_absent_leaves_who_only_fails_and_says_how_far_it_is() {
+    let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = gateway.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in gateway.incoming() {
+            std::thread::spawn(move || answer(stream.unwrap()));
+        }
+    });
+    let scan = |rest: &[&str]| said(command(&[&["modbus", "scan", place.as_str()], rest].concat()).output().unwrap());
+    let all = scan(&["--units", "1..4", "--pause-ms", "0", "--timeout-ms", "2000", "--json"]);
+    assert_eq!(all.code, 0, "{}", all.err);
+    let found = all.json();
+    let row = |index: usize| {
+        let row = &found[index];
+        (row["unit"].clone(), row["kind"].clone(), row["count"].clone(), row["note"].as_str().unwrap_or("").to_owned())
+    };
+    let given_up = "given up after 128 reads: nothing but failures (exception 4)";
+    let expected = [
+        (1, "holding".into(), 0, given_up),
+        (1, "input".into(), 0, given_up),
+        (2, Value::Null, 0, "absent: exception 11"),
+        (3, Value::Null, 0, "absent: no answer"),
+        (4, "holding".into(), 20, ""),
+    ];
+    for (index, (unit, kind, count, note)) in expected.into_iter().enumerate() {
+        assert_eq!(row(index), (unit.into(), kind, count.into(), note.to_owned()), "{found}");
+    }
+    assert_eq!((&found[4]["first"], &found[4]["last"]), (&40.into(), &59.into()));
+    assert!(row(5).3.starts_with("exception 2"), "{found}");
+    let nobody = scan(&["--units", "2", "--pause-ms", "0"]);
+    assert_eq!(nobody.code, 1, "{}{}", nobody.out, nobody.err);
+    // A pause makes it as long as it takes until a line is due.
+    let slow = scan(&["--units", "1", "--tables", "holding", "--pause-ms", "60"]);
+    assert!(slow.err.contains("unit 1 (1 of 1): holding, ") && slow.err.contains(" s more"), "{}", slow.err);
+    fits(&slow.out);
 }
 
 #[test]

@@ -76,8 +76,20 @@ impl Stage {
     }
 
     pub(super) fn json(&self, args: &[&str]) -> Value {
-        let said = self.sealgate(&[args, &["--json"]].concat());
-        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}{}", said.out, said.err))
+        self.sealgate(&[args, &["--json"]].concat()).json()
+    }
+
+    /// `sealgate opcua WHAT` at this stage's server, without security and with patience.
+    pub(super) fn opcua(&self, what: &str, rest: &[&str]) -> Said {
+        let url = self.url();
+        let at = ["opcua", what, url.as_str(), "--timeout-ms", "20000", "--security", "none"];
+        self.sealgate(&[&at, rest].concat())
+    }
+
+    /// `sealgate modbus WHAT` at this stage's server, with patience.
+    pub(super) fn registers(&self, what: &str, rest: &[&str]) -> Said {
+        let peer = self.modbus();
+        self.sealgate(&[&["modbus", what, peer.as_str(), "--timeout-ms", "20000"], rest].concat())
     }
 
     /// Compares with `tests/data/tools/NAME`, ports and folders aside.
@@ -104,6 +116,17 @@ pub(super) fn command(args: &[&str]) -> Command {
 pub(super) fn said(output: Output) -> Said {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Said {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+}
+
+/// A port of this machine where nobody listens: ours a moment ago.
+pub(super) fn closed_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A technician's screen is 100 columns wide.
