@@ -48,6 +48,8 @@ struct Gallery {
     folder: Folder,
     shelf: Shelf,
     matching: Matching,
+    /// Opened when it is first needed, and anew after an error.
+    reader: Option<Reader>,
     losses: Losses,
     /// The next fact to hear; 0 before the first look.
     next: u64,
@@ -125,6 +127,7 @@ impl Gallery {
                 self.losses.note(Loss::Folder, &format!("{}: {error}", self.settings.folder.display()));
                 return Ok(());
             }
+            reader: None,
         };
         for refused in look.refused {
             self.losses.note(Loss::Refused(refused.why), &refused.name);
@@ -139,7 +142,10 @@ impl Gallery {
 
     /// Hears what has become durable.
     fn hear(&mut self) -> Result<(), StoreError> {
-        let mut reader = Reader::open(&self.journal)?;
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::open(&self.journal)?,
+        };
         if self.next == 0 {
             self.next = reader.head()?.0.saturating_sub(HEARD_AGAIN).max(1);
             if let Some(first) = reader.fact(self.next)?.filter(|first| first.seq > 1) {
@@ -177,6 +183,7 @@ impl Gallery {
         self.removing_since_us = self.removing_since_us.filter(|since_us| !is_old(*since_us));
     }
 
+        self.reader = Some(reader);
     fn take(&mut self, now: Now, dropped: &Dropped, tell: &dyn Fn(Arrival) -> bool) -> Result<(), StoreError> {
         match self.matching.find(dropped.sequence, dropped.changed_us) {
             Found::None => self.lose(Loss::Foreign, dropped),

@@ -167,3 +167,15 @@ fn what_is_about_to_go_is_not_taken_for_kept() {
     assert_eq!(bench.dropped(), 0);
     assert!(bench.holds(1), "the newest fact about it says that it is kept");
 }
+
+#[test]
+fn one_connection_serves_all_looks() {
+    let mut bench = Bench::new(10);
+    bench.see(7, 1);
+    bench.look();
+    let journal = bench.place.path().join("line.db");
+    fs::rename(&journal, journal.with_extension("aside")).unwrap();
+    // A new one would not find the file.
+    bench.look();
+    fs::rename(journal.with_extension("aside"), &journal).unwrap();
+}
