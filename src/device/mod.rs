@@ -25,7 +25,7 @@ mod opcua;
 pub mod pictures;
 mod settings;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod text;
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
