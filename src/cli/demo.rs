@@ -57,6 +57,9 @@ pub struct DemoArgs {
     /// A camera of this model in place of the simulated plant's own
     #[arg(long, value_name = "MODEL", value_parser = ["in-sight", "machine-vision", "autoid"])]
     pub camera: Option<String>,
+    /// Who drives the blade: the line with a verdict for each unit, or the camera by what it is told to expect. Not with --camera
+    #[arg(long, value_name = "WHO", default_value = "line", value_parser = ["line", "device"], conflicts_with = "camera")]
+    pub decide: String,
     /// A packer whose reader sees each case in two layers, with helper codes; not with --models
     #[arg(long, conflicts_with = "models")]
     pub array_reader: bool,
@@ -72,6 +75,7 @@ pub(super) fn run(args: DemoArgs, shared: &Shared) -> Outcome {
 /// Runs the simulated line and prints the comparison of its records as the last line.
 #[cfg(feature = "demo")]
 fn start_demo(args: DemoArgs, json: bool) -> Outcome {
+    use crate::engine::decide::Decide;
     use crate::runtime::demo::{self, DemoError, DemoSettings, Faults, Models};
     use crate::sim::faces::Face;
     let mut screen = super::screen::Screen::new(args.headless);
@@ -85,6 +89,7 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
         faults: Faults::ALL.iter().copied().find(|faults| faults.name() == args.faults).unwrap_or_default(),
         broker: args.broker,
         swap_protocols: args.swap_protocols,
+        decide: if args.decide == "device" { Decide::Device } else { Decide::Line },
         array_reader: args.array_reader,
         pictures: args.pictures,
         camera: args.camera.and_then(|name| Face::ALL.iter().copied().find(|face| face.name() == name)),

@@ -26,7 +26,7 @@ mod pace;
 pub mod pictures;
 mod settings;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod text;
 
 use std::{future::poll_fn, sync::Arc, task::Poll};

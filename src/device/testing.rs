@@ -15,11 +15,11 @@ use tokio::{
 use super::*;
 use crate::domain::tag::{Quality, Reading, TagValue};
 
-pub(super) const MS: Duration = Duration::from_millis(1);
+pub(crate) const MS: Duration = Duration::from_millis(1);
 /// The bound of every wait; far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) fn modbus_link(port: u16) -> ModbusLink {
+pub(crate) fn modbus_link(port: u16) -> ModbusLink {
     ModbusLink {
         host: "127.0.0.1".to_owned(),
         port,
@@ -33,7 +33,7 @@ pub(super) fn modbus_link(port: u16) -> ModbusLink {
     }
 }
 
-pub(super) fn settings(link: Link, stations: Vec<StationTags>) -> Settings {
+pub(crate) fn settings(link: Link, stations: Vec<StationTags>) -> Settings {
     Settings {
         device: DeviceId(7),
         name: "peer".to_owned(),

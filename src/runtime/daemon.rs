@@ -106,7 +106,7 @@ async fn serve(
     start_clocks(&config, clock, &inbox, &mut tasks);
 
     let _watch = journal::watch(&config, clock, inbox.clone())?;
-    let _pictures = pictures::start(&config, clock, inbox.clone())?;
+    let pictures = pictures::start(&config, clock, inbox.clone())?;
     let ready = format!("line {}, {} facts recovered", config.line.name, recovery.state.seq);
     let (durables, durable) = bounded(2);
     let (stopped, last_fact) = oneshot::channel();
@@ -136,6 +136,10 @@ async fn serve(
     };
     if let Some(part) = stopped_early {
         return Err(RunError::Ended(part));
+    }
+    // What it tells yet has to be decided before the line stops.
+    if let Some(pictures) = pictures {
+        pictures.end().await;
     }
     let ends = Ends { last_fact, newest, anchored, line_ended, log_ended };
     finish(&inbox, clock, &stop, publisher, ends).await

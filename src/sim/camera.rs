@@ -3,14 +3,17 @@
 //! With a ring of N, result number `seq` lies at index `seq % N` and at most N results are unacknowledged; without one, a
 //! result stands until `ack` = `seq`, and a short queue waits behind it. A result that finds no room is dropped: its number is
 //! consumed (with a ring `seq` moves on, and its slot still holds what it held) and `overrun` is set until the next
-//! acknowledgement. `seq` counts 1 to `seq_last`, a multiple of N, and then 1 again, so that the index stays continuous.
+//! acknowledgement. Where it decides by itself, every unit is compared with `expected` as its result is published; a stale serial or a
+//! second print of one is nothing that it could know. `seq` counts 1 to `seq_last`, a multiple of N, and then 1 again, so that the index stays continuous.
 
 use std::collections::VecDeque;
 
+use super::codes;
 use super::settings::PlantSettings;
 use super::tags::Tags;
 use super::truth::{Truth, TruthEvent};
 use crate::domain::tag::{StationKind, Tag, TagValue};
+use crate::engine::decide::Decide;
 
 const KIND: StationKind = StationKind::Camera;
 
@@ -42,6 +45,8 @@ pub enum Glitch {
     Altered,
 }
 
+/// A camera that decides wants no better print: less than the line asks for.
+const GRADE_MIN_MILLI: i64 = 1_000;
 /// After so long a result is shown again or altered.
 const GLITCH_US: u64 = 5_000;
 
@@ -66,6 +71,11 @@ pub struct Camera {
     altered: Vec<(u64, u64)>,
     /// Units of the newest results.
     fresh: Vec<u64>,
+    decide: Decide,
+    /// What it compares with; empty: nothing passes.
+    expected: Vec<u8>,
+    /// What it decided since that was taken: track, pass.
+    decided: Vec<(u64, bool)>,
 }
 
 impl Camera {
@@ -87,6 +97,9 @@ impl Camera {
             standing: VecDeque::new(),
             altered: Vec::new(),
             fresh: Vec::new(),
+            decide: settings.decide,
+            expected: Vec::new(),
+            decided: Vec::new(),
         }
     }
 
@@ -103,8 +116,9 @@ impl Camera {
         number.checked_sub(1).map_or(0, |before| before % self.seq_last + 1)
     }
 
-    /// Takes the acknowledgement: the highest number without a gap. One that names nothing shown is ignored.
-    pub fn take_ack(&mut self, addressed: bool, tags: &Tags) {
+    /// Takes what it is to expect, and the acknowledgement: the highest number without a gap. One that names nothing shown is ignored.
+    pub fn take(&mut self, addressed: bool, tags: &Tags) {
+        self.expected = if addressed { tags.bytes(KIND, Tag::Expected).to_vec() } else { Vec::new() };
         let ack = tags.int(KIND, Tag::Ack);
         if !addressed || ack == self.ack_written {
             return;
@@ -134,6 +148,7 @@ impl Camera {
                 track: exposure.track,
                 dropped,
             });
+            self.judge(&exposure);
             self.prepare_glitch(&exposure, dropped);
             match dropped {
                 true => self.drop_newest(),
@@ -149,6 +164,19 @@ impl Camera {
     pub fn unanswered(&self) -> Vec<u64> {
         let standing = self.standing.iter().map(|(_, unit)| *unit);
         standing.chain(self.exposures.iter().map(|exposure| exposure.unit)).collect()
+    }
+
+    /// Decides on the unit, where that is its part.
+    fn judge(&mut self, exposure: &Exposure) {
+        if self.decide == Decide::Device {
+            let is_good = exposure.grade_milli >= GRADE_MIN_MILLI;
+            let pass = is_good && !self.expected.is_empty() && codes::agrees(&exposure.code, &self.expected);
+            self.decided.push((exposure.track, pass));
+        }
+    }
+
+    pub fn take_decided(&mut self) -> Vec<(u64, bool)> {
+        std::mem::take(&mut self.decided)
     }
 
     /// Units whose result was published or dropped since the last call.
@@ -285,7 +313,7 @@ mod tests {
         }
 
         fn step(&mut self) {
-            self.camera.take_ack(true, &self.tags);
+            self.camera.take(true, &self.tags);
             self.camera.publish(1, 1, &mut self.truth);
             self.camera.show(&mut self.tags);
         }

@@ -80,6 +80,12 @@ pub fn element(data: &[u8], ai: &[u8; 2]) -> Option<Vec<u8>> {
     parse(data)?.into_iter().find(|(found, _)| found == ai).map(|(_, value)| value)
 }
 
+/// Whether an element string holds each element of the other one.
+pub fn agrees(data: &[u8], expected: &[u8]) -> bool {
+    let Some((found, wanted)) = parse(data).zip(parse(expected)) else { return false };
+    wanted.iter().all(|element| found.contains(element))
+}
+
 fn with_element(data: &[u8], ai: &[u8; 2], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut elements = parse(data).unwrap_or_default();
     match elements.iter_mut().find(|(found, _)| found == ai) {

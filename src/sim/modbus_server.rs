@@ -39,8 +39,15 @@ const PRINTER: &[(Tag, u16)] = &[
     (Tag::Flush, 121),
 ];
 
-const CAMERA: &[(Tag, u16)] =
-    &[(Tag::Seq, 24), (Tag::Overrun, 26), (Tag::Ack, 83), (Tag::Track, 200), (Tag::Grade, 400), (Tag::Code, 600)];
+const CAMERA: &[(Tag, u16)] = &[
+    (Tag::Seq, 24),
+    (Tag::Overrun, 26),
+    (Tag::Ack, 83),
+    (Tag::Expected, 85),
+    (Tag::Track, 200),
+    (Tag::Grade, 400),
+    (Tag::Code, 600),
+];
 
 const REJECTOR: &[(Tag, u16)] = &[
     (Tag::InCount, 24),

@@ -212,6 +212,10 @@ impl Plant {
         }
         let camera_epoch = self.epoch(StationKind::Camera);
         self.camera.publish(self.now_us, camera_epoch, &mut self.truth);
+        for (track, pass) in self.camera.take_decided() {
+            self.rejector.decide(track, pass);
+        }
+        self.note_decided();
         self.touch_results();
         self.step_closers(tags);
         self.recount();
@@ -232,15 +236,19 @@ impl Plant {
         let is_addressed = self.link(StationKind::Printer).is_addressed(tags);
         self.printer.take(is_addressed, printer_epoch, tags, &mut self.truth);
         let is_addressed = self.link(StationKind::Camera).is_addressed(tags);
-        self.camera.take_ack(is_addressed, tags);
+        self.camera.take(is_addressed, tags);
         if self.link(StationKind::Rejector).obeys(self.now_us, tags) {
             self.rejector.take_verdicts(writes, tags);
-            let epoch = self.epoch(StationKind::Rejector);
-            for (unit, track, pass) in self.rejector.take_decided() {
-                self.truth.note(TruthEvent::Verdict { unit, epoch, track, pass });
-            }
+            self.note_decided();
         } else {
             self.rejector.clear_passes();
+        }
+    }
+
+    fn note_decided(&mut self) {
+        let epoch = self.epoch(StationKind::Rejector);
+        for (unit, track, pass) in self.rejector.take_decided() {
+            self.truth.note(TruthEvent::Verdict { unit, epoch, track, pass });
         }
     }
 

@@ -3,7 +3,8 @@
 //! Tracks are numbered at the trigger, 1 to 32767 and then 1 again, so that twice the track and the verdict fit one word.
 //! A verdict is latched when it changes, answered in `verdict_echo` (by the word, or by the track where verdict and track are
 //! written apart), and applies to the track it names while that track is
-//! before the blade: a pass may be withdrawn until then, a fail is final. A stale heartbeat clears every pass and forgets the
+//! before the blade: a pass may be withdrawn until then, a fail is final. Where the camera drives the blade, verdicts are answered and
+//! move nothing. A stale heartbeat clears every pass and forgets the
 //! latched word, so that a standing or rewritten word is taken again when the heartbeat is back. End k lies at pair
 //! `k % N` of `ends`; end numbers run 1 to the last multiple of N below 2^32, then 1 again. A missing end, a phantom and a
 //! full bin latch `fault`, which only a person clears.
@@ -15,6 +16,7 @@ use super::settings::PlantSettings;
 use super::tags::{StationValue, Tags};
 use super::truth::{Touch, Truth, TruthEvent};
 use crate::domain::tag::{StationKind, Tag, TagValue};
+use crate::engine::decide::Decide;
 
 const KIND: StationKind = StationKind::Rejector;
 
@@ -89,6 +91,7 @@ struct Leaving {
 
 #[derive(Clone, Debug)]
 pub struct Rejector {
+    decide: Decide,
     ring: u64,
     end_last: u64,
     bin_capacity: u64,
@@ -122,6 +125,7 @@ impl Rejector {
     pub fn new(settings: &PlantSettings) -> Self {
         let ring = settings.ends_ring.max(1) as u64;
         Self {
+            decide: settings.decide,
             ring,
             end_last: u64::from(u32::MAX) / ring * ring,
             bin_capacity: settings.bin_capacity,
@@ -177,9 +181,9 @@ impl Rejector {
         self.leaving.iter_mut().for_each(|leaving| leaving.unit.fate = None);
     }
 
-    /// Every pass before the blade is void; fails stay.
+    /// Every pass that was written for a unit before the blade is void; fails stay, and so does what the camera decided.
     pub fn clear_passes(&mut self) {
-        for tracked in &mut self.tracked {
+        for tracked in self.tracked.iter_mut().filter(|_| self.decide == Decide::Line) {
             tracked.passed = false;
         }
         self.latched = 0;
@@ -218,7 +222,7 @@ impl Rejector {
         if track != 0 && track != self.latched_track {
             self.latched_track = track;
             self.echo = track;
-            self.decide(track * 2 + tags.int(KIND, Tag::Verdict));
+            self.written(track * 2 + tags.int(KIND, Tag::Verdict));
         }
     }
 
@@ -226,16 +230,22 @@ impl Rejector {
         if word != 0 && word != self.latched {
             self.latched = word;
             self.echo = word;
-            self.decide(word);
+            self.written(word);
         }
     }
 
-    fn decide(&mut self, word: i64) {
-        let track = u64::try_from(word / 2).unwrap_or(0);
+    fn written(&mut self, word: i64) {
+        if self.decide == Decide::Line {
+            self.decide(u64::try_from(word / 2).unwrap_or(0), word % 2 == 1);
+        }
+    }
+
+    /// The verdict on a track: as it was written, or as the camera says.
+    pub fn decide(&mut self, track: u64, pass: bool) {
         let Some(tracked) = self.tracked.iter_mut().find(|t| t.track == track) else {
             return;
         };
-        if word % 2 == 1 {
+        if pass {
             tracked.passed = !tracked.failed;
         } else {
             tracked.passed = false;

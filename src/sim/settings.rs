@@ -2,6 +2,7 @@
 //! encoder counts them so: a stopped belt stops all of them.
 
 use super::mishap::Rough;
+use crate::engine::decide::Decide;
 
 /// Parts per ten thousand of units that are spoiled in each way; the rest is conforming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,8 @@ pub struct PlantSettings {
     pub seq_last: u64,
     /// Pairs of (track, end) in the ring `ends`.
     pub ends_ring: usize,
+    /// Who drives the blade: the verdicts that are written, or the camera, by what it was told to expect.
+    pub decide: Decide,
     /// From the trigger to the published result, plus up to `camera_jitter_us`, in time.
     pub camera_us: u64,
     pub camera_jitter_us: u64,
@@ -106,6 +109,7 @@ impl Default for PlantSettings {
             ring: 64,
             seq_last: 4_294_967_232,
             ends_ring: 256,
+            decide: Decide::Line,
             camera_us: 10_000,
             camera_jitter_us: 0,
             verdict_deadline_ms: 2500,

@@ -121,6 +121,7 @@ fn camera_shapes(ring: usize) -> Vec<(Tag, Shape)> {
     vec![
         (Tag::Seq, Shape::U32),
         (Tag::Ack, Shape::U32),
+        (Tag::Expected, Shape::Text(TEXT_LENGTH)),
         (Tag::Overrun, Shape::Bool),
         (Tag::Code, code),
         (Tag::Track, track),

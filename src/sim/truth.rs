@@ -305,9 +305,13 @@ impl TruthFile {
     }
 }
 
-/// As a camera does that writes into a share: bit by bit, under the name that it will keep. The picture names its unit.
+/// As a camera does that writes into a share: bit by bit, under the name that it will keep. The picture names its unit. Where no plain
+/// file can have that name, there is no picture: what lies in the folder stops no camera.
 fn drop_picture(into: &DropFolder, unit: u64, seq: u64) -> io::Result<()> {
-    let mut file = File::create(into.folder.join(into.name.file(seq)))?;
+    let path = into.folder.join(into.name.file(seq));
+    // A pipe without a reader would keep the whole plant.
+    let is_taken = path.symlink_metadata().is_ok_and(|found| !found.is_file());
+    let Some(mut file) = (!is_taken).then(|| File::create(path).ok()).flatten() else { return Ok(()) };
     writeln!(file, "P5\n# unit {unit}\n{PICTURE_SIDE} {PICTURE_SIDE}\n255")?;
     let shade = |place: usize| u8::try_from(place % 251).unwrap_or(0);
     let samples: Vec<u8> = (0..PICTURE_SIDE * PICTURE_SIDE).map(shade).collect();
@@ -317,6 +321,27 @@ fn drop_picture(into: &DropFolder, unit: u64, seq: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_where_a_picture_would_stops_no_camera() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = place.path().join("camera");
+        std::fs::create_dir_all(folder.join("u1.pgm")).expect("a folder");
+        let pipe = folder.join("u2.pgm");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("it runs").success());
+        let elsewhere = place.path().join("elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, folder.join("u3.pgm")).expect("a link");
+        let into = DropFolder { folder: folder.clone(), name: NamePattern::new("u{sequence}.pgm").expect("plain") };
+        let path = place.path().join("truth.jsonl");
+        let mut truth = TruthFile::create(&path).expect("a file").with_pictures(Some(into));
+        let result = |seq| TruthLine {
+            t_us: 0,
+            event: TruthEvent::Result { unit: seq, epoch: 1, seq, track: seq, dropped: false },
+        };
+        truth.write(&[1, 2, 3, 4].map(result)).expect("it goes on");
+        assert_eq!(std::fs::read_to_string(&path).expect("truth").lines().count(), 4);
+        assert!(folder.join("u4.pgm").is_file() && !elsewhere.exists());
+    }
 
     #[test]
     fn the_first_verdict_of_a_unit_is_timed_from_its_result() {

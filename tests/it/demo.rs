@@ -161,6 +161,23 @@ fn the_whole_line_works_with_an_optical_verifier_by_opc_30010() {
     play_with_camera("autoid");
 }
 
+/// The camera drives the blade by what it is told to expect. It lets through what only the line knows to be wrong: each of these is an
+/// alarm, holds the line, and goes into no case.
+#[test]
+fn a_camera_that_decides_by_itself_fills_whole_cases_and_what_it_wrongly_let_through_lies_in_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let figures = play(folder.path(), &["--decide", "device", "--kills", "2"]);
+    assert_eq!((&figures["reconciled"], &figures["wrong_in_closed_case"]), (&true.into(), &0.into()), "{figures}");
+    let journal = Connection::open(folder.path().join("line.db")).expect("a journal");
+    let count = |sql: &str| journal.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count");
+    let escaped = count("SELECT count(*) FROM v_fact WHERE kind = 'unexpected_pass'");
+    let told = count(
+        "SELECT count(*) FROM v_fact WHERE kind = 'alarm_raised' AND json_extract(body, '$.alarm_kind') = 'device_disagrees'",
+    );
+    assert!(escaped > 0 && told > 0, "{escaped} escaped, {told} alarms");
+    assert!(figures["closes_refused"].as_i64() > Some(0), "{figures}");
+}
+
 /// Each picture is bound to the result of the unit that it shows, also by a daemon that was killed between; a unit's trace names it.
 #[test]
 fn a_camera_that_drops_pictures_has_each_bound_to_the_unit_that_it_shows() {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::device::pictures::NamePattern;
+use crate::engine::decide::Decide;
 use crate::runtime::demo::{DemoError, DemoSettings};
 use crate::sim::faces::Face;
 use crate::sim::truth::DropFolder;
@@ -130,6 +131,7 @@ impl Folder {
         let config = place.camera.map_or(config.clone(), |(face, port)| with_camera(&config, face, port));
         let text = place.text.unwrap_or_default();
         let config = if place.settings.array_reader { with_array_reader(&config) } else { config };
+        let config = if place.settings.decide == Decide::Device { with_deciding_camera(&config) } else { config };
         let config = if place.settings.pictures { with_pictures(&config) } else { config };
         let config = config
             .replace("port = 3100", &format!("port = {}", text.coder))
@@ -168,6 +170,11 @@ impl Drop for Folder {
 fn with_array_reader(config: &str) -> String {
     let (before, packer) = config.split_once("[station.packer]").unwrap_or((config, ""));
     format!("{before}[station.packer]{}", packer.replacen("maps/sim-modbus.toml", "maps/array-packer.toml", 1))
+}
+
+/// The same line with a camera that drives the blade by itself.
+fn with_deciding_camera(config: &str) -> String {
+    config.replacen("rejector = \"rejector\"\n", "rejector = \"rejector\"\ndecide = \"device\"\n", 1)
 }
 
 /// The same line with a camera that takes pictures.

@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::engine::decide::Decide;
 use crate::publish::Link;
 use crate::runtime::demo::child::Daemon;
 use crate::runtime::demo::folder::{Folder, Place, TextPorts};
@@ -54,6 +55,8 @@ pub struct DemoSettings {
     /// A real camera model in place of the plant's own.
     pub camera: Option<Face>,
     pub models: Models,
+    /// Who drives the blade.
+    pub decide: Decide,
     /// The packer reads its cases layer by layer, with helper codes.
     pub array_reader: bool,
     /// The camera drops a picture of each result into a folder.
@@ -307,6 +310,7 @@ fn plant_settings(settings: &DemoSettings) -> PlantSettings {
         units_min: settings.units.unwrap_or(u64::MAX),
         weather: if settings.faults == Faults::Mild { Weather::MILD } else { Weather::NONE },
         rough: rough(settings),
+        decide: settings.decide,
         has_labeller: settings.models == Models::Text,
         array: if settings.array_reader { ArrayReader::TWO_LAYERS } else { ArrayReader::NONE },
         ..PlantSettings::default()

@@ -1,4 +1,5 @@
-//! What became of pictures that were not stored: counted by cause, told in one sentence, at most once a minute.
+//! What became of pictures that were not stored: counted by cause, told in one sentence. The first of a cause is told at once, all others
+//! together, at most once a minute, and at the end.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +31,19 @@ pub(super) struct Losses {
     /// Since the start, by cause.
     counts: BTreeMap<Loss, u64>,
     newest: String,
-    is_news: bool,
-    told_at_us: Option<u64>,
+    news: News,
+    told_at_us: u64,
+}
+
+/// What has not been told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    #[default]
+    None,
+    /// More of what was told before.
+    More,
+    /// The first of a cause.
+    First,
 }
 
 impl Losses {
@@ -41,17 +53,27 @@ impl Losses {
         if is_lasting {
             return;
         }
-        *self.counts.entry(loss).or_default() += 1;
+        let count = self.counts.entry(loss).or_default();
+        self.news = self.news.max(if *count == 0 { News::First } else { News::More });
+        *count += 1;
         if !what.is_empty() {
             self.newest = what.chars().map(|c| if c.is_control() { '?' } else { c }).take(NAME_MAX).collect();
         }
-        self.is_news = true;
     }
 
     /// What is to be told now.
     pub(super) fn due(&self, now_us: u64) -> Option<String> {
-        let is_time = self.told_at_us.is_none_or(|at| now_us.saturating_sub(at) >= TOLD_EVERY_US);
-        (self.is_news && is_time).then(|| {
+        let is_time = now_us.saturating_sub(self.told_at_us) >= TOLD_EVERY_US;
+        match self.news {
+            News::First => self.untold(),
+            News::More if is_time => self.untold(),
+            News::More | News::None => None,
+        }
+    }
+
+    /// What would otherwise be told later.
+    pub(super) fn untold(&self) -> Option<String> {
+        (self.news != News::None).then(|| {
             let counts: Vec<String> =
                 self.counts.iter().map(|(loss, count)| format!("{count} {}", loss.name())).collect();
             format!("since the start: {}; the newest: {:?}", counts.join(", "), self.newest)
@@ -59,7 +81,7 @@ impl Losses {
     }
 
     pub(super) fn told(&mut self, now_us: u64) {
-        (self.is_news, self.told_at_us) = (false, Some(now_us));
+        (self.news, self.told_at_us) = (News::None, now_us);
     }
 }
 
@@ -83,20 +105,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_are_told_together_and_not_one_by_one() {
+    fn losses_are_told_together_and_the_first_of_each_cause_at_once() {
         let mut losses = Losses::default();
-        assert_eq!(losses.due(0), None);
+        assert_eq!((losses.due(0), losses.untold()), (None, None));
         losses.note(Loss::Foreign, "u7.png");
         losses.note(Loss::Foreign, "u8\n.png");
         losses.note(Loss::Missing, "");
         let said = losses.due(5).expect("news");
         assert_eq!(said, "since the start: 2 late or of no result, 1 missing; the newest: \"u8?.png\"");
         losses.told(5);
-        assert_eq!(losses.due(u64::MAX), None);
-        losses.note(Loss::Folder, "it is gone");
+        assert_eq!((losses.due(u64::MAX), losses.untold()), (None, None));
+        losses.note(Loss::Missing, "");
         assert_eq!(losses.due(TOLD_EVERY_US), None, "not yet");
-        assert!(losses.due(5 + TOLD_EVERY_US).is_some());
-        losses.told(5 + TOLD_EVERY_US);
+        assert!(losses.due(5 + TOLD_EVERY_US).is_some() && losses.untold().is_some());
+        losses.note(Loss::Folder, "it is gone");
+        assert!(losses.due(6).is_some(), "a new cause does not wait");
+        losses.told(6);
         losses.note(Loss::Folder, "it is gone");
         assert_eq!(losses.due(u64::MAX), None, "it lasts, and was told");
     }

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use tokio::sync::oneshot;
 
 use crate::config::{self, Config};
 use crate::device::pictures::{self, Dropped, Folder, Refusal};
@@ -39,12 +40,16 @@ const HEARD_AGAIN: u64 = 20_000;
 const HEARD_MAX: u32 = 50_000;
 /// What was decided is on disk by then, or it was never taken.
 const DECIDED_MAX_US: u64 = 30_000_000;
+/// The stop of the line waits so long for the last look.
+const END_MAX: Duration = Duration::from_secs(1);
 /// Pictures whose facts are awaited at once.
 const SENT_MAX: usize = 256;
 
 /// The pictures of one camera.
 struct Gallery {
     journal: PathBuf,
+    /// Opened when it is first needed, and anew after an error.
+    reader: Option<Reader>,
     folder: Folder,
     shelf: Shelf,
     matching: Matching,
@@ -60,8 +65,22 @@ struct Gallery {
     complete_until_us: i64,
 }
 
-/// Starts the thread, where a camera has pictures. It ends with the sender that this gives back.
-pub(super) fn start(config: &Config, clock: Clock, inbox: Sender<Item>) -> Result<Option<Sender<()>>, StoreError> {
+/// The thread, where a camera has pictures.
+pub(super) struct Pictures {
+    stop: Sender<()>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Pictures {
+    /// Ends the thread, which tells first what it has not told yet. A folder on a share that hangs keeps nobody.
+    pub(super) async fn end(self) {
+        drop(self.stop);
+        let _ = tokio::time::timeout(END_MAX, self.ended).await;
+    }
+}
+
+/// Starts the thread, where a camera has pictures.
+pub(super) fn start(config: &Config, clock: Clock, inbox: Sender<Item>) -> Result<Option<Pictures>, StoreError> {
     let of = |station: &config::Station| {
         Some((station.settings.name, station.settings.result_wrap(), station.pictures.clone()?))
     };
@@ -69,16 +88,19 @@ pub(super) fn start(config: &Config, clock: Clock, inbox: Sender<Item>) -> Resul
     let limits = Limits { count: settings.keep, bytes: settings.keep_bytes };
     let shelf = Shelf::open(folder_of(&config.journal), limits, config.upkeep.bounds)?;
     let gallery = Gallery::new(config.journal.clone(), (camera, wrap), settings, shelf, clock.now());
-    let (keep, stop) = bounded(1);
+    let (stop, stopping) = bounded(0);
+    let (done, ended) = oneshot::channel();
     let tell = move |now: Now, what| inbox.try_send(Item::Line(Inbound { seen_mono_us: now.mono_us, what })).is_ok();
-    let run = move || run(gallery, clock, &stop, tell);
-    let started = tasks::thread("sealgate-picture", run);
+    let started = tasks::thread("sealgate-picture", move || {
+        run(gallery, clock, &stopping, tell);
+        drop(done);
+    });
     started.map_err(|source| StoreError::Io {
         doing: "starting the thread for",
         path: folder_of(&config.journal),
         source,
     })?;
-    Ok(Some(keep))
+    Ok(Some(Pictures { stop, ended }))
 }
 
 fn run(mut gallery: Gallery, clock: Clock, stop: &Receiver<()>, tell: impl Fn(Now, Arrival) -> bool) {
@@ -88,8 +110,10 @@ fn run(mut gallery: Gallery, clock: Clock, stop: &Receiver<()>, tell: impl Fn(No
         if let Err(error) = gallery.look(now, &|what| tell(now, what)) {
             gallery.losses.note(Loss::Disk, &error.to_string());
         }
-        gallery.tell_losses(now, &|what| tell(now, what));
+        gallery.tell_losses(now, gallery.losses.due(now.mono_us), &|what| tell(now, what));
     }
+    let now = clock.now();
+    gallery.tell_losses(now, gallery.losses.untold(), &|what| tell(now, what));
 }
 
 impl Gallery {
@@ -103,6 +127,7 @@ impl Gallery {
         let within_us = i64::try_from(settings.within.as_micros()).unwrap_or(i64::MAX);
         Self {
             journal,
+            reader: None,
             folder: Folder::new(settings.clone()),
             shelf,
             matching: Matching::new(camera, wrap, within_us),
@@ -139,7 +164,10 @@ impl Gallery {
 
     /// Hears what has become durable.
     fn hear(&mut self) -> Result<(), StoreError> {
-        let mut reader = Reader::open(&self.journal)?;
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::open(&self.journal)?,
+        };
         if self.next == 0 {
             self.next = reader.head()?.0.saturating_sub(HEARD_AGAIN).max(1);
             if let Some(first) = reader.fact(self.next)?.filter(|first| first.seq > 1) {
@@ -155,6 +183,7 @@ impl Gallery {
             self.heard(stored.at_us, &entry, &mut removed);
             Ok::<(), StoreError>(())
         })?;
+        self.reader = Some(reader);
         self.shelf.remove(&removed)
     }
 
@@ -277,8 +306,8 @@ impl Gallery {
         }
     }
 
-    fn tell_losses(&mut self, now: Now, tell: &dyn Fn(Arrival) -> bool) {
-        if let Some(detail) = self.losses.due(now.mono_us) {
+    fn tell_losses(&mut self, now: Now, losses: Option<String>, tell: &dyn Fn(Arrival) -> bool) {
+        if let Some(detail) = losses {
             tracing::warn!(%detail, kept = self.shelf.count(), bytes = self.shelf.bytes(), "pictures_lost");
             if tell(Arrival::Noticed(AlarmKind::PicturesLost, detail)) {
                 self.losses.told(now.mono_us);

@@ -167,3 +167,35 @@ fn what_is_about_to_go_is_not_taken_for_kept() {
     assert_eq!(bench.dropped(), 0);
     assert!(bench.holds(1), "the newest fact about it says that it is kept");
 }
+
+#[test]
+fn what_was_not_told_yet_is_told_at_the_end() {
+    let mut bench = Bench::new(10);
+    let (told, notices) = bounded(8);
+    let tell = |_, what| told.send(what).is_ok();
+    bench.gallery.losses.note(Loss::Foreign, "u1.pgm");
+    let first = bench.gallery.losses.due(0);
+    bench.gallery.tell_losses(bench.clock.now(), first, &|what| tell(bench.clock.now(), what));
+    bench.gallery.losses.note(Loss::Foreign, "u2.pgm");
+    assert_eq!((notices.len(), bench.gallery.losses.due(0)), (1, None), "in a minute, where it goes on");
+    let (stop, stopping) = bounded(0);
+    drop(stop);
+    run(bench.gallery, bench.clock, &stopping, tell);
+    let said: Vec<Arrival> = notices.try_iter().collect();
+    assert!(
+        matches!(&said[..], [_, Arrival::Noticed(AlarmKind::PicturesLost, detail)] if detail.contains("2 late")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn one_connection_serves_all_looks() {
+    let mut bench = Bench::new(10);
+    bench.see(7, 1);
+    bench.look();
+    let journal = bench.place.path().join("line.db");
+    fs::rename(&journal, journal.with_extension("aside")).unwrap();
+    // A new one would not find the file.
+    bench.look();
+    fs::rename(journal.with_extension("aside"), &journal).unwrap();
+}

@@ -137,7 +137,7 @@ impl Rig {
         let Self { camera, truth, image, .. } = self;
         image.change(|tags| {
             tags.set_int(KIND, Tag::Epoch, 1);
-            camera.take_ack(true, tags);
+            camera.take(true, tags);
             camera.publish(1, 1, truth);
             camera.show(tags);
         });

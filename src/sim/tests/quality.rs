@@ -17,11 +17,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::device::testing::{MS, modbus_link, settings};
 use crate::device::{
-    self, Address, Binding, ByteOrder, Channel, DeviceEvent, EventSink, Link, ModbusLink, Number, OpcuaLink, Pad,
-    Profile, ReadMode, Security, Settings, Shared, StationTags, ValueType, WordOrder,
+    self, Address, Binding, Channel, DeviceEvent, EventSink, Link, Number, OpcuaLink, Pad, Profile, ReadMode, Security,
+    Settings, StationTags, ValueType,
 };
-use crate::domain::tag::{DeviceId, Quality, Reading, StationKind, Tag, TagValue, TagWrite};
+use crate::domain::tag::{Quality, Reading, StationKind, Tag, TagValue, TagWrite};
 use crate::domain::text::Name;
 use crate::domain::time::Now;
 use crate::engine::input::{LostCause, Observed};
@@ -29,7 +30,6 @@ use crate::sim::opcua_server;
 use crate::station::quality::{concerns, is_consent, shown, tags_of};
 use crate::station::{self, Cursor, Station};
 
-const MS: Duration = Duration::from_millis(1);
 /// The bound of every wait; far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long nothing may come before the device's heart beats once more.
@@ -143,19 +143,6 @@ fn bindings(kind: StationKind, place: impl Fn(Tag, u16) -> Address) -> StationTa
     StationTags { station: crate::domain::tag::StationId(3), kind, bindings }
 }
 
-fn settings(link: Link, tags: &StationTags) -> Settings {
-    Settings {
-        device: DeviceId(7),
-        name: "peer".to_owned(),
-        link,
-        stations: vec![tags.clone()],
-        poll: MS * 2,
-        request_timeout: MS * 300,
-        backoff_min: MS * 5,
-        backoff_max: MS * 20,
-    }
-}
-
 impl Rig {
     async fn opcua(kind: StationKind, mode: ReadMode) -> Self {
         let tags = bindings(kind, |tag, _| Address::Node(format!("nsu={};s={tag}", opcua_server::NAMESPACE)));
@@ -163,17 +150,16 @@ impl Rig {
         let url = format!("opc.tcp://{}/", listener.local_addr().expect("it is bound"));
         let (pki, mut tasks) = (tempfile::tempdir().expect("a folder"), JoinSet::new());
         let peer = opcua::Peer::start(listener, &pki.path().join("server"), &tags, &mut tasks);
-        let link = OpcuaLink {
+        let link = Link::Opcua(OpcuaLink {
             url,
             mode,
             security: Security { channel: Channel::None, user: None },
             pki_dir: pki.path().join("own"),
             certificate_host: None,
             profile: Profile::Generic,
-        };
-        let mut settings = settings(Link::Opcua(link), &tags);
+        });
         // Nobody is silent here, and a busy machine is slow.
-        settings.request_timeout = MS * 10_000;
+        let settings = Settings { request_timeout: MS * 10_000, ..settings(link, vec![tags.clone()]) };
         Self::over(Peer::Opcua(peer), settings, tags, tasks, pki)
     }
 
@@ -183,18 +169,8 @@ impl Rig {
         let port = listener.local_addr().expect("it is bound").port();
         let (memory, mut tasks) = (Arc::new(modbus::Memory::default()), JoinSet::new());
         tasks.spawn(modbus::serve(listener, Arc::clone(&memory)));
-        let link = ModbusLink {
-            host: "127.0.0.1".to_owned(),
-            port,
-            unit: 1,
-            word_order: WordOrder::HighFirst,
-            byte_order: ByteOrder::HighFirst,
-            gap_max: 0,
-            block_max: 125,
-            connections: 2,
-            shared: Shared::default(),
-        };
-        let settings = settings(Link::Modbus(link), &tags);
+        let link = Link::Modbus(modbus_link(port));
+        let settings = Settings { request_timeout: MS * 300, ..settings(link, vec![tags.clone()]) };
         Self::over(Peer::Modbus(memory), settings, tags, tasks, tempfile::tempdir().expect("a folder"))
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::tag::{Access, StationKind, Tag, TagValue};
+use crate::engine::decide::Decide;
 use crate::sim::closer::CloserMishap;
 use crate::sim::physics::{Deed, Plant};
 use crate::sim::rejector::BladeMishap;
@@ -617,4 +618,34 @@ fn stops_when_the_bin_is_full() {
     rig.start();
     assert_eq!(rig.get(Rejector, Tag::BinFull), 0, "emptied");
     rig.until("more in the bin", |rig| rig.get(Rejector, Tag::BinCount) >= 5);
+}
+
+/// The camera drives the blade: nobody writes a verdict, and what it cannot know it lets through.
+#[test]
+fn a_camera_that_decides_passes_what_it_is_told_to_expect_and_nothing_without_it() {
+    let weather = Weather { no_read: 300, wrong_lot: 300, duplicate: 300, ..Weather::NONE };
+    let mut rig = rig(PlantSettings { units_min: 600, decide: Decide::Device, ..quick(weather) });
+    rig.start();
+    rig.until("ten ends", |rig| rig.ends().len() >= 10);
+    assert!(rig.ends().iter().all(|(end, _)| *end == 2), "it expects nothing");
+    let expected = TagValue::Bytes(b"01095060001343521727033110L7".to_vec());
+    rig.write(Camera, vec![(Tag::Expected, expected)]);
+    let told_at = rig.plant.counters().presented;
+    rig.controller.passes = false;
+    rig.until("finished", |rig| rig.plant.view().is_finished);
+    let spoil: BTreeMap<u64, String> = rig.truth.iter().filter_map(spoil_of).collect();
+    let after = rig.truth.iter().filter_map(|line| match &line.event {
+        TruthEvent::End { unit, end, .. } if *unit > told_at => Some((spoil[unit].as_str(), *end)),
+        _ => None,
+    });
+    let ways: BTreeSet<(&str, u8)> = after.collect();
+    assert_eq!(ways, BTreeSet::from([("none", 1), ("duplicate", 1), ("no_read", 2), ("wrong_lot", 2)]));
+    assert_ne!(rig.get(Rejector, Tag::VerdictEcho), 0, "what is written is answered");
+}
+
+fn spoil_of(line: &TruthLine) -> Option<(u64, String)> {
+    match &line.event {
+        TruthEvent::Unit { unit, spoil, .. } => Some((*unit, spoil.clone())),
+        _ => None,
+    }
 }
