@@ -48,6 +48,9 @@ impl State {
             Fact::GateForced { container, .. } => self.quarantine(batch, container.as_ref()),
             Fact::AlarmRaised { alarm, kind, station, detail } => {
                 self.last_alarm = self.last_alarm.max(*alarm);
+                if matches!(kind, AlarmKind::SerialPoolLow | AlarmKind::SerialsExhausted) {
+                    self.with_batch(batch, |batch| batch.pool_told = Some(*kind));
+                }
                 self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });
             }
             Fact::AlarmAcknowledged { alarm } => self.acknowledge(*alarm),

@@ -284,6 +284,7 @@ impl Engine {
         }
         self.stop_for_rejects(&mut step);
         self.settle_run(&mut step);
+        self.tell_pool(&mut step);
         step
     }
 

@@ -170,6 +170,8 @@ pub struct Container {
 
 impl State {
     /// The batch on the line: running or stopped.
+    /// The last that was told of its serials running out.
+    pub pool_told: Option<AlarmKind>,
     pub fn current(&self) -> Option<&Batch> {
         self.batches.iter().find(|batch| matches!(batch.state, BatchState::Running | BatchState::Stopped))
     }
@@ -218,6 +220,7 @@ impl TrackVerdict {
         }
     }
 }
+            pool_told: None,
 
 impl Run {
     /// The place in the order of printing that belongs to a track by its distance, on either side.
@@ -245,6 +248,11 @@ impl Batch {
 
     pub fn container(&self, sscc: &Sscc) -> Option<&Container> {
         self.containers.get(place(*self.by_sscc.get(sscc)?))
+    }
+
+    /// Serials that can still be printed: a printer may hold some of them.
+    pub fn unprinted(&self) -> u32 {
+        self.counts.received.saturating_sub(self.counts.printed).saturating_sub(self.counts.burned)
     }
 
     pub fn container_of(&self, key: &RequestKey) -> Option<&Container> {
