@@ -3,6 +3,7 @@
 
 mod journal;
 mod judge;
+mod matching;
 mod plant;
 
 use plant::{Act, Plant};

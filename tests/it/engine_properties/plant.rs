@@ -718,7 +718,7 @@ impl Plant {
         let Act { kind, a, b } = act;
         match kind % 12 {
             0 | 1 => self.print(1 + a % 3),
-            2..=4 => self.read(if a % 6 < 3 { a % 3 } else { 255 }, b),
+            2..=4 => self.read([0, 1, 2, 8].get(usize::from(a % 8)).copied().unwrap_or(255), b),
             5..=7 => self.end(255),
             8 => self.tick(u64::from(a) * 1000),
             9 => self.crash(),
