@@ -157,6 +157,8 @@ impl Engine {
             return refuse(RequestRefusal::Busy);
         }
         self.emit_for(step, *id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
+        // Its serials run out no more.
+        [AlarmKind::SerialPoolLow, AlarmKind::SerialsExhausted].into_iter().for_each(|kind| self.ease(step, kind));
         Ok(Done::Changed)
     }
 

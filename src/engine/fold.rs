@@ -11,8 +11,7 @@ use crate::engine::fact::{Child, Entry, Fact, InvalidCause, RequestKey, ResultKe
 use crate::engine::input::CloseEnd;
 use crate::engine::reason::{AlarmKind, BatchState, FailReason};
 use crate::engine::state::{
-    Alarm, Batch, Container, Grant, Request, Run, Stage, State, Station, TRANSIT_MAX, Track, TrackVerdict, Transit,
-    place,
+    Alarm, Batch, Container, Grant, Request, Run, Stage, State, Station, Track, TrackVerdict, Transit, place,
 };
 
 impl State {
@@ -49,6 +48,9 @@ impl State {
             Fact::AlarmRaised { alarm, kind, station, detail } => {
                 self.last_alarm = self.last_alarm.max(*alarm);
                 self.alarms.insert(*alarm, Alarm { kind: *kind, station: *station, detail: detail.clone() });
+                if matches!(kind, AlarmKind::SerialPoolLow | AlarmKind::SerialsExhausted) {
+                    self.with_batch(batch, |batch| batch.pool_told = Some(*kind));
+                }
             }
             Fact::AlarmAcknowledged { alarm } => self.acknowledge(*alarm),
             Fact::BatchLoaded { .. } => self.with_batch(batch, |batch| batch.opened_seq = entry.seq),
@@ -116,6 +118,11 @@ impl State {
             return;
         }
         self.stations.insert(name, Station::default());
+        if kind == StationKind::Camera {
+            // Its numbers begin anew.
+            self.transit.matched = None;
+            self.transit.missed.clear();
+        }
         if kind == StationKind::Rejector {
             let last = self.transit.last_inspected;
             // Of an epoch in which nothing was inspected, the one before it is what results may still be meant in.
@@ -203,7 +210,7 @@ impl State {
             }
         });
         if self.inspect(batch, result, TrackVerdict::Pass(serial)) {
-            self.note_inspected(batch, false);
+            self.note_inspected(batch, self.seq, false);
         }
         self.extend_run(result, place);
     }
@@ -235,19 +242,18 @@ impl State {
         if is_new {
             // A reject is owed for each track once, however often a camera answers for it.
             self.command_reject(batch);
-            self.note_inspected(batch, true);
+            self.note_inspected(batch, self.seq, true);
         }
         if !reasons.contains(&FailReason::SecondRead) {
             self.extend_run(result, own.map(|(_, place)| place));
         }
     }
 
-    fn note_inspected(&mut self, batch: Option<BatchId>, is_reject: bool) {
-        let inspection = self.seq;
+    pub(super) fn note_inspected(&mut self, batch: Option<BatchId>, inspection: u64, is_reject: bool) {
         self.with_batch(batch, |batch| batch.recent.note(inspection, is_reject));
     }
 
-    fn command_reject(&mut self, batch: Option<BatchId>) {
+    pub(super) fn command_reject(&mut self, batch: Option<BatchId>) {
         self.with_batch(batch, |batch| {
             batch.counts.rejects_commanded = batch.counts.rejects_commanded.saturating_add(1);
         });
@@ -258,11 +264,17 @@ impl State {
             batch.counts.triggers = batch.counts.triggers.saturating_add(1);
             batch.counts.missed = batch.counts.missed.saturating_add(1);
         });
+        let Some(track) = result.track else {
+            // It commands nothing until its track is known.
+            self.inspect(batch, result, TrackVerdict::Fail(None));
+            return self.await_match(batch, result.seq);
+        };
+        let is_owed = self.transit.tracks.contains_key(&track);
         if self.inspect(batch, result, TrackVerdict::Fail(None)) {
-            self.note_inspected(batch, true);
+            self.note_inspected(batch, self.seq, true);
         }
-        if result.track.is_some() {
-            // Its end is the next fact. A result that was lost with its number alone commands nothing: no track is known.
+        if !is_owed {
+            // Its end is the next fact.
             self.command_reject(batch);
         }
     }
@@ -274,15 +286,11 @@ impl State {
             at.seq = at.seq.max(seq);
         }
         let Some(track) = result.track else { return false };
-        let inspection = self.seq;
-        self.transit.last_inspected = self.transit.last_inspected.max(track);
-        let is_full = self.transit.tracks.len() >= TRANSIT_MAX;
-        // A second result never replaces the first: that one's pass has expired by a fact of its own.
-        if track <= self.transit.last_ended || is_full || self.transit.tracks.contains_key(&track) {
-            return false;
+        if let Some(seq) = result.seq {
+            self.match_missed(seq, track);
         }
-        self.transit.tracks.insert(track, Track { inspection, verdict, batch });
-        true
+        self.transit.last_inspected = self.transit.last_inspected.max(track);
+        self.enter_transit(track, Track { inspection: self.seq, verdict, batch })
     }
 
     /// `place` is where the serial of a result stands in the order of printing.

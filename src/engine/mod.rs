@@ -12,6 +12,7 @@ mod fold;
 mod gate;
 mod hold;
 pub mod input;
+mod missed;
 pub mod output;
 mod pack;
 pub mod pool;
@@ -283,6 +284,7 @@ impl Engine {
             Input::Expired(gone) => self.record(&mut step, None, line(), Fact::MessagesExpired { gone }),
         }
         self.stop_for_rejects(&mut step);
+        self.tell_pool(&mut step);
         self.settle_run(&mut step);
         step
     }

@@ -7,12 +7,13 @@ use crate::domain::element::ElementString;
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
 use crate::domain::tag::StationId;
+use crate::domain::text::Name;
 use crate::domain::time::Now;
 use crate::engine::fact::{Child, Fact, RequestKey, TrackKey};
 use crate::engine::input::CloseRequest;
 use crate::engine::output::{Permit, Restraint, Step};
 use crate::engine::reason::{AlarmKind, RefuseReason};
-use crate::engine::state::{Batch, Stage, TrackVerdict};
+use crate::engine::state::{Batch, Stage, TrackVerdict, place};
 use crate::engine::{Engine, Role};
 
 /// How long a request waits for children that are verified and still on their way through the reject gate.
@@ -62,16 +63,21 @@ impl Engine {
     /// Whether a child is verified and its end at the reject gate has not been read yet.
     fn children_in_transit(&self, request: &CloseRequest) -> bool {
         let Some(batch) = self.state.current().filter(|_| request.gate == Gate::Seal) else { return false };
-        request.children.iter().filter_map(|code| read_unit(code, batch).ok()).any(|serial| {
-            batch
-                .pool
-                .unit_of(&serial)
-                .is_some_and(|unit| unit.verified && unit.state == SerialState::Encoded && self.passes_now(&serial))
-        })
+        request.children.iter().any(|code| self.is_in_transit(batch, code))
     }
 
-    fn passes_now(&self, serial: &SerialNumber) -> bool {
-        self.state.transit.tracks.values().any(|track| track.verdict == TrackVerdict::Pass(*serial))
+    /// It can still be commissioned: its end has not been read, and is not known to be lost.
+    fn is_in_transit(&self, batch: &Batch, code: &[u8]) -> bool {
+        let Ok(serial) = read_unit(code, batch) else { return false };
+        let unit = batch.pool.unit_of(&serial);
+        unit.is_some_and(|unit| unit.verified && unit.state == SerialState::Encoded)
+            && self.state.transit.tracks.values().any(|track| track.verdict == TrackVerdict::Pass(serial))
+    }
+
+    /// Whether a child that should not have been there waits for a person at this station: nothing is sealed there meanwhile.
+    fn is_child_astray(&self, station: Name) -> bool {
+        let mut alarms = self.state.alarms.values();
+        alarms.any(|alarm| alarm.kind == AlarmKind::ChildEscaped && alarm.station == Some(station))
     }
 
     fn rule(&mut self, now: Now, step: &mut Step, station: StationId, request: &CloseRequest) {
@@ -86,7 +92,7 @@ impl Engine {
                 Ruling::Refuse { container: None, reasons: vec![RefuseReason::OnHold] }
             }
             (None, _) => Ruling::Refuse { container: None, reasons: vec![RefuseReason::NoBatch] },
-            (Some(batch), Gate::Seal) => rule_seal(batch, level, &key, request),
+            (Some(batch), Gate::Seal) => rule_seal(batch, level, &key, request, self.is_child_astray(spec.name)),
             (Some(batch), Gate::Release) => rule_release(batch, &key, request),
         };
         #[cfg(feature = "canary")]
@@ -107,7 +113,7 @@ impl Engine {
             }
             Ruling::Refuse { container, reasons } => {
                 let reason = reasons.first().map_or(0, RefuseReason::code);
-                self.alarm_for(step, station, &reasons);
+                self.alarm_for(step, station, request, &reasons);
                 let escaped = self.unread_children(request, &reasons);
                 self.emit(step, Fact::CloseRefused { request: key, gate, level, container, reasons });
                 self.scrap_escaped(step, &escaped);
@@ -159,18 +165,8 @@ impl Engine {
     }
 
     /// A refusal that a machine cannot mend by asking again needs a person.
-    fn alarm_for(&mut self, step: &mut Step, station: StationId, reasons: &[RefuseReason]) {
-        let escaped = reasons.iter().any(|reason| {
-            matches!(
-                reason,
-                RefuseReason::ForeignChild { .. }
-                    | RefuseReason::UnknownChild { .. }
-                    | RefuseReason::UnfitChild { .. }
-                    | RefuseReason::PackedChild { .. }
-                    | RefuseReason::RepeatedChild { .. }
-            )
-        });
-        if escaped {
+    fn alarm_for(&mut self, step: &mut Step, station: StationId, request: &CloseRequest, reasons: &[RefuseReason]) {
+        if reasons.iter().any(|reason| self.has_escaped(request, reason)) {
             self.raise(step, AlarmKind::ChildEscaped, Some(station), words(reasons));
         }
         if reasons.contains(&RefuseReason::LabelDiffers) {
@@ -180,18 +176,45 @@ impl Engine {
             self.raise(step, AlarmKind::SsccExhausted, Some(station), String::new());
         }
     }
+
+    /// Whether a child should never have come here. One whose end is still awaited may turn out good: the machine asks again.
+    fn has_escaped(&self, request: &CloseRequest, reason: &RefuseReason) -> bool {
+        let code = reason.slot().and_then(|slot| request.children.get(place(slot)));
+        let is_awaited = || self.state.current().zip(code).is_some_and(|(batch, code)| self.is_in_transit(batch, code));
+        match reason {
+            RefuseReason::ForeignChild { .. }
+            | RefuseReason::UnknownChild { .. }
+            | RefuseReason::PackedChild { .. }
+            | RefuseReason::RepeatedChild { .. } => true,
+            RefuseReason::UnfitChild { .. } => !is_awaited(),
+            RefuseReason::NoBatch
+            | RefuseReason::NotGood
+            | RefuseReason::LevelAbsent
+            | RefuseReason::Short { .. }
+            | RefuseReason::Over { .. }
+            | RefuseReason::CountDiffers { .. }
+            | RefuseReason::MissingChild { .. }
+            | RefuseReason::MalformedChild { .. }
+            | RefuseReason::NoSscc
+            | RefuseReason::NotSealed
+            | RefuseReason::LabelMissing
+            | RefuseReason::LabelDiffers
+            | RefuseReason::OnHold => false,
+        }
+    }
 }
 
-/// The reasons, each with the slots of the children that it is about, counted from 1 as people count.
+/// The reasons, each with the slot of the child that it is about, by the number that the facts give it.
 fn words(reasons: &[RefuseReason]) -> String {
     let word = |reason: &RefuseReason| match reason.slot() {
-        Some(slot) => format!("{} in slot {}", reason.name(), slot.saturating_add(1)),
+        Some(slot) => format!("{} in slot {slot}", reason.name()),
         None => reason.name().to_owned(),
     };
     reasons.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
-fn rule_seal(batch: &Batch, level: PackLevel, key: &RequestKey, request: &CloseRequest) -> Ruling {
+/// `is_held` where a person has not looked yet at what was refused here before.
+fn rule_seal(batch: &Batch, level: PackLevel, key: &RequestKey, request: &CloseRequest, is_held: bool) -> Ruling {
     let before = batch.container_of(key);
     let mut reasons = Vec::new();
     if request.not_good {
@@ -206,6 +229,9 @@ fn rule_seal(batch: &Batch, level: PackLevel, key: &RequestKey, request: &CloseR
     // Children that lie in this very container have not escaped; its state says what is wrong.
     reasons.retain(|reason| !matches!(reason, RefuseReason::PackedChild { parent, .. } if Some(*parent) == own));
     rule_count(batch.sheet.pack.capacity(level), request, slots, &mut reasons);
+    if is_held && reasons.is_empty() {
+        reasons.push(RefuseReason::OnHold);
+    }
     match own.or_else(|| next_sscc(batch)) {
         Some(container) if reasons.is_empty() => Ruling::Grant { container, children },
         Some(_) => Ruling::Refuse { container: own, reasons },

@@ -187,6 +187,9 @@ pub enum AlarmKind {
     LabelDiffers,
     /// A child of a refused close was rejected, unknown or elsewhere.
     ChildEscaped,
+    /// A tenth of the serials of the order is left to print.
+    SerialPoolLow,
+    /// None is left: the printer starves.
     SerialsExhausted,
     SsccExhausted,
     /// The journal was repaired, lacks facts that were anchored elsewhere, or differs from them.
@@ -344,6 +347,7 @@ impl AlarmKind {
         AlarmKind::GateForced,
         AlarmKind::LabelDiffers,
         AlarmKind::ChildEscaped,
+        AlarmKind::SerialPoolLow,
         AlarmKind::SerialsExhausted,
         AlarmKind::SsccExhausted,
         AlarmKind::JournalDoubt,
@@ -376,7 +380,7 @@ impl AlarmKind {
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
-    /// and production goes on, since everything is in the journal. Nor does the wall clock hold the line: every time-out is
+    /// and production goes on, since everything is in the journal. A printer without serials stops by itself. Nor does the wall clock hold the line: every time-out is
     /// monotonic, and order is by sequence number.
     pub fn holds(self) -> bool {
         match self {
@@ -393,7 +397,6 @@ impl AlarmKind {
             | AlarmKind::GateForced
             | AlarmKind::LabelDiffers
             | AlarmKind::ChildEscaped
-            | AlarmKind::SerialsExhausted
             | AlarmKind::SsccExhausted
             | AlarmKind::DiskFull
             | AlarmKind::SerialsSuspended
@@ -421,7 +424,9 @@ impl AlarmKind {
             | AlarmKind::ClockRollback
             | AlarmKind::ClockUnset
             | AlarmKind::LinePaused
-            | AlarmKind::CrashLoop => false,
+            | AlarmKind::CrashLoop
+            | AlarmKind::SerialPoolLow
+            | AlarmKind::SerialsExhausted => false,
         }
     }
 
@@ -441,6 +446,7 @@ impl AlarmKind {
             AlarmKind::GateForced => "gate_forced",
             AlarmKind::LabelDiffers => "label_differs",
             AlarmKind::ChildEscaped => "child_escaped",
+            AlarmKind::SerialPoolLow => "serial_pool_low",
             AlarmKind::SerialsExhausted => "serials_exhausted",
             AlarmKind::SsccExhausted => "sscc_exhausted",
             AlarmKind::JournalDoubt => "journal_doubt",

@@ -78,6 +78,19 @@ pub struct Transit {
     pub run: Option<Run>,
     /// The highest track that was inspected in the epoch before: what is shown near it may still be meant in that epoch.
     pub before: u64,
+    /// The newest result of the camera whose track is known, and that track.
+    pub matched: Option<(u64, u64)>,
+    /// Results that were missed since then, oldest first: the next result of a known track may say which were theirs.
+    pub missed: VecDeque<MissedResult>,
+}
+
+/// A result of which only its number is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissedResult {
+    pub seq: u64,
+    /// The sequence number of the fact that says so.
+    pub inspection: u64,
+    pub batch: Option<BatchId>,
 }
 
 /// Every certain pair of track and place from `track` to `to` has the same distance, so those between are certain too.
@@ -157,6 +170,8 @@ pub struct Batch {
     pub bin_before: u32,
     /// The newest inspections, for the stops.
     pub recent: Recent,
+    /// The last that was told of its serials running out.
+    pub pool_told: Option<AlarmKind>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,6 +220,7 @@ impl State {
             bin_stop: None,
             bin_before: 0,
             recent: Recent::default(),
+            pool_told: None,
         });
     }
 }
@@ -232,6 +248,11 @@ impl Batch {
     /// Serials that no printer was given yet.
     pub fn unused(&self) -> u32 {
         self.pool.len().saturating_sub(self.next_place)
+    }
+
+    /// Serials that can still be printed: a printer may hold some of them.
+    pub fn unprinted(&self) -> u32 {
+        self.counts.received.saturating_sub(self.counts.printed).saturating_sub(self.counts.burned)
     }
 
     /// The counts as of now; what a batch lacks is counted at its close.

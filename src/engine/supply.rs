@@ -11,6 +11,9 @@ use crate::engine::output::{Permit, Step};
 use crate::engine::reason::{AlarmKind, BatchState};
 use crate::engine::{Engine, Role};
 
+/// A pool is low when this part of its serials is left.
+const POOL_LOW_PART: u32 = 10;
+
 /// Printed records wait this long for company before they get a fact of their own.
 const ENCODED_WAIT_US: u64 = 2_000_000;
 /// And no more than this many wait.
@@ -59,6 +62,21 @@ impl Engine {
             self.encode(step, station);
         }
         self.allocate(step, station);
+    }
+
+    /// Says once that few serials are left to print, and once that none is. The facts know what was told.
+    pub(super) fn tell_pool(&mut self, step: &mut Step) {
+        let Some(batch) = self.state.current().filter(|batch| batch.state == BatchState::Running) else { return };
+        let (left, received) = (batch.unprinted(), batch.counts.received);
+        let kind = match left {
+            0 => AlarmKind::SerialsExhausted,
+            _ if left <= received / POOL_LOW_PART => AlarmKind::SerialPoolLow,
+            _ => return,
+        };
+        if batch.pool_told != Some(kind) {
+            let detail = format!("batch {}: {left} of {received} serials are left to print", batch.id());
+            self.raise(step, kind, None, detail);
+        }
     }
 
     /// What printers have printed is a fact before a camera's result is judged by it.

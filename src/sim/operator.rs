@@ -27,7 +27,7 @@ impl AlarmView {
         let slot = detail.split("in slot ").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
         let bad_child = station.zip(slot).and_then(|(kind, slot)| {
             let Some(TagValue::Texts(children)) = tags.value(kind, Tag::Children) else { return None };
-            let code = children.get(slot.checked_sub(1)?)?.clone();
+            let code = children.get(slot)?.clone();
             (!code.is_empty()).then_some((kind, code))
         });
         Self { id, is_open: true, bad_child }

@@ -39,6 +39,11 @@ impl Scope<'_> {
                 "UPDATE inspection SET verdict = ?2 WHERE inspection = ?1",
                 (integer(*inspection)?, words::FAIL),
             ),
+            Change::InspectionTracked { inspection, track } => self.one(
+                "inspection",
+                "UPDATE inspection SET track = ?2 WHERE inspection = ?1",
+                (integer(*inspection)?, integer(*track)?),
+            ),
             Change::RejectCommanded { inspection } => self.one(
                 "reject",
                 "INSERT INTO reject (inspection, commanded_seq) VALUES (?1, ?2)",

@@ -162,6 +162,7 @@ fn refuses_gaps_repeats_and_what_breaks_a_rule() {
         (granted(22, CASE, 41), ""),
         (record(22, "alarm", vec![Change::AlarmAcknowledged { alarm: 1 }]), "alarm"),
         (record(22, "reject", vec![Change::RejectConfirmed { inspection: 7 }]), "reject"),
+        (record(22, "reject", vec![Change::InspectionTracked { inspection: 8, track: 1 }]), "inspection"),
         (record(22, "reject", vec![Change::RejectCommanded { inspection: 11 }]), "reject"),
         (
             record(

@@ -198,6 +198,10 @@ impl Kept {
             Change::SerialState { batch, serial, state } => self.unit(batch, serial).map(|unit| unit.0 = state),
             Change::Inspection(row) => self.insert_inspection(seq, row),
             Change::InspectionFailed { inspection } => replace(&mut self.inspections, inspection, "fail", "inspection"),
+            Change::InspectionTracked { inspection, track: _ } => match self.inspections.contains_key(inspection) {
+                true => Ok(()),
+                false => Err(format!("no inspection {inspection}")),
+            },
             Change::RejectCommanded { inspection } => match self.rejects.insert(*inspection) {
                 true => Ok(()),
                 false => Err(format!("a second reject of inspection {inspection}")),

@@ -142,6 +142,7 @@ pub(crate) fn story() -> Vec<Record> {
         station: Some("rejector".into()),
         detail: "track 11".into(),
     };
+    let tracked = Change::InspectionTracked { inspection: 13, track: 11 };
     let mut first = record(1, "line_started", vec![]);
     first.row.batch = None;
     vec![
@@ -166,7 +167,7 @@ pub(crate) fn story() -> Vec<Record> {
         ),
         record(12, "reject_confirmed", vec![Change::RejectConfirmed { inspection: 11 }]),
         record(13, "missed", vec![inspection("missed", None), Change::RejectCommanded { inspection: 13 }]),
-        about(record(14, "alarm_raised", vec![Change::RejectAlarmed { inspection: 13 }, alarm]), "1"),
+        about(record(14, "alarm_raised", vec![Change::RejectAlarmed { inspection: 13 }, tracked, alarm]), "1"),
         container(15, CASE),
         packed(16, CASE, &[odd, "Z9"]),
         granted(17, CASE, 41),

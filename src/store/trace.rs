@@ -290,5 +290,6 @@ mod tests {
             2
         );
         assert_eq!(one("SELECT unit FROM v_inspection WHERE inspection = 11"), format!("{}A1", prefix()));
+        assert_eq!(one("SELECT CAST(track AS TEXT) FROM v_inspection WHERE inspection = 13"), "11");
     }
 }

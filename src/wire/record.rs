@@ -98,6 +98,11 @@ pub enum Change {
     InspectionFailed {
         inspection: u64,
     },
+    /// The track of an inspection, as its end at the reject gate tells it: a missed result came without one.
+    InspectionTracked {
+        inspection: u64,
+        track: u64,
+    },
     /// A reject is owed for an inspection.
     RejectCommanded {
         inspection: u64,

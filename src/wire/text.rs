@@ -250,8 +250,11 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         AlarmKind::ChildEscaped => {
             "A container held a unit that should not be there. Take it out, find the way it came, then acknowledge."
         }
+        AlarmKind::SerialPoolLow => {
+            "A tenth of the order's serial numbers is left. Production goes on. Have another order loaded, then acknowledge."
+        }
         AlarmKind::SerialsExhausted => {
-            "The serial numbers of the order are used up. Stop the batch, or load another order, then acknowledge."
+            "The serial numbers of the order are used up, and the printer stands. Stop the batch, start another order, then acknowledge."
         }
         AlarmKind::SsccExhausted => {
             "The SSCC range of the order is used up. Stop the batch and ask for another range, then acknowledge."

@@ -1,8 +1,10 @@
 //! The engine under random inputs: a plant that behaves and misbehaves, crashes, and bytes that no plant would send. After
 //! every step the promises are judged from outside (`judge`); at the end the faults stop, and the line must work again.
 
+mod astray;
 mod journal;
 mod judge;
+mod matching;
 mod plant;
 
 use plant::{Act, Plant};

@@ -122,7 +122,7 @@ fn view_of(id: u32, alarm: &Alarm, tags: &Tags) -> AlarmView {
     let slot = alarm.detail.split("in slot ").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
     let bad_child = station.zip(slot).and_then(|(kind, slot)| {
         let Some(TagValue::Texts(children)) = tags.value(kind, Tag::Children) else { return None };
-        let code = children.get(slot.checked_sub(1)?)?.clone();
+        let code = children.get(slot)?.clone();
         (!code.is_empty()).then_some((kind, code))
     });
     AlarmView { id: u64::from(id), is_open: true, bad_child }

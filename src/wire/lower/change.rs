@@ -146,9 +146,9 @@ impl Scene<'_> {
     }
 
     fn reject_confirmed(&self, track: &TrackKey, serial: Option<SerialNumber>) -> Vec<Change> {
-        let confirmed = track.inspection.map(|inspection| Change::RejectConfirmed { inspection });
+        let confirmed = ended(track, |inspection| Change::RejectConfirmed { inspection });
         let scrapped = serial.map(|serial| self.serial_state(serial, SerialState::LabelScrapped));
-        confirmed.into_iter().chain(scrapped).collect()
+        confirmed.chain(scrapped).collect()
     }
 
     fn packed(&self, level: PackLevel, container: Sscc, children: &[Child]) -> Vec<Change> {
@@ -187,8 +187,13 @@ fn pass_expired(track: &TrackKey) -> Vec<Change> {
 }
 
 fn reject_alarmed(track: &TrackKey) -> Vec<Change> {
-    let alarmed = track.inspection.map(|inspection| Change::RejectAlarmed { inspection });
-    alarmed.into_iter().collect()
+    ended(track, |inspection| Change::RejectAlarmed { inspection }).collect()
+}
+
+/// What became of the reject that an inspection owed, and on which track that was.
+fn ended(track: &TrackKey, change: impl Fn(u64) -> Change) -> impl Iterator<Item = Change> {
+    let tracked = |inspection| Change::InspectionTracked { inspection, track: track.track };
+    track.inspection.into_iter().flat_map(move |inspection| [change(inspection), tracked(inspection)])
 }
 
 fn granted(request: &RequestKey, gate: Gate, container: Sscc, token: u32) -> Vec<Change> {

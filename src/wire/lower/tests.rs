@@ -151,7 +151,11 @@ fn a_confirmed_reject_scraps_its_serial_where_it_is_known() {
     let known = record(Fact::RejectConfirmed { track: sample::track(), serial: Some(unit()) }).changes;
     assert!(matches!(
         &known[..],
-        [Change::RejectConfirmed { .. }, Change::SerialState { state: "label_scrapped", .. }]
+        [
+            Change::RejectConfirmed { .. },
+            Change::InspectionTracked { .. },
+            Change::SerialState { state: "label_scrapped", .. }
+        ]
     ));
     let untracked = TrackKey { inspection: None, ..sample::track() };
     assert_eq!(record(Fact::RejectConfirmed { track: untracked, serial: None }).changes, []);

@@ -12,6 +12,9 @@ use sealgate::engine::input::{Input, Observed, TrackEnd};
 use sealgate::engine::output::{Permit, Recheck, Step};
 use sealgate::engine::reason::AlarmKind;
 
+use super::astray::Astray;
+use super::matching::Matching;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Open,
@@ -50,6 +53,10 @@ pub(crate) struct Judge {
     answered: BTreeMap<Name, BTreeSet<u64>>,
     decided: BTreeMap<Name, u64>,
     alarms: BTreeSet<u32>,
+    matching: Matching,
+    astray: Astray,
+    /// What was told of the serials that run out.
+    pool_told: BTreeSet<AlarmKind>,
     /// Those that let nobody run.
     holding: BTreeSet<u32>,
     /// What a printer holds is not what it was given.
@@ -77,6 +84,8 @@ impl Judge {
         for entry in &step.facts {
             claim(entry.seq == self.seq + 1, || format!("fact {} follows {}", entry.seq, self.seq))?;
             self.seq = entry.seq;
+            self.matching.fact(entry)?;
+            self.astray.fact(engine, input, &entry.fact)?;
             self.fact(engine, input, &entry.fact, capacity)?;
         }
         claim(step.facts.len() < 10_000, || "I9: a step of ten thousand facts".to_owned())
@@ -158,8 +167,11 @@ impl Judge {
     }
 
     fn raised(&mut self, alarm: u32, kind: AlarmKind) -> Verdict {
-        // The one kind that hostile stations provoke and that needs no stop: the printer is emptied.
-        if kind != AlarmKind::StrangeRecord {
+        // The kinds that need no stop: the printer is emptied, or starves.
+        let starves = matches!(kind, AlarmKind::SerialPoolLow | AlarmKind::SerialsExhausted);
+        let is_repeat = starves && !self.pool_told.insert(kind);
+        claim(!is_repeat, || format!("{} was told twice", kind.name()))?;
+        if kind != AlarmKind::StrangeRecord && !starves {
             self.holding.insert(alarm);
         }
         claim(self.alarms.insert(alarm), || format!("alarm {alarm} raised twice"))
@@ -376,6 +388,11 @@ impl Judge {
     /// Whether the blade has been told to let this track pass.
     pub(crate) fn may_pass(&self, track: u64) -> bool {
         self.passes.contains_key(&track)
+    }
+
+    /// Units whose pass stands and whose end was not told.
+    pub(crate) fn awaited_units(&self) -> Vec<SerialNumber> {
+        self.passes.values().copied().collect()
     }
 
     /// Commissioned units, or released cases, that lie nowhere.
