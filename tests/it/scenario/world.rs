@@ -13,7 +13,7 @@ use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact, RequestKey};
 use sealgate::engine::input::{
     Ask, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order,
-    PackSpec, PassKey, Read, Request, SsccRange, TrackEnd,
+    PackSpec, PassKey, Read, Request, SsccRange, StationRecipe, TrackEnd,
 };
 use sealgate::engine::output::{Done, Permit, Restraint, Step};
 use sealgate::engine::recipe::Recipe;
@@ -819,9 +819,19 @@ fn order(options: &BTreeMap<&str, &str>) -> Result<Order, String> {
         gcp_length: GcpLength::new(7).map_err(|error| wrong(&error))?,
         pack: PackSpec { case_capacity: count("case", "2")?, pallet_capacity: count("pallet", "0")? },
         sscc: SsccRange { extension: 3, prefix: Text::new("9506000").expect("short"), first, last },
+        recipes: recipes(options.get("recipes").copied().unwrap_or_default())?,
     };
     let serials = serials(&of("serials", "A1..A9"))?;
     Ok(Order { sheet, serials, serials_sha256: Text::default() })
+}
+
+/// `camera:R7,packer:R8`.
+fn recipes(word: &str) -> Result<Vec<StationRecipe>, String> {
+    let named = word.split(',').filter(|part| !part.is_empty()).map(|part| {
+        let (station, recipe) = part.split_once(':')?;
+        Some(StationRecipe { station: Name::new(station)?, recipe: Recipe::new(recipe)? })
+    });
+    named.collect::<Option<_>>().ok_or_else(|| "recipes=STATION:RECIPE,…".to_owned())
 }
 
 /// `A1..A9` or `A,B,C`.
