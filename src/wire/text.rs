@@ -290,7 +290,7 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         | AlarmKind::JournalSlow
         | AlarmKind::SerialsSuspended => journal_alarm(kind),
         AlarmKind::StrangeRecord => {
-            "The printer took over a record that it was not given since it started, and was emptied. Look why a write came so late, then acknowledge."
+            "What the printer holds is not only what it was given since it started, and it was emptied. Look whether it restarted or who else wrote, then acknowledge."
         }
         AlarmKind::RejectsInARow => {
             "Too many units in a row were rejected. Look at printer, camera and material, then acknowledge."

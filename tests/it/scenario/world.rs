@@ -51,6 +51,8 @@ struct Device {
     printed: u64,
     count: u64,
     request: Option<CloseRequest>,
+    /// It has started again, and no epoch of its own says what it still holds.
+    is_guessed: bool,
     /// What it shows, where it shows one.
     recipe: Option<Option<Recipe>>,
 }
@@ -226,6 +228,9 @@ impl World {
         match station {
             PRINTER => {
                 let (accepted, printed) = (device.accepted, device.printed);
+                if std::mem::take(&mut self.devices[station].is_guessed) {
+                    self.observe(station, Observed::RecordStrange)?;
+                }
                 if self.is_blind {
                     self.observe(station, Observed::BufferUnknown)?;
                     return self.observe(station, Observed::PrinterCounted { accepted: printed, printed });
@@ -502,9 +507,14 @@ impl World {
                 if station == REJECTOR {
                     self.labels.clear();
                 }
+                let kept = options(args).get("kept").map(|count| number(Some(count))).transpose()?;
+                let count = kept.unwrap_or_default();
                 self.devices[station] = Device {
                     epoch: self.devices[station].epoch + 1,
                     recipe: self.devices[station].recipe,
+                    accepted: count,
+                    printed: count,
+                    is_guessed: kept.is_some(),
                     ..Device::default()
                 };
                 self.join(station, true)
