@@ -94,6 +94,7 @@ fn order() -> Order {
         gcp_length: GcpLength::new(7).expect(text),
         pack: PackSpec { case_capacity: 10, pallet_capacity: 0 },
         sscc: SsccRange { extension: 0, prefix: Text::new("9506000").expect(text), first: 1, last: 5000 },
+        recipes: Vec::new(),
     };
     let serials = (0..UNITS).map(|at| SerialNumber::new(&serial(at)).expect(text)).collect();
     Order { sheet, serials, serials_sha256: Text::default() }

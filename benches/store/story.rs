@@ -166,6 +166,7 @@ fn order(count: u64) -> Order {
         gcp_length: GcpLength::new(7).expect(text),
         pack: PackSpec { case_capacity: CAPACITY, pallet_capacity: CAPACITY },
         sscc: SsccRange { extension: 0, prefix: Text::new("9506000").expect(text), first: 1, last: 999_999 },
+        recipes: Vec::new(),
     };
     let serials: Vec<_> = (0..count).map(|at| SerialNumber::new(&serial(at)).expect(text)).collect();
     let serials_sha256 = sealgate::wire::order::serials_sha256(&serials);

@@ -376,6 +376,8 @@ fn required(problems: &Problems, station: &Placed<'_>) {
         }
         let consequence = if absent.value == Tag::Heartbeat {
             "a device that answers and does nothing is not noticed"
+        } else if absent.value == Tag::Epoch && station.kind == StationKind::Printer {
+            "a restart shows by counters that fell alone; one that keeps them and loses its records is not noticed"
         } else if absent.value == Tag::Epoch {
             "every reconnect counts as a reset"
         } else if absent.value == Tag::HeartbeatOut {

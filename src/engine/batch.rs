@@ -41,16 +41,18 @@ impl Engine {
         if self.state.batches.len() >= MAX_BATCHES {
             return refuse(RequestRefusal::BatchesFull(u32::try_from(self.state.batches.len()).unwrap_or(u32::MAX)));
         }
+        let mut reasons = self.strangers(&order.sheet);
         if is_past(order.sheet.expiry, now) {
-            return refuse(RequestRefusal::ExpiryPast);
+            reasons.push(RequestRefusal::ExpiryPast);
         }
-        if let Some(used) = self.used_elsewhere(order) {
-            return refuse(used);
+        reasons.extend(self.used_elsewhere(order));
+        if !reasons.is_empty() {
+            return Err(Refused { reasons, differences: Vec::new() });
         }
         self.state.insert_order(order);
         let serial_count = u32::try_from(order.serials.len()).unwrap_or(u32::MAX);
-        let serials_sha256 = order.serials_sha256;
-        self.emit_for(step, batch, actor, Fact::BatchLoaded { sheet: order.sheet, serial_count, serials_sha256 });
+        let (sheet, serials_sha256) = (order.sheet.clone(), order.serials_sha256);
+        self.emit_for(step, batch, actor, Fact::BatchLoaded { sheet, serial_count, serials_sha256 });
         Ok(Done::Changed)
     }
 
@@ -86,7 +88,7 @@ impl Engine {
             let Some(spec) = self.spec(id).filter(|_| !self.known(id).joined) else { continue };
             reasons.push(RequestRefusal::StationAway(spec.name));
         }
-        reasons.extend(self.unapproved().into_iter().map(RequestRefusal::RecipeDiffers));
+        reasons.extend(self.unapproved(&batch.sheet));
         if self.flush_owed() {
             reasons.push(RequestRefusal::Busy);
         }

@@ -57,10 +57,12 @@ impl Engine {
 
     /// A running batch, every station there, nothing that waits for a person.
     pub fn may_run(&self) -> bool {
-        self.state.current().is_some_and(|batch| batch.state == BatchState::Running)
+        self.state
+            .current()
+            .is_some_and(|batch| batch.state == BatchState::Running && self.unapproved(&batch.sheet).is_empty())
             && self.state.alarms_that_hold() == 0
             && !self.clock_blocks()
-            && self.ids().all(|id| self.known(id).joined && self.is_recipe_approved(id))
+            && self.ids().all(|id| self.known(id).joined)
             && !self.tracks_settle()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationId;
-use crate::domain::text::{BatchId, Text};
+use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::Start;
 use crate::engine::fact::{Gone, Picture, PictureDigest};
@@ -293,7 +293,7 @@ pub struct Order {
 }
 
 /// What a batch is: one GTIN, one lot, one expiry, one pack specification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchSheet {
     pub batch: BatchId,
     pub gtin: Gtin,
@@ -302,6 +302,15 @@ pub struct BatchSheet {
     pub gcp_length: GcpLength,
     pub pack: PackSpec,
     pub sscc: SsccRange,
+    /// What its product was approved with, each station once; it goes before what the line's config approves.
+    pub recipes: Vec<StationRecipe>,
+}
+
+/// The recipe that a station must show while a batch runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StationRecipe {
+    pub station: Name,
+    pub recipe: Recipe,
 }
 
 /// Children per container; 0 where the level is absent.

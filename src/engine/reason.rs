@@ -3,6 +3,7 @@
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::text::{BatchId, Text};
 use crate::domain::time::ClockState;
+use crate::engine::recipe::OtherRecipe;
 
 /// Why a unit failed its verification (GS1-DataMatrix, element string, order, serial, grade).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,7 +140,9 @@ pub enum RequestRefusal {
     SsccUsed(Sscc),
     StationAway(Text<24>),
     /// This station does not run the recipe that was approved for it.
-    RecipeDiffers(Text<24>),
+    RecipeDiffers(OtherRecipe),
+    /// The order names a recipe for a station that this line does not have.
+    UnknownStation(Text<24>),
     AlarmsOpen(u32),
     /// So many batches are not closed that no other can be loaded.
     BatchesFull(u32),

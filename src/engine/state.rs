@@ -206,7 +206,7 @@ impl State {
     pub fn insert_order(&mut self, order: &Order) {
         let received = u32::try_from(order.serials.len()).unwrap_or(u32::MAX);
         self.batches.push(Batch {
-            sheet: order.sheet,
+            sheet: order.sheet.clone(),
             opened_seq: 0,
             state: BatchState::Loaded,
             pool: Pool::new(order.serials.clone()),

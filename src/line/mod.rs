@@ -155,7 +155,8 @@ const SLOW_WITHIN_US: u64 = 60_000_000;
 
 impl<J: Journal, P: Plant> Line<J, P> {
     pub fn new(parts: Parts<J, P>) -> Self {
-        let sheets = parts.engine.state().batches.iter().map(|batch| (batch.sheet.batch, batch.sheet)).collect();
+        let sheets =
+            parts.engine.state().batches.iter().map(|batch| (batch.sheet.batch, batch.sheet.clone())).collect();
         Self {
             parts,
             sheets,
@@ -461,7 +462,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
 
     fn record(&mut self, now: Now, entry: &Entry, order: Option<&Arc<Order>>) {
         if let Fact::BatchLoaded { sheet, .. } = &entry.fact {
-            self.sheets.insert(sheet.batch, *sheet);
+            self.sheets.insert(sheet.batch, sheet.clone());
         }
         let sheet = entry.batch.and_then(|batch| self.sheets.get(&batch));
         let stamp = Stamp { at_us: now.wall_us, mono_us: now.mono_us, boot: self.parts.boot };

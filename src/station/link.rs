@@ -2,9 +2,10 @@
 //!
 //! Silence is judged by the device's own heartbeat and on our own clock, since a session that says connected may deliver
 //! nothing. A heartbeat counts once it was seen to change: a value that stands still since the connection proves no life.
-//! An epoch of 0 is a device that is not ready. A device without an epoch gets one from us, raised at every reconnection.
+//! An epoch of 0 is a device that is not ready. A device without an epoch gets one from us, raised at every reconnection; a printer's
+//! only where its counters or its heartbeat say that it started again, since what it holds goes on printing whoever is connected.
 
-use crate::domain::tag::{Tag, TagWrite};
+use crate::domain::tag::{StationKind, Tag, TagWrite};
 use crate::domain::time::Now;
 use crate::engine::input::LostCause;
 use crate::station::image::Image;
@@ -15,6 +16,8 @@ pub struct Link {
     timeout_us: u64,
     has_heartbeat: bool,
     has_epoch: bool,
+    /// A reconnection alone is no new epoch: the device's counters are held against what we know of them.
+    is_counted: bool,
     /// The highest value that our own heartbeat shows.
     beat_wrap: u64,
     is_connected: bool,
@@ -24,6 +27,8 @@ pub struct Link {
     known_epoch: u32,
     joined: Option<u32>,
     beat: Option<i64>,
+    /// The device's heartbeat at the end of the session before.
+    beat_before: Option<i64>,
     beat_at_us: Option<u64>,
     /// What our heartbeat showed when it was written last, and when it was read back last.
     written: Option<i64>,
@@ -49,12 +54,14 @@ impl Link {
             timeout_us: u64::from(settings.heartbeat_timeout_ms).saturating_mul(1000),
             has_heartbeat: !settings.is_absent(Tag::Heartbeat),
             has_epoch: !settings.is_absent(Tag::Epoch),
+            is_counted: settings.kind == StationKind::Printer,
             beat_wrap: settings.wrap(Tag::HeartbeatOut).unwrap_or(BEAT_WRAP),
             is_connected: false,
             own_epoch: cursor.device_epoch,
             known_epoch: cursor.device_epoch,
             joined: None,
             beat: None,
+            beat_before: None,
             beat_at_us: None,
             written: None,
             read_back: None,
@@ -66,11 +73,13 @@ impl Link {
 
     pub fn connect(&mut self) {
         self.is_connected = true;
-        self.beat = None;
+        self.beat_before = self.beat.take().or(self.beat_before);
         self.beat_at_us = None;
         self.read_back = None;
         self.own_from = None;
-        self.restart_own_epoch();
+        if !self.is_counted || self.is_first_contact() {
+            self.restart_own_epoch();
+        }
     }
 
     pub fn disconnect(&mut self) {
@@ -156,6 +165,10 @@ impl Link {
         };
         if self.beat.is_some_and(|before| before != beat) {
             self.beat_at_us = Some(now.mono_us);
+        }
+        // One that alternates falls by one. Where a wrap is taken for a restart, records are burned that were good.
+        if self.beat_before.take().is_some_and(|before| beat < before.saturating_sub(1)) {
+            self.restart_own_epoch();
         }
         self.beat = Some(beat);
     }
@@ -304,13 +317,14 @@ mod tests {
 
     #[test]
     fn a_device_without_an_epoch_starts_one_of_ours_at_every_reconnection() {
-        let mut bare = settings(KIND);
+        let mut bare = settings(StationKind::Rejector);
         bare.absent = vec![Tag::Epoch, Tag::EpochOut, Tag::Heartbeat];
         let mut script = Script::new(bare, Cursor { device_epoch: 4, ..Cursor::default() });
-        let first = script.read(&printer()).0.first().cloned();
+        let shows = [number(Tag::InCount, 0), number(Tag::EndSeq, 0)];
+        let first = script.read(&shows).0.first().cloned();
         assert_eq!(first, Some(Observed::Joined { device_epoch: 5, reset: true }));
         script.reconnect();
-        let (out, writes) = script.read(&printer());
+        let (out, writes) = script.read(&shows);
         assert_eq!(out.first(), Some(&Observed::Joined { device_epoch: 6, reset: true }));
         assert_eq!(writes, []);
     }

@@ -222,13 +222,15 @@ pub(in crate::station) enum Base {
     Zero,
     /// Wherever the device stands now: nothing is known of what was before.
     Unknown,
+    /// The same, of a device that has no epoch to say so: it may have kept what it was given before.
+    Guessed,
 }
 
 impl Base {
     fn last(self) -> Option<u64> {
         match self {
             Base::Zero => Some(0),
-            Base::Unknown => None,
+            Base::Unknown | Base::Guessed => None,
         }
     }
 }
@@ -368,7 +370,11 @@ impl Station {
     }
 
     fn base(&self) -> Base {
-        if self.link.has_epoch() && !self.link.is_first_contact() { Base::Zero } else { Base::Unknown }
+        match self.link.has_epoch() {
+            _ if self.link.is_first_contact() => Base::Unknown,
+            true => Base::Zero,
+            false => Base::Guessed,
+        }
     }
 
     fn lose(&mut self, cause: LostCause, out: &mut Vec<Observed>) {

@@ -4,6 +4,9 @@
 //! A coder's buffer is not idempotent, its numbers are: within one session nothing is written twice. After a new session the
 //! device's own `accepted_seq` decides whether the last record arrived; if not, the same bytes go out under the same number.
 //! A number above all that were written since the device started is a write of before that came late: it is told, and no count of it.
+//! A device without an epoch that starts again, as its counters or its heartbeat say, may have kept what it held: nobody counts on that,
+//! and it is emptied before it gets anything. A flush is asked for by another number than the one that the device shows as done, and
+//! done when it shows that: its own count may be older than ours, or go on where ours begins again.
 //! Where the device has no `accepted_seq`, a record counts as taken once it is printed, and what the buffer holds after a break cannot
 //! be read: it is emptied, and nothing is given twice.
 
@@ -12,7 +15,7 @@ use std::collections::BTreeMap;
 use crate::domain::tag::{Tag, TagValue};
 use crate::engine::input::Observed;
 use crate::engine::output::Permit;
-use crate::station::counter::Counter;
+use crate::station::counter::{Counter, shown};
 use crate::station::image::Doubt;
 use crate::station::{Base, Cursor, Level, Output, Scan, Settings, int, observe_fault};
 
@@ -23,7 +26,6 @@ const QUEUE_MAX: usize = 1024;
 pub(in crate::station) struct Printer {
     accepted: Counter,
     printed: Counter,
-    flush: Counter,
     data_seq: Counter,
     queue: BTreeMap<u64, Vec<u8>>,
     /// The record written last in this session.
@@ -31,7 +33,12 @@ pub(in crate::station) struct Printer {
     /// The highest record written since the device started; `None` where an earlier process may have written more.
     given: Option<u64>,
     counted: Level<(u64, u64)>,
-    flushed: Level<u64>,
+    /// The number of the last flush that the device shows.
+    flush_done: u64,
+    /// The flush that is asked for, and the number under which the device shows it.
+    flushing: Option<(u64, u64)>,
+    /// The device started again, and has no epoch that would bind what it held before.
+    is_guessed: bool,
     fault: Level<i64>,
     /// Where the buffer cannot be read, that is said once after every join.
     is_buffer_told: bool,
@@ -43,13 +50,14 @@ impl Printer {
             // What the printer took is at or above what it printed, by no more than its buffer holds.
             accepted: Counter::new(settings.wrap(Tag::AcceptedSeq), Some(cursor.printed)),
             printed: Counter::new(settings.wrap(Tag::PrintedSeq), Some(cursor.printed)),
-            flush: Counter::new(settings.wrap(Tag::FlushDone), None),
             data_seq: Counter::new(settings.wrap(Tag::DataSeq).or(settings.wrap(Tag::AcceptedSeq)), None),
             queue: BTreeMap::new(),
             written: None,
             given: None,
             counted: Level::default(),
-            flushed: Level::default(),
+            flush_done: 0,
+            flushing: None,
+            is_guessed: false,
             fault: Level::default(),
             is_buffer_told: false,
         }
@@ -58,8 +66,8 @@ impl Printer {
     pub(in crate::station) fn reset(&mut self, base: Base) {
         self.accepted.restart(base.last());
         self.printed.restart(base.last());
-        self.flush.restart(base.last());
         self.given = base.last();
+        self.is_guessed = base == Base::Guessed;
         self.forget_outputs();
     }
 
@@ -72,13 +80,13 @@ impl Printer {
     pub(in crate::station) fn forget_levels(&mut self) {
         self.is_buffer_told = false;
         self.counted = Level::default();
-        self.flushed = Level::default();
         self.fault = Level::default();
     }
 
     pub(in crate::station) fn forget_outputs(&mut self) {
         self.queue.clear();
         self.written = None;
+        self.flushing = None;
     }
 
     pub(in crate::station) fn scan(&mut self, mut scan: Scan<'_>) -> Result<(), Doubt> {
@@ -94,6 +102,9 @@ impl Printer {
         if scan.settings.is_absent(Tag::AcceptedSeq) && !std::mem::replace(&mut self.is_buffer_told, true) {
             scan.out.push(Observed::BufferUnknown);
         }
+        if std::mem::take(&mut self.is_guessed) {
+            scan.out.push(Observed::RecordStrange);
+        }
         if self.given.is_some_and(|given| accepted > given) && !scan.settings.is_absent(Tag::AcceptedSeq) {
             self.given = Some(accepted);
             scan.out.push(Observed::RecordStrange);
@@ -108,9 +119,9 @@ impl Printer {
     }
 
     fn observe_flush(&mut self, scan: &mut Scan<'_>) {
-        let done = scan.image.number(Tag::FlushDone).and_then(|raw| self.flush.read(raw));
-        if let Some(flush) = self.flushed.change(done.filter(|flush| *flush > 0)) {
-            self.flush.accept(flush);
+        let done = scan.image.number(Tag::FlushDone);
+        self.flush_done = done.unwrap_or(self.flush_done);
+        if let Some((flush, _)) = self.flushing.take_if(|(_, shown)| done == Some(*shown)) {
             // A record that was on its way is burned or taken by now; either way the next one may follow.
             self.written = None;
             scan.out.push(Observed::Flushed { flush });
@@ -129,7 +140,10 @@ impl Printer {
             Permit::Flush { flush, .. } => {
                 // What was not taken yet burns with what was: its numbers are never written any more.
                 self.queue.clear();
-                output.write(vec![(Tag::Flush, int(self.flush.shown(*flush)))]);
+                let wrap = output.settings.wrap(Tag::FlushDone);
+                let next = shown(wrap, self.flush_done.saturating_add(1));
+                self.flushing = Some((*flush, next));
+                output.write(vec![(Tag::Flush, int(next))]);
             }
             Permit::Pass { .. }
             | Permit::Run { .. }
@@ -163,6 +177,7 @@ impl Printer {
 mod tests {
     use super::*;
     use crate::domain::tag::{Reading, StationKind, TagWrite};
+    use crate::engine::input::LostCause;
     use crate::station::script::{STATION, Script, number, settings, values};
 
     fn counts(accepted: i64, printed: i64) -> [Reading; 2] {
@@ -249,6 +264,81 @@ mod tests {
         assert_eq!(out, [Observed::Flushed { flush: 1 }]);
         assert_eq!(writes, []);
         assert_eq!(record(&script.permit(print(3))), expected(3));
+    }
+
+    fn without_epoch() -> Script {
+        let mut bare = settings(StationKind::Printer);
+        bare.absent = vec![Tag::Epoch, Tag::EpochOut];
+        Script::new(bare, Cursor { device_epoch: 7, printed: 3, ..Cursor::default() })
+    }
+
+    /// A heartbeat moves in every read of a script.
+    fn back(script: &mut Script, shows: &[Reading]) -> Vec<Observed> {
+        script.reconnect();
+        assert_eq!(script.said(shows), [], "its heartbeat has not moved yet");
+        script.said(shows)
+    }
+
+    #[test]
+    fn a_printer_without_an_epoch_that_kept_its_counts_goes_on_where_it_was() {
+        let mut script = without_epoch();
+        let joined = Observed::Joined { device_epoch: 7, reset: false };
+        let counted = |accepted, printed| Observed::PrinterCounted { accepted, printed };
+        script.show(&counts(5, 3));
+        assert_eq!(script.said(&counts(5, 3)), [joined.clone(), counted(5, 3)], "after a restart of the line");
+        assert_eq!(record(&script.permit(print(6))), expected(6));
+        assert_eq!(back(&mut script, &counts(6, 5)), [joined.clone(), counted(6, 5)]);
+        assert_eq!(script.permit(print(6)), [], "it arrived");
+        assert_eq!(back(&mut script, &counts(6, 6)), [joined, counted(6, 6)]);
+    }
+
+    #[test]
+    fn a_printer_without_an_epoch_whose_counts_fell_begins_another_one_and_is_emptied() {
+        for (fell, accepted, printed) in [(counts(0, 0), 0, 0), (counts(4, 3), 4, 3)] {
+            let mut script = without_epoch();
+            script.show(&counts(5, 3));
+            script.show(&counts(5, 3));
+            let counted = Observed::PrinterCounted { accepted, printed };
+            let again = [Observed::Joined { device_epoch: 8, reset: true }, Observed::RecordStrange, counted];
+            script.reconnect();
+            assert_eq!(script.said(&fell), [], "its heartbeat has not moved yet");
+            assert_eq!(script.said(&fell), [], "nothing of it counts");
+            assert_eq!(script.said(&fell), again, "after a break");
+            let mut script = without_epoch();
+            script.show(&counts(5, 3));
+            script.show(&counts(5, 3));
+            assert_eq!(script.said(&fell), [Observed::Lost { cause: LostCause::Quality }]);
+            assert_eq!(script.said(&fell), again, "without one");
+            assert_eq!(script.said(&fell), []);
+        }
+    }
+
+    #[test]
+    fn a_printer_without_an_epoch_whose_heartbeat_began_anew_is_another_one_although_it_kept_its_counts() {
+        let mut script = without_epoch();
+        let shows = |beat| [&counts(5, 3)[..], &[number(Tag::Heartbeat, beat)]].concat();
+        script.show(&shows(900));
+        assert_eq!(script.show(&shows(901)).0.first(), Some(&Observed::Joined { device_epoch: 7, reset: false }));
+        script.reconnect();
+        script.show(&shows(900));
+        let alternating = script.show(&shows(901)).0;
+        assert_eq!(alternating.first(), Some(&Observed::Joined { device_epoch: 7, reset: false }));
+        script.reconnect();
+        script.show(&shows(1));
+        let (out, _) = script.show(&shows(2));
+        assert_eq!(out[..2], [Observed::Joined { device_epoch: 8, reset: true }, Observed::RecordStrange]);
+    }
+
+    #[test]
+    fn a_flush_that_the_device_shows_from_before_is_not_taken_for_the_one_that_is_asked_for() {
+        let mut script = joined();
+        assert_eq!(script.said(&[number(Tag::FlushDone, 1)]), [], "nobody asked");
+        let flush = Permit::Flush { station: STATION, device_epoch: 7, flush: 1 };
+        assert_eq!(record(&script.permit(flush.clone())), [(Tag::Flush, TagValue::Int(2))]);
+        assert_eq!(record(&script.permit(flush)), [(Tag::Flush, TagValue::Int(2))], "said again, it is the same");
+        assert_eq!(script.said(&[number(Tag::FlushDone, 1)]), []);
+        assert_eq!(script.said(&[number(Tag::FlushDone, 2)]), [Observed::Flushed { flush: 1 }]);
+        assert_eq!(script.said(&[number(Tag::FlushDone, 2)]), []);
     }
 
     #[test]

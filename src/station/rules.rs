@@ -174,7 +174,8 @@ fn a_new_epoch_begins_at_zero_and_what_was_missed_since_is_told() {
 // F47
 #[test]
 fn a_device_without_an_epoch_that_was_away_is_a_reset_and_nothing_is_guessed() {
-    for (kind, wrap) in cells() {
+    // Whether a printer is another one, its counters say.
+    for (kind, wrap) in cells().filter(|(kind, _)| *kind != StationKind::Printer) {
         let mut without = with_wraps(kind, wrap);
         without.absent = vec![Tag::Epoch, Tag::EpochOut];
         let mut script = Script::new(without, Cursor::default());

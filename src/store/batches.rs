@@ -96,7 +96,7 @@ impl Batches {
         let serials = read_serials(conn, id, count)?;
         let serials_sha256 =
             crate::domain::text::Text::new(&digest).ok_or_else(|| StoreError::damaged("a digest is too long"))?;
-        let order = Arc::new(Order { sheet: *sheet, serials, serials_sha256 });
+        let order = Arc::new(Order { sheet: sheet.clone(), serials, serials_sha256 });
         self.adopt(id, order.clone(), Vec::new());
         Ok(order)
     }

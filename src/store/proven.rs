@@ -36,7 +36,7 @@ fn proven(places: &Places, proof: OrderProof<'_>) -> Option<Arc<Order>> {
         return None;
     }
     let serials_sha256 = Text::new(proof.serials_sha256)?;
-    Some(Arc::new(Order { sheet: *proof.sheet, serials, serials_sha256 }))
+    Some(Arc::new(Order { sheet: proof.sheet.clone(), serials, serials_sha256 }))
 }
 
 fn from_serial(conn: &Connection, batch: i64, count: u32) -> Places {

@@ -24,6 +24,7 @@ pub(super) fn order(batch: &str, serials: &[&str]) -> Arc<Order> {
         gcp_length: GcpLength::new(7).expect("valid"),
         pack: PackSpec { case_capacity: 2, pallet_capacity: 0 },
         sscc: SsccRange { extension: 0, prefix: Text::new("9506000").expect("short"), first: 1, last: 1000 },
+        recipes: Vec::new(),
     };
     let serials = serials.iter().map(|serial| SerialNumber::new(serial).expect("valid")).collect();
     Arc::new(Order { sheet, serials, serials_sha256: Text::new(&"0".repeat(64)).expect("short") })

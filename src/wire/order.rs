@@ -3,8 +3,10 @@
 //! ```json
 //! {"batch":"B7","gtin":"00300010123455","lot":"L7","expiry":"2027-03-31","gcp_length":6,
 //!  "pack":{"case":10,"pallet":10},"sscc":{"extension":0,"prefix":"030001","first":1,"last":1000},
-//!  "serials":["A1","A2"]}
+//!  "recipes":{"camera":"R-17"},"serials":["A1","A2"]}
 //! ```
+//! `recipes` may be absent: the recipe that this product was approved with, by station. It goes before the `recipe` that the config
+//! approves for the station; where neither names one, any recipe will do.
 //! `serials_file` may stand for `serials`: a file with one serial number per line, UTF-8, LF or CRLF. Its bytes are given by the
 //! caller; nothing here reads a file. An order is taken whole or not at all. What it means against the past (a serial number
 //! used before, an expiry date gone) is for the engine and the store.
@@ -22,8 +24,9 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::charset::Charset;
 use crate::domain::gs1::{Expiry, GcpLength, Gs1Error, Gtin, Lot, SerialNumber};
-use crate::domain::text::{BatchId, Text};
-use crate::engine::input::{BatchSheet, Order, PackSpec, SsccRange};
+use crate::domain::text::{BatchId, Name, Text};
+use crate::engine::input::{BatchSheet, Order, PackSpec, SsccRange, StationRecipe};
+use crate::engine::recipe::Recipe;
 use crate::wire::suggest::nearest;
 
 use serials::{Intake, SerialList};
@@ -35,7 +38,11 @@ pub const CAPACITY_MAX: u16 = 5_000;
 /// Serials of one order.
 pub const SERIALS_MAX: usize = 10_000_000;
 
-const FIELDS: &[&str] = &["batch", "gtin", "lot", "expiry", "gcp_length", "pack", "sscc", "serials", "serials_file"];
+const FIELDS: &[&str] =
+    &["batch", "gtin", "lot", "expiry", "gcp_length", "pack", "sscc", "recipes", "serials", "serials_file"];
+/// More stations than any line has.
+const RECIPES_MAX: usize = 64;
+const RECIPES_ALLOWED: &str = "an object: the recipe of each station by its name";
 const PACK_FIELDS: &[&str] = &["case", "pallet"];
 const SSCC_FIELDS: &[&str] = &["extension", "prefix", "first", "last"];
 
@@ -118,6 +125,7 @@ impl Check {
         let pack = self.object(fields, "pack", PACK_FIELDS).and_then(|pack| self.pack(&pack));
         let sscc = self.object(fields, "sscc", SSCC_FIELDS).and_then(|sscc| self.sscc(&sscc));
         self.prefixes(gtin, gcp_length, sscc);
+        let recipes = self.recipes(fields);
         Some(BatchSheet {
             batch: batch?,
             gtin: gtin?,
@@ -126,6 +134,7 @@ impl Check {
             gcp_length: gcp_length?,
             pack: pack?,
             sscc: sscc?,
+            recipes: recipes?,
         })
     }
 
@@ -164,6 +173,39 @@ impl Check {
         let first = self.whole(fields, "$.sscc", "first", (0, most));
         let last = self.whole(fields, "$.sscc", "last", (first.unwrap_or(0), most));
         Some(SsccRange { extension: extension?, prefix: prefix?, first: first?, last: last? })
+    }
+
+    /// Whether the line has the stations is the engine's to say.
+    fn recipes(&mut self, fields: &Fields) -> Option<Vec<StationRecipe>> {
+        let named = match fields.get("recipes") {
+            None => return Some(Vec::new()),
+            Some(Value::Object(named)) => named,
+            Some(other) => return self.refuse_value("$.recipes", &other.to_string(), "not an object", RECIPES_ALLOWED),
+        };
+        if named.len() > RECIPES_MAX {
+            let what = format!("recipes for {} stations", named.len());
+            return self.refuse("$.recipes", &what, "at most 64");
+        }
+        // Every one is looked at before the first problem ends it.
+        let all: Vec<_> = named.iter().map(|(station, recipe)| self.recipe(station, recipe)).collect();
+        let mut recipes: Vec<StationRecipe> = all.into_iter().collect::<Option<_>>()?;
+        // The same order, written in another order of its keys, is the same.
+        recipes.sort_unstable_by_key(|named| named.station);
+        Some(recipes)
+    }
+
+    fn recipe(&mut self, station: &str, recipe: &Value) -> Option<StationRecipe> {
+        let shown: String = station.chars().take(60).collect();
+        let path = format!("$.recipes.{shown}");
+        let name = Name::new(station).filter(|_| !station.is_empty());
+        if name.is_none() {
+            self.add(&path, "", "no name of a station", "1 to 24 bytes");
+        }
+        let text = recipe.as_str().filter(|text| !text.is_empty()).and_then(Recipe::new);
+        if text.is_none() {
+            self.add(&path, &recipe.to_string(), "no recipe", "a text of 1 to 64 bytes, as the machine shows it");
+        }
+        Some(StationRecipe { station: name?, recipe: text? })
     }
 
     fn prefix(&mut self, text: &str) -> Option<Text<12>> {

@@ -48,7 +48,7 @@ impl Refold {
         if let Fact::BatchLoaded { sheet, serial_count, serials_sha256 } = &entry.fact {
             let proof = OrderProof { sheet, serial_count: *serial_count, serials_sha256: serials_sha256.as_str() };
             found = order(proof)?;
-            self.sheets.insert(sheet.batch, *sheet);
+            self.sheets.insert(sheet.batch, sheet.clone());
         }
         if let Fact::LineDescribed { description } = &entry.fact
             && let Some(line) = self.lowering.line.clone().placed(description)

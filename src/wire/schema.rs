@@ -143,7 +143,7 @@ pub(crate) fn list(item: Value) -> Value {
     json!({"type": "array", "items": item})
 }
 
-fn object(parts: impl FnOnce(&mut Shape)) -> Value {
+pub(crate) fn object(parts: impl FnOnce(&mut Shape)) -> Value {
     let mut shape = Shape::new();
     parts(&mut shape);
     shape.build()
@@ -164,22 +164,6 @@ pub(crate) fn difference() -> Value {
         coded(text::DIFFERENCES_WITH_COUNT, &["count"]),
         coded(&["bin_differs"], &["counted", "confirmed"]),
     ]})
-}
-
-/// Where events of a station, or about containers of a level, are read.
-pub(crate) fn read_point() -> Value {
-    object(|shape| {
-        shape.required("of", text_of_at_most(24));
-        shape.required("read_point", text());
-    })
-}
-
-/// A message of the feed by its stream and its number there.
-pub(crate) fn message_number() -> Value {
-    object(|shape| {
-        shape.required("stream", text_of_at_most(24));
-        shape.required("seq", count(u64::MAX));
-    })
 }
 
 pub(crate) fn refuse_reason() -> Value {
@@ -449,6 +433,9 @@ fn order() -> Value {
             sscc.required("first", any_count());
             sscc.required("last", any_count());
         });
+        let recipe = json!({"type": "string", "minLength": 1, "maxLength": 64});
+        let station = json!({"minLength": 1, "maxLength": 24});
+        shape.optional("recipes", json!({"type": "object", "propertyNames": station, "additionalProperties": recipe}));
         shape.optional("serials", list(cset82()));
         shape.optional("serials_file", text());
     })

@@ -63,6 +63,7 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::SsccUsed(_) => "sscc_used",
         RequestRefusal::StationAway(_) => "station_away",
         RequestRefusal::RecipeDiffers(_) => "recipe_differs",
+        RequestRefusal::UnknownStation(_) => "unknown_station",
         RequestRefusal::AlarmsOpen(_) => "alarms_open",
         RequestRefusal::BatchesFull(_) => "batches_full",
         RequestRefusal::ExpiryPast => "expiry_past",
@@ -98,8 +99,11 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         RequestRefusal::StationAway(station) => {
             format!("station {station} does not answer; see `sealgate status`, then check its power, cable and address")
         }
-        RequestRefusal::RecipeDiffers(station) => {
-            format!("station {station} does not show its approved recipe; see `sealgate status`, then load the approved one")
+        RequestRefusal::UnknownStation(station) => {
+            format!("the order names a recipe for {station}, which is no station of this line; correct the order")
+        }
+        RequestRefusal::RecipeDiffers(other) => {
+            format!("station {}: {other}; load the approved one there", other.station)
         }
         RequestRefusal::AlarmsOpen(count) => {
             format!("{count} alarms wait for acknowledgement; see `sealgate alarm list`")
@@ -289,7 +293,7 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         | AlarmKind::JournalSlow
         | AlarmKind::SerialsSuspended => journal_alarm(kind),
         AlarmKind::StrangeRecord => {
-            "The printer took over a record that it was not given since it started, and was emptied. Look why a write came so late, then acknowledge."
+            "What the printer holds is not only what it was given since it started, and it was emptied. Look whether it restarted or who else wrote, then acknowledge."
         }
         AlarmKind::RejectsInARow => {
             "Too many units in a row were rejected. Look at printer, camera and material, then acknowledge."

@@ -214,6 +214,7 @@ fn order(serials: &[String]) -> Order {
         gcp_length: GcpLength::new(7).unwrap(),
         pack: PackSpec { case_capacity: 10, pallet_capacity: 10 },
         sscc: SsccRange { extension: 0, prefix: Text::new("9506000").unwrap(), first: 1, last: 999 },
+        recipes: Vec::new(),
     };
     let serials_sha256 = sealgate::wire::order::serials_sha256(&serials);
     Order { sheet, serials, serials_sha256 }

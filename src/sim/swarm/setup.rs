@@ -181,6 +181,7 @@ fn order(plant: &PlantSettings, units: u64) -> Order {
             pallet_capacity: u16::try_from(plant.pallet_capacity).unwrap_or(u16::MAX),
         },
         sscc: SsccRange { extension: 3, prefix: name("9506000"), first: 1, last: 900_000_000 },
+        recipes: Vec::new(),
     };
     Order { sheet, serials, serials_sha256: name(&"0".repeat(64)) }
 }

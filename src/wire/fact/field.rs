@@ -11,7 +11,7 @@ use crate::engine::fact::{
     Child, Counts, Description, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, PictureDigest, ReadPoint,
     RequestKey, ResultKey, TrackKey,
 };
-use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
+use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 use crate::wire::fact::device_text;
 use crate::wire::fact::json::{Flaw, ObjectReader, ObjectWriter};
@@ -324,12 +324,15 @@ struct_fields! {
     PackSpec { case_capacity "case_capacity", pallet_capacity "pallet_capacity" }
     BatchSheet {
         batch "batch", gtin "gtin", lot "lot", expiry "expiry", gcp_length "gcp_length",
-        pack "", sscc "sscc",
+        pack "", sscc "sscc", recipes "recipes",
     }
     Description {
         biz_location "biz_location", offset_minutes "offset_minutes", stations "stations", levels "levels",
     }
     Gone { through "through", kept "kept" }
+    ReadPoint { of "of", read_point "read_point" }
+    MessageNumber { stream "stream", seq "seq" }
+    StationRecipe { station "station", recipe "recipe" }
     Picture { result "", inspection "inspection", sha256 "sha256", bytes "bytes", media "media_type" }
     SsccRange { extension "extension", prefix "prefix", first "first", last "last" }
     Counts {
@@ -341,39 +344,42 @@ struct_fields! {
     }
 }
 
-impl Field for Vec<ReadPoint> {
-    fn write(&self, out: &mut ObjectWriter, key: &'static str) {
-        out.objects(key, self, |out, at| {
-            out.text("of", at.of.as_str());
-            out.text("read_point", &at.read_point);
-        });
-    }
+/// A list of structs, each an object of its own.
+macro_rules! struct_lists {
+    ($($kind:ident),+) => {$(
+        impl Field for Vec<$kind> {
+            fn write(&self, out: &mut ObjectWriter, key: &'static str) {
+                out.objects(key, self, |out, at| at.write(out, ""));
+            }
 
-    fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
-        body.objects(key, |body| {
-            Ok(ReadPoint { of: Field::read(body, "of")?, read_point: Field::read(body, "read_point")? })
-        })
-    }
+            fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
+                body.objects(key, |body| Field::read(body, ""))
+            }
 
-    fn describe(shape: &mut Shape, key: &'static str) {
-        shape.required(key, schema::list(schema::read_point()));
-    }
+            fn describe(shape: &mut Shape, key: &'static str) {
+                shape.required(key, schema::list(schema::object(|shape| $kind::describe(shape, ""))));
+            }
+        }
+    )+};
 }
 
-impl Field for Vec<MessageNumber> {
+struct_lists!(ReadPoint, MessageNumber);
+
+/// An order that names no recipe has no such field, like every order before there was one.
+impl Field for Vec<StationRecipe> {
     fn write(&self, out: &mut ObjectWriter, key: &'static str) {
-        out.objects(key, self, |out, at| {
-            out.text("stream", at.stream.as_str());
-            out.count("seq", at.seq);
-        });
+        if !self.is_empty() {
+            out.objects(key, self, |out, at| at.write(out, ""));
+        }
     }
 
     fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
-        body.objects(key, |body| Ok(MessageNumber { stream: Field::read(body, "stream")?, seq: body.count("seq")? }))
+        let named = if body.has(key) { Some(body.objects(key, |body| Field::read(body, ""))?) } else { None };
+        if named.as_ref().is_some_and(Vec::is_empty) { Err(body.unfit("[]")) } else { Ok(named.unwrap_or_default()) }
     }
 
     fn describe(shape: &mut Shape, key: &'static str) {
-        shape.required(key, schema::list(schema::message_number()));
+        shape.optional(key, schema::list(schema::object(|shape| StationRecipe::describe(shape, ""))));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::engine::fact::{
     Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
     RequestKey, ResultKey, TrackKey,
 };
-use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
+use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
 pub(crate) fn name(text: &str) -> Name {
@@ -33,6 +33,7 @@ pub(crate) fn sheet() -> BatchSheet {
         gcp_length: GcpLength::new(6).expect("6 to 12"),
         pack: PackSpec { case_capacity: 10, pallet_capacity: 20 },
         sscc: SsccRange { extension: 0, prefix: Text::new("030001").expect("short"), first: 1, last: 1000 },
+        recipes: Vec::new(),
     }
 }
 
@@ -82,7 +83,16 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(clock_facts());
     facts.extend(proof_facts());
     facts.extend(upkeep_facts());
+    facts.push(loaded_with_recipes());
     facts
+}
+
+/// What orders could name later than the first of them.
+fn loaded_with_recipes() -> Fact {
+    let named = |station, recipe| StationRecipe { station: name(station), recipe: Text::new(recipe).expect("short") };
+    let recipes = vec![named("camera", "R-17"), named("packer", "4711 \u{e4}")];
+    let serials_sha256 = Text::new(&"c0".repeat(32)).expect("64 characters");
+    Fact::BatchLoaded { sheet: BatchSheet { recipes, ..sheet() }, serial_count: 2000, serials_sha256 }
 }
 
 fn clock_facts() -> Vec<Fact> {

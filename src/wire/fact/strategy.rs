@@ -13,7 +13,7 @@ use crate::engine::fact::{
     Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
     RequestKey, ResultKey, TrackKey,
 };
-use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
+use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
 /// CSET 82 whole, with the characters that hurt most in JSON, SQL, URIs and paths.
@@ -61,8 +61,10 @@ fn sheet() -> impl Strategy<Value = BatchSheet> {
     let expiry = (1900_u16..=9999, 1_u8..=12, 0_u8..=28);
     let range = (0_u8..10, any::<u64>(), any::<u64>());
     let gtin = prop_oneof![Just("00300010123455"), Just("10300010123452"), Just("09521234543213")];
-    (text(), gtin, CSET_82, expiry, 6_u8..=12, any::<(u16, u16)>(), range).prop_map(|parts| {
-        let (batch, gtin, lot, (year, month, day), length, pack, (extension, first, last)) = parts;
+    let named = (name(), text()).prop_map(|(station, recipe)| StationRecipe { station, recipe });
+    let sheet = (text(), gtin, CSET_82, expiry, 6_u8..=12, any::<(u16, u16)>(), range, vec(named, 0..3));
+    sheet.prop_map(|parts| {
+        let (batch, gtin, lot, (year, month, day), length, pack, (extension, first, last), recipes) = parts;
         BatchSheet {
             batch,
             gtin: Gtin::new(gtin).expect("a good GTIN"),
@@ -71,6 +73,7 @@ fn sheet() -> impl Strategy<Value = BatchSheet> {
             gcp_length: GcpLength::new(length).expect("6 to 12"),
             pack: PackSpec { case_capacity: pack.0, pallet_capacity: pack.1 },
             sscc: SsccRange { extension, prefix: Text::new("030001").expect("short"), first, last },
+            recipes,
         }
     })
 }

@@ -67,6 +67,7 @@ fn every_kind_has_its_subject() {
         vec!["", "", ""],
         vec!["key:1a2b3c4d", ""],
         vec!["", "", "gtin:00300010123455", batch, "camera", "rejector", "printer", "", "inspection:1234567", ""],
+        vec![batch],
     ];
     assert_eq!(subjects, expected.concat());
 }
@@ -193,7 +194,7 @@ fn serials_change_by_their_place_in_the_order() {
 #[test]
 fn a_loaded_batch_brings_its_order() {
     let order = Arc::new(Order { sheet: sample::sheet(), serials: vec![unit()], serials_sha256: Text::default() });
-    let fact = Fact::BatchLoaded { sheet: order.sheet, serial_count: 1, serials_sha256: Text::default() };
+    let fact = Fact::BatchLoaded { sheet: order.sheet.clone(), serial_count: 1, serials_sha256: Text::default() };
     let loaded = lowering().record(&entry(fact), None, Some(&order), STAMP);
     let epc_prefix = "urn:epc:id:sgtin:030001.0012345.".to_owned();
     assert_eq!(loaded.changes, [Change::BatchInserted { order, epc_prefix }]);

@@ -56,6 +56,20 @@ fn a_good_order_is_as_its_schema_says() {
 }
 
 #[test]
+fn takes_the_recipe_that_the_order_approves_for_each_station() {
+    assert_eq!(read(&good()).expect("a good order").sheet.recipes, []);
+    let named = with(&["recipes"], json!({"packer": "4711 ä", "camera": "R-17"}));
+    let recipes = read(&named).expect("a good order").sheet.recipes;
+    let shown: Vec<_> = recipes.iter().map(|named| (named.station.as_str(), named.recipe.as_str())).collect();
+    assert_eq!(shown, [("camera", "R-17"), ("packer", "4711 ä")]);
+    let (_, schema) = crate::wire::schema::all().into_iter().find(|(name, _)| name == "_order").expect("known");
+    assert!(jsonschema::draft202012::is_valid(&schema, &named));
+    for wrong in [json!({"camera": 17}), json!({"camera": ""}), json!({"": "R-17"}), json!(["R-17"])] {
+        assert!(!jsonschema::draft202012::is_valid(&schema, &with(&["recipes"], wrong)));
+    }
+}
+
+#[test]
 fn takes_serials_from_a_file_with_either_line_end() {
     let mut order = without("serials");
     order["serials_file"] = json!("serials.txt");
@@ -78,6 +92,7 @@ fn reports_every_problem_at_once() {
     let order = json!({
         "batch": "B 7", "gtin": "00300010123456", "lot": "", "expirey": "2027-02-30", "gcp_length": 13,
         "pack": {"pallet": 4, "case": 0}, "sscc": {"extension": 10, "prefix": "03", "first": 1.5},
+        "recipes": {"camera": null, "a station that nobody has": "R-17", "packer": "R-18"},
         "serials": ["A1", 7, "A#", "A1"],
     });
     let problems = read(&order).expect_err("hardly anything is right");
@@ -91,6 +106,8 @@ fn reports_every_problem_at_once() {
         "$.gtin",
         "$.lot",
         "$.pack.case",
+        "$.recipes.a station that nobody has",
+        "$.recipes.camera",
         "$.serials[1]",
         "$.serials[2]",
         "$.serials[3]",
@@ -125,6 +142,12 @@ fn names_each_problem_by_its_path() {
         (with(&["serials"], json!({"A1": 1})), "$.serials"),
         (with(&["serials_file"], json!("x")), "$.serials_file"),
         (without("serials"), "$.serials"),
+        (with(&["recipes"], json!(["R-17"])), "$.recipes"),
+        (with(&["recipes"], json!({"camera": 17})), "$.recipes.camera"),
+        (with(&["recipes"], json!({"camera": ""})), "$.recipes.camera"),
+        (with(&["recipes"], json!({"camera": "R".repeat(65)})), "$.recipes.camera"),
+        (with(&["recipes"], json!({"": "R-17"})), "$.recipes."),
+        (with(&["recipes"], (0..65).map(|at| (format!("s{at}"), json!("R"))).collect()), "$.recipes"),
         (without("batch"), "$.batch"),
         (without("sscc"), "$.sscc"),
         (with(&["batch"], json!("x".repeat(33))), "$.batch"),

@@ -752,6 +752,7 @@ fn order() -> Order {
         gcp_length: GcpLength::new(7).expect("legal"),
         pack: PackSpec { case_capacity: CAPACITY, pallet_capacity: CAPACITY },
         sscc: SsccRange { extension: 3, prefix: Text::new("9506000").expect("short"), first: 1, last: 9999 },
+        recipes: Vec::new(),
     };
     let serials: Vec<_> = (0..SERIALS).map(serial).collect();
     let serials_sha256 = serials_sha256(&serials);

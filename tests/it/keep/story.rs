@@ -32,6 +32,7 @@ pub(super) fn order(batch: &str, serials: &[&str], first: u64) -> Arc<Order> {
         gcp_length: GcpLength::new(7).unwrap(),
         pack: PackSpec { case_capacity: 2, pallet_capacity: 1 },
         sscc: SsccRange { extension: 0, prefix: Text::new("9506000").unwrap(), first, last: first + 99 },
+        recipes: Vec::new(),
     };
     let serials: Vec<SerialNumber> = serials.iter().map(|text| serial(text)).collect();
     let serials_sha256 = serials_sha256(&serials);
@@ -87,7 +88,7 @@ impl Story {
     pub(super) fn load(&mut self, order: &Arc<Order>) {
         let before = self.batch.replace(order.sheet.batch);
         let fact = Fact::BatchLoaded {
-            sheet: order.sheet,
+            sheet: order.sheet.clone(),
             serial_count: order.serials.len() as u32,
             serials_sha256: order.serials_sha256,
         };
@@ -185,7 +186,7 @@ impl Story {
     pub(super) fn commit_and_hold(&self, path: &Path, from: u64) -> Store {
         let mut store = open(&Settings::new(path, LINE)).unwrap();
         let sheets: Vec<BatchSheet> =
-            self.entries.iter().filter_map(|(_, order)| order.as_ref().map(|order| order.sheet)).collect();
+            self.entries.iter().filter_map(|(_, order)| order.as_ref().map(|order| order.sheet.clone())).collect();
         let (lowering, boot) = (lowering(), store.boot());
         let records = self.entries.iter().filter(|(entry, _)| entry.seq >= from).map(|(entry, order)| {
             let sheet = sheets.iter().find(|sheet| Some(sheet.batch) == entry.batch);

@@ -175,6 +175,7 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::WrongState { state, .. } => format!("wrong_state({})", state.name()),
         RequestRefusal::SerialUsed(serial) => format!("serial_used({serial})"),
         RequestRefusal::SsccUsed(_) => "sscc_used".to_owned(),
+        RequestRefusal::UnknownStation(station) => format!("unknown_station({station})"),
         RequestRefusal::StationAway(station) => format!("station_away({station})"),
         RequestRefusal::AlarmsOpen(count) => format!("alarms_open({count})"),
         RequestRefusal::BatchesFull(count) => format!("batches_full({count})"),
@@ -183,7 +184,7 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::NotBalanced => "not_balanced".to_owned(),
         RequestRefusal::SerialsSuspended => "serials_suspended".to_owned(),
         RequestRefusal::Busy => "busy".to_owned(),
-        RequestRefusal::RecipeDiffers(station) => format!("recipe_differs({station})"),
+        RequestRefusal::RecipeDiffers(other) => format!("recipe_differs({})", other.station),
         RequestRefusal::ClockUnsure(clock) => format!("clock_unsure({})", clock.name()),
     }
 }

@@ -13,7 +13,7 @@ use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact, RequestKey};
 use sealgate::engine::input::{
     Ask, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order,
-    PackSpec, PassKey, Read, Request, SsccRange, TrackEnd,
+    PackSpec, PassKey, Read, Request, SsccRange, StationRecipe, TrackEnd,
 };
 use sealgate::engine::output::{Done, Permit, Restraint, Step};
 use sealgate::engine::recipe::Recipe;
@@ -51,6 +51,8 @@ struct Device {
     printed: u64,
     count: u64,
     request: Option<CloseRequest>,
+    /// It has started again, and no epoch of its own says what it still holds.
+    is_guessed: bool,
     /// What it shows, where it shows one.
     recipe: Option<Option<Recipe>>,
 }
@@ -226,6 +228,9 @@ impl World {
         match station {
             PRINTER => {
                 let (accepted, printed) = (device.accepted, device.printed);
+                if std::mem::take(&mut self.devices[station].is_guessed) {
+                    self.observe(station, Observed::RecordStrange)?;
+                }
                 if self.is_blind {
                     self.observe(station, Observed::BufferUnknown)?;
                     return self.observe(station, Observed::PrinterCounted { accepted: printed, printed });
@@ -502,9 +507,14 @@ impl World {
                 if station == REJECTOR {
                     self.labels.clear();
                 }
+                let kept = options(args).get("kept").map(|count| number(Some(count))).transpose()?;
+                let count = kept.unwrap_or_default();
                 self.devices[station] = Device {
                     epoch: self.devices[station].epoch + 1,
                     recipe: self.devices[station].recipe,
+                    accepted: count,
+                    printed: count,
+                    is_guessed: kept.is_some(),
                     ..Device::default()
                 };
                 self.join(station, true)
@@ -819,9 +829,19 @@ fn order(options: &BTreeMap<&str, &str>) -> Result<Order, String> {
         gcp_length: GcpLength::new(7).map_err(|error| wrong(&error))?,
         pack: PackSpec { case_capacity: count("case", "2")?, pallet_capacity: count("pallet", "0")? },
         sscc: SsccRange { extension: 3, prefix: Text::new("9506000").expect("short"), first, last },
+        recipes: recipes(options.get("recipes").copied().unwrap_or_default())?,
     };
     let serials = serials(&of("serials", "A1..A9"))?;
     Ok(Order { sheet, serials, serials_sha256: Text::default() })
+}
+
+/// `camera:R7,packer:R8`.
+fn recipes(word: &str) -> Result<Vec<StationRecipe>, String> {
+    let named = word.split(',').filter(|part| !part.is_empty()).map(|part| {
+        let (station, recipe) = part.split_once(':')?;
+        Some(StationRecipe { station: Name::new(station)?, recipe: Recipe::new(recipe)? })
+    });
+    named.collect::<Option<_>>().ok_or_else(|| "recipes=STATION:RECIPE,…".to_owned())
 }
 
 /// `A1..A9` or `A,B,C`.
