@@ -18,6 +18,7 @@ pub mod pool;
 pub mod reason;
 pub mod recipe;
 mod reuse;
+mod rule;
 mod section;
 mod standing;
 pub mod state;
