@@ -20,6 +20,7 @@ mod outcome;
 mod print;
 mod probe;
 mod registers;
+mod rules;
 mod run;
 mod schema;
 #[cfg(feature = "demo")]
@@ -118,6 +119,8 @@ enum Command {
     Store(store::StoreArgs),
     /// JSON Schemas of the feed
     Schema(schema::SchemaArgs),
+    /// The rules that a line keeps: class, citation, parameters
+    Rules(rules::RulesArgs),
     /// What passes through the running daemon, live: tags, observations, facts
     Tap(tap::TapArgs),
     /// The JSON Schema of the configuration and of tag maps, for editors
@@ -169,6 +172,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Lockstep(args) => lockstep::run(args, shared),
         Command::Store(args) => store::run(args, shared),
         Command::Schema(args) => schema::run(&args, shared),
+        Command::Rules(args) => rules::run(&args, shared),
         Command::Tap(args) => tap::run(&args, shared),
         Command::Config(args) => config::run(&args, shared),
         Command::Opcua(args) => opcua_tools::run(&args, shared),

@@ -1,4 +1,4 @@
-//! The words: GS1 identifiers, element strings, EPC, pack levels, tags, time. Pure; imports nobody.
+//! The words: GS1 identifiers, element strings, EPC, pack levels, tags, time, rules. Pure; imports nobody.
 
 pub mod ai;
 mod ai_table;
@@ -11,6 +11,7 @@ pub mod gs1;
 pub mod linter;
 pub mod pack;
 pub mod packml;
+pub mod rule;
 pub mod tag;
 pub mod text;
 pub mod time;

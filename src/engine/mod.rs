@@ -19,6 +19,7 @@ pub mod pool;
 pub mod reason;
 pub mod recipe;
 mod reuse;
+mod rule;
 mod section;
 mod standing;
 pub mod state;

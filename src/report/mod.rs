@@ -14,6 +14,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::domain::code::CodeError;
+use crate::domain::rule::Rule;
 use crate::store::query::{Alarms, BatchRow};
 use crate::store::{Reader, StoreError};
 use crate::wire::{text, topic};
@@ -194,6 +195,9 @@ fn alarms(reader: &mut Reader) -> Result<Value, ReportError> {
         }));
         put_time(&mut fields, "raised_at", fact.map(|fact| fact.at_us));
         fields.insert("holds".to_owned(), json!(text::alarm_holds(&row.kind)));
+        let rule = text::alarm_rule(&row.kind);
+        fields.insert("rule".to_owned(), json!(rule.map(Rule::id)));
+        fields.insert("class".to_owned(), json!(rule.map(|rule| rule.class().name())));
         fields.insert("text".to_owned(), json!(text::alarm_named(&row.kind)));
         rows.push(Value::Object(fields));
     }

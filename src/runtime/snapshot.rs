@@ -53,6 +53,8 @@ impl Snapshot {
             holds: at.kind.holds(),
             station: at.station.map(|name| name.as_str().to_owned()),
             detail: at.detail.clone(),
+            rule: at.kind.rule().id().to_owned(),
+            class: at.kind.rule().class().name().to_owned(),
             text: text::alarm(at.kind).to_owned(),
         });
         let granted = |station: &&crate::engine::state::Station| {

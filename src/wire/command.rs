@@ -3,7 +3,7 @@
 //! ```json
 //! {"id":1,"actor":"local","do":"batch_start","batch":"B7"}
 //! {"id":1,"ok":true,"changed":true}
-//! {"id":2,"ok":false,"reasons":[{"code":"unknown_batch","text":"…"}]}
+//! {"id":2,"ok":false,"reasons":[{"code":"unknown_batch","text":"…","rule":"SG-BATCH-06","class":"PRODUCT_CONTROL"}]}
 //! ```
 //! | `do` | beside it |
 //! |---|---|
@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::gs1::{Gtin, SerialNumber};
+use crate::domain::rule::Rule;
 use crate::domain::text::BatchId;
 use crate::engine::input::{Actor, Request, UsedSerials};
 use crate::engine::output::{Answer, Done, Refused};
@@ -112,7 +113,8 @@ pub struct ClientAnswer {
     pub data: Option<Value>,
 }
 
-/// Why not: a stable word, and a text for people. The place, the value and what is allowed stand where an order or a request is at fault.
+/// Why not: a stable word, and a text for people. The place, the value and what is allowed stand where an order or a request is at fault;
+/// the rule and its class where a rule of the line says no.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     pub code: String,
@@ -121,8 +123,38 @@ pub struct Reason {
     pub path: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub allowed: String,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub allowed: Box<str>,
+    #[serde(flatten, with = "ruled")]
+    pub rule: Option<Rule>,
+}
+
+/// `rule` and `class` beside the other fields; neither where no rule says no.
+mod ruled {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::domain::rule::Rule;
+
+    #[derive(Serialize)]
+    struct Said {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        class: Option<&'static str>,
+    }
+
+    #[derive(Deserialize)]
+    struct Heard {
+        rule: Option<String>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(rule: &Option<Rule>, serializer: S) -> Result<S::Ok, S::Error> {
+        Said { rule: rule.map(Rule::id), class: rule.map(|rule| rule.class().name()) }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rule>, D::Error> {
+        Ok(Heard::deserialize(deserializer)?.rule.as_deref().and_then(Rule::parse))
+    }
 }
 
 const WORDS: &[&str] = &[
@@ -374,7 +406,8 @@ fn fault(path: &str, value: &str, what: &str, allowed: &str) -> Reason {
         text: what.to_owned(),
         path: path.chars().take(80).collect(),
         value: value.chars().take(60).collect(),
-        allowed: allowed.to_owned(),
+        allowed: allowed.into(),
+        rule: None,
     }
 }
 
@@ -429,17 +462,21 @@ impl Reason {
     pub fn new(code: &str, text: impl Into<String>) -> Self {
         Self { code: code.to_owned(), text: text.into(), ..Self::default() }
     }
+
+    fn by(rule: Rule, code: &str, text: String) -> Self {
+        Self { rule: Some(rule), ..Self::new(code, text) }
+    }
 }
 
 impl From<&RequestRefusal> for Reason {
     fn from(refusal: &RequestRefusal) -> Self {
-        Self::new(text::refusal_code(refusal), text::refusal(refusal))
+        Self::by(refusal.rule(), text::refusal_code(refusal), text::refusal(refusal))
     }
 }
 
 impl From<&Difference> for Reason {
     fn from(difference: &Difference) -> Self {
-        Self::new(text::difference_code(difference), text::difference(difference))
+        Self::by(difference.rule(), text::difference_code(difference), text::difference(difference))
     }
 }
 
@@ -448,8 +485,8 @@ impl From<&Problem> for Reason {
         Self {
             path: problem.path.clone(),
             value: problem.value.clone(),
-            allowed: problem.allowed.clone(),
-            ..Self::new("bad_order", problem.what.clone())
+            allowed: problem.allowed.as_str().into(),
+            ..Self::by(Rule::WholeOrder, "bad_order", problem.what.clone())
         }
     }
 }
@@ -465,6 +502,9 @@ impl fmt::Display for Reason {
         }
         if !self.allowed.is_empty() {
             write!(f, "; allowed: {}", self.allowed)?;
+        }
+        if let Some(rule) = self.rule {
+            write!(f, " [{}]", rule.id())?;
         }
         Ok(())
     }

@@ -12,6 +12,6 @@ pub mod order;
 pub mod record;
 pub mod refold;
 pub mod schema;
-mod suggest;
+pub(crate) mod suggest;
 pub mod text;
 pub mod topic;

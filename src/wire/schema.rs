@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::packml::MachineState;
+use crate::domain::rule::{Class, Rule};
 use crate::engine::reason::{AlarmKind, BatchState};
 use crate::wire::{fact, text, topic};
 
@@ -271,6 +272,8 @@ fn state_alarms() -> Value {
         shape.required("station", json!({"type": ["string", "null"], "maxLength": 24}));
         shape.required("detail", text());
         shape.required("holds", flag());
+        shape.required("rule", word(Rule::ALL, |rule| rule.id()));
+        shape.required("class", json!({"enum": Class::NAMES}));
         shape.required("text", text());
     });
     object(|shape| shape.required("alarms", list(alarm)))
@@ -404,6 +407,8 @@ fn answer() -> Value {
             for part in ["path", "value", "allowed"] {
                 shape.optional(part, text());
             }
+            shape.optional("rule", word(Rule::ALL, |rule| rule.id()));
+            shape.optional("class", json!({"enum": Class::NAMES}));
         })
     };
     object(|shape| {

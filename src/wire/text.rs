@@ -1,6 +1,7 @@
 //! What people read: for every reason, refusal and alarm what happened, where, and what to do. The code beside it is the
 //! stable word; a text may be reworded in any release.
 
+use crate::domain::rule::Rule;
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason, RequestRefusal};
 
 /// The differences that have one count.
@@ -209,6 +210,11 @@ pub fn fail_reason(reason: FailReason) -> &'static str {
 /// [`alarm`] by the stable word of its kind, as journals and views write it.
 pub fn alarm_named(kind: &str) -> Option<&'static str> {
     AlarmKind::parse(kind).map(alarm)
+}
+
+/// The rule behind an alarm, by the word of its kind.
+pub fn alarm_rule(kind: &str) -> Option<Rule> {
+    AlarmKind::parse(kind).map(AlarmKind::rule)
 }
 
 /// Whether the line waits for the acknowledgement of this kind, by its word; a kind of another release is waited for.

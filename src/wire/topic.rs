@@ -275,6 +275,9 @@ pub struct AlarmLine {
     pub detail: String,
     /// Whether the line waits for its acknowledgement.
     pub holds: bool,
+    /// The id of the rule behind it, and the rule's class.
+    pub rule: String,
+    pub class: String,
     /// What a person does about it.
     pub text: String,
 }

@@ -29,6 +29,7 @@ mod modbus;
 mod packml;
 #[cfg(feature = "demo")]
 mod rough;
+mod rules;
 mod scenario;
 mod source;
 mod standards;

@@ -124,6 +124,8 @@ fn the_retained_payloads_are_valid() {
         station: None,
         detail: String::new(),
         holds: false,
+        rule: "SG-FEED-02".to_owned(),
+        class: "PRODUCT_CONTROL".to_owned(),
         text: "Find it.".to_owned(),
     };
     let head = Head { line: "line4", store_uuid: "u", epoch: 1, seq: 9, hash: [7; 32], at_us: 0, boot: 1 };
