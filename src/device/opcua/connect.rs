@@ -36,9 +36,10 @@ use crate::device::{
     error::DeviceError,
     opcua::{
         own::{self, OwnCertificate},
-        trust::{CertificateRefusal, Shown, TrustList},
+        trust::{Shown, TrustList},
     },
-    settings::{Channel, MessageMode, OpcuaLink, Policy, Settings, User},
+    refusal::CertificateRefusal,
+    settings::{Channel, MessageMode, OpcuaLink, Own, Policy, Settings, User},
 };
 
 const DEFAULT_PORT: u16 = 4840;
@@ -141,12 +142,15 @@ async fn discover(
 /// publishes to them. The keep-alive finds a peer that is silent without being gone.
 fn client(link: &OpcuaLink, settings: &Settings, own: Option<&OwnCertificate>) -> Result<Client, DeviceError> {
     let again = Duration::from_millis(1);
+    let (certificate, key) = own::places(link.own);
     let uri = own.map_or("urn:sealgate", |own| own.application_uri.as_str());
     ClientBuilder::new()
         .application_name("Sealgate")
         .application_uri(uri)
         .product_uri("urn:sealgate")
         .pki_dir(&link.pki_dir)
+        .certificate_path(certificate)
+        .private_key_path(key)
         .create_sample_keypair(false)
         .trust_server_certs(false)
         // Host, URI and time are ours to check: `Vouch`.
@@ -177,7 +181,11 @@ async fn own_certificate(link: &OpcuaLink, settings: &Settings) -> Result<Option
     }
     // A key takes long to make, and other devices share the threads of this one.
     let pki_dir = link.pki_dir.clone();
-    let made = spawn_blocking(move || own::ensure(&pki_dir)).await;
+    let pair = match link.own {
+        Own::InPlace => own::ensure,
+        Own::Next => own::next,
+    };
+    let made = spawn_blocking(move || pair(&pki_dir)).await;
     let own = made.expect("the making of a certificate does not panic").map_err(DeviceError::Certificate)?;
     let left = own.valid_until_s - now_s();
     if own.is_new {
@@ -189,7 +197,7 @@ async fn own_certificate(link: &OpcuaLink, settings: &Settings) -> Result<Option
         return Err(DeviceError::Certificate(refusal));
     }
     if left < OWN_ENDS_SOON_DAYS * DAY_S {
-        tracing::warn!(device = %settings.name, days = left / DAY_S, "our own certificate ends soon: renew it");
+        tracing::warn!(device = %settings.name, days = left / DAY_S, "our own certificate ends soon: sealgate opcua renew");
     }
     Ok(Some(own))
 }
@@ -215,7 +223,7 @@ fn identity(link: &OpcuaLink, settings: &Settings) -> Result<IdentityToken, Devi
 }
 
 /// The time of day, for certificates alone.
-fn now_s() -> i64 {
+pub(super) fn now_s() -> i64 {
     DateTime::now().as_chrono().timestamp()
 }
 
@@ -415,7 +423,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::device::settings::{Profile, ReadMode, Security};
+    use crate::device::settings::{Own, Profile, ReadMode, Security};
 
     fn link(channel: Channel) -> OpcuaLink {
         OpcuaLink {
@@ -423,6 +431,7 @@ mod tests {
             mode: ReadMode::Poll,
             security: Security { channel, user: None },
             pki_dir: PathBuf::new(),
+            own: Own::InPlace,
             certificate_host: None,
             profile: Profile::Generic,
         }

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::device::{
-    self, Address, Binding, ByteOrder, Channel, DeviceEvent, EventSink, Link, ModbusLink, Number, OpcuaLink, Pad,
+    self, Address, Binding, ByteOrder, Channel, DeviceEvent, EventSink, Link, ModbusLink, Number, OpcuaLink, Own, Pad,
     Profile, ReadMode, Security, Settings, Shared, StationTags, ValueType, WordOrder,
 };
 use crate::domain::tag::{DeviceId, Quality, Reading, StationKind, Tag, TagValue, TagWrite};
@@ -168,6 +168,7 @@ impl Rig {
             mode,
             security: Security { channel: Channel::None, user: None },
             pki_dir: pki.path().join("own"),
+            own: Own::InPlace,
             certificate_host: None,
             profile: Profile::Generic,
         };
