@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::device::text::dialect::Dialect;
 use crate::device::{
-    ByteOrder, Channel, Link, MessageMode, ModbusLink, OPCUA_PROFILES, OpcuaLink, Policy, Profile, ReadMode, Security,
-    Settings, Shared, StationTags, TextLink, User, WordOrder,
+    ByteOrder, Channel, Link, MessageMode, ModbusLink, OPCUA_PROFILES, OpcuaLink, Own, Policy, Profile, ReadMode,
+    Security, Settings, Shared, StationTags, TextLink, User, WordOrder,
 };
 use crate::domain::tag::DeviceId;
 
@@ -156,6 +156,7 @@ impl FileLink {
                 mode: file.mode,
                 security: Security { channel: file.channel, user: file.user },
                 pki_dir: file.pki_dir.unwrap_or_else(|| default_pki.to_owned()),
+                own: Own::InPlace,
                 certificate_host: file.certificate_host,
                 profile: file.profile,
             }),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::device::opcua::CertificateRefusal;
+use crate::device::refusal::CertificateRefusal;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceError {

@@ -24,6 +24,7 @@ pub mod modbus;
 mod opcua;
 mod pace;
 pub mod pictures;
+mod refusal;
 mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -46,10 +47,11 @@ pub mod parsers {
 pub use modbus::Shared;
 pub use modbus::look as modbus_look;
 pub use opcua::{
-    AlternativeNames, CertificateRefusal, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown,
-    TrustList, ensure_own_certificate, own_certificate, renew_own_certificate,
+    AlternativeNames, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown, Tried, TrustList,
+    ensure_own_certificate, next_own_certificate, own_certificate, put_own_in_place, try_next,
 };
 pub use opcua::{doctor as opcua_doctor, look as opcua_look, value as opcua_value};
+pub use refusal::CertificateRefusal;
 pub use settings::*;
 
 /// What a device task tells the line.

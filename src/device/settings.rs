@@ -60,9 +60,20 @@ pub struct OpcuaLink {
     pub security: Security,
     /// Holds `own`, `private`, `pending`, `trusted` and `rejected`. Unknown server certificates land in `pending`.
     pub pki_dir: PathBuf,
+    /// Which of our pairs is shown.
+    pub own: Own,
     /// The host that the server's certificate must name, where it is not the one in `url`.
     pub certificate_host: Option<String>,
     pub profile: Profile,
+}
+
+/// A pair of our certificate and its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Own {
+    #[default]
+    InPlace,
+    /// The one that is to come, for a trial.
+    Next,
 }
 
 /// The family of a server, for its limits (`opcua::profile`).
@@ -85,6 +96,7 @@ impl OpcuaLink {
             mode: ReadMode::Poll,
             security,
             pki_dir,
+            own: Own::InPlace,
             certificate_host: None,
             profile: Profile::default(),
         }

@@ -69,7 +69,7 @@ fn drawn(findings: &[Finding]) -> String {
 }
 
 /// A head and a text beside it, broken between words.
-fn entry(head: &str, text: &str) -> String {
+pub(super) fn entry(head: &str, text: &str) -> String {
     let mut lines: Vec<String> = vec![String::new()];
     for word in print::shown(text).split_whitespace() {
         let last = lines.last().map_or(0, |line| line.chars().count());

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::pki_folder;
 use crate::cli::Shared;
 use crate::cli::outcome::{Exit, Failure, Outcome};
 use crate::cli::print::{self, Style};
-use crate::cli::source;
-use crate::device::{self, Link, Shelf, Shelved, TrustList};
+use crate::device::{self, Shelf, Shelved, TrustList};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +49,7 @@ enum Action {
 }
 
 pub(super) fn run(args: &TrustArgs, shared: &Shared) -> Outcome {
-    let folder = folder(args, shared)?;
+    let folder = pki_folder(args.pki.as_deref(), shared)?;
     let list = TrustList::new(&folder);
     let style = Style::new(shared.json, 0);
     match &args.action {
@@ -70,28 +70,6 @@ pub(super) fn run(args: &TrustArgs, shared: &Shared) -> Outcome {
         }
         Action::Add { certificate } => put(&list, (&folder, certificate), Shelf::Trusted, style),
         Action::Reject { certificate } => put(&list, (&folder, certificate), Shelf::Rejected, style),
-    }
-}
-
-fn folder(args: &TrustArgs, shared: &Shared) -> Result<PathBuf, Failure> {
-    if let Some(pki) = &args.pki {
-        return Ok(pki.clone());
-    }
-    let config = source::config(shared)?;
-    let folders = config.devices.iter().filter_map(|device| match &device.link {
-        Link::Opcua(link) => Some(link.pki_dir.clone()),
-        Link::Modbus(_) | Link::Text(_) => None,
-    });
-    let mut folders: Vec<PathBuf> = folders.collect();
-    folders.sort();
-    folders.dedup();
-    match folders.as_slice() {
-        [one] => Ok(one.clone()),
-        [] => Err(Exit::Usage.failure("the configuration has no OPC UA device; name the folder with --pki DIR")),
-        several => {
-            let named: Vec<String> = several.iter().map(|folder| folder.display().to_string()).collect();
-            Err(Exit::Usage.failure(format!("the devices have {}; say which with --pki DIR", named.join(" and "))))
-        }
     }
 }
 

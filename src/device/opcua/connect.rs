@@ -36,9 +36,10 @@ use crate::device::{
     error::DeviceError,
     opcua::{
         own::{self, OwnCertificate},
-        trust::{CertificateRefusal, Shown, TrustList},
+        trust::{Shown, TrustList},
     },
-    settings::{Channel, MessageMode, OpcuaLink, Policy, Settings, User},
+    refusal::CertificateRefusal,
+    settings::{Channel, MessageMode, OpcuaLink, Own, Policy, Settings, User},
 };
 
 const DEFAULT_PORT: u16 = 4840;
@@ -141,6 +142,7 @@ async fn discover(
 /// publishes to them. The keep-alive finds a peer that is silent without being gone.
 fn client(link: &OpcuaLink, settings: &Settings, own: Option<&OwnCertificate>) -> Result<Client, DeviceError> {
     let again = Duration::from_millis(1);
+    let (certificate, key) = own::places(link.own);
     let uri = own.map_or("urn:sealgate", |own| own.application_uri.as_str());
     // The library makes its folders whether they are needed or not: without a certificate it is sent where there can be none.
     let pki_dir = own.map_or(Path::new("/dev/null"), |_| &link.pki_dir);
@@ -149,6 +151,8 @@ fn client(link: &OpcuaLink, settings: &Settings, own: Option<&OwnCertificate>) -
         .application_uri(uri)
         .product_uri("urn:sealgate")
         .pki_dir(pki_dir)
+        .certificate_path(certificate)
+        .private_key_path(key)
         .create_sample_keypair(false)
         .trust_server_certs(false)
         // Host, URI and time are ours to check: `Vouch`.
@@ -179,7 +183,11 @@ async fn own_certificate(link: &OpcuaLink, settings: &Settings) -> Result<Option
     }
     // A key takes long to make, and other devices share the threads of this one.
     let pki_dir = link.pki_dir.clone();
-    let made = spawn_blocking(move || own::ensure(&pki_dir)).await;
+    let pair = match link.own {
+        Own::InPlace => own::ensure,
+        Own::Next => own::next,
+    };
+    let made = spawn_blocking(move || pair(&pki_dir)).await;
     let own = made.expect("the making of a certificate does not panic").map_err(DeviceError::Certificate)?;
     let left = own.valid_until_s - now_s();
     if own.is_new {
@@ -191,7 +199,7 @@ async fn own_certificate(link: &OpcuaLink, settings: &Settings) -> Result<Option
         return Err(DeviceError::Certificate(refusal));
     }
     if left < OWN_ENDS_SOON_DAYS * DAY_S {
-        tracing::warn!(device = %settings.name, days = left / DAY_S, "our own certificate ends soon: renew it");
+        tracing::warn!(device = %settings.name, days = left / DAY_S, "our own certificate ends soon: sealgate opcua renew");
     }
     Ok(Some(own))
 }
@@ -217,7 +225,7 @@ fn identity(link: &OpcuaLink, settings: &Settings) -> Result<IdentityToken, Devi
 }
 
 /// The time of day, for certificates alone.
-fn now_s() -> i64 {
+pub(super) fn now_s() -> i64 {
     DateTime::now().as_chrono().timestamp()
 }
 
@@ -417,7 +425,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::device::settings::{Profile, ReadMode, Security};
+    use crate::device::settings::{Own, Profile, ReadMode, Security};
 
     fn link(channel: Channel) -> OpcuaLink {
         OpcuaLink {
@@ -425,6 +433,7 @@ mod tests {
             mode: ReadMode::Poll,
             security: Security { channel, user: None },
             pki_dir: PathBuf::new(),
+            own: Own::InPlace,
             certificate_host: None,
             profile: Profile::Generic,
         }

@@ -13,10 +13,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{connect, look, nodes::resolve, trust::CertificateRefusal, value};
+use super::{connect, look, nodes::resolve, value};
 use crate::{
     device::{
         error::DeviceError,
+        refusal::CertificateRefusal,
         settings::{Address, Binding, Channel, OpcuaLink, Settings, User},
     },
     domain::tag::{Access, Quality, StationId},
@@ -232,11 +233,10 @@ impl Patient<'_> {
                 let age = if own.is_new { "made just now; " } else { "" };
                 Ok(format!("{age}{}, valid until {}", own.certificate.display(), own.valid_until))
             }
-            Err(error) => Err(failed(
-                error.to_string(),
-                "let the line's user own the folder `pki_dir`; renew the certificate where it has ended",
-                "trust the new certificate where one is made",
-            )),
+            Err(error) => {
+                let (here, there) = remedy(&error);
+                Err(failed(error.to_string(), here, there))
+            }
         }
     }
 
@@ -390,9 +390,13 @@ fn remedy(error: &DeviceError) -> (&'static str, &'static str) {
             "give our certificate (own/ in `pki_dir`) to who keeps the server",
             "move our certificate from rejected or pending into its list of trusted clients",
         ),
-        CertificateRefusal::OwnExpired { .. } | CertificateRefusal::OwnUnusable { .. } => {
-            ("renew our certificate", "trust the new one")
+        CertificateRefusal::OwnExpired { .. } => {
+            ("`sealgate opcua renew`", "trust the new certificate, which that command names")
         }
+        CertificateRefusal::OwnUnusable { .. } => (
+            "let the line's user own the folder `pki_dir`; restore the pair, or `sealgate opcua renew`",
+            "trust the new certificate where one is made",
+        ),
         CertificateRefusal::Folder { .. } => ("let the line's user own the folder `pki_dir`", ""),
     }
 }

@@ -17,6 +17,7 @@ mod part;
 mod profile;
 mod pulse;
 mod reader;
+mod renewal;
 mod trust;
 pub mod value;
 mod write;
@@ -42,11 +43,13 @@ use crate::{
 pub(super) use bond::Bond;
 pub use names::AlternativeNames;
 pub use own::{
-    OwnCertificate, ensure as ensure_own_certificate, read as own_certificate, renew as renew_own_certificate,
+    OwnCertificate, ensure as ensure_own_certificate, next as next_own_certificate, put_in_place as put_own_in_place,
+    read as own_certificate,
 };
 pub use profile::{Limits, PROFILES};
 use reader::Reader;
-pub use trust::{CertificateRefusal, Shelf, Shelved, Shown, TrustList};
+pub use renewal::{Tried, try_next};
+pub use trust::{Shelf, Shelved, Shown, TrustList};
 use write::Writer;
 
 /// How often a device that should notify is read all the same.

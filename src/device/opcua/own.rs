@@ -1,19 +1,23 @@
-//! Our own application certificate: `own/cert.der` and `private/private.pem` below the PKI folder.
+//! Our own application certificate and its key: `own/cert.der` and `private/private.pem` below the PKI folder.
 //!
-//! Made once, where there is none, and then kept: every server has to be told of a new one. Only `renew` makes another, and keeps the
-//! former beside it. Its application URI is read from the certificate itself, so that both agree for ever, also on a machine that was
-//! renamed. The key is readable for its owner alone.
+//! Made once, where there is none, and then kept: every server has to be told of a new one. Only a person asks for another. Its
+//! application URI is read from the certificate itself, so that both agree for ever, also on a machine that was renamed. The key is
+//! readable for its owner alone.
+//!
+//! A new pair is made whole beside its place, as `next`, and stays there until it is taken. A cut at any instant leaves a whole pair in
+//! force: `next` becomes `taken` in one rename, which decides, and whoever looks at the folder after that finishes the way. The pair
+//! before stays in `former`.
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use opcua::crypto::{CertificateStore, X509, X509Data};
 
-use crate::device::opcua::{names::AlternativeNames, trust::CertificateRefusal};
+use crate::device::{opcua::names::AlternativeNames, refusal::CertificateRefusal, settings::Own};
 
 /// Ten years: a line is visited rarely, and nobody but a person renews.
 const DAYS: u32 = 3650;
@@ -36,50 +40,96 @@ pub struct OwnCertificate {
     pub is_new: bool,
 }
 
+/// Where a pair lies below the PKI folder: its certificate, then its key.
+pub(super) fn places(own: Own) -> (&'static str, &'static str) {
+    match own {
+        Own::InPlace => ("own/cert.der", "private/private.pem"),
+        Own::Next => ("next/cert.der", "next/private.pem"),
+    }
+}
+
 /// The certificate of this PKI folder; made where there is none. Slow where it has to make the key: seconds on a small machine.
 pub fn ensure(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
-    let _one_at_a_time = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let (certificate, key) = paths(pki_dir);
+    let _one_at_a_time = settled(pki_dir)?;
+    let (certificate, key) = paths(pki_dir, Own::InPlace);
     if certificate.exists() && key.exists() {
-        return read(pki_dir);
+        return look(pki_dir, Own::InPlace);
     }
     if certificate.exists() || key.exists() {
         let (there, lacks) = if key.exists() { (key, certificate) } else { (certificate, key) };
-        let why = format!("{} is there without {}; restore it, or renew both", there.display(), lacks.display());
+        let why = format!(
+            "{} is there without {}; restore it, or make both anew: sealgate opcua renew",
+            there.display(),
+            lacks.display()
+        );
         return Err(CertificateRefusal::OwnUnusable { why });
     }
-    make(pki_dir).map_err(|error| unusable(pki_dir, &error))?;
-    read(pki_dir).map(|own| OwnCertificate { is_new: true, ..own })
-}
-
-/// Makes a new certificate and key; the former ones stay beside them as `*.former`.
-pub fn renew(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
-    let _one_at_a_time = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let (certificate, key) = paths(pki_dir);
-    let keep =
-        |path: &Path, former: &str| if path.exists() { fs::rename(path, path.with_extension(former)) } else { Ok(()) };
-    keep(&key, "pem.former")
-        .and_then(|()| keep(&certificate, "der.former"))
-        .and_then(|()| make(pki_dir))
-        .map_err(|error| unusable(pki_dir, &error))?;
-    read(pki_dir).map(|own| OwnCertificate { is_new: true, ..own })
+    make(pki_dir).and_then(|()| take(pki_dir)).map_err(|error| unusable(pki_dir, &error))?;
+    look(pki_dir, Own::InPlace).map(|own| OwnCertificate { is_new: true, ..own })
 }
 
 /// The certificate of this PKI folder as it is.
 pub fn read(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
-    let (certificate, key) = paths(pki_dir);
-    let unreadable = |path: &Path| {
-        let why = format!("{} cannot be read; restore it, or renew both", path.display());
+    let _one_at_a_time = settled(pki_dir)?;
+    look(pki_dir, Own::InPlace)
+}
+
+/// The pair that is to come: the one that waits, or a new one where none does that is of use.
+pub fn next(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
+    let _one_at_a_time = settled(pki_dir)?;
+    is_ours(pki_dir)?;
+    match look(pki_dir, Own::Next) {
+        Ok(own) if own.valid_until_s > super::connect::now_s() => return Ok(own),
+        Ok(_) | Err(_) => {}
+    }
+    make(pki_dir).map_err(|error| unusable(pki_dir, &error))?;
+    look(pki_dir, Own::Next).map(|own| OwnCertificate { is_new: true, ..own })
+}
+
+/// Puts the pair that is to come into its place; the one before is in `former` then.
+pub fn put_in_place(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
+    let _one_at_a_time = settled(pki_dir)?;
+    is_ours(pki_dir)?;
+    look(pki_dir, Own::Next)?;
+    take(pki_dir).map_err(|error| unusable(pki_dir, &error))?;
+    look(pki_dir, Own::InPlace)
+}
+
+/// A key that another user makes is one that the line's user cannot read.
+fn is_ours(pki_dir: &Path) -> Result<(), CertificateRefusal> {
+    let (_, key) = paths(pki_dir, Own::InPlace);
+    let Some((owned, owner)) =
+        [key.as_path(), pki_dir].into_iter().find_map(|path| Some((path, fs::metadata(path).ok()?.uid())))
+    else {
+        return Ok(());
+    };
+    let caller = rustix::process::geteuid().as_raw();
+    if owner == caller {
+        return Ok(());
+    }
+    let why = format!("{} belongs to user {owner}, and this is user {caller}; run as the line's user", owned.display());
+    Err(CertificateRefusal::OwnUnusable { why })
+}
+
+fn look(pki_dir: &Path, own: Own) -> Result<OwnCertificate, CertificateRefusal> {
+    let (certificate, key) = paths(pki_dir, own);
+    let flaw = |path: &Path, what: &str| {
+        let why = format!("{} {what}; restore it, or make both anew: sealgate opcua renew", path.display());
         CertificateRefusal::OwnUnusable { why }
     };
-    CertificateStore::read_pkey(&key).map_err(|_| unreadable(&key))?;
+    let unreadable = |path: &Path| flaw(path, "cannot be read");
+    let private = CertificateStore::read_pkey(&key).map_err(|_| unreadable(&key))?;
     let der = fs::read(&certificate).map_err(|_| unreadable(&certificate))?;
     let parsed = X509::from_der(&der).map_err(|_| unreadable(&certificate))?;
+    let public = private.public_key_to_info().map_err(|_| unreadable(&key))?;
+    // A certificate carries its public key as it is.
+    let public = public.subject_public_key.raw_bytes();
+    if !der.windows(public.len().max(1)).any(|bytes| bytes == public) {
+        return Err(flaw(&certificate, &format!("is not made for the key {}", key.display())));
+    }
     let valid_until = parsed.not_after().map_err(|_| unreadable(&certificate))?;
-    let application_uri = AlternativeNames::of(&der).uris.into_iter().next().ok_or_else(|| {
-        let why = format!("{} names no application URI; renew it", certificate.display());
-        CertificateRefusal::OwnUnusable { why }
-    })?;
+    let uris = AlternativeNames::of(&der).uris;
+    let application_uri = uris.into_iter().next().ok_or_else(|| flaw(&certificate, "names no application URI"))?;
     Ok(OwnCertificate {
         thumbprint: parsed.thumbprint().as_hex_string(),
         valid_until_s: valid_until.timestamp(),
@@ -91,22 +141,22 @@ pub fn read(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
     })
 }
 
-fn paths(pki_dir: &Path) -> (PathBuf, PathBuf) {
-    (pki_dir.join("own").join("cert.der"), pki_dir.join("private").join("private.pem"))
+fn paths(pki_dir: &Path, own: Own) -> (PathBuf, PathBuf) {
+    let (certificate, key) = places(own);
+    (pki_dir.join(certificate), pki_dir.join(key))
 }
 
 fn unusable(pki_dir: &Path, error: &io::Error) -> CertificateRefusal {
     CertificateRefusal::OwnUnusable { why: format!("it cannot be made in {}: {error}", pki_dir.display()) }
 }
 
+/// Makes a pair as `next`, whole or not at all; one that waited there goes.
 fn make(pki_dir: &Path) -> io::Result<()> {
-    let (certificate, key) = paths(pki_dir);
-    fs::create_dir_all(pki_dir.join("own"))?;
+    let making = pki_dir.join("next.new");
+    remove(&making)?;
+    fs::create_dir_all(pki_dir)?;
     // The library writes files as the process's mask allows; nobody else may look into this folder meanwhile.
-    let private = pki_dir.join("private");
-    if !private.exists() {
-        fs::DirBuilder::new().mode(0o700).create(&private)?;
-    }
+    create_private(&making)?;
     let host = host();
     let application_uri = format!("urn:{host}:sealgate");
     let data = X509Data {
@@ -119,12 +169,101 @@ fn make(pki_dir: &Path) -> io::Result<()> {
         alt_host_names: X509Data::alt_host_names(&application_uri, None, true, true, true),
         certificate_duration_days: DAYS,
     };
-    let (new_certificate, new_key) = (certificate.with_extension("new"), key.with_extension("new"));
-    CertificateStore::create_certificate_and_key(&data, true, &new_certificate, &new_key).map_err(io::Error::other)?;
-    fs::set_permissions(&new_key, fs::Permissions::from_mode(0o600))?;
-    // The key first: a certificate without its key would be given to servers.
-    fs::rename(&new_key, &key)?;
-    fs::rename(&new_certificate, &certificate)
+    let (certificate, key) = (making.join("cert.der"), making.join("private.pem"));
+    CertificateStore::create_certificate_and_key(&data, true, &certificate, &key).map_err(io::Error::other)?;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+    for path in [&key, &certificate, &making] {
+        sync(path)?;
+    }
+    remove(&pki_dir.join("next"))?;
+    fs::rename(&making, pki_dir.join("next"))?;
+    sync(pki_dir)
+}
+
+/// The steps of `next` to its place. Before `decide` the pair in place counts, from it on the one in `taken`, whichever of its files
+/// are in place already.
+const STEPS: [fn(&Path) -> io::Result<()>; 5] = [keep_former, decide, place_key, place_certificate, forget];
+const DECIDED: usize = 2;
+
+fn take(pki_dir: &Path) -> io::Result<()> {
+    STEPS.iter().try_for_each(|step| step(pki_dir))
+}
+
+/// Nobody looks at the pair before a way that was cut off is finished, and nobody of this process meanwhile.
+fn settled(pki_dir: &Path) -> Result<MutexGuard<'static, ()>, CertificateRefusal> {
+    let one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if pki_dir.join("taken").exists() {
+        let finished = STEPS.iter().skip(DECIDED).try_for_each(|step| step(pki_dir));
+        finished.map_err(|error| unusable(pki_dir, &error))?;
+    }
+    Ok(one_at_a_time)
+}
+
+fn keep_former(pki_dir: &Path) -> io::Result<()> {
+    let (certificate, key) = paths(pki_dir, Own::InPlace);
+    let there: Vec<(PathBuf, &str)> =
+        [(certificate, "cert.der"), (key, "private.pem")].into_iter().filter(|(path, _)| path.exists()).collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    let (keeping, former) = (pki_dir.join("former.new"), pki_dir.join("former"));
+    remove(&keeping)?;
+    create_private(&keeping)?;
+    for (path, name) in there {
+        fs::copy(path, keeping.join(name))?;
+        sync(&keeping.join(name))?;
+    }
+    sync(&keeping)?;
+    remove(&former)?;
+    fs::rename(keeping, former)
+}
+
+fn decide(pki_dir: &Path) -> io::Result<()> {
+    fs::rename(pki_dir.join("next"), pki_dir.join("taken"))?;
+    sync(pki_dir)
+}
+
+fn place_key(pki_dir: &Path) -> io::Result<()> {
+    let (_, key) = paths(pki_dir, Own::InPlace);
+    let folder = pki_dir.join("private");
+    if !folder.exists() {
+        create_private(&folder)?;
+    }
+    place(&pki_dir.join("taken/private.pem"), &key, &folder)
+}
+
+fn place_certificate(pki_dir: &Path) -> io::Result<()> {
+    let (certificate, _) = paths(pki_dir, Own::InPlace);
+    let folder = pki_dir.join("own");
+    fs::create_dir_all(&folder)?;
+    place(&pki_dir.join("taken/cert.der"), &certificate, &folder)
+}
+
+/// Another process may have finished the way first.
+fn place(from: &Path, to: &Path, folder: &Path) -> io::Result<()> {
+    is_gone(fs::rename(from, to))?;
+    sync(folder)
+}
+
+fn forget(pki_dir: &Path) -> io::Result<()> {
+    is_gone(fs::remove_dir(pki_dir.join("taken")))?;
+    sync(pki_dir)
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    is_gone(fs::remove_dir_all(folder))
+}
+
+fn is_gone(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+fn create_private(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(folder)
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
 }
 
 /// The name of this machine, in characters that a URI and a subject take.
@@ -146,7 +285,7 @@ pub(super) fn made() -> (&'static Path, OwnCertificate) {
 #[cfg(test)]
 pub(super) fn copied_to(pki_dir: &Path) -> OwnCertificate {
     let (_, made) = made();
-    let (certificate, key) = paths(pki_dir);
+    let (certificate, key) = paths(pki_dir, Own::InPlace);
     for (from, to) in [(made.certificate, certificate), (made.key, key)] {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(from, to).unwrap();
@@ -169,15 +308,67 @@ mod tests {
     }
 
     #[test]
-    fn is_kept_until_it_is_renewed_and_never_replaced_by_half() {
+    fn is_kept_until_another_is_taken_and_never_replaced_by_half() {
         let folder = tempfile::tempdir().unwrap();
-        let first = copied_to(folder.path());
-        assert_eq!(ensure(folder.path()).unwrap(), OwnCertificate { is_new: false, ..first.clone() });
-        let renewed = renew(folder.path()).unwrap();
-        assert!(renewed.is_new && renewed.thumbprint != first.thumbprint);
-        assert!(first.certificate.with_extension("der.former").exists());
-        fs::remove_file(&renewed.key).unwrap();
-        let lacking = ensure(folder.path()).unwrap_err().to_string();
-        assert!(lacking.contains("without") && renewed.certificate.exists(), "{lacking}");
+        let pki = folder.path();
+        let first = copied_to(pki);
+        assert_eq!(ensure(pki).unwrap(), OwnCertificate { is_new: false, ..first.clone() });
+        let waiting = next(pki).unwrap();
+        assert!(waiting.is_new && waiting.thumbprint != first.thumbprint);
+        assert_eq!(ensure(pki).unwrap().thumbprint, first.thumbprint, "what waits counts for nothing");
+        assert_eq!(next(pki).unwrap(), OwnCertificate { is_new: false, ..waiting.clone() }, "it waits");
+        let placed = put_in_place(pki).unwrap();
+        assert_eq!(placed.thumbprint, waiting.thumbprint);
+        assert_eq!(fs::metadata(&placed.key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(pki.join("former/cert.der")).unwrap(), fs::read(made().1.certificate).unwrap());
+        assert_eq!(fs::read(pki.join("former/private.pem")).unwrap(), fs::read(made().1.key).unwrap());
+        assert!(!waiting.certificate.exists());
+        fs::remove_file(&placed.key).unwrap();
+        let lacking = ensure(pki).unwrap_err().to_string();
+        assert!(lacking.contains("without") && placed.certificate.exists(), "{lacking}");
+        fs::copy(pki.join("former/private.pem"), &placed.key).unwrap();
+        let strange = ensure(pki).unwrap_err().to_string();
+        assert!(strange.contains("is not made for the key") && strange.contains("sealgate opcua renew"), "{strange}");
+    }
+
+    /// The files as a `SIGKILL` leaves them after so many steps of the way.
+    #[test]
+    fn a_way_that_is_cut_off_anywhere_leaves_a_whole_pair() {
+        let folder = tempfile::tempdir().unwrap();
+        let fresh = folder.path().join("fresh");
+        let (former, coming) = (copied_to(&fresh).thumbprint, next(&fresh).unwrap().thumbprint);
+        let copy = |to: &Path| {
+            for place in [Own::InPlace, Own::Next].map(places) {
+                for path in [place.0, place.1] {
+                    fs::create_dir_all(to.join(path).parent().unwrap()).unwrap();
+                    fs::copy(fresh.join(path), to.join(path)).unwrap();
+                }
+            }
+        };
+        for steps in 0..=STEPS.len() {
+            let pki = folder.path().join(steps.to_string());
+            copy(&pki);
+            STEPS.iter().take(steps).for_each(|step| step(&pki).unwrap());
+            let counts = if steps < DECIDED { &former } else { &coming };
+            assert_eq!(&ensure(&pki).unwrap().thumbprint, counts, "cut off after {steps} steps");
+            assert_eq!(&read(&pki).unwrap().thumbprint, counts);
+            assert_eq!(steps == 0, !pki.join("former").exists(), "the former pair is kept before anything changes");
+            if steps < DECIDED {
+                assert_eq!(put_in_place(&pki).unwrap().thumbprint, coming, "a further try goes through");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_of_which_half_was_made_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = folder.path();
+        copied_to(pki);
+        fs::create_dir_all(pki.join("next.new")).unwrap();
+        fs::write(pki.join("next.new/private.pem"), "cut").unwrap();
+        fs::create_dir_all(pki.join("next")).unwrap();
+        assert!(put_in_place(pki).is_err());
+        let whole = next(pki).unwrap();
+        assert!(whole.is_new && put_in_place(pki).unwrap().thumbprint == whole.thumbprint);
     }
 }

@@ -36,8 +36,8 @@ use crate::{
         DeviceEvent,
         opcua::own,
         settings::{
-            Address, Binding, Channel, Link, MessageMode, Number, OpcuaLink, Pad, Policy, Profile, ReadMode, Security,
-            Settings, StationTags, User, ValueType,
+            Address, Binding, Channel, Link, MessageMode, Number, OpcuaLink, Own, Pad, Policy, Profile, ReadMode,
+            Security, Settings, StationTags, User, ValueType,
         },
         testing::{self, Line, MS, beside, is_connected, is_disconnected, reading, until},
     },
@@ -182,6 +182,7 @@ fn camera(port: u16, mode: ReadMode, pki: &tempfile::TempDir) -> Settings {
         mode,
         security: Security { channel: Channel::None, user: None },
         pki_dir: pki.path().to_owned(),
+        own: Own::InPlace,
         certificate_host: None,
         profile: Profile::Generic,
     };

@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 use crate::device::testing::{MS, modbus_link, settings};
 use crate::device::{
-    self, Address, Binding, Channel, DeviceEvent, EventSink, Link, Number, OpcuaLink, Pad, Profile, ReadMode, Security,
-    Settings, StationTags, ValueType,
+    self, Address, Binding, Channel, DeviceEvent, EventSink, Link, Number, OpcuaLink, Own, Pad, Profile, ReadMode,
+    Security, Settings, StationTags, ValueType,
 };
 use crate::domain::tag::{Quality, Reading, StationKind, Tag, TagValue, TagWrite};
 use crate::domain::text::Name;
@@ -155,6 +155,7 @@ impl Rig {
             mode,
             security: Security { channel: Channel::None, user: None },
             pki_dir: pki.path().join("own"),
+            own: Own::InPlace,
             certificate_host: None,
             profile: Profile::Generic,
         });
