@@ -82,11 +82,11 @@ impl Printer {
     }
 
     pub(in crate::station) fn scan(&mut self, mut scan: Scan<'_>) -> Result<(), Doubt> {
-        let printed = self.printed.read(scan.image.counter(Tag::PrintedSeq)?).ok_or(Doubt::Fell)?;
+        let printed = scan.image.count(Tag::PrintedSeq, &self.printed)?;
         let accepted = if scan.settings.is_absent(Tag::AcceptedSeq) {
             printed
         } else {
-            self.accepted.read(scan.image.counter(Tag::AcceptedSeq)?).ok_or(Doubt::Fell)?
+            scan.image.count(Tag::AcceptedSeq, &self.accepted)?
         };
         self.printed.accept(printed);
         self.accepted.accept(accepted);
