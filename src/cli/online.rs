@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::check::{Answer, Probe};
 use super::probe;
 use crate::config::Config;
-use crate::device::{self, Address, DeviceEvent, Settings, trips};
+use crate::device::{self, Address, DeviceEvent, Settings, codec, trips};
 use crate::domain::tag::{Access, Quality, Reading, StationId, Tag, TagValue};
 use crate::runtime::clock::Clock;
 
@@ -72,7 +72,7 @@ async fn look(config: &Config, settings: &Settings, seen: Seen) -> Looked {
     let wanted = wanted(settings);
     let mut probes: Vec<Probe> = wanted
         .iter()
-        .filter_map(|key| flaw(*key, &seen).map(|what| no(settings, tag_text(config, *key, &what))))
+        .filter_map(|key| flaw(config, *key, &seen).map(|what| no(settings, tag_text(config, *key, &what))))
         .collect();
     let trip = round_trip(settings).await;
     if probes.is_empty() {
@@ -99,13 +99,7 @@ fn row(
     (seen, trip, now_us): (&Seen, Option<Duration>, i64),
 ) -> Value {
     let reading = seen.readings.get(&key);
-    let quality = match reading.map(|reading| reading.quality) {
-        Some(Quality::Good) => "good".to_owned(),
-        Some(Quality::Uncertain(status)) => format!("uncertain {status:#x}"),
-        Some(Quality::Bad(0)) => "bad: type".to_owned(),
-        Some(Quality::Bad(status)) => format!("bad {status:#x}"),
-        None => "not read".to_owned(),
-    };
+    let quality = reading.map_or_else(|| "not read".to_owned(), |reading| reading.quality.to_string());
     let age = reading.and_then(|reading| reading.source_us).map(|source_us| now_us.saturating_sub(source_us) / 1000);
     json!({
         "device": settings.name,
@@ -197,24 +191,21 @@ impl Seen {
 fn wanted(settings: &Settings) -> Vec<(StationId, Tag)> {
     let of_station = |tags: &device::StationTags| {
         let station = tags.station;
-        let read = tags.bindings.iter().map(|binding| binding.tag).filter(|tag| tag.access() == Access::Read);
+        let read = tags.bindings.iter().flat_map(codec::tags).filter(|tag| tag.access() == Access::Read);
         read.map(|tag| (station, tag)).collect::<Vec<_>>()
     };
     settings.stations.iter().flat_map(of_station).collect()
 }
 
-fn flaw(key: (StationId, Tag), seen: &Seen) -> Option<String> {
-    match seen.readings.get(&key).map(|reading| reading.quality) {
-        Some(Quality::Good) => None,
-        Some(Quality::Uncertain(status)) => Some(format!("its value is uncertain (status {status:#010x})")),
-        Some(Quality::Bad(0)) => Some("its value has not the type that the map says".to_owned()),
-        Some(Quality::Bad(status)) => Some(format!("cannot be read (status {status:#010x})")),
-        None => Some("was not read".to_owned()),
-    }
+/// What the station itself would say of the value.
+fn flaw(config: &Config, key: (StationId, Tag), seen: &Seen) -> Option<String> {
+    let Some(reading) = seen.readings.get(&key) else { return Some("was not read".to_owned()) };
+    let station = config.stations.get(usize::from(key.0.0))?;
+    station.settings.flaw(reading).map(|flaw| flaw.what.as_str().to_owned())
 }
 
 fn tag_text(config: &Config, (station, tag): (StationId, Tag), what: &str) -> String {
-    format!("{}.{}: {what}; check the address in the tag map", station_name(config, station), tag.name())
+    format!("{}.{tag}: {what}; check the device, and this tag in its map", station_name(config, station))
 }
 
 fn station_name(config: &Config, station: StationId) -> &str {

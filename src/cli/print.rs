@@ -142,7 +142,7 @@ fn cell(style: Style, key: &str, value: &Value) -> String {
         Value::String(text) => shown(text),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
-    if width(&text) <= CELL_MAX || matches!(key, "text" | "body" | "hash" | "head_hash" | "serials_sha256") {
+    if width(&text) <= CELL_MAX || matches!(key, "text" | "body" | "flaw" | "hash" | "head_hash" | "serials_sha256") {
         return text;
     }
     text.chars().take(CELL_MAX - 3).chain("...".chars()).collect()

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::device::{Address, Binding, Number, Part, Split, Table, ValueType};
-use crate::domain::tag::{Access, StationKind, Tag};
+use crate::domain::tag::{Access, Nature, StationKind, Tag};
 use crate::station::{ArrayReader, ResultHandshake};
 
 use super::device::{FileDevice, Protocol};
@@ -149,74 +149,6 @@ fn value_max(value: ValueType) -> Option<u64> {
     }
 }
 
-/// What a tag's value is by nature.
-enum Nature {
-    Flag,
-    Counter,
-    Decimal,
-    /// A number, or its name.
-    State,
-    Text,
-    /// Counters in a list.
-    Counters,
-    /// Texts in a list, or one delimited text.
-    Texts,
-}
-
-fn nature(tag: Tag) -> Nature {
-    match tag {
-        Tag::BinFull | Tag::RunPermit | Tag::Verdict | Tag::Overrun | Tag::Valid => Nature::Flag,
-        Tag::Grade => Nature::Decimal,
-        Tag::State => Nature::State,
-        Tag::Ends => Nature::Counters,
-        Tag::Children => Nature::Texts,
-        Tag::Identity
-        | Tag::Recipe
-        | Tag::Data
-        | Tag::Code
-        | Tag::Text
-        | Tag::Image
-        | Tag::Expected
-        | Tag::LabelRead
-        | Tag::Label => Nature::Text,
-        Tag::Heartbeat
-        | Tag::Epoch
-        | Tag::Mode
-        | Tag::Fault
-        | Tag::HeartbeatOut
-        | Tag::EpochOut
-        | Tag::PrintedSeq
-        | Tag::AcceptedSeq
-        | Tag::NextSeq
-        | Tag::Remaining
-        | Tag::FlushDone
-        | Tag::DataSeq
-        | Tag::Flush
-        | Tag::Seq
-        | Tag::Track
-        | Tag::Outcome
-        | Tag::Ack
-        | Tag::InCount
-        | Tag::EndSeq
-        | Tag::VerdictEcho
-        | Tag::PhantomCount
-        | Tag::BinCount
-        | Tag::VerdictTrack
-        | Tag::VerdictWord
-        | Tag::Request
-        | Tag::ChildCount
-        | Tag::Container
-        | Tag::PermitAck
-        | Tag::CloseResult
-        | Tag::GateState
-        | Tag::ReplySeq
-        | Tag::Reply
-        | Tag::Token
-        | Tag::TtlMs
-        | Tag::Reason => Nature::Counter,
-    }
-}
-
 /// What would fit, where the type of the binding does not. A delimited text may carry anything; a ring is checked by `rings`.
 fn misfit(binding: &Binding) -> Option<&'static str> {
     let textual = matches!(binding.value, ValueType::Text { .. } | ValueType::Bytes { .. } | ValueType::Texts { .. });
@@ -226,11 +158,11 @@ fn misfit(binding: &Binding) -> Option<&'static str> {
     let float = matches!(binding.value, ValueType::Number(number) if number.is_float());
     let number = matches!(binding.value, ValueType::Number(_));
     let list = binding.value.is_array();
-    match nature(binding.tag) {
+    match binding.tag.nature() {
         Nature::Flag if number && !float || binding.value == ValueType::Bool => None,
         Nature::Flag => Some("bool, or an integer that is 0 or 1"),
-        Nature::Counter if number && !float || matches!(binding.value, ValueType::Ints { .. }) => None,
-        Nature::Counter => Some("an integer: u16, i16, u32, i32, u64, i64 (in a ring: ints)"),
+        Nature::Counter | Nature::Number if number && !float || matches!(binding.value, ValueType::Ints { .. }) => None,
+        Nature::Counter | Nature::Number => Some("an integer: u16, i16, u32, i32, u64, i64 (in a ring: ints)"),
         Nature::Decimal if float || matches!(binding.value, ValueType::Millis { .. }) => None,
         Nature::Decimal if number && binding.scale.is_some() => None,
         Nature::Decimal if textual => None,
@@ -239,8 +171,8 @@ fn misfit(binding: &Binding) -> Option<&'static str> {
         Nature::State => Some("an integer or text: the number or the name of a PackML state"),
         Nature::Text if textual && binding.split.is_none() => None,
         Nature::Text => Some("text or bytes (in a ring: texts): identifiers never become numbers"),
-        Nature::Counters if matches!(binding.value, ValueType::Ints { .. }) => None,
-        Nature::Counters => Some("ints: track and end in turn"),
+        Nature::Numbers if matches!(binding.value, ValueType::Ints { .. }) => None,
+        Nature::Numbers => Some("ints: track and end in turn"),
         Nature::Texts if textual && (list || binding.split.is_some()) => None,
         Nature::Texts => Some("texts, or text with `delimiter`"),
     }

@@ -293,7 +293,7 @@ pub(super) fn unpadded(mut bytes: Vec<u8>, pad: Pad) -> Vec<u8> {
     bytes
 }
 
-/// What a bad reading holds: an empty value of the type, never the last good one.
+/// What a bad reading holds where nothing is known of it: an empty value of the type, never the last good one.
 pub(super) fn blank(value: ValueType, scale: Option<i64>) -> TagValue {
     match value {
         ValueType::Bool => TagValue::Bool(false),
@@ -306,13 +306,23 @@ pub(super) fn blank(value: ValueType, scale: Option<i64>) -> TagValue {
     }
 }
 
+/// So much of what could not be decoded is told.
+const FOUND_MAX: usize = 64;
+
+/// What could be decoded, or what stood there instead, as a text and as far as that is known: it goes along with its bad quality, for
+/// people.
+pub type Decoded = Result<TagValue, Vec<u8>>;
+
 /// The readings of one binding: one, or one for each field of a split text.
-pub fn readings(binding: &Binding, value: Option<TagValue>, quality: Quality, source_us: Option<i64>) -> Vec<Reading> {
-    let reading = |tag, value: Option<TagValue>, otherwise: TagValue| match value {
-        Some(value) => Reading { tag, value, quality, source_us },
-        None => Reading {
+pub fn readings(binding: &Binding, value: Decoded, quality: Quality, source_us: Option<i64>) -> Vec<Reading> {
+    let reading = |tag, value: Decoded, otherwise: TagValue| match value {
+        Ok(value) => Reading { tag, value, quality, source_us },
+        Err(found) => Reading {
             tag,
-            value: otherwise,
+            value: match found.get(..FOUND_MAX).unwrap_or(&found) {
+                [] => otherwise,
+                found => TagValue::Bytes(found.to_vec()),
+            },
             quality: match quality {
                 Quality::Bad(code) => Quality::Bad(code),
                 Quality::Good | Quality::Uncertain(_) => Quality::Bad(0),
@@ -323,10 +333,15 @@ pub fn readings(binding: &Binding, value: Option<TagValue>, quality: Quality, so
     match &binding.split {
         None => vec![reading(binding.tag, value, blank(binding.value, binding.scale))],
         Some(Split::Texts { delimiter }) => {
-            let texts = match value {
-                Some(TagValue::Bytes(text)) => Some(TagValue::Texts(parts(&text, *delimiter))),
-                Some(_) | None => None,
-            };
+            let texts = value.and_then(|value| match value {
+                TagValue::Bytes(text) => Ok(TagValue::Texts(parts(&text, *delimiter))),
+                TagValue::Bool(_)
+                | TagValue::Int(_)
+                | TagValue::Milli(_)
+                | TagValue::Ints(_)
+                | TagValue::Millis(_)
+                | TagValue::Texts(_) => Err(Vec::new()),
+            });
             vec![reading(binding.tag, texts, TagValue::Texts(Vec::new()))]
         }
         Some(Split::Fields { delimiter, fields }) => fields
@@ -334,16 +349,20 @@ pub fn readings(binding: &Binding, value: Option<TagValue>, quality: Quality, so
             .enumerate()
             .map(|(index, field)| {
                 let (delimiter, count) = (*delimiter, fields.len());
-                let value = value.as_ref().and_then(|value| match value {
-                    TagValue::Bytes(text) => field_value(field.kind, nth_field(text, delimiter, index, count)?),
+                let value = value.clone().and_then(|value| match value {
+                    TagValue::Bytes(text) => {
+                        let found = nth_field(&text, delimiter, index, count).ok_or(text.clone())?;
+                        field_value(field.kind, found).ok_or(found.to_vec())
+                    }
                     TagValue::Texts(texts) => {
-                        field_array(field.kind, texts.iter().map(|text| nth_field(text, delimiter, index, count)))
+                        let each = texts.iter().map(|text| nth_field(text, delimiter, index, count));
+                        field_array(field.kind, each).ok_or(texts.join(&b' '))
                     }
                     TagValue::Bool(_)
                     | TagValue::Int(_)
                     | TagValue::Milli(_)
                     | TagValue::Ints(_)
-                    | TagValue::Millis(_) => None,
+                    | TagValue::Millis(_) => Err(Vec::new()),
                 });
                 let otherwise = match field.kind {
                     FieldKind::Int => TagValue::Int(0),

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use super::modbus::Shared;
 use super::text::dialect::{AnswerField, Dialect};
-use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
+use crate::domain::tag::{DeviceId, Nature, StationId, StationKind, Tag};
 
 /// One network peer.
 #[derive(Clone, Debug)]
@@ -483,60 +483,10 @@ pub enum FieldKind {
 impl Field {
     /// The kind that the tag's nature asks for: texts stay bytes, the grade is a decimal, the rest are counters and codes.
     pub fn natural(tag: Tag) -> Self {
-        let kind = match tag {
-            Tag::Grade => FieldKind::Decimal,
-            Tag::Code
-            | Tag::Text
-            | Tag::Image
-            | Tag::Identity
-            | Tag::Recipe
-            | Tag::Children
-            | Tag::LabelRead
-            | Tag::Data
-            | Tag::Expected
-            | Tag::Label => FieldKind::Bytes,
-            Tag::Heartbeat
-            | Tag::Epoch
-            | Tag::State
-            | Tag::Mode
-            | Tag::Fault
-            | Tag::HeartbeatOut
-            | Tag::EpochOut
-            | Tag::PrintedSeq
-            | Tag::AcceptedSeq
-            | Tag::NextSeq
-            | Tag::Remaining
-            | Tag::FlushDone
-            | Tag::DataSeq
-            | Tag::Flush
-            | Tag::Seq
-            | Tag::Track
-            | Tag::Overrun
-            | Tag::Valid
-            | Tag::Outcome
-            | Tag::Ack
-            | Tag::InCount
-            | Tag::EndSeq
-            | Tag::Ends
-            | Tag::VerdictEcho
-            | Tag::PhantomCount
-            | Tag::BinCount
-            | Tag::BinFull
-            | Tag::Verdict
-            | Tag::VerdictTrack
-            | Tag::VerdictWord
-            | Tag::RunPermit
-            | Tag::Request
-            | Tag::ChildCount
-            | Tag::Container
-            | Tag::PermitAck
-            | Tag::CloseResult
-            | Tag::GateState
-            | Tag::ReplySeq
-            | Tag::Reply
-            | Tag::Token
-            | Tag::TtlMs
-            | Tag::Reason => FieldKind::Int,
+        let kind = match tag.nature() {
+            Nature::Decimal => FieldKind::Decimal,
+            Nature::Text | Nature::Texts => FieldKind::Bytes,
+            Nature::Flag | Nature::Counter | Nature::Number | Nature::State | Nature::Numbers => FieldKind::Int,
         };
         Self { tag, kind }
     }

@@ -11,6 +11,7 @@ pub mod gs1;
 pub mod linter;
 pub mod pack;
 pub mod packml;
+pub mod quality;
 pub mod rule;
 pub mod tag;
 pub mod text;

@@ -213,14 +213,14 @@ rules! {
         "A batch starts only when every station answers and no alarm holds the line.";
     NotExpired "SG-BATCH-03" OURS, [order("expiry", "date")]
         "A batch is neither loaded nor started after its expiry date.";
-    Recipe "SP-BATCH-01" SITE, [config("station.NAME.recipe", "text")]
+    Recipe "SP-BATCH-01" SITE, [config("station.NAME.recipe", "text"), order("recipes", "text")]
         "Where a recipe is approved for a station, it runs no other.";
     Balance "SG-BATCH-04" OURS, []
         "A batch closes only when its counts balance, to the last serial number, unit, reject and container.";
     WholeOrder "SG-BATCH-05" OURS, [order("batch", "text")]
         "An order is taken whole or not at all, and its identifier stands for no other, ever.";
     KnownName "SG-BATCH-06" OURS, []
-        "A request names a batch or an alarm that this line knows.";
+        "A request names a batch, an alarm and stations that this line knows.";
 
     ChildrenRead "SG-PACK-01" OURS, []
         "A close is judged on good values only, and every child is read.";

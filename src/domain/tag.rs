@@ -71,7 +71,7 @@ pub struct TagWrite {
 }
 
 macro_rules! tags {
-    ($($variant:ident $name:literal $access:ident),+ $(,)?) => {
+    ($($variant:ident $name:literal $access:ident $nature:ident),+ $(,)?) => {
         /// Every tag of the contract, by its name in tag maps.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Tag { $($variant),+ }
@@ -85,6 +85,10 @@ macro_rules! tags {
 
             pub fn access(self) -> Access {
                 match self { $(Tag::$variant => Access::$access),+ }
+            }
+
+            pub fn nature(self) -> Nature {
+                match self { $(Tag::$variant => Nature::$nature),+ }
             }
 
             pub fn parse(name: &str) -> Option<Tag> {
@@ -101,25 +105,50 @@ pub enum Access {
     Write,
 }
 
+/// What a tag's value is, whatever a device sends it as. In a ring it is a list of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    Flag,
+    /// A count or a token, never negative.
+    Counter,
+    /// A number with a meaning of its own.
+    Number,
+    Decimal,
+    /// A number, or its name.
+    State,
+    /// Bytes that never become a number.
+    Text,
+    /// Numbers in a list.
+    Numbers,
+    /// Texts in a list, or one delimited text.
+    Texts,
+}
+
 tags! {
-    Heartbeat "heartbeat" Read, Epoch "epoch" Read, State "state" Read, Mode "mode" Read, Fault "fault" Read,
-    Identity "identity" Read, Recipe "recipe" Read,
-    HeartbeatOut "heartbeat_out" Write, EpochOut "epoch_out" Write,
-    PrintedSeq "printed_seq" Read, AcceptedSeq "accepted_seq" Read, NextSeq "next_seq" Read,
-    Remaining "remaining" Read, FlushDone "flush_done" Read,
-    Data "data" Write, DataSeq "data_seq" Write, Flush "flush" Write,
-    Seq "seq" Read, Code "code" Read, Track "track" Read, Grade "grade" Read, Text "text" Read, Image "image" Read,
-    Overrun "overrun" Read, Valid "valid" Read, Outcome "outcome" Read,
-    Ack "ack" Write, Expected "expected" Write,
-    InCount "in_count" Read, EndSeq "end_seq" Read, Ends "ends" Read, VerdictEcho "verdict_echo" Read,
-    PhantomCount "phantom_count" Read, BinCount "bin_count" Read, BinFull "bin_full" Read,
-    Verdict "verdict" Write, VerdictTrack "verdict_track" Write, VerdictWord "verdict_word" Write,
-    RunPermit "run_permit" Write,
-    Request "request" Read, Children "children" Read, ChildCount "child_count" Read, Container "container" Read,
-    LabelRead "label_read" Read, PermitAck "permit_ack" Read, CloseResult "close_result" Read,
-    GateState "gate_state" Read,
-    ReplySeq "reply_seq" Write, Reply "reply" Write, Token "token" Write, TtlMs "ttl_ms" Write,
-    Reason "reason" Write, Label "label" Write,
+    Heartbeat "heartbeat" Read Number, Epoch "epoch" Read Counter, State "state" Read State, Mode "mode" Read Number,
+    Fault "fault" Read Number,
+    Identity "identity" Read Text, Recipe "recipe" Read Text,
+    HeartbeatOut "heartbeat_out" Write Number, EpochOut "epoch_out" Write Counter,
+    PrintedSeq "printed_seq" Read Counter, AcceptedSeq "accepted_seq" Read Counter, NextSeq "next_seq" Read Counter,
+    Remaining "remaining" Read Counter, FlushDone "flush_done" Read Counter,
+    Data "data" Write Text, DataSeq "data_seq" Write Counter, Flush "flush" Write Counter,
+    Seq "seq" Read Counter, Code "code" Read Text, Track "track" Read Counter, Grade "grade" Read Decimal,
+    Text "text" Read Text, Image "image" Read Text,
+    Overrun "overrun" Read Flag, Valid "valid" Read Flag, Outcome "outcome" Read Number,
+    Ack "ack" Write Number, Expected "expected" Write Text,
+    InCount "in_count" Read Counter, EndSeq "end_seq" Read Counter, Ends "ends" Read Numbers,
+    VerdictEcho "verdict_echo" Read Counter,
+    PhantomCount "phantom_count" Read Counter, BinCount "bin_count" Read Counter, BinFull "bin_full" Read Flag,
+    Verdict "verdict" Write Flag, VerdictTrack "verdict_track" Write Counter,
+    VerdictWord "verdict_word" Write Counter,
+    RunPermit "run_permit" Write Flag,
+    Request "request" Read Number, Children "children" Read Texts, ChildCount "child_count" Read Counter,
+    Container "container" Read Counter,
+    LabelRead "label_read" Read Text, PermitAck "permit_ack" Read Counter, CloseResult "close_result" Read Number,
+    GateState "gate_state" Read Number,
+    ReplySeq "reply_seq" Write Counter, Reply "reply" Write Number, Token "token" Write Counter,
+    TtlMs "ttl_ms" Write Counter,
+    Reason "reason" Write Number, Label "label" Write Text,
 }
 
 impl Tag {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::pack::{Gate, PackLevel};
+use crate::domain::quality::TagFlaw;
 use crate::domain::tag::StationId;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
@@ -180,9 +181,29 @@ impl Observed {
 pub enum LostCause {
     Device,
     Heartbeat,
-    Quality,
+    /// A tag without which the station cannot be understood; `None` in journals of before it was told.
+    Quality(Option<TagFlaw>),
     /// Somebody else writes the tags that are ours.
     Foreign,
+}
+
+impl LostCause {
+    pub fn name(&self) -> &'static str {
+        match self {
+            LostCause::Device => "device",
+            LostCause::Heartbeat => "heartbeat",
+            LostCause::Quality(_) => "quality",
+            LostCause::Foreign => "foreign",
+        }
+    }
+
+    /// The tag that is to blame.
+    pub fn flaw(&self) -> Option<TagFlaw> {
+        match self {
+            LostCause::Quality(flaw) => *flaw,
+            LostCause::Device | LostCause::Heartbeat | LostCause::Foreign => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

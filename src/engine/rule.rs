@@ -67,7 +67,9 @@ impl Difference {
 impl RequestRefusal {
     pub fn rule(&self) -> Rule {
         match self {
-            RequestRefusal::UnknownBatch(_) | RequestRefusal::UnknownAlarm(_) => Rule::KnownName,
+            RequestRefusal::UnknownBatch(_) | RequestRefusal::UnknownAlarm(_) | RequestRefusal::UnknownStation(_) => {
+                Rule::KnownName
+            }
             RequestRefusal::BatchExists(_) => Rule::WholeOrder,
             RequestRefusal::LineOccupied(_) => Rule::OneBatch,
             RequestRefusal::WrongState { .. } => Rule::Sequence,
@@ -100,7 +102,7 @@ impl AlarmKind {
             AlarmKind::GateForced => Rule::NoForce,
             AlarmKind::LabelDiffers => Rule::LabelBack,
             AlarmKind::ChildEscaped => Rule::FitChildren,
-            AlarmKind::SerialsExhausted | AlarmKind::SsccExhausted => Rule::FromOrder,
+            AlarmKind::SerialsExhausted | AlarmKind::SerialPoolLow | AlarmKind::SsccExhausted => Rule::FromOrder,
             AlarmKind::JournalDoubt => Rule::Unaltered,
             AlarmKind::ClockStepped | AlarmKind::ClockRollback => Rule::ClockSteady,
             AlarmKind::ClockUnset => Rule::ClockSet,

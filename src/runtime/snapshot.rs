@@ -35,6 +35,7 @@ impl Snapshot {
         let current = state.current();
         let stations = engine.settings().stations.iter().zip(machines).map(|(spec, machine)| {
             let known = state.station(&spec.name);
+            let flaw = machine.away.and_then(|away| away.flaw());
             StationLine {
                 station: spec.name.as_str().to_owned(),
                 kind: spec.role.kind().name().to_owned(),
@@ -45,6 +46,9 @@ impl Snapshot {
                 state: machine.state.map(|state| state.name().to_owned()),
                 condition: machine.state.map(|state| state.condition().name().to_owned()),
                 mode: machine.mode.map(|mode| mode.name().to_owned()),
+                away: machine.away.map(|away| away.name().to_owned()),
+                tag: flaw.map(|flaw| flaw.tag.name().to_owned()),
+                flaw: flaw.map(|flaw| flaw.what.as_str().to_owned()),
             }
         });
         let alarms = state.alarms.iter().map(|(alarm, at)| AlarmLine {
@@ -75,6 +79,25 @@ impl Snapshot {
             permits: state.stations.values().filter(granted).count(),
             loaded: loaded.map(|batch| batch.id().as_str().to_owned()).collect(),
             verdicts: VerdictsNow::default(),
+        }
+    }
+
+    /// Which stations joined since, and which are away for another reason.
+    pub(super) fn log_changes(&self, before: &Snapshot) {
+        for (now, before) in self.devices.stations.iter().zip(&before.devices.stations) {
+            // What a tag shows may differ in every read.
+            if (&now.away, &now.tag) == (&before.away, &before.tag) {
+                continue;
+            }
+            let StationLine { station, away, tag, flaw, .. } = now;
+            match away {
+                Some(cause) if tag.is_some() || before.away.is_none() => {
+                    tracing::warn!(station, cause, tag, flaw, "station_away");
+                }
+                // A device that is back waits for its heartbeat to move.
+                Some(_) => {}
+                None => tracing::info!(station, "station_joined"),
+            }
         }
     }
 

@@ -111,7 +111,9 @@ impl Spine {
 
     fn show<J: Journal, P: Plant>(&self, line: &Line<J, P>, latency: &Latency) {
         let verdicts = latency.now();
-        self.snapshots.send_replace(Arc::new(Snapshot { verdicts, ..Snapshot::of(line.engine(), line.machines()) }));
+        let shown = Arc::new(Snapshot { verdicts, ..Snapshot::of(line.engine(), line.machines()) });
+        let before = self.snapshots.send_replace(shown.clone());
+        shown.log_changes(&before);
     }
 
     /// Verdicts that take too much of their deadline are an alarm.

@@ -14,7 +14,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::domain::tag::{Quality, StationId, TagUpdate, TagValue};
+use crate::domain::quality::status_text;
+use crate::domain::tag::{StationId, TagUpdate, TagValue};
 use crate::line::Passed;
 use crate::runtime::clock::Clock;
 
@@ -149,14 +150,14 @@ fn shown(config: &Config, entry: &Entry) -> Vec<Value> {
         }
         What::Refused { device, station: id, tag, status } => vec![json!({
             "n": number, "at_us": at_us, "what": "write_refused", "device": device, "station": station(config, *id),
-            "tag": tag, "text": format!("status {status:#x}"),
+            "tag": tag, "text": format!("status {}", status_text(*status)),
         })],
         What::Update { device, update } => {
             let row = |reading: &crate::domain::tag::Reading| {
                 json!({
                     "n": number, "at_us": at_us, "what": "tag", "device": device,
                     "station": station(config, update.station), "tag": reading.tag.name(),
-                    "value": value(&reading.value), "quality": quality(reading.quality), "source_at_us": reading.source_us,
+                    "value": value(&reading.value), "quality": reading.quality.to_string(), "source_at_us": reading.source_us,
                 })
             };
             update.readings.iter().map(row).collect()
@@ -169,14 +170,6 @@ fn shown(config: &Config, entry: &Entry) -> Vec<Value> {
             "n": number, "at_us": at_us, "what": "fact", "seq": row.seq, "kind": row.kind, "subject": row.subject,
             "text": row.body,
         })],
-    }
-}
-
-fn quality(quality: Quality) -> String {
-    match quality {
-        Quality::Good => "good".to_owned(),
-        Quality::Uncertain(status) => format!("uncertain {status:#x}"),
-        Quality::Bad(status) => format!("bad {status:#x}"),
     }
 }
 

@@ -169,57 +169,18 @@ fn closer_shapes() -> Vec<(Tag, Shape)> {
 
 /// The highest value of a counter, after which it shows 1; as in the default `PlantSettings`, whose rings it suits.
 pub fn wrap(kind: StationKind, tag: Tag) -> Option<u64> {
-    match tag {
-        Tag::InCount | Tag::Track => Some(32_767),
-        Tag::Heartbeat => Some(65_535),
-        Tag::EndSeq => Some(4_294_967_040),
-        Tag::Seq if kind == StationKind::Camera => Some(4_294_967_232),
-        Tag::Seq | Tag::Container | Tag::PrintedSeq | Tag::AcceptedSeq | Tag::NextSeq | Tag::DataSeq => {
-            Some(u64::from(u32::MAX))
-        }
-        Tag::Epoch
-        | Tag::State
-        | Tag::Mode
-        | Tag::Fault
-        | Tag::Identity
-        | Tag::Recipe
-        | Tag::HeartbeatOut
-        | Tag::EpochOut
-        | Tag::Remaining
-        | Tag::FlushDone
-        | Tag::Data
-        | Tag::Flush
-        | Tag::Code
-        | Tag::Grade
-        | Tag::Text
-        | Tag::Image
-        | Tag::Overrun
-        | Tag::Valid
-        | Tag::Outcome
-        | Tag::Ack
-        | Tag::Expected
-        | Tag::Ends
-        | Tag::VerdictEcho
-        | Tag::PhantomCount
-        | Tag::BinCount
-        | Tag::BinFull
-        | Tag::Verdict
-        | Tag::VerdictTrack
-        | Tag::VerdictWord
-        | Tag::RunPermit
-        | Tag::Request
-        | Tag::Children
-        | Tag::ChildCount
-        | Tag::LabelRead
-        | Tag::PermitAck
-        | Tag::CloseResult
-        | Tag::GateState
-        | Tag::ReplySeq
-        | Tag::Reply
-        | Tag::Token
-        | Tag::TtlMs
-        | Tag::Reason
-        | Tag::Label => None,
+    let is = |tags: &[Tag]| tags.contains(&tag);
+    if is(&[Tag::InCount, Tag::Track]) {
+        Some(32_767)
+    } else if is(&[Tag::Heartbeat]) {
+        Some(65_535)
+    } else if is(&[Tag::EndSeq]) {
+        Some(4_294_967_040)
+    } else if is(&[Tag::Seq]) && kind == StationKind::Camera {
+        Some(4_294_967_232)
+    } else {
+        let wide = [Tag::Seq, Tag::Container, Tag::PrintedSeq, Tag::AcceptedSeq, Tag::NextSeq, Tag::DataSeq];
+        is(&wide).then_some(u64::from(u32::MAX))
     }
 }
 

@@ -6,21 +6,38 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::quality::TagFlaw;
 use crate::domain::tag::{Quality, Reading, Tag, TagValue};
+use crate::engine::input::LostCause;
+use crate::station::counter::Counter;
+use crate::station::flaw;
 
 /// Why a station cannot be understood just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// A tag that is needed was not read, is not good or has the wrong type.
-    NotGood,
+    NotGood(TagFlaw),
     /// A counter fell although the epoch is the same.
-    Fell,
+    Fell(TagFlaw),
+}
+
+impl Doubt {
+    pub fn not_good(tag: Tag, what: &str) -> Self {
+        Doubt::NotGood(TagFlaw::new(tag, what))
+    }
+}
+
+impl From<Doubt> for LostCause {
+    fn from(doubt: Doubt) -> Self {
+        let (Doubt::NotGood(flaw) | Doubt::Fell(flaw)) = doubt;
+        LostCause::Quality(Some(flaw))
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Held {
     value: TagValue,
-    is_good: bool,
+    quality: Quality,
     /// The guard counter in the same coherent read.
     guard: Option<u64>,
     /// How often the tag was read.
@@ -41,18 +58,17 @@ impl Image {
     /// Takes one coherent read. Values without a good guard beside them belong to no number.
     pub fn take(&mut self, guard: Tag, readings: &[Reading]) {
         let guard = match readings.iter().find(|reading| reading.tag == guard) {
-            Some(reading) => {
-                Some(reading).filter(|reading| is_good(reading)).and_then(|reading| unsigned(&reading.value))
-            }
+            Some(reading) => Some(reading)
+                .filter(|reading| reading.quality == Quality::Good)
+                .and_then(|reading| unsigned(&reading.value)),
             // Another device of the same station: its values belong to the number seen last.
             None => self.guard,
         };
         self.guard = guard.or(self.guard);
         for reading in readings {
-            let is_good = is_good(reading);
             match self.held.get_mut(&reading.tag) {
                 Some(held) => {
-                    held.is_good = is_good;
+                    held.quality = reading.quality;
                     held.guard = guard;
                     held.readings = held.readings.wrapping_add(1);
                     if held.value != reading.value {
@@ -60,7 +76,8 @@ impl Image {
                     }
                 }
                 None => {
-                    let held = Held { value: reading.value.clone(), is_good, guard, readings: 1 };
+                    let Reading { value, quality, .. } = reading;
+                    let held = Held { value: value.clone(), quality: *quality, guard, readings: 1 };
                     self.held.insert(reading.tag, held);
                 }
             }
@@ -83,7 +100,7 @@ impl Image {
 
     /// The value where it is good.
     pub fn good(&self, tag: Tag) -> Option<&TagValue> {
-        self.held.get(&tag).filter(|held| held.is_good).map(|held| &held.value)
+        self.held.get(&tag).filter(|held| held.quality == Quality::Good).map(|held| &held.value)
     }
 
     /// A good whole number; a flag counts as 0 or 1.
@@ -96,9 +113,41 @@ impl Image {
         self.int(tag).and_then(|value| u64::try_from(value).ok())
     }
 
-    /// A counter without which the station cannot be understood.
-    pub fn counter(&self, tag: Tag) -> Result<u64, Doubt> {
-        self.number(tag).ok_or(Doubt::NotGood)
+    /// A whole number without which the station cannot be understood.
+    pub fn needed(&self, tag: Tag) -> Result<i64, Doubt> {
+        signed(self.sound(tag)?).ok_or_else(|| Doubt::not_good(tag, "is no single number"))
+    }
+
+    /// An array of whole numbers without which the station cannot be understood.
+    pub fn needed_ints(&self, tag: Tag) -> Result<&[i64], Doubt> {
+        self.sound(tag)?;
+        self.ints(tag).ok_or_else(|| Doubt::not_good(tag, "is no list of numbers"))
+    }
+
+    fn sound(&self, tag: Tag) -> Result<&TagValue, Doubt> {
+        let held = self.held.get(&tag).ok_or_else(|| Doubt::not_good(tag, "was not read"))?;
+        match flaw::of(tag, &held.value, held.quality) {
+            Some(flaw) => Err(Doubt::NotGood(flaw)),
+            None => Ok(&held.value),
+        }
+    }
+
+    /// A count without which the station cannot be understood, unwrapped.
+    pub fn count(&self, tag: Tag, counter: &Counter) -> Result<u64, Doubt> {
+        let shown = self.needed(tag)?;
+        let raw = u64::try_from(shown).map_err(|_| Doubt::not_good(tag, &format!("{shown} is negative")))?;
+        Self::follow(tag, counter, raw)
+    }
+
+    /// The count that a counter stands at, where it is good.
+    pub fn optional_count(&self, tag: Tag, counter: &Counter) -> Result<Option<u64>, Doubt> {
+        self.number(tag).map(|raw| Self::follow(tag, counter, raw)).transpose()
+    }
+
+    fn follow(tag: Tag, counter: &Counter, raw: u64) -> Result<u64, Doubt> {
+        let fell =
+            || Doubt::Fell(TagFlaw::new(tag, &format!("{raw}, it fell or is beyond its wrap in the same epoch")));
+        counter.read(raw).ok_or_else(fell)
     }
 
     /// Good bytes.
@@ -138,13 +187,6 @@ impl Image {
             | TagValue::Ints(_)
             | TagValue::Millis(_) => None,
         }
-    }
-}
-
-fn is_good(reading: &Reading) -> bool {
-    match reading.quality {
-        Quality::Good => true,
-        Quality::Uncertain(_) | Quality::Bad(_) => false,
     }
 }
 

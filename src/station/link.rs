@@ -8,7 +8,7 @@
 use crate::domain::tag::{StationKind, Tag, TagWrite};
 use crate::domain::time::Now;
 use crate::engine::input::LostCause;
-use crate::station::image::Image;
+use crate::station::image::{Doubt, Image};
 use crate::station::{Cursor, Settings, counter, int};
 
 #[derive(Clone, Debug)]
@@ -182,17 +182,17 @@ impl Link {
             return Err(LostCause::Foreign);
         }
         if self.has_heartbeat {
-            image.int(Tag::Heartbeat).ok_or(LostCause::Quality)?;
+            image.needed(Tag::Heartbeat)?;
             self.check_beat(now)?;
         }
         if image.has(Tag::Fault) {
-            image.int(Tag::Fault).ok_or(LostCause::Quality)?;
+            image.needed(Tag::Fault)?;
         }
         if !self.has_epoch {
             return Ok(self.own_epoch);
         }
-        let epoch = image.number(Tag::Epoch).ok_or(LostCause::Quality)?;
-        u32::try_from(epoch).ok().filter(|epoch| *epoch != 0).ok_or(LostCause::Quality)
+        let epoch = image.needed(Tag::Epoch)?;
+        u32::try_from(epoch).map_err(|_| Doubt::not_good(Tag::Epoch, "is no epoch").into())
     }
 
     fn check_beat(&self, now: Now) -> Result<(), LostCause> {
@@ -225,7 +225,7 @@ mod tests {
     use crate::engine::input::{LostCause, Observed};
     use crate::engine::output::{Permit, Restraint};
     use crate::station::Cursor;
-    use crate::station::script::{STATION, Script, bad, number, settings, uncertain, values};
+    use crate::station::script::{STATION, Script, bad, doubted, number, settings, uncertain, values};
 
     const KIND: StationKind = StationKind::Printer;
 
@@ -278,7 +278,7 @@ mod tests {
     fn epoch_zero_is_not_ready() {
         let mut script = Script::new(settings(KIND), Cursor::default());
         script.join(7, &printer());
-        assert_eq!(script.said(&[number(Tag::Epoch, 0)]), lost(LostCause::Quality));
+        assert_eq!(doubted(&script.said(&[number(Tag::Epoch, 0)])), Some(Tag::Epoch));
         assert_eq!(script.said(&[number(Tag::Epoch, -1)]), []);
         assert_eq!(
             script.said(&[number(Tag::Epoch, 9)]).first(),
@@ -311,7 +311,8 @@ mod tests {
         ] {
             let mut script = Script::new(settings(KIND), Cursor::default());
             script.join(7, &printer());
-            assert_eq!(script.read(std::slice::from_ref(&reading)).0, lost(LostCause::Quality), "{reading:?}");
+            let out = script.read(std::slice::from_ref(&reading)).0;
+            assert_eq!(doubted(&out), Some(reading.tag), "{reading:?}");
         }
     }
 
@@ -333,7 +334,7 @@ mod tests {
     fn a_counter_that_falls_is_a_doubt_until_the_epoch_changes_or_it_recovers() {
         let mut script = Script::new(settings(KIND), Cursor::default());
         script.join(7, &[number(Tag::PrintedSeq, 5), number(Tag::AcceptedSeq, 5)]);
-        assert_eq!(script.said(&[number(Tag::PrintedSeq, 4)]), lost(LostCause::Quality));
+        assert_eq!(doubted(&script.said(&[number(Tag::PrintedSeq, 4)])), Some(Tag::PrintedSeq));
         assert_eq!(script.said(&[number(Tag::PrintedSeq, 4)]), []);
         assert_eq!(
             script.said(&[number(Tag::PrintedSeq, 6), number(Tag::AcceptedSeq, 6)]),

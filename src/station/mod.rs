@@ -12,10 +12,11 @@
 //!   caller re-asserts what stands once the station has joined. Writing the same output twice writes identical values.
 //! - Bytes of any kind are survived; an array of the wrong length is not good.
 //!
-//! Code map: `image` keeps what was read, `link` supervises, `counter` unwraps, one file per kind holds the handshake.
+//! Code map: `image` keeps what was read, `flaw` judges it, `link` supervises, `counter` unwraps, one file per kind holds the handshake.
 
 pub mod camera;
 pub mod counter;
+mod flaw;
 pub mod image;
 pub mod link;
 pub mod manual;
@@ -188,11 +189,12 @@ pub struct Cursor {
     pub last_container: u64,
 }
 
-/// A machine's PackML state and mode; `None` where it is not known.
+/// A machine's PackML state and mode, where they are known, and why its station is away, where it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     pub state: Option<MachineState>,
     pub mode: Option<UnitMode>,
+    pub away: Option<LostCause>,
 }
 
 /// One station: supervision, the tags as last read, and the handshake of its kind.
@@ -203,6 +205,8 @@ pub struct Station {
     image: Image,
     role: Role,
     recipe: Level<Option<Recipe>>,
+    /// Why it is not joined, while it is not.
+    away: LostCause,
     now: Now,
 }
 
@@ -256,7 +260,8 @@ impl Station {
             },
         };
         let link = Link::new(&settings, &cursor);
-        Self { settings, link, image: Image::default(), role, recipe: Level::default(), now: Now::default() }
+        let (image, recipe, now) = (Image::default(), Level::default(), Now::default());
+        Self { settings, link, image, role, recipe, away: LostCause::Device, now }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -266,6 +271,11 @@ impl Station {
     /// The device epoch in which the station is joined.
     pub fn joined(&self) -> Option<u32> {
         self.link.joined()
+    }
+
+    /// Why nothing that the station shows counts, where nothing does.
+    fn away(&self) -> Option<LostCause> {
+        Some(self.away).filter(|_| self.joined().is_none())
     }
 
     /// What the machine says of itself, where it says it and the value is good.
@@ -280,7 +290,7 @@ impl Station {
             | None => None,
         };
         let mode = self.image.int(Tag::Mode).and_then(|value| meaning(Tag::Mode, value));
-        Machine { state, mode: mode.and_then(UnitMode::of_number) }
+        Machine { state, mode: mode.and_then(UnitMode::of_number), away: self.away() }
     }
 
     /// A session with the device stands (the last one, where the tags lie on several); everything is read again.
@@ -352,8 +362,8 @@ impl Station {
             Err(doubt) => {
                 out.truncate(said);
                 writes.truncate(written);
-                self.lose(LostCause::Quality, out);
-                if doubt == Doubt::Fell {
+                self.lose(doubt.into(), out);
+                if matches!(doubt, Doubt::Fell(_)) {
                     self.link.restart_own_epoch();
                 }
             }
@@ -378,6 +388,7 @@ impl Station {
     }
 
     fn lose(&mut self, cause: LostCause, out: &mut Vec<Observed>) {
+        self.away = cause;
         self.role.forget_outputs();
         let is_told = self.link.tells_foreign(cause);
         if self.link.lose() || is_told {

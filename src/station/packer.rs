@@ -106,7 +106,7 @@ impl Packer {
     }
 
     pub(in crate::station) fn scan(&mut self, mut scan: Scan<'_>) -> Result<(), Doubt> {
-        let seq = self.seq.read(scan.image.counter(Tag::Seq)?).ok_or(Doubt::Fell)?;
+        let seq = scan.image.count(Tag::Seq, &self.seq)?;
         // On first contact the request that stands is the one to answer; those before it are not ours.
         let last = self.seq.last().unwrap_or(seq.saturating_sub(1));
         observe_fault(&mut self.fault, &mut scan);

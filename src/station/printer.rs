@@ -90,11 +90,11 @@ impl Printer {
     }
 
     pub(in crate::station) fn scan(&mut self, mut scan: Scan<'_>) -> Result<(), Doubt> {
-        let printed = self.printed.read(scan.image.counter(Tag::PrintedSeq)?).ok_or(Doubt::Fell)?;
+        let printed = scan.image.count(Tag::PrintedSeq, &self.printed)?;
         let accepted = if scan.settings.is_absent(Tag::AcceptedSeq) {
             printed
         } else {
-            self.accepted.read(scan.image.counter(Tag::AcceptedSeq)?).ok_or(Doubt::Fell)?
+            scan.image.count(Tag::AcceptedSeq, &self.accepted)?
         };
         self.printed.accept(printed);
         self.accepted.accept(accepted);
@@ -307,7 +307,8 @@ mod tests {
             let mut script = without_epoch();
             script.show(&counts(5, 3));
             script.show(&counts(5, 3));
-            assert_eq!(script.said(&fell), [Observed::Lost { cause: LostCause::Quality }]);
+            let lost = script.said(&fell);
+            let [Observed::Lost { cause: LostCause::Quality(Some(_)) }] = lost[..] else { panic!("{lost:?}") };
             assert_eq!(script.said(&fell), again, "without one");
             assert_eq!(script.said(&fell), []);
         }

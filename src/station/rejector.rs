@@ -133,15 +133,11 @@ impl Rejector {
     }
 
     fn counts(&self, image: &Image) -> Result<Counts, Doubt> {
-        let optional = |counter: &Counter, tag| match image.number(tag) {
-            Some(raw) => counter.read(raw).ok_or(Doubt::Fell).map(Some),
-            None => Ok(None),
-        };
         Ok(Counts {
-            entered: self.in_count.read(image.counter(Tag::InCount)?).ok_or(Doubt::Fell)?,
-            end_seq: self.end_seq.read(image.counter(Tag::EndSeq)?).ok_or(Doubt::Fell)?,
-            phantom: optional(&self.phantom, Tag::PhantomCount)?,
-            bin: optional(&self.bin, Tag::BinCount)?,
+            entered: image.count(Tag::InCount, &self.in_count)?,
+            end_seq: image.count(Tag::EndSeq, &self.end_seq)?,
+            phantom: image.optional_count(Tag::PhantomCount, &self.phantom)?,
+            bin: image.optional_count(Tag::BinCount, &self.bin)?,
         })
     }
 
@@ -151,9 +147,10 @@ impl Rejector {
         if end_seq == last || !scan.image.is_current(Tag::Ends) {
             return Ok(Vec::new());
         }
-        let pairs = scan.image.ints(Tag::Ends).ok_or(Doubt::NotGood)?;
+        let pairs = scan.image.needed_ints(Tag::Ends)?;
         if u64::try_from(pairs.len()).ok() != self.ring.checked_mul(2) {
-            return Err(Doubt::NotGood);
+            let what = format!("has {} places, and not two for each of {} ends", pairs.len(), self.ring);
+            return Err(Doubt::not_good(Tag::Ends, &what));
         }
         let oldest = last.max(end_seq.saturating_sub(self.ring)).saturating_add(1);
         let pair = |number: u64| {
@@ -378,8 +375,8 @@ fn track_end(end: i64) -> Option<TrackEnd> {
 mod tests {
     use super::*;
     use crate::domain::tag::{Reading, StationKind, TagWrite};
-    use crate::engine::input::{LostCause, PassKey};
-    use crate::station::script::{STATION, Script, number, reading, settings, values};
+    use crate::engine::input::PassKey;
+    use crate::station::script::{STATION, Script, doubted, number, reading, settings, values};
 
     const RING: usize = 64;
 
@@ -458,7 +455,7 @@ mod tests {
         assert_eq!(script.said(&[number(Tag::EndSeq, 1)]), []);
         assert_eq!(script.said(&ends(1, &[(1, 1, 1)])), [ended(1, 1, TrackEnd::Passed)]);
         let short = [number(Tag::EndSeq, 2), reading(Tag::Ends, TagValue::Ints(vec![1; 5]))];
-        assert_eq!(script.said(&short), [Observed::Lost { cause: LostCause::Quality }]);
+        assert_eq!(doubted(&script.said(&short)), Some(Tag::Ends));
         let out = script.said(&ends(2, &[(1, 1, 1), (2, 2, 1)]));
         assert!(out.contains(&ended(2, 2, TrackEnd::Passed)), "{out:?}");
     }

@@ -41,6 +41,14 @@ pub(in crate::station) fn uncertain(mut reading: Reading) -> Reading {
     reading
 }
 
+/// The tag for which the station was lost, where that is all that was said.
+pub(in crate::station) fn doubted(out: &[Observed]) -> Option<Tag> {
+    match out {
+        [Observed::Lost { cause }] => cause.flaw().map(|flaw| flaw.tag),
+        _ => None,
+    }
+}
+
 /// The values of one write.
 pub(in crate::station) fn values(write: &TagWrite) -> Vec<(Tag, TagValue)> {
     write.values.clone()

@@ -260,6 +260,9 @@ fn state_devices() -> Value {
         shape.required("fault", signed());
         shape.optional("state", word(MachineState::ALL, |state| state.name()));
         shape.optional("condition", text());
+        shape.optional("away", text());
+        shape.optional("tag", text());
+        shape.optional("flaw", text());
         shape.optional("mode", text());
     });
     object(|shape| shape.required("stations", list(station)))

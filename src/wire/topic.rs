@@ -240,6 +240,13 @@ pub struct StationLine {
     /// Its PackML mode: produce, maintenance or manual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
+    /// Why it is not joined: device, heartbeat, quality or foreign; with quality, which tag cannot be taken and what is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flaw: Option<String>,
 }
 
 /// `_state/verdicts`, retained: how long the newest verdicts took from the arrival of their results, at most 10,000 of them.

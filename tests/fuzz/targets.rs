@@ -216,7 +216,7 @@ fn fields(input: &[u8]) -> Result<u64, String> {
     } else {
         TagValue::Bytes(text.to_vec())
     };
-    let found = readings(&binding, Some(given), Quality::Good, None);
+    let found = readings(&binding, Ok(given), Quality::Good, None);
     same("the tags", &tags(&binding), &found.iter().map(|reading| reading.tag).collect())?;
     if !is_ring && !text.is_empty() {
         let parts: Vec<&[u8]> = text.splitn(4, |byte| *byte == b';').collect();
@@ -249,7 +249,7 @@ fn lists(input: &[u8]) -> Result<u64, String> {
     let mut binding =
         Binding::new(Tag::Children, Address::Register(0), ValueType::Text { length: 600, pad: Pad::Zero });
     binding.split = Some(Split::Texts { delimiter: b'|' });
-    let found = readings(&binding, Some(TagValue::Bytes(input.to_vec())), Quality::Good, None);
+    let found = readings(&binding, Ok(TagValue::Bytes(input.to_vec())), Quality::Good, None);
     let [reading] = found.as_slice() else { return Err(format!("{} readings", found.len())) };
     let TagValue::Texts(texts) = &reading.value else { return Err(format!("{reading:?}")) };
     same("the list", &texts.join(&b'|'), &input.to_vec())?;

@@ -9,6 +9,7 @@ use sealgate::domain::rule::{Class, Place, Rule};
 use sealgate::domain::text::{BatchId, Text};
 use sealgate::domain::time::ClockState;
 use sealgate::engine::reason::{AlarmKind, BatchState, Difference, FailReason, RefuseReason, RequestRefusal};
+use sealgate::engine::recipe::OtherRecipe;
 use sealgate::wire::command::Reason;
 use sealgate::wire::order::Problem;
 use sealgate::wire::schema;
@@ -41,7 +42,8 @@ fn refusals() -> Vec<RequestRefusal> {
         RequestRefusal::SerialUsed(SerialNumber::new("A1").unwrap()),
         RequestRefusal::SsccUsed(sscc()),
         RequestRefusal::StationAway(station),
-        RequestRefusal::RecipeDiffers(station),
+        RequestRefusal::RecipeDiffers(OtherRecipe { station, approved: Text::new("R-17").unwrap(), shown: None }),
+        RequestRefusal::UnknownStation(station),
         RequestRefusal::AlarmsOpen(1),
         RequestRefusal::BatchesFull(1),
         RequestRefusal::ExpiryPast,

@@ -108,6 +108,9 @@ fn the_retained_payloads_are_valid() {
         state: Some("execute".to_owned()),
         condition: Some("running".to_owned()),
         mode: Some("produce".to_owned()),
+        away: Some("quality".to_owned()),
+        tag: Some("seq".to_owned()),
+        flaw: Some("bad 0x80310000 (BadNoCommunication)".to_owned()),
     };
     let batch = topic::BatchLine {
         batch: "B7".to_owned(),

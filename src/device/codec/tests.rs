@@ -118,7 +118,7 @@ proptest! {
     fn delimited_fields_round_trip(seq in 0..i64::MAX, code in prop::collection::vec(any::<u8>(), 0..30)) {
         let mut text = format!("{seq};").into_bytes();
         text.extend(&code);
-        let found = readings(&delimited(), Some(TagValue::Bytes(text)), Quality::Good, None);
+        let found = readings(&delimited(), Ok(TagValue::Bytes(text)), Quality::Good, None);
         prop_assert_eq!(&found[0].value, &TagValue::Int(seq));
         prop_assert_eq!(&found[1].value, &TagValue::Bytes(code));
     }
@@ -194,10 +194,10 @@ fn a_float_that_is_no_number_has_no_value() {
 
 #[test]
 fn a_field_that_is_missing_or_no_counter_is_bad_and_the_others_stand() {
-    let found = readings(&delimited(), Some(TagValue::Bytes(b"12x;A".into())), Quality::Good, None);
+    let found = readings(&delimited(), Ok(TagValue::Bytes(b"12x;A".into())), Quality::Good, None);
     assert_eq!(found[0].quality, Quality::Bad(0));
     assert_eq!(found[1].quality, Quality::Good);
-    let found = readings(&delimited(), Some(TagValue::Bytes(b"12".into())), Quality::Good, None);
+    let found = readings(&delimited(), Ok(TagValue::Bytes(b"12".into())), Quality::Good, None);
     assert_eq!(found[0].value, TagValue::Int(12));
     assert_eq!(found[1].quality, Quality::Bad(0));
 }
@@ -213,7 +213,7 @@ fn the_grade_is_a_decimal_or_a_letter() {
 #[test]
 fn a_ring_of_delimited_results_becomes_one_array_per_tag() {
     let ring = TagValue::Texts(vec![b"8;A".into(), b"1;B;B".into(), b"".into()]);
-    let found = readings(&delimited(), Some(ring), Quality::Good, None);
+    let found = readings(&delimited(), Ok(ring), Quality::Good, None);
     assert_eq!(found[0].value, TagValue::Ints(vec![8, 1, 0]));
     assert_eq!(found[1].value, TagValue::Texts(vec![b"A".into(), b"B;B".into(), b"".into()]));
 }
@@ -223,7 +223,7 @@ fn delimited_children_keep_their_empty_slots() {
     let mut binding = delimited();
     binding.tag = Tag::Children;
     binding.split = Some(Split::Texts { delimiter: b'|' });
-    let of = |text: &[u8]| readings(&binding, Some(TagValue::Bytes(text.into())), Quality::Good, None);
+    let of = |text: &[u8]| readings(&binding, Ok(TagValue::Bytes(text.into())), Quality::Good, None);
     assert_eq!(of(b"A||C")[0].value, TagValue::Texts(vec![b"A".into(), b"".into(), b"C".into()]));
     assert_eq!(of(b"")[0].value, TagValue::Texts(vec![]));
 }

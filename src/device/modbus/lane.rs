@@ -219,8 +219,8 @@ impl Lane {
             None => Err(0),
         };
         match found {
-            Ok(value) => codec::readings(binding, value, Quality::Good, None),
-            Err(code) => codec::readings(binding, None, Quality::Bad(u32::from(code)), None),
+            Ok(value) => codec::readings(binding, value.ok_or_else(Vec::new), Quality::Good, None),
+            Err(code) => codec::readings(binding, Err(Vec::new()), Quality::Bad(u32::from(code)), None),
         }
     }
 }

@@ -475,7 +475,7 @@ pub(super) fn shown_of(data: &DataValue) -> Shown {
     let variant = data.value.as_ref().unwrap_or(&Variant::Empty);
     Shown {
         value: printed(variant),
-        kind: kind_of(variant),
+        kind: value::kind_of(variant),
         status: status.to_string(),
         is_good: status.is_good(),
         source_us: data.source_timestamp.as_ref().and_then(unix_us),
@@ -485,14 +485,6 @@ pub(super) fn shown_of(data: &DataValue) -> Shown {
 
 fn unix_us(time: &DateTime) -> Option<i64> {
     value::to_unix_us(time)
-}
-
-fn kind_of(variant: &Variant) -> String {
-    match variant {
-        Variant::Empty => String::new(),
-        Variant::Array(array) => format!("{:?}[{}]", array.value_type, array.values.len()),
-        _ => variant.scalar_type_id().map_or_else(String::new, |kind| format!("{kind:?}")),
-    }
 }
 
 fn printed(variant: &Variant) -> Value {

@@ -8,9 +8,7 @@ use opcua::types::{Array, ByteString, DataValue, DateTime, UAString, Variant, Va
 
 use crate::{
     device::{
-        codec::{
-            self, OUT_OF_RANGE, Plain, TYPE_MISMATCH, Unfit, blank, ints, millis, scaled, to_bool, to_plain, unpadded,
-        },
+        codec::{self, OUT_OF_RANGE, Plain, TYPE_MISMATCH, Unfit, ints, millis, scaled, to_bool, to_plain, unpadded},
         opcua::part,
         settings::{Binding, Number, Part, ValueType},
     },
@@ -32,10 +30,30 @@ pub fn readings(binding: &Binding, data: &DataValue) -> Vec<Reading> {
         Quality::Good
     };
     let value = match quality {
-        Quality::Bad(_) => None,
-        Quality::Good | Quality::Uncertain(_) => data.value.as_ref().and_then(|variant| own_value(binding, variant)),
+        Quality::Bad(_) => Err(Vec::new()),
+        Quality::Good | Quality::Uncertain(_) => match &data.value {
+            Some(variant) => own_value(binding, variant).ok_or_else(|| found(variant).into_bytes()),
+            None => Err(Vec::new()),
+        },
     };
     codec::readings(binding, value, quality, source_us)
+}
+
+/// Its type, and its value where it is a single one.
+fn found(variant: &Variant) -> String {
+    match variant {
+        Variant::Empty | Variant::Array(_) => kind_of(variant),
+        _ => format!("{} {variant}", kind_of(variant)),
+    }
+}
+
+/// The type of a value, as the standard calls it.
+pub(super) fn kind_of(variant: &Variant) -> String {
+    match variant {
+        Variant::Empty => String::new(),
+        Variant::Array(array) => format!("{:?}[{}]", array.value_type, array.values.len()),
+        _ => variant.scalar_type_id().map_or_else(String::new, |kind| format!("{kind:?}")),
+    }
 }
 
 fn own_value(binding: &Binding, variant: &Variant) -> Option<TagValue> {
@@ -49,12 +67,7 @@ fn own_value(binding: &Binding, variant: &Variant) -> Option<TagValue> {
 
 /// A binding whose node could not even be asked for.
 pub(super) fn unread(binding: &Binding, status: u32) -> Vec<Reading> {
-    codec::readings(
-        binding,
-        Some(blank(binding.value, binding.scale)).filter(|_| binding.split.is_none()),
-        Quality::Bad(status),
-        None,
-    )
+    codec::readings(binding, Err(Vec::new()), Quality::Bad(status), None)
 }
 
 /// The newest time that the server gives to any of these values.

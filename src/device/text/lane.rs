@@ -117,8 +117,17 @@ impl Lane {
             | Address::Discrete(_)
             | Address::Command { .. } => None,
         };
-        let quality = if value.is_some() { Quality::Good } else { Quality::Bad(0) };
-        codec::readings(binding, value, quality, None)
+        let found = || match &binding.address {
+            Address::Answer(place) => answers.get(place).map_or_else(Vec::new, |bytes| bytes.to_vec()),
+            Address::Made
+            | Address::Node(_)
+            | Address::Register(_)
+            | Address::Input(_)
+            | Address::Coil(_)
+            | Address::Discrete(_)
+            | Address::Command { .. } => Vec::new(),
+        };
+        codec::readings(binding, value.ok_or_else(found), Quality::Good, None)
     }
 
     /// The device's number as one of ours.

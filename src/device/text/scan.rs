@@ -82,9 +82,10 @@ fn readings(dialect: &Dialect, station: &StationTags, kept: Option<&Kept>) -> Ve
         let Address::Answer(place) = &binding.address else { return Vec::new() };
         let field = kept.and_then(|kept| kept.iter().find(|(name, _)| *name == place.field)).map(|(_, field)| field);
         let is_nothing = field.is_some_and(|field| dialect.no_read.contains(field));
-        let value = field.and_then(|field| decode(binding, if is_nothing { &[] } else { field }));
-        let quality = if value.is_some() { Quality::Good } else { Quality::Bad(0) };
-        codec::readings(binding, value, quality, None)
+        let found: &[u8] = if is_nothing { &[] } else { field.map_or(&[], Vec::as_slice) };
+        let value = field.and_then(|_| decode(binding, found)).ok_or_else(|| found.to_vec());
+        // A value that could not be decoded is bad whatever is said of it.
+        codec::readings(binding, value, Quality::Good, None)
     };
     station.bindings.iter().flat_map(of).collect()
 }

@@ -113,8 +113,7 @@ fn compare_commissioned(world: &World, journal: &Journal<'_>, report: &mut Repor
     }
     for (identity, unit) in journal.units.iter().filter(|(_, unit)| was_commissioned(unit)) {
         let bearers = bearers.get(identity).map_or(&[][..], Vec::as_slice);
-        let calm =
-            |number: &&u64| world.units.get(number).is_some_and(|unit| !unit.is_touched && !unit.is_taken_out);
+        let calm = |number: &&u64| world.units.get(number).is_some_and(|unit| !unit.is_touched && !unit.is_taken_out);
         match bearers {
             [_] => {}
             // What else bears it was taken out again or went astray by a mishap, and so did its only bearer where there is none.

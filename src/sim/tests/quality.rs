@@ -275,6 +275,11 @@ impl Rig {
     async fn cell(&mut self, tag: Tag, fault: Fault) {
         self.next(Some((tag, fault)));
         self.until("told that it is not good", tag, |rig| rig.told != Some(Quality::Good)).await;
+        let lost = self.said.iter().rev().find_map(|said| match said {
+            Observed::Lost { cause: LostCause::Quality(flaw) } => Some(flaw.map(|flaw| flaw.tag)),
+            _ => None,
+        });
+        assert!(lost.is_none_or(|named| named == Some(tag)), "{:?}.{tag} {fault:?}: {lost:?}", self.kind);
         self.counts(tag).await;
     }
 }

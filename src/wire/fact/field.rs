@@ -4,7 +4,8 @@
 
 use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
-use crate::domain::tag::StationKind;
+use crate::domain::quality::{FlawText, TagFlaw};
+use crate::domain::tag::{StationKind, Tag};
 use crate::domain::text::Text;
 use crate::domain::time::ClockState;
 use crate::engine::fact::{
@@ -55,7 +56,7 @@ text_fields! {
     Gate { |gate: &Gate| gate.name(), Gate::parse, schema::word(&[Gate::Seal, Gate::Release], |gate| gate.name()) }
     AlarmKind { |kind: &AlarmKind| kind.name(), AlarmKind::parse, schema::word(AlarmKind::ALL, |kind| kind.name()) }
     ClockState { |state: &ClockState| state.name(), ClockState::parse, schema::word(ClockState::ALL, |state| state.name()) }
-    LostCause { lost_cause, |text: &str| find(LOST_CAUSES, lost_cause, text), schema::word(LOST_CAUSES, lost_cause) }
+    Tag { |tag: &Tag| tag.name(), Tag::parse, schema::word(Tag::ALL, |tag| tag.name()) }
     CloseEnd { close_end, |text: &str| find(CLOSE_ENDS, close_end, text), schema::word(CLOSE_ENDS, close_end) }
     InvalidCause { invalid_cause, |text: &str| find(INVALID_CAUSES, invalid_cause, text), schema::word(INVALID_CAUSES, invalid_cause) }
     String { String::as_str, |text: &str| Some(text.to_owned()), schema::text() }
@@ -221,6 +222,33 @@ impl Field for NewEpoch {
         Option::<Text<36>>::describe(shape, "lost_store");
         Option::<u64>::describe(shape, "lost_from");
         Option::<u64>::describe(shape, "lost_to");
+    }
+}
+
+/// Its word, and behind it the tag that could not be taken and what is wrong with it.
+impl Field for LostCause {
+    fn write(&self, out: &mut ObjectWriter, key: &'static str) {
+        out.text(key, self.name());
+        if let LostCause::Quality(Some(TagFlaw { tag, what })) = self {
+            tag.write(out, "tag");
+            what.write(out, "flaw");
+        }
+    }
+
+    fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
+        let word = body.text(key)?;
+        let cause = find(LOST_CAUSES, |cause| cause.name(), &word).ok_or_else(|| body.unfit(&word))?;
+        if cause != LostCause::Quality(None) || !body.has("tag") {
+            return Ok(cause);
+        }
+        let flaw = TagFlaw { tag: Field::read(body, "tag")?, what: Field::read(body, "flaw")? };
+        Ok(LostCause::Quality(Some(flaw)))
+    }
+
+    fn describe(shape: &mut Shape, key: &'static str) {
+        shape.required(key, schema::word(LOST_CAUSES, |cause| cause.name()));
+        Option::<Tag>::describe(shape, "tag");
+        Option::<FlawText>::describe(shape, "flaw");
     }
 }
 
@@ -549,19 +577,11 @@ fn serial(text: &str) -> Option<SerialNumber> {
     SerialNumber::new(text).ok()
 }
 
-const LOST_CAUSES: &[LostCause] = &[LostCause::Device, LostCause::Heartbeat, LostCause::Quality, LostCause::Foreign];
+const LOST_CAUSES: &[LostCause] =
+    &[LostCause::Device, LostCause::Heartbeat, LostCause::Quality(None), LostCause::Foreign];
 const CLOSE_ENDS: &[CloseEnd] = &[CloseEnd::Done, CloseEnd::MachineFailure, CloseEnd::Expired];
 const INVALID_CAUSES: &[InvalidCause] =
     &[InvalidCause::BufferLost, InvalidCause::BatchStopped, InvalidCause::BufferDoubted];
-
-fn lost_cause(cause: &LostCause) -> &'static str {
-    match cause {
-        LostCause::Device => "device",
-        LostCause::Heartbeat => "heartbeat",
-        LostCause::Quality => "quality",
-        LostCause::Foreign => "foreign",
-    }
-}
 
 fn close_end(end: &CloseEnd) -> &'static str {
     match end {

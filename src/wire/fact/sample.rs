@@ -2,7 +2,8 @@
 
 use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
-use crate::domain::tag::StationKind;
+use crate::domain::quality::TagFlaw;
+use crate::domain::tag::{StationKind, Tag};
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::fact::{
@@ -113,6 +114,7 @@ fn upkeep_facts() -> Vec<Fact> {
         levels: vec![at("case", "urn:epc:id:sgln:9506000.12345.pack")],
     };
     let serials = vec![serial("A1"), serial("a+b/c")];
+    let flaw = TagFlaw::new(Tag::Seq, "bad 0x80310000 (BadNoCommunication)");
     vec![
         Fact::LineDescribed { description: Box::new(description) },
         Fact::StoreRestored {
@@ -129,6 +131,8 @@ fn upkeep_facts() -> Vec<Fact> {
         },
         Fact::PictureStored { picture: picture() },
         Fact::PicturesRemoved { pictures: vec![picture().sha256, picture().sha256] },
+        Fact::StationLost { station: name("camera"), cause: LostCause::Quality(None) },
+        Fact::StationLost { station: name("camera"), cause: LostCause::Quality(Some(flaw)) },
     ]
 }
 

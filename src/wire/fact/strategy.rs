@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
-use crate::domain::tag::StationKind;
+use crate::domain::quality::TagFlaw;
+use crate::domain::tag::{StationKind, Tag};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::fact::{
@@ -158,7 +159,11 @@ fn message() -> impl Strategy<Value = MessageNumber> {
 }
 
 fn line_fact() -> impl Strategy<Value = Fact> {
-    let cause = one_of(&[LostCause::Device, LostCause::Heartbeat, LostCause::Quality, LostCause::Foreign]);
+    let flaw = (one_of(Tag::ALL), text()).prop_map(|(tag, what)| TagFlaw { tag, what });
+    let cause = prop_oneof![
+        one_of(&[LostCause::Device, LostCause::Heartbeat, LostCause::Foreign]),
+        option::of(flaw).prop_map(LostCause::Quality),
+    ];
     prop_oneof![
         (text(), text(), any::<bool>()).prop_map(|(version, config_sha256, clean)| Fact::LineStarted {
             version,

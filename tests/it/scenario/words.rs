@@ -3,7 +3,7 @@
 use sealgate::domain::gs1::{SerialNumber, Sscc};
 use sealgate::domain::pack::Gate;
 use sealgate::engine::fact::{Child, Counts, Fact, RequestKey, TrackKey};
-use sealgate::engine::input::{CloseEnd, LostCause};
+use sealgate::engine::input::CloseEnd;
 use sealgate::engine::reason::{Difference, RefuseReason, RequestRefusal};
 use sealgate::wire::fact::kind;
 
@@ -28,7 +28,10 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         Fact::StationJoined { station, epoch, reset, .. } => {
             format!("joined {station} epoch {epoch}{}", if *reset { " reset" } else { "" })
         }
-        Fact::StationLost { station, cause } => format!("lost {station} {}", lost(*cause)),
+        Fact::StationLost { station, cause } => {
+            let flaw = cause.flaw().map_or_else(String::new, |flaw| format!(" {flaw}"));
+            format!("lost {station} {}{flaw}", cause.name())
+        }
         Fact::StationFaulted { station, code } => format!("faulted {station} {code}"),
         Fact::AlarmRaised { alarm, kind, station, .. } => {
             let at = station.map_or_else(String::new, |station| format!(" at {station}"));
@@ -119,15 +122,6 @@ fn list(serials: &[SerialNumber]) -> String {
 
 fn unit(track: &TrackKey, serial: Option<&SerialNumber>) -> String {
     serial.map_or_else(|| format!("#{}", track.track), SerialNumber::to_string)
-}
-
-fn lost(cause: LostCause) -> &'static str {
-    match cause {
-        LostCause::Device => "device",
-        LostCause::Heartbeat => "heartbeat",
-        LostCause::Quality => "quality",
-        LostCause::Foreign => "foreign",
-    }
 }
 
 /// The slots of a container count from 0.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use sealgate::domain::element::ElementString;
 use sealgate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use sealgate::domain::pack::{Gate, PackLevel};
-use sealgate::domain::tag::StationId;
+use sealgate::domain::quality::TagFlaw;
+use sealgate::domain::tag::{StationId, Tag};
 use sealgate::domain::text::{BatchId, Name, Text};
 use sealgate::domain::time::Now;
 use sealgate::engine::decide::Decide;
@@ -531,7 +532,10 @@ impl World {
             _ => {
                 let cause = match args.get(1) {
                     Some(&"heartbeat") => LostCause::Heartbeat,
-                    Some(&"quality") => LostCause::Quality,
+                    Some(&"quality") => {
+                        let tag = args.get(2).and_then(|word| Tag::parse(word));
+                        LostCause::Quality(tag.map(|tag| TagFlaw::new(tag, args.get(3).unwrap_or(&""))))
+                    }
                     _ => LostCause::Device,
                 };
                 self.observe(station, Observed::Lost { cause })

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use sealgate::device;
@@ -127,6 +127,28 @@ fn check_online_tells_every_tag_with_value_quality_and_age() {
 }
 
 #[test]
+fn check_online_fails_for_a_value_that_the_station_cannot_take() {
+    let stage = Stage::open();
+    let config = stage.config();
+    let findings = || {
+        let document = stage.json(&["check", "--online", "--config", config.to_str().unwrap()]);
+        let found = document["online"].as_array().unwrap().iter().filter(|found| found["outcome"] == "error");
+        found.map(|found| found["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    stage.image.change(|tags| StationKind::ALL.iter().for_each(|kind| tags.set_int(*kind, Tag::Epoch, 7)));
+    let good = findings();
+    assert!(!good.iter().any(|text| text.contains("packer.")), "{good:?}");
+    stage.image.change(|tags| tags.set_int(StationKind::Packer, Tag::GateState, 9));
+    stage.image.change(|tags| tags.set_int(StationKind::Packer, Tag::Epoch, 0));
+    let found = findings();
+    for text in ["packer.gate_state: 9 is none of the values 0 to 2;", "packer.epoch: 0, the device is not ready;"] {
+        assert!(found.iter().any(|found| found.starts_with(text)), "{text}: {found:?}");
+    }
+    let said = stage.sealgate(&["check", "--online", "--config", config.to_str().unwrap()]);
+    assert_eq!(said.code, 1, "{}", said.out);
+}
+
+#[test]
 fn check_online_asks_units_behind_one_address_over_the_connection_that_they_share() {
     let stage = Stage::open();
     let config = stage.config();
@@ -180,8 +202,9 @@ impl Daemon {
     fn start(stage: &Stage, config: &Path) -> Self {
         let text = fs::read_to_string(config).unwrap();
         fs::write(config, text.replace("[mqtt]\nhost = \"127.0.0.1\"\nport = 1883\n", "")).unwrap();
+        let log = fs::File::create(stage.folder.path().join("run.log")).unwrap();
         let mut run = command(&["run", "--config", config.to_str().unwrap()]);
-        let child = run.current_dir(stage.folder.path()).stderr(Stdio::null()).spawn().unwrap();
+        let child = run.current_dir(stage.folder.path()).stderr(log).spawn().unwrap();
         let daemon = Self { child };
         let until = Instant::now() + Duration::from_secs(60);
         while stage.sealgate(&["status", "--config", config.to_str().unwrap()]).code != 0 {
@@ -196,6 +219,47 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+fn a_station_that_is_lost_for_a_value_names_the_tag_everywhere() {
+    let stage = Stage::open();
+    let config = stage.config();
+    // However slow the machine is, no heart stands still.
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("kind = \"camera\"", "kind = \"camera\"\nheartbeat_timeout_ms = 60000")).unwrap();
+    stage.image.change(|tags| StationKind::ALL.iter().for_each(|kind| tags.set_int(*kind, Tag::Epoch, 7)));
+    let _daemon = Daemon::start(&stage, &config);
+    let mut beat = 0;
+    let mut camera = || {
+        beat += 1;
+        stage.image.change(|tags| StationKind::ALL.iter().for_each(|kind| tags.set_int(*kind, Tag::Heartbeat, beat)));
+        let status = stage.json(&["status", "--config", config.to_str().unwrap()]);
+        let stations = status["stations"].as_array().unwrap().clone();
+        stations.into_iter().find(|row| row["station"] == "camera").unwrap()
+    };
+    let mut until = |what: &str, holds: &dyn Fn(&Value) -> bool| {
+        let end = Instant::now() + Duration::from_secs(90);
+        let mut shown = camera();
+        while !holds(&shown) {
+            assert!(Instant::now() < end, "{what}: {shown}");
+            shown = camera();
+        }
+    };
+    until("it joins", &|camera| camera["joined"] == true && camera["away"].is_null());
+    stage.image.change(|tags| tags.set_quality(StationKind::Camera, Some(Tag::Seq), Quality::Bad(0x8031_0000)));
+    let flaw = "bad 0x80310000 (BadNoCommunication)";
+    until("it is away", &|camera| camera["away"] == "quality" && camera["tag"] == "seq" && camera["flaw"] == flaw);
+    let log = fs::read_to_string(stage.folder.path().join("run.log")).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("station_away") && line.contains(flaw)).collect();
+    assert_eq!(lines.len(), 1, "a change is told once: {log}");
+    let read_only = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let journal = rusqlite::Connection::open_with_flags(stage.folder.path().join("line.db"), read_only).unwrap();
+    let newest =
+        "SELECT body FROM v_fact WHERE kind = 'station_lost' AND body LIKE '%quality%' ORDER BY seq DESC LIMIT 1";
+    let body: String = journal.query_row(newest, [], |row| row.get(0)).unwrap();
+    let fact: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&fact["cause"], &fact["tag"], &fact["flaw"]), (&"quality".into(), &"seq".into(), &flaw.into()));
 }
 
 #[test]
