@@ -28,6 +28,7 @@
 //! - `Engine::step` is pure. State changes only in `engine::fold`, by facts; recovery folds the same facts.
 //! - Outputs are levels. `Engine::standing` derives all of them again after a restart, a reconnect or a new epoch.
 //! - A failed commit ends the process (exit 74): its outcome is unknown until the file is read again, and nothing was permitted.
+//! - Whatever is refused, failed or alarmed follows a rule of `domain::rule`, which says its class: `engine::rule` is exhaustive.
 //! - Every queue has a bound: the inbox drops telemetry, which the device tasks offer again; results stay unacknowledged at the
 //!   device; a line whose disk is behind takes nothing but completions, and its heartbeat stops.
 //!

@@ -269,7 +269,7 @@ rules! {
         "A picture that is not stored is told. Nothing waits for pictures.";
 
     Unaltered "SG-RECORD-01" law("21 CFR 11.10(a), invalid or altered records"), []
-        "A record that is invalid or was altered is found and told, and the line waits for a person.";
+        "A record that is invalid or was altered is found and told.";
     Room "SG-RECORD-02" OURS, [config("store.reserve_free_mb", "MB")]
         "Nothing is made without room for its record.";
     Witnessed "SG-RECORD-03" OURS, []

@@ -250,10 +250,16 @@ mod tests {
 
     /// A small line's journal, closed: as a tool finds it when no daemon runs.
     fn journal() -> (tempfile::TempDir, PathBuf) {
+        journal_until(samples::story().len())
+    }
+
+    /// The same after so many facts.
+    fn journal_until(seq: usize) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("line.db");
         let mut store = store::open(&store::Settings::new(&path, "acme/plant7/line3")).expect("a new journal");
-        store.commit(&samples::job(samples::story()), || 0).expect("the story is committed");
+        let story = samples::story().into_iter().take(seq).collect();
+        store.commit(&samples::job(story), || 0).expect("the story is committed");
         (folder, path)
     }
 
@@ -333,6 +339,14 @@ mod tests {
             feed["streams"].as_array().expect("streams").iter().filter_map(|s| s["stream"].as_str()).collect();
         assert_eq!(names, topic::STREAMS);
         assert!(ask(&path, Question::Alarms).is_array());
+    }
+
+    #[test]
+    fn an_alarm_names_its_rule_and_the_class_of_it() {
+        let (_folder, path) = journal_until(14);
+        let alarms = ask(&path, Question::Alarms);
+        assert_eq!((&alarms[0]["kind"], &alarms[0]["holds"]), (&json!("reject_missing"), &json!(true)), "{alarms}");
+        assert_eq!((&alarms[0]["rule"], &alarms[0]["class"]), (&json!("SG-REJECT-01"), &json!("PRODUCT_CONTROL")));
     }
 
     #[test]
