@@ -25,7 +25,7 @@ Examples:
   sealgate modbus scan 10.7.3.23 --units 1..10 --tables holding --json
 
 Both only read. A scan makes one request every --pause-ms, so that a slow gateway keeps up, and says on standard error how far it is.
-A unit that only fails is left after 128 reads of each table; one that is absent is listed as that. Exit 1 where no unit answers.";
+A table that only fails is left after some 200 reads; a unit that is absent is listed as that. Exit 1 where no unit answers.";
 
 const ADDRESSES: &str = "\
 Addresses: a plain number counts from --base (0 unless stated). 40001 to 49999 and 400001 to 465536 are holding registers, 30001 and

@@ -44,7 +44,6 @@ const BOUNDED: &[Bounded] = &[
     at("src/runtime/tap.rs", "kept", "KEPT_MAX", "the oldest is lost, and its reader is told"),
     at("src/device/opcua/look.rs", "nodes", "nodes_max", "the tree is cut, and says so"),
     at("src/device/opcua/look.rs", "seen", "nodes_max", "as the nodes"),
-    at("src/device/modbus/look.rs", "tables", "Table", "the four tables of one unit"),
     at("src/device/modbus/lane.rs", "walls", "block_max", "one for each edge of the map"),
     at("src/device/modbus/write.rs", "cells", "WRITE_MAX", "one request of one write"),
     at("src/device/opcua/names.rs", "uris", "AlternativeNames", "those of one certificate"),

@@ -82,13 +82,12 @@ fn put(list: &TrustList, (folder, certificate): (&std::path::Path, &str), shelf:
     let failed = |error: std::io::Error| io(folder, &error);
     let file = std::path::Path::new(certificate);
     let moved = if file.is_file() {
-        let stored =
-            std::fs::read(file).and_then(|bytes| list.store(shelf, &bytes)).map_err(|error| match error.kind() {
-                std::io::ErrorKind::InvalidData => {
-                    Exit::No.failure(format!("{}: is no certificate in DER", file.display()))
-                }
-                _ => failed(error),
-            })?;
+        let bytes = std::fs::read(file).map_err(|error| io(file, &error))?;
+        let stored = list.store(shelf, &bytes).map_err(|error| {
+            let is_none = error.kind() == std::io::ErrorKind::InvalidData;
+            let no = || Exit::No.failure(format!("{}: is no certificate in DER", file.display()));
+            if is_none { no() } else { failed(error) }
+        })?;
         let all = list.list().map_err(failed)?;
         let thumbprint = all.into_iter().find(|shelved| shelved.file == stored).map(|shelved| shelved.thumbprint);
         // The same certificate may lie on another shelf too: from there it goes away.

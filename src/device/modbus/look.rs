@@ -261,10 +261,12 @@ impl Survey<'_> {
             if code == 1 && self.ranges.is_empty() {
                 break;
             }
-            // Exceptions 2 and 3 are about the addresses that were asked for, all others about the device.
-            is_failing &= !matches!(code, 2 | 3);
-            if is_failing && self.progress.reads >= FAILURES_MAX {
-                return Ok(Some(Note::Failing { reads: self.progress.reads, exception: code }));
+            is_failing &= is_failure(code);
+            if is_failing && self.progress.reads == FAILURES_MAX {
+                is_failing = self.fails_at_single_ones(table, step).await?;
+                if is_failing {
+                    return Ok(Some(Note::Failing { reads: self.progress.reads, exception: code }));
+                }
             }
             if count > SMALLEST {
                 let half = count / 2;
@@ -275,6 +277,17 @@ impl Survey<'_> {
             self.sharpen(table, index).await?;
         }
         Ok(refused.filter(|_| self.ranges.is_empty()).map(Note::Nothing))
+    }
+
+    /// A device may call a read that is too long for it a failure.
+    async fn fails_at_single_ones(&mut self, table: Table, step: u16) -> Result<bool, DeviceError> {
+        for start in (0..=self.scan.last).step_by(usize::from(step)).chain([self.scan.probe]) {
+            match self.read(table, start, 1).await? {
+                Answer::Exception(code) if is_failure(code) => {}
+                Answer::Exception(_) | Answer::Words(_) => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// One request, after the pause.
@@ -312,8 +325,14 @@ impl Survey<'_> {
 /// shorter than this, is not found.
 const SMALLEST: u16 = 4;
 
-/// A table that failed so often, and did nothing else, is left: all whole blocks of ten thousand registers, and some of their halves.
+/// A table that failed so often, and then at single addresses all over it, is left: all whole blocks of ten thousand registers, and
+/// some of their halves.
 const FAILURES_MAX: u32 = 128;
+
+/// Exceptions 2 and 3 are about the addresses that were asked for, all others about the device.
+fn is_failure(code: u8) -> bool {
+    !matches!(code, 2 | 3)
+}
 
 /// Where every part is refused.
 fn reads_max(count: u16) -> u32 {

@@ -94,6 +94,11 @@ fn a_person_trusts_a_server_and_takes_it_back() {
     assert_eq!(servers.as_array().unwrap().len(), 1, "it lies on one shelf: {servers}");
     let unknown = stage.sealgate(&["opcua", "trust", "add", "0000000000", "--pki", "pki"]);
     assert_eq!(unknown.code, 1, "{}", unknown.err);
+    let nowhere = stage.sealgate(&["opcua", "trust", "add", file, "--pki", "/proc/nope"]);
+    assert_eq!(nowhere.code, 74, "{}", nowhere.err);
+    let config = stage.config();
+    let no_certificate = stage.sealgate(&["opcua", "trust", "add", config.to_str().unwrap(), "--pki", "pki"]);
+    assert_eq!(no_certificate.code, 1, "{}", no_certificate.err);
     let shown = stage.sealgate(&["opcua", "trust", "list", "--pki", "pki"]);
     assert!(shown.out.contains("rejected"), "{}", shown.out);
     fits(&shown.out);

@@ -142,7 +142,8 @@ fn scan_finds_units_and_the_registers_that_may_be_read() {
     assert!(coils[0]["note"].as_str().unwrap().starts_with("exception 1"), "{coils}");
 }
 
-/// A gateway: unit 1 fails at everything, unit 2 is behind no path, unit 3 is silent, unit 4 has registers 40 to 59 of holding alone.
+/// A gateway: unit 1 fails at everything, unit 2 is behind no path, unit 3 is silent, unit 4 has registers 40 to 59 of holding alone, and
+/// unit 5 has all of 0 to 499, of which it reads no more than 16 at once, and calls every other read a failure.
 fn answer(mut stream: TcpStream) {
     let mut asked = [0; 12];
     while stream.read_exact(&mut asked).is_ok() {
@@ -153,7 +154,8 @@ fn answer(mut stream: TcpStream) {
             1 => refused(4),
             2 => refused(11),
             3 => continue,
-            _ if function == 3 && start >= 40 && start + count <= 60 => {
+            5 if function == 4 || count > 16 || start + count > 500 => refused(4),
+            _ if unit == 5 || function == 3 && start >= 40 && start + count <= 60 => {
                 let mut pdu = vec![function, count as u8 * 2];
                 pdu.resize(2 + usize::from(count) * 2, 0);
                 pdu
@@ -176,15 +178,17 @@ fn scan_lists_who_is_absent_leaves_who_only_fails_and_says_how_far_it_is() {
             std::thread::spawn(move || answer(stream.unwrap()));
         }
     });
-    let scan = |rest: &[&str]| said(command(&[&["modbus", "scan", place.as_str()], rest].concat()).output().unwrap());
-    let all = scan(&["--units", "1..4", "--pause-ms", "0", "--timeout-ms", "2000", "--json"]);
+    let scan = |rest: &[&str]| {
+        said(command(&[&["modbus", "scan", place.as_str(), "--last", "999"], rest].concat()).output().unwrap())
+    };
+    let all = scan(&["--units", "1..5", "--pause-ms", "0", "--timeout-ms", "2000", "--json"]);
     assert_eq!(all.code, 0, "{}", all.err);
     let found = all.json();
     let row = |index: usize| {
         let row = &found[index];
         (row["unit"].clone(), row["kind"].clone(), row["count"].clone(), row["note"].as_str().unwrap_or("").to_owned())
     };
-    let given_up = "given up after 128 reads: nothing but failures (exception 4)";
+    let given_up = "given up after 137 reads: nothing but failures (exception 4)";
     let expected = [
         (1, "holding".into(), 0, given_up),
         (1, "input".into(), 0, given_up),
@@ -197,6 +201,9 @@ fn scan_lists_who_is_absent_leaves_who_only_fails_and_says_how_far_it_is() {
     }
     assert_eq!((&found[4]["first"], &found[4]["last"]), (&40.into(), &59.into()));
     assert!(row(5).3.starts_with("exception 2"), "{found}");
+    let last = found.as_array().unwrap().len() - 1;
+    assert_eq!(row(last - 1), (5.into(), "holding".into(), 500.into(), String::new()), "{found}");
+    assert_eq!(row(last), (5.into(), "input".into(), 0.into(), given_up.to_owned()), "{found}");
     let nobody = scan(&["--units", "2", "--pause-ms", "0"]);
     assert_eq!(nobody.code, 1, "{}{}", nobody.out, nobody.err);
     // A pause makes it as long as it takes until a line is due.
