@@ -113,8 +113,7 @@ fn compare_commissioned(world: &World, journal: &Journal<'_>, report: &mut Repor
     }
     for (identity, unit) in journal.units.iter().filter(|(_, unit)| was_commissioned(unit)) {
         let bearers = bearers.get(identity).map_or(&[][..], Vec::as_slice);
-        let calm =
-            |number: &&u64| world.units.get(number).is_some_and(|unit| !unit.is_touched && !unit.is_taken_out);
+        let calm = |number: &&u64| world.units.get(number).is_some_and(|unit| !unit.is_touched && !unit.is_taken_out);
         match bearers {
             [_] => {}
             // What else bears it was taken out again or went astray by a mishap, and so did its only bearer where there is none.
@@ -219,7 +218,8 @@ fn compare_openings(world: &World, views: &Views, report: &mut Report) {
     let permits: BTreeMap<u64, _> = views.permits.iter().map(|permit| (permit.token, permit)).collect();
     let joins = joins(views);
     let mut used = BTreeSet::new();
-    for Opening { request, token, sscc, .. } in &world.openings {
+    // A person's hands need no token; what they closed is held to its contents and its label alone.
+    for Opening { request, token, sscc, .. } in world.openings.iter().filter(|opening| opening.token != 0) {
         let place =
             format!("{} of the {} (epoch {}, request {})", request.gate, request.station, request.epoch, request.seq);
         if !used.insert(*token) {
