@@ -45,8 +45,9 @@ pub struct DemoArgs {
     /// What goes wrong on the simulated line: none, mild (spoiled units) or rough (everything that does on real ones)
     #[arg(long, value_name = "WEATHER", default_value = "mild", value_parser = ["none", "mild", "rough"])]
     pub faults: String,
-    /// Which models stand on the line: generic ones over OPC UA and Modbus, or a coder, a labeller and a scanner that speak text
-    #[arg(long, value_name = "MODELS", default_value = "generic", value_parser = ["generic", "text"])]
+    /// Which models stand on the line: generic ones over OPC UA and Modbus, a coder, a labeller and a scanner that speak text, or a
+    /// person with a scanner in place of the packer
+    #[arg(long, value_name = "MODELS", default_value = "generic", value_parser = ["generic", "text", "hand"])]
     pub models: String,
     /// Publish to this broker in place of the embedded one
     #[arg(long, value_name = "HOST:PORT", value_parser = broker)]
@@ -78,6 +79,11 @@ fn start_demo(args: DemoArgs, json: bool) -> Outcome {
     use crate::engine::decide::Decide;
     use crate::runtime::demo::{self, DemoError, DemoSettings, Faults, Models};
     use crate::sim::faces::Face;
+    if args.models == "hand" && args.faults == "rough" {
+        return Err(
+            Exit::Usage.failure("a person who packs has none of a machine's faults; give --faults none or mild")
+        );
+    }
     let mut screen = super::screen::Screen::new(args.headless);
     let settings = DemoSettings {
         units: args.units,

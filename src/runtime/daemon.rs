@@ -138,9 +138,7 @@ async fn serve(
         return Err(RunError::Ended(part));
     }
     // What it tells yet has to be decided before the line stops.
-    if let Some(pictures) = pictures {
-        pictures.end().await;
-    }
+    pictures::end(pictures).await;
     let ends = Ends { last_fact, newest, anchored, line_ended, log_ended };
     finish(&inbox, clock, &stop, publisher, ends).await
 }

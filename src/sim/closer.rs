@@ -12,7 +12,7 @@ mod astray;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::link::Link;
-use super::settings::{ArrayReader, CHILD_SLOTS};
+use super::settings::{ArrayReader, CHILD_SLOTS, Packing};
 use super::tags::Tags;
 use super::truth::{RequestOf, Truth, TruthEvent, text_of};
 use crate::domain::tag::{StationKind, Tag, TagValue};
@@ -135,8 +135,7 @@ pub struct CloserSettings {
     pub buffer: usize,
     pub motion_us: u64,
     pub deny_pause_us: u64,
-    /// No stroke begins before a label of this container is there.
-    pub awaits_label: bool,
+    pub packing: Packing,
     pub array: ArrayReader,
 }
 
@@ -435,7 +434,7 @@ impl Closer {
         }
         let label = tags.bytes(kind, Tag::Label);
         let is_label_there = !label.is_empty() && label != self.last_label;
-        if self.settings.awaits_label && gate == Gate::Seal && !is_label_there && !is_expired {
+        if self.settings.packing == Packing::Labelled && gate == Gate::Seal && !is_label_there && !is_expired {
             return;
         }
         *is_spent = true;
@@ -457,12 +456,17 @@ impl Closer {
         };
         let event = TruthEvent::Gate {
             request: self.request_of(gate, scene),
-            token,
+            token: self.granted(token),
             children: inside.iter().map(|item| text_of(&item.code)).collect(),
             inside: inside.iter().map(|item| item.number).collect(),
             label: text_of(&self.label),
         };
         scene.truth.note(event);
+    }
+
+    /// The token that moved the gate: none where a person's hands did.
+    fn granted(&self, token: u32) -> u32 {
+        if self.settings.packing == Packing::Hand { 0 } else { token }
     }
 
     fn finish(&mut self, gate: Gate, scene: &mut Scene<'_>) {
@@ -481,8 +485,11 @@ impl Closer {
     fn conclude(&mut self, gate: Gate, result: CloseResult, scene: &mut Scene<'_>) {
         self.close_result = result;
         self.stage = Stage::Withdrawal(gate);
-        let event =
-            TruthEvent::Closed { request: self.request_of(gate, scene), token: self.permit_ack, result: result.code() };
+        let event = TruthEvent::Closed {
+            request: self.request_of(gate, scene),
+            token: self.granted(self.permit_ack),
+            result: result.code(),
+        };
         scene.truth.note(event);
     }
 

@@ -18,6 +18,7 @@ pub mod coder;
 pub mod codes;
 pub mod dry;
 pub mod faces;
+pub mod hand;
 pub mod labeller;
 pub mod link;
 mod loopback;

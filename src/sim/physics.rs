@@ -19,7 +19,7 @@ use super::mishap::{Mishap, Plan, Planned, Tally};
 use super::printer::{Printer, Record};
 use super::random::Random;
 use super::rejector::{BladeMishap, Ended, Rejector, Unit};
-use super::settings::{ArrayReader, PlantSettings};
+use super::settings::{ArrayReader, Packing, PlantSettings};
 use super::tags::Tags;
 use super::truth::{Truth, TruthEvent, TruthLine, text_of};
 use crate::domain::tag::{StationKind, Tag};
@@ -559,7 +559,7 @@ fn closer_settings(settings: &PlantSettings, kind: StationKind) -> CloserSetting
         buffer,
         motion_us: settings.motion_us(),
         deny_pause_us: settings.deny_pause_ms.saturating_mul(1000),
-        awaits_label: settings.has_labeller && kind == StationKind::Packer,
+        packing: if kind == StationKind::Packer { settings.packing } else { Packing::Machine },
         array: if kind == StationKind::Packer { settings.array } else { ArrayReader::NONE },
     }
 }

@@ -90,8 +90,19 @@ pub struct PlantSettings {
     pub deny_pause_ms: u64,
     /// Opening, closing or labelling takes so long; `None` derives it from the rate.
     pub motion_us: Option<u64>,
-    /// The packer's label comes from a labeller beside it: no stroke begins before it lies on the applicator.
-    pub has_labeller: bool,
+    pub packing: Packing,
+}
+
+/// How the packer gets its label and its strokes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Packing {
+    /// Both from the controller.
+    #[default]
+    Machine,
+    /// The label comes from a labeller beside it: no stroke begins before it lies on the applicator.
+    Labelled,
+    /// A person labels and closes (`sim::hand`).
+    Hand,
 }
 
 impl Default for PlantSettings {
@@ -119,7 +130,7 @@ impl Default for PlantSettings {
             bin_capacity: 0,
             deny_pause_ms: 200,
             motion_us: None,
-            has_labeller: false,
+            packing: Packing::Machine,
         }
     }
 }

@@ -15,7 +15,7 @@
 //! | `phantom` | something fell into the bin without a command | `epoch`, `phantom_count` |
 //! | `request` | a station raised a request | `station`, `epoch`, `seq`, `gate` (`seal`, `release`), `container` |
 //! | `denied` | the request was denied | the same |
-//! | `gate` | a gate began to open | `station`, `epoch`, `seq`, `gate`, `container`, `token`, `children` (codes as scanned), `inside` (unit or case numbers, in the same order), `label` |
+//! | `gate` | a gate began to open | `station`, `epoch`, `seq`, `gate`, `container`, `token` (0: by a person's hands), `children` (codes as scanned), `inside` (unit or case numbers, in the same order), `label` |
 //! | `closed` | a close ended | `station`, `epoch`, `seq`, `gate`, `container`, `token`, `result` (1, 2, 3) |
 //! | `labelled` | a label was applied and scanned | `station`, `epoch`, `container`, `label`, `label_read` |
 //! | `moved` | a released case went to the palletizer, or a released pallet to the store | `station`, `epoch`, `container`, `label` |

@@ -109,7 +109,12 @@ const BOUNDED: &[Bounded] = &[
     at("src/device/pictures/folder.rs", "still", "ENTRIES_MAX", "no more entries of the folder are looked at"),
     at("src/runtime/pictures/losses.rs", "counts", "enum Loss", "one count for each cause"),
     at("src/runtime/pictures/matching.rs", "results", "RESULTS_MAX", "the oldest goes, and pictures of it are unclear"),
-    at("src/runtime/pictures/matching.rs", "breaks", "BREAKS_MAX", "the oldest goes, long after it matters"),
+    at(
+        "src/runtime/pictures/matching.rs",
+        "unheard",
+        "UNHEARD_MAX",
+        "pictures from the time of the oldest are refused",
+    ),
     at("src/runtime/pictures/mod.rs", "sent", "SENT_MAX", "pictures wait in the camera's folder"),
     at("src/store/pictures.rs", "kept", "limits", "the oldest are deleted first, and a fact names them"),
     at("src/store/pictures.rs", "known", "limits", "the oldest are deleted first, and a fact names them"),

@@ -178,6 +178,28 @@ fn a_camera_that_decides_by_itself_fills_whole_cases_and_what_it_wrongly_let_thr
     assert!(figures["closes_refused"].as_i64() > Some(0), "{figures}");
 }
 
+/// A person packs with a scanner, over the scanner's own lines: each case is scanned unit by unit, with every slip in turn (a unit twice,
+/// one taken back, a label among the units, another label, a stranger that has the case refused), and closes with what lies in it.
+#[test]
+fn a_line_whose_packer_is_a_person_with_a_scanner_closes_each_case_whatever_slips() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let figures = play_at("600", folder.path(), &["--models", "hand"]);
+    assert_eq!((&figures["reconciled"], &figures["wrong_in_closed_case"]), (&true.into(), &0.into()), "{figures}");
+    let journal = Connection::open(folder.path().join("line.db")).expect("a journal");
+    let count = |sql: &str| journal.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count");
+    let cases = figures["cases_closed"].as_i64().expect("a count");
+    let closed = "SELECT count(*) FROM v_container WHERE level = 'case' AND state IN ('closed', 'released')";
+    assert!(cases >= 10 && count(closed) == cases, "{figures}");
+    assert!(
+        count("SELECT count(*) FROM v_fact WHERE kind = 'close_refused'") > 0,
+        "a stranger was in every fourth case"
+    );
+    // Twice, a label among the units, another label, refused. On a busy machine one may hide behind a scan that came too soon.
+    let blocks = "SELECT count(DISTINCT json_extract(body, '$.code')) FROM v_fact WHERE kind = 'station_faulted' AND \
+        json_extract(body, '$.code') IN (1, 3, 5, 7)";
+    assert!(count(blocks) >= 3, "{} of the blocks", count(blocks));
+}
+
 /// Each picture is bound to the result of the unit that it shows, also by a daemon that was killed between; a unit's trace names it.
 #[test]
 fn a_camera_that_drops_pictures_has_each_bound_to_the_unit_that_it_shows() {

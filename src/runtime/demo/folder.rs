@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::device::pictures::NamePattern;
 use crate::engine::decide::Decide;
-use crate::runtime::demo::{DemoError, DemoSettings};
+use crate::runtime::demo::{DemoError, DemoSettings, Models};
 use crate::sim::faces::Face;
 use crate::sim::truth::DropFolder;
 
@@ -37,10 +37,12 @@ const PICTURE_NAME: &str = "unit_{sequence}.pgm";
 const ARRAY_MAP: &str = include_str!("../../../config/maps/array-packer.toml");
 const CONFIG: &str = include_str!("../../../config/demo.toml");
 const TEXT_CONFIG: &str = include_str!("../../../config/demo-text.toml");
+const HAND_CONFIG: &str = include_str!("../../../config/demo-hand.toml");
 /// The maps of the line whose devices speak text.
-const TEXT_MAPS: [(&str, &str); 4] = [
+const TEXT_MAPS: [(&str, &str); 5] = [
     ("coder-text.toml", include_str!("../../../config/maps/coder-text.toml")),
     ("labeller-zpl.toml", include_str!("../../../config/maps/labeller-zpl.toml")),
+    ("scanner-hand.toml", include_str!("../../../config/maps/scanner-hand.toml")),
     ("scanner-label.toml", include_str!("../../../config/maps/scanner-label.toml")),
     ("sim-packer-plc.toml", include_str!("../../../config/maps/sim-packer-plc.toml")),
 ];
@@ -126,7 +128,11 @@ impl Folder {
     pub(super) fn write_config(&self, place: &Place<'_>) -> io::Result<()> {
         let (opcua, modbus) = place.ports;
         let (host, port) = place.broker;
-        let template = if place.text.is_some() { TEXT_CONFIG } else { CONFIG };
+        let template = match place.settings.models {
+            Models::Generic => CONFIG,
+            Models::Text => TEXT_CONFIG,
+            Models::Hand => HAND_CONFIG,
+        };
         let config = if place.settings.swap_protocols { swapped(template) } else { template.to_owned() };
         let config = place.camera.map_or(config.clone(), |(face, port)| with_camera(&config, face, port));
         let text = place.text.unwrap_or_default();

@@ -30,10 +30,10 @@ use crate::sim::capture::{self, CaptureHandle, Marks};
 use crate::sim::faces::{self, Face};
 use crate::sim::mishap::{Mishap, Rough};
 use crate::sim::opcua_server;
-use crate::sim::settings::{ArrayReader, PlantSettings, Weather};
+use crate::sim::settings::{ArrayReader, Packing, PlantSettings, Weather};
 use crate::sim::truth::TruthFile;
 use crate::sim::world::{self, Doors, World};
-use crate::sim::{coder, labeller};
+use crate::sim::{coder, hand, labeller};
 
 pub use summary::Summary;
 
@@ -94,15 +94,18 @@ pub enum Models {
     Generic,
     /// A coder, a labeller and a verifying scanner that speak lines of text over TCP; the rest is generic.
     Text,
+    /// A person with a scanner packs; a label printer stands beside.
+    Hand,
 }
 
 impl Models {
-    pub const ALL: &'static [Models] = &[Models::Generic, Models::Text];
+    pub const ALL: &'static [Models] = &[Models::Generic, Models::Text, Models::Hand];
 
     pub fn name(self) -> &'static str {
         match self {
             Models::Generic => "generic",
             Models::Text => "text",
+            Models::Hand => "hand",
         }
     }
 }
@@ -227,7 +230,7 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     let camera = settings.camera.map(|camera| Ok::<_, io::Error>((camera, opcua_server::listen(any)?))).transpose()?;
     let talkers = match settings.models {
         Models::Generic => None,
-        Models::Text => Some(Talkers::bind().await?),
+        Models::Text | Models::Hand => Some(Talkers::bind().await?),
     };
     let text = talkers.as_ref().map(Talkers::ports).transpose()?;
     let camera_port = camera_at(&camera)?;
@@ -243,7 +246,7 @@ async fn play(settings: DemoSettings, show: &mut dyn FnMut(&DemoView)) -> Result
     };
     let broker_name = format!("{}:{}", link.host, link.port);
     let (capture, capturing) = capture::open(link, PREFIX.to_owned(), &folder.path("feed.jsonl"))?;
-    let speaking = speak(talkers, world.clone());
+    let speaking = speak(talkers, settings.models, world.clone());
     let plant = world::run(world.clone(), doors);
     let camera_pki = folder.path("camera-pki");
     let face = show_face(camera, world.clone(), &camera_pki);
@@ -294,12 +297,24 @@ impl Talkers {
 }
 
 /// Speaks for the devices of the plant that speak text, where the line has them.
-async fn speak(talkers: Option<Talkers>, world: World) -> io::Result<()> {
-    let Some(talkers) = talkers else { return std::future::pending().await };
+async fn speak(talkers: Option<Talkers>, models: Models, world: World) -> io::Result<()> {
+    let Some(Talkers { coder, labeller, scanner }) = talkers else { return std::future::pending().await };
+    let coding = async {
+        match models {
+            Models::Text => coder::run(coder, world.image(), PlantSettings::default().printer_depth).await,
+            Models::Generic | Models::Hand => std::future::pending().await,
+        }
+    };
+    let scanning = async {
+        match models {
+            Models::Hand => hand::pack(scanner, world.image()).await,
+            Models::Generic | Models::Text => labeller::scan(scanner, world.image()).await,
+        }
+    };
     tokio::select! {
-        ended = coder::run(talkers.coder, world.image(), PlantSettings::default().printer_depth) => ended,
-        ended = labeller::print(talkers.labeller, world.image()) => ended,
-        ended = labeller::scan(talkers.scanner, world.image()) => ended,
+        ended = coding => ended,
+        ended = labeller::print(labeller, world.image()) => ended,
+        ended = scanning => ended,
     }
 }
 
@@ -311,7 +326,11 @@ fn plant_settings(settings: &DemoSettings) -> PlantSettings {
         weather: if settings.faults == Faults::Mild { Weather::MILD } else { Weather::NONE },
         rough: rough(settings),
         decide: settings.decide,
-        has_labeller: settings.models == Models::Text,
+        packing: match settings.models {
+            Models::Generic => Packing::Machine,
+            Models::Text => Packing::Labelled,
+            Models::Hand => Packing::Hand,
+        },
         array: if settings.array_reader { ArrayReader::TWO_LAYERS } else { ArrayReader::NONE },
         ..PlantSettings::default()
     };

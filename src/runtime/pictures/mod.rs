@@ -71,12 +71,11 @@ pub(super) struct Pictures {
     ended: oneshot::Receiver<()>,
 }
 
-impl Pictures {
-    /// Ends the thread, which tells first what it has not told yet. A folder on a share that hangs keeps nobody.
-    pub(super) async fn end(self) {
-        drop(self.stop);
-        let _ = tokio::time::timeout(END_MAX, self.ended).await;
-    }
+/// Ends the thread, which tells first what it has not told yet. A folder on a share that hangs keeps nobody.
+pub(super) async fn end(pictures: Option<Pictures>) {
+    let Some(Pictures { stop, ended }) = pictures else { return };
+    drop(stop);
+    let _ = tokio::time::timeout(END_MAX, ended).await;
 }
 
 /// Starts the thread, where a camera has pictures.
