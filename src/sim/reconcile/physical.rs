@@ -260,7 +260,8 @@ fn compare_counts(world: &World, views: &Views, report: &mut Report) {
     let decided = |unit: &&Unit| unit.end.is_some();
     let ended = length(world.units.values().filter(decided).count());
     let production = views.inspections.iter().filter(|inspection| inspection.purpose == "production");
-    // A result that was missed by its number and a track that ended without one are one unit, seen from both sides.
+    // Where nobody could know which track a missed result was of, it and a track that ended without one may be one unit, seen
+    // from both sides. One that was handed to its end has both numbers.
     let missed = |inspection: &&InspectionRow| inspection.verdict == "missed";
     let by_number = production.clone().filter(missed).filter(|inspection| inspection.track.is_none()).count();
     let by_track = production.clone().filter(missed).filter(|inspection| inspection.result_seq.is_none()).count();

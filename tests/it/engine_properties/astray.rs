@@ -31,30 +31,25 @@ impl Astray {
         {
             self.requests.insert(spec.name, request.clone());
         }
-        match fact {
-            Fact::AlarmRaised { alarm, kind: AlarmKind::ChildEscaped, station: Some(station), detail } => {
-                self.alarms.insert(*alarm, *station);
-                self.detail = Some(detail.clone());
-            }
-            Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
-            Fact::CloseRefused { request, reasons, .. } => {
-                if let Some(detail) = self.detail.take() {
-                    self.refused(request, reasons, &detail)?;
+        if let Fact::AlarmRaised { alarm, kind: AlarmKind::ChildEscaped, station: Some(station), detail } = fact {
+            self.alarms.insert(*alarm, *station);
+            self.detail = Some(detail.clone());
+        } else if let Fact::AlarmAcknowledged { alarm } = fact {
+            self.alarms.remove(alarm);
+        } else if let Fact::CloseRefused { request, reasons, .. } = fact
+            && let Some(detail) = self.detail.take()
+        {
+            self.refused(request, reasons, &detail)?;
+        } else if let Fact::CloseGranted { request, gate: Gate::Seal, container, .. } = fact
+            && self.alarms.values().any(|station| *station == request.station)
+        {
+            return Err(format!("{container} is sealed where nobody has looked at a child that escaped"));
+        } else if let Fact::Commissioned { serial, .. } = fact {
+            for serials in &mut self.unfit {
+                if serials.remove(serial) && serials.is_empty() {
+                    return Err(format!("{serial} was held to have escaped, and is commissioned"));
                 }
             }
-            Fact::CloseGranted { request, gate: Gate::Seal, container, .. } => {
-                if self.alarms.values().any(|station| *station == request.station) {
-                    return Err(format!("{container} is sealed where nobody has looked at a child that escaped"));
-                }
-            }
-            Fact::Commissioned { serial, .. } => {
-                for serials in &mut self.unfit {
-                    if serials.remove(serial) && serials.is_empty() {
-                        return Err(format!("{serial} was held to have escaped, and is commissioned"));
-                    }
-                }
-            }
-            _ => {}
         }
         Ok(())
     }

@@ -390,6 +390,11 @@ impl Judge {
         self.passes.contains_key(&track)
     }
 
+    /// Units whose pass stands and whose end was not told.
+    pub(crate) fn awaited_units(&self) -> Vec<SerialNumber> {
+        self.passes.values().copied().collect()
+    }
+
     /// Commissioned units, or released cases, that lie nowhere.
     pub(crate) fn loose_units(&self) -> Vec<SerialNumber> {
         self.commissioned.iter().filter(|serial| !self.parents.contains_key(&Child::Unit(**serial))).copied().collect()

@@ -19,33 +19,44 @@ pub(super) struct Matching {
 
 impl Matching {
     pub(super) fn fact(&mut self, entry: &Entry) -> Result<(), String> {
-        match &entry.fact {
-            Fact::StationJoined { kind: StationKind::Camera, reset: true, .. } => {
-                self.known = None;
-                self.missed.clear();
-            }
-            Fact::StationJoined { kind: StationKind::Rejector, reset: true, .. } => {
-                *self = Self { ended: std::mem::take(&mut self.ended), ..Self::default() };
-            }
-            Fact::Verified { result, .. } | Fact::Failed { result, .. } => self.decided(entry.seq, result),
-            Fact::Missed { result } => match result.track {
-                None => self.missed.push((result.seq.unwrap_or_default(), entry.seq)),
-                Some(track) if self.inspections.contains_key(&track) => {
-                    return Err(format!("I10: track {track} was inspected, and is missed by fact {}", entry.seq));
-                }
-                Some(track) => drop(self.inspections.insert(track, entry.seq)),
-            },
-            Fact::Commissioned { track, .. }
-            | Fact::RejectConfirmed { track, .. }
-            | Fact::RejectMissing { track }
-            | Fact::UnexpectedPass { track } => {
-                self.last_ended = self.last_ended.max(track.track);
-                self.end(track)?;
-            }
-            Fact::UnitRemoved { track } => self.end(track)?,
-            _ => {}
+        if let Fact::StationJoined { kind, reset: true, .. } = &entry.fact {
+            self.forget(*kind);
+        } else if let Fact::Verified { result, .. } | Fact::Failed { result, .. } = &entry.fact {
+            self.decided(entry.seq, result);
+        } else if let Fact::Missed { result } = &entry.fact {
+            self.missed(entry.seq, result)?;
+        } else if let Fact::Commissioned { track, .. }
+        | Fact::RejectConfirmed { track, .. }
+        | Fact::RejectMissing { track }
+        | Fact::UnexpectedPass { track } = &entry.fact
+        {
+            self.last_ended = self.last_ended.max(track.track);
+            self.end(track)?;
+        } else if let Fact::UnitRemoved { track } = &entry.fact {
+            self.end(track)?;
         }
         Ok(())
+    }
+
+    fn forget(&mut self, kind: StationKind) {
+        if kind == StationKind::Camera {
+            (self.known, self.missed) = (None, Vec::new());
+        } else if kind == StationKind::Rejector {
+            *self = Self { ended: std::mem::take(&mut self.ended), ..Self::default() };
+        }
+    }
+
+    fn missed(&mut self, inspection: u64, result: &ResultKey) -> Result<(), String> {
+        let Some(track) = result.track else {
+            self.missed.push((result.seq.unwrap_or_default(), inspection));
+            return Ok(());
+        };
+        match self.inspections.insert(track, inspection) {
+            None => Ok(()),
+            Some(known) => {
+                Err(format!("I10: track {track} has inspection {known}, and is missed by fact {inspection}"))
+            }
+        }
     }
 
     fn decided(&mut self, inspection: u64, result: &ResultKey) {
