@@ -42,8 +42,8 @@ use error::End;
 pub mod parsers {
     pub use super::{codec, modbus::frame, opcua::value, text};
 }
-pub use modbus::Shared;
 pub use modbus::look as modbus_look;
+pub use modbus::{Shared, Signature};
 pub use opcua::{
     AlternativeNames, CertificateRefusal, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown,
     TrustList, ensure_own_certificate, own_certificate, renew_own_certificate,

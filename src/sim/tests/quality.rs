@@ -191,6 +191,7 @@ impl Rig {
             byte_order: ByteOrder::HighFirst,
             gap_max: 0,
             block_max: 125,
+            signature: None,
             connections: 2,
             shared: Shared::default(),
         };
