@@ -32,6 +32,7 @@ fn settings(port: u16, unit: u8, stations: Vec<StationTags>, poll: Duration) -> 
             byte_order: ByteOrder::HighFirst,
             gap_max: 0,
             block_max: 125,
+            signature: None,
             connections: 2,
             shared: Shared::default(),
         }),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::device::text::dialect::Dialect;
 use crate::device::{
     ByteOrder, Channel, Link, MessageMode, ModbusLink, OPCUA_PROFILES, OpcuaLink, Own, Policy, Profile, ReadMode,
-    Security, Settings, Shared, StationTags, TextLink, User, WordOrder,
+    Security, Settings, Shared, Signature, StationTags, TextLink, User, WordOrder,
 };
 use crate::domain::tag::DeviceId;
 
@@ -50,6 +50,7 @@ pub(super) struct Registers {
     pub(super) byte_order: ByteOrder,
     pub(super) gap_max: u16,
     pub(super) block_max: u16,
+    pub(super) signature: Option<Signature>,
 }
 
 /// What the maps on a device say about it as a whole.
@@ -168,6 +169,7 @@ impl FileLink {
                 byte_order: registers.byte_order,
                 gap_max: registers.gap_max,
                 block_max: registers.block_max,
+                signature: registers.signature,
                 connections,
                 shared: Shared::default(),
             }),
@@ -315,6 +317,7 @@ mod tests {
             byte_order: ByteOrder::HighFirst,
             gap_max: 0,
             block_max: 125,
+            signature: None,
         };
         let second = Duration::from_secs(1);
         Settings {

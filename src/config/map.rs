@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use crate::device::text::dialect::Dialect;
 use crate::device::{
-    Address, Binding, ByteOrder, Field as SplitField, Member, Number, Pad, Part, Split, StructField, ValueType,
-    WordOrder,
+    Address, Binding, ByteOrder, Field as SplitField, Member, Number, Pad, Part, Signature, Split, StructField,
+    ValueType, WordOrder,
 };
 use crate::domain::packml::MachineState;
 use crate::domain::tag::{StationKind, Tag};
@@ -39,6 +39,7 @@ pub(super) struct TagMap {
     pub(super) byte_order: Field<ByteOrder>,
     pub(super) gap_max: u16,
     pub(super) block_max: u16,
+    pub(super) signature: Option<Field<Signature>>,
     /// How a text device speaks.
     pub(super) dialect: Option<Field<Arc<Dialect>>>,
     pub(super) kinds: BTreeMap<&'static str, KindMap>,
@@ -78,7 +79,7 @@ enum Kind {
     Texts,
 }
 
-const NUMBERS: [(&str, Number); 8] = [
+pub(super) const NUMBERS: [(&str, Number); 8] = [
     ("u16", Number::U16),
     ("i16", Number::I16),
     ("u32", Number::U32),
@@ -100,6 +101,7 @@ pub(super) fn read(source: &Source) -> Option<TagMap> {
         byte_order: or_default(&root.at.clone(), root.word("byte_order", &BYTE_ORDERS), ByteOrder::HighFirst),
         gap_max: root.number("gap_max", 0..=124).map_or(0, |field| field.value),
         block_max: root.number("block_max", 1..=125).map_or(125, |field| field.value),
+        signature: root.section("signature").and_then(|section| map_modbus::signature(section, addressing)),
         dialect: text::read(&mut root),
         kinds: kinds(&mut root, addressing),
     };

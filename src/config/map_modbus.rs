@@ -8,7 +8,7 @@
 //! type = "bool"
 //! ```
 
-use crate::device::{Address, Binding, Table, ValueType, WordOrder};
+use crate::device::{Address, Binding, Signature, Table, ValueType, WordOrder};
 use crate::domain::tag::Access;
 
 use super::map::WORD_ORDERS;
@@ -91,6 +91,36 @@ fn modicon(section: &Section<'_>, number: &Field<i64>, stated: Option<Field<Tabl
         section.problems().add(stated.at.error(format!("contradicts the address {}", number.value)));
     }
     Some(table.address(at))
+}
+
+/// `[signature]`: a number of the device that its maker documents, and that no other order of words and bytes shows.
+pub(super) fn signature(mut section: Section<'_>, addressing: Option<Addressing>) -> Option<Field<Signature>> {
+    let number = section.integer("address", 0..=465_536);
+    let place = match &number {
+        Some(number) => address(&mut section, number, addressing).and_then(|address| address.cell()),
+        None => section.word("table", &TABLES).and(None),
+    };
+    let kind = section.word("type", &super::map::NUMBERS);
+    let equals = section.integer("equals", i64::MIN..=i64::MAX);
+    for (key, what) in [("address", "where it lies"), ("type", "its type"), ("equals", "the number that stands there")]
+    {
+        let _: Option<()> = section.missing(key, what);
+    }
+    let found = place.zip(kind).zip(equals).map(|(((table, start), kind), equals)| {
+        let signature = Signature { table, start, number: kind.value, equals: equals.value };
+        let problem = |says: &str, allowed: &str| section.problems().add(equals.at.error(says).allowed(allowed));
+        if table.is_bits() {
+            problem("is a number in a table of bits", "a holding or an input register");
+        } else if !signature.fits() {
+            problem("does not fit its type", "a number of that type");
+        } else if !signature.tells_orders() {
+            let allowed = "a number of which no two bytes are the same, for example 16909060 (0x01020304)";
+            problem("reads the same in another order of words or bytes", allowed);
+        }
+        Field { value: signature, at: section.at.clone() }
+    });
+    section.finish();
+    found
 }
 
 /// What a tag's section says beside address and type.

@@ -423,20 +423,38 @@ fn of_devices(problems: &Problems, file: &FileConfig, maps: &BTreeMap<String, Op
             text::spoken(problems, first);
         }
         let (mut gap_max, mut block_max) = (first.gap_max, first.block_max);
+        let mut signature = first.signature.as_ref();
         for other in used {
             agree(problems, first, other);
+            signature = signature.or(other.signature.as_ref());
+            if let (Some(said), Some(other)) = (signature, &other.signature)
+                && said.value != other.value
+            {
+                let says = format!("differs from {}, a map of the same device", said.at.file);
+                problems.add(other.at.error(says));
+            }
             // What one map forbids holds for the device.
             (gap_max, block_max) = (gap_max.min(other.gap_max), block_max.min(other.block_max));
         }
-        let registers =
-            Registers { word_order: first.word_order.value, byte_order: first.byte_order.value, gap_max, block_max };
+        let registers = Registers {
+            word_order: first.word_order.value,
+            byte_order: first.byte_order.value,
+            gap_max,
+            block_max,
+            signature: signature.map(|field| field.value),
+        };
         MapSays { registers, dialect: first.dialect.as_ref().map(|dialect| dialect.value.clone()) }
     };
     file.devices.iter().map(of_device).collect()
 }
 
-const STANDARD: Registers =
-    Registers { word_order: WordOrder::HighFirst, byte_order: ByteOrder::HighFirst, gap_max: 0, block_max: 125 };
+const STANDARD: Registers = Registers {
+    word_order: WordOrder::HighFirst,
+    byte_order: ByteOrder::HighFirst,
+    gap_max: 0,
+    block_max: 125,
+    signature: None,
+};
 
 fn agree(problems: &Problems, first: &TagMap, other: &TagMap) {
     let says = format!("differs from {}, a map of the same device", first.at.file);

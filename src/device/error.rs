@@ -18,6 +18,8 @@ pub enum DeviceError {
     Lost(String),
     /// The gateway in front of the device says that it gets no answer from it (Modbus exceptions 10 and 11).
     Away(u8),
+    /// It does not hold the signature of its map: another device, or another order of words or bytes. A person has to act.
+    Signature(String),
     /// The answer does not fit the request.
     Protocol(String),
     /// The server answers reads but has stopped to notify.
@@ -36,6 +38,7 @@ impl DeviceError {
             DeviceError::Refused(_)
             | DeviceError::Certificate(_)
             | DeviceError::Away(_)
+            | DeviceError::Signature(_)
             | DeviceError::Protocol(_)
             | DeviceError::Deaf
             | DeviceError::ClockStill
@@ -54,6 +57,7 @@ impl fmt::Display for DeviceError {
             DeviceError::Lost(what) => write!(f, "the connection was lost: {what}"),
             DeviceError::Away(10) => f.write_str("the gateway has no path to the unit (exception 10): check `unit`"),
             DeviceError::Away(code) => write!(f, "the gateway gets no answer from the unit (exception {code})"),
+            DeviceError::Signature(what) => write!(f, "the device is not as its map says: {what}"),
             DeviceError::Protocol(what) => write!(f, "the device answered wrongly: {what}"),
             DeviceError::ClockStill => f.write_str(
                 "the server's clock stands still (ServerStatus.CurrentTime): it counts as away; restart the server",

@@ -44,8 +44,8 @@ use error::End;
 pub mod parsers {
     pub use super::{codec, modbus::frame, opcua::value, text};
 }
-pub use modbus::Shared;
 pub use modbus::look as modbus_look;
+pub use modbus::{Shared, Signature};
 pub use opcua::{
     AlternativeNames, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown, Tried, TrustList,
     ensure_own_certificate, next_own_certificate, own_certificate, put_own_in_place, try_next,

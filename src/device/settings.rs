@@ -3,7 +3,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use super::modbus::Shared;
+use super::modbus::{Shared, Signature};
 use super::text::dialect::{AnswerField, Dialect};
 use crate::domain::tag::{DeviceId, Nature, StationId, StationKind, Tag};
 
@@ -114,6 +114,7 @@ impl ModbusLink {
             byte_order: ByteOrder::HighFirst,
             gap_max: 0,
             block_max: 125,
+            signature: None,
             connections: 2,
             shared: Shared::default(),
         }
@@ -194,6 +195,8 @@ pub struct ModbusLink {
     pub gap_max: u16,
     /// The longest read that the device takes, 1 to 125 registers.
     pub block_max: u16,
+    /// What has to stand there before anything else is believed.
+    pub signature: Option<Signature>,
     /// How many connections the address takes, 1 or 2; matters where several units share it.
     pub connections: u8,
     /// The same for all links to one host and port.

@@ -28,6 +28,7 @@ pub(crate) fn modbus_link(port: u16) -> ModbusLink {
         byte_order: ByteOrder::HighFirst,
         gap_max: 0,
         block_max: 125,
+        signature: None,
         connections: 2,
         shared: Default::default(),
     }

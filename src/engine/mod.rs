@@ -182,8 +182,8 @@ struct Live {
     gate: Option<GateState>,
     fault: Option<i64>,
     recipe: Option<Recipe>,
-    /// Packer: the place in the order of printing of the first unit of the newest case.
-    packed_from: Option<u32>,
+    /// Packer: the place of the first child of the newest container, in the order of printing or packing of this batch.
+    packed_from: Option<(BatchId, u32)>,
     /// The gate has moved under the last grant: it moves once for each.
     is_gate_used: bool,
     /// When an unanswered permit is void on our side, and how often it was said again.

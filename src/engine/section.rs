@@ -5,22 +5,22 @@
 //!   will not leave any more. A machine that watches its own tracks says it first, as a missing end.
 //! - Rejector to packer, where the packer takes units as they come (`in_order`): a commissioned unit that lies before the first of
 //!   a packed case, and in no case, was left behind. Its serial is named and stays loose, so that the batch does not close over it.
+//! - Packer to palletizer, where the palletizer takes cases as they come (`in_order`): likewise a released case, by its SSCC.
 //!
-//! The palletizer is not watched: cases are few and stand in sight; those that are missing keep the batch open.
+//! What is overtaken by nothing, since it was the last, keeps the batch open.
 
-use crate::domain::gs1::SerialNumber;
-use crate::domain::pack::{PackLevel, SerialState};
+use crate::domain::pack::{ContainerState, PackLevel, SerialState};
 use crate::domain::tag::StationId;
-use crate::engine::Engine;
 use crate::engine::fact::{Child, Fact, TrackKey};
 use crate::engine::input::PassKey;
 use crate::engine::output::{Restraint, Step};
 use crate::engine::reason::AlarmKind;
-use crate::engine::state::{Track, TrackVerdict};
+use crate::engine::state::{Batch, Track, TrackVerdict, place};
+use crate::engine::{Engine, Role};
 
 /// Ends of later tracks after which a track is no longer waited for: more than a reject takes to be confirmed.
 const OVERTAKEN_BY: u64 = 16;
-/// Serials that an alarm names.
+/// Serials or SSCCs that an alarm names.
 const NAMED_MAX: usize = 4;
 
 impl Engine {
@@ -51,35 +51,54 @@ impl Engine {
         self.raise(step, AlarmKind::UnitRemoved, Some(rejector), detail);
     }
 
-    /// Units between gate and packer that this case has overtaken; asked before the case is packed.
+    /// What lies before a machine that takes its children in order, and that this container has overtaken; asked before it is packed.
     pub(super) fn balance_packer(&mut self, step: &mut Step, packer: StationId, level: PackLevel, children: &[Child]) {
-        let Some(spec) = self.spec(packer).filter(|spec| spec.is_in_order && level == PackLevel::Case) else { return };
+        let Some(spec) = self.spec(packer).filter(|spec| spec.is_in_order) else { return };
         let Some(batch) = self.state.current() else { return };
-        let places = children.iter().filter_map(|child| match child {
-            Child::Unit(serial) => batch.pool.find(serial),
-            Child::Container(_) => None,
-        });
-        let Some(first) = places.min() else { return };
-        // Where this run began in the middle of a batch, what lay before its first case is the close's to find.
-        let from = match self.live(packer).and_then(|live| live.packed_from) {
-            Some(from) => from,
-            None if batch.containers.is_empty() => 0,
+        let id = batch.id();
+        let Some(first) = children.iter().filter_map(|child| batch.place_of(child)).min() else { return };
+        // Where this run began in the middle of a batch, what lay before its first container is the close's to find.
+        let from = match self.live(packer).and_then(|live| live.packed_from).filter(|(of, _)| *of == id) {
+            Some((_, from)) => from,
+            None if batch.containers.iter().all(|container| container.level != level) => 0,
             None => first,
         };
-        let is_left = |place: &u32| {
-            batch.pool.unit(*place).is_some_and(|unit| unit.state == SerialState::Commissioned && unit.parent.is_none())
-        };
-        let left: Vec<SerialNumber> =
-            (from..first).filter(is_left).filter_map(|place| batch.pool.serial(place)).collect();
-        self.with_live(packer, |live| live.packed_from = Some(from.max(first)));
+        let left: Vec<String> = (from..first).filter_map(|place| batch.left_at(level, place)).collect();
+        self.with_live(packer, |live| live.packed_from = Some((id, from.max(first))));
         if left.is_empty() {
             return;
         }
-        let named: Vec<&str> = left.iter().take(NAMED_MAX).map(SerialNumber::as_str).collect();
-        let others = left.len().saturating_sub(named.len());
+        let named = left.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(" ");
+        let others = left.len().saturating_sub(NAMED_MAX);
         let others = if others > 0 { format!(" and {others} more") } else { String::new() };
-        let gate = self.rejector().and_then(|id| self.spec(id)).map_or(spec.name, |gate| gate.name);
-        let detail = format!("section {gate} to {}: {}{others}", spec.name, named.join(" "));
+        let before = self.ids().filter_map(|id| self.spec(id)).find(|before| match level {
+            PackLevel::Pallet => matches!(before.role, Role::Packer { level: PackLevel::Case, .. }),
+            PackLevel::Unit | PackLevel::Bundle | PackLevel::Case => matches!(before.role, Role::Rejector),
+        });
+        let before = before.map_or(spec.name, |before| before.name);
+        let detail = format!("section {before} to {}: {named}{others}", spec.name);
         self.raise(step, AlarmKind::UnitRemoved, Some(packer), detail);
+    }
+}
+
+impl Batch {
+    /// Where a child stands in the order of its kind: of printing, of packing.
+    fn place_of(&self, child: &Child) -> Option<u32> {
+        match child {
+            Child::Unit(serial) => self.pool.find(serial),
+            Child::Container(sscc) => self.by_sscc.get(sscc).copied(),
+        }
+    }
+
+    /// What stands there, where it should be in a container of this level, and is in none.
+    fn left_at(&self, level: PackLevel, at: u32) -> Option<String> {
+        if level == PackLevel::Pallet {
+            let case = self.containers.get(place(at)).filter(|case| case.level == PackLevel::Case)?;
+            let is_left = case.state == ContainerState::Released && case.parent.is_none();
+            return is_left.then(|| case.sscc.to_string());
+        }
+        let unit = self.pool.unit(at)?;
+        let is_left = unit.state == SerialState::Commissioned && unit.parent.is_none();
+        self.pool.serial(at).filter(|_| is_left).map(|serial| serial.to_string())
     }
 }

@@ -308,7 +308,7 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
             "Too many of the last units were rejected. Look at printer, camera and material, then acknowledge."
         }
         AlarmKind::UnitRemoved => {
-            "A unit is missing between two stations. Find it and take it aside, look who reached in, then acknowledge."
+            "A unit or a case is missing between two stations. Find it and take it aside, look who reached in, then acknowledge."
         }
         AlarmKind::RecipeDiffers => {
             "A station runs another recipe than the approved one. Load the approved one, check the units since, then acknowledge."

@@ -174,6 +174,7 @@ pub(super) fn answered<T>(settings: &Settings, answer: Result<T, DeviceError>) -
             | DeviceError::Away(_)
             | DeviceError::Lost(_)
             | DeviceError::Protocol(_)
+            | DeviceError::Signature(_)
             | DeviceError::Deaf
             | DeviceError::StoodStill
             | DeviceError::ClockStill

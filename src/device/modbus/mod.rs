@@ -2,7 +2,7 @@
 //!
 //! The protocol allows one outstanding request, so there is one loop: what waits to be written goes first, even between two
 //! blocks of a read. `frame` knows the bytes, `wire` the connection, `shared` what several units behind one address have in
-//! common, `peer` the exceptions, `plan` the blocks, `lane` a station's reads, and `write` what may be written at all.
+//! common, `peer` the exceptions, `signature` whether the map is of this device, `plan` the blocks, `lane` a station's reads, and `write` what may be written at all.
 
 pub mod frame;
 mod lane;
@@ -10,6 +10,7 @@ pub mod look;
 mod peer;
 mod plan;
 mod shared;
+mod signature;
 mod wire;
 mod write;
 
@@ -33,6 +34,7 @@ use crate::{
 use lane::Lane;
 use peer::Peer;
 pub use shared::Shared;
+pub use signature::Signature;
 use write::AllowList;
 pub use write::Allowed;
 
@@ -66,9 +68,10 @@ pub(super) async fn serve(
     }
 }
 
-/// Connects and reads everything once.
+/// Connects, proves that the map is the device's, and reads everything once.
 async fn begin(link: &ModbusLink, settings: &Settings, lanes: &mut [Lane]) -> Result<Peer, DeviceError> {
     let mut peer = Peer::open(link, settings.request_timeout).await;
+    signature::check(&mut peer, link).await?;
     for lane in lanes {
         lane.first = lane.read(&mut peer, true, None).await?;
     }

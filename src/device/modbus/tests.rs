@@ -26,8 +26,8 @@ use tokio_modbus::{
 
 use crate::{
     device::{
-        DeviceEvent,
-        settings::{Address, Binding, Link, Number, Pad, Settings, StationTags, ValueType},
+        DeviceEvent, Signature,
+        settings::{Address, Binding, Link, Number, Pad, Settings, StationTags, Table, ValueType},
         testing::{self, Line, MS, beside, is_connected, is_disconnected, reading, until},
     },
     domain::tag::{Quality, StationId, StationKind, Tag, TagValue, TagWrite},
@@ -195,6 +195,32 @@ async fn tells_everything_once_and_reads_the_heavy_tags_again_only_when_the_guar
         () = beside(whole_packer(port), &line, test) => {}
     }
     assert_eq!(line.events().len(), 4, "what did not change was not told again");
+}
+
+// F67
+#[tokio::test]
+async fn a_device_without_the_signature_of_its_map_is_not_joined_and_nothing_else_of_it_is_read() {
+    let (socket, port) = listener().await;
+    let (plc, line) = (Plc::new(), Line::default());
+    let mut settings = whole_packer(port);
+    let Link::Modbus(link) = &mut settings.link else { panic!("no Modbus device") };
+    link.signature = Some(Signature { table: Table::Holding, start: 40, number: Number::U32, equals: 0x0102_0304 });
+    plc.set(40, &[0x0304, 0x0102]);
+    let test = async |_keep| {
+        let says = |event: &DeviceEvent| match event {
+            DeviceEvent::Disconnected { reason, .. } => reason.contains("matches with word_order = \"low_first\""),
+            _ => false,
+        };
+        line.wait(0, "the reason", says).await;
+        assert_eq!((plc.reads_of(0), line.events().iter().filter(|event| is_connected(event)).count()), (0, 0));
+        plc.set(40, &[0x0102, 0x0304]);
+        line.wait(0, "the connection", is_connected).await;
+        assert!(plc.reads_of(0) > 0);
+    };
+    tokio::select! {
+        () = serve(plc.clone(), socket) => {}
+        () = beside(settings, &line, test) => {}
+    }
 }
 
 #[tokio::test]

@@ -413,6 +413,7 @@ fn plain_remedy(error: &DeviceError) -> (&'static str, &'static str) {
         | DeviceError::Certificate(_)
         | DeviceError::Lost(_)
         | DeviceError::Protocol(_)
+        | DeviceError::Signature(_)
         | DeviceError::Deaf
         | DeviceError::ClockStill
         | DeviceError::StoodStill => ("ask again", "look at its log"),

@@ -102,6 +102,7 @@ impl Unit {
         let start = usize::from(at);
         let end = start + usize::from(count);
         let mut words = vec![0; usize::from(count)];
+        self.sign(table, start, &mut words);
         self.face.image.read(|tags| {
             for (mapped, first) in self.touched(table, start, end) {
                 let own = self.cells(tags, mapped).filter(|_| mapped.quality(tags) == Quality::Good);
@@ -117,6 +118,18 @@ impl Unit {
             Ok(())
         })?;
         Ok(words)
+    }
+
+    /// The signature of the map stands where the map says.
+    fn sign(&self, table: Table, start: usize, words: &mut [u16]) {
+        let order = RegisterOrder { word: self.link.word_order, byte: self.link.byte_order };
+        let signature = self.link.signature.filter(|signature| signature.table == table);
+        let held = signature.and_then(|signature| Some((usize::from(signature.start), signature.words(order)?)));
+        for (at, word) in held.into_iter().flat_map(|(first, held)| (first..).zip(held)) {
+            if let Some(place) = at.checked_sub(start).and_then(|at| words.get_mut(at)) {
+                *place = word;
+            }
+        }
     }
 
     /// A tag written in part keeps its other cells.

@@ -38,6 +38,7 @@ fn settings(port: u16, device: u8, registers: &Registers) -> Settings {
             gap_max: 0,
             // Short reads of one length: an answer that is taken for another one fits it.
             block_max: 20,
+            signature: None,
             connections: 2,
             shared: device::Shared::default(),
         }),

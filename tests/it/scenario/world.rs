@@ -194,6 +194,7 @@ impl World {
         let mut stations: Vec<StationSpec> = STATIONS.into_iter().zip(role).map(spec).collect();
         stations[CAMERA].recipe = recipe;
         stations[PACKER].is_in_order = is_in_order;
+        stations[PALLETIZER].is_in_order = is_in_order;
         self.engine = Some(Engine::new(Settings { stations }, State::default()).with_policy(self.policy));
         self.start_up(Vec::new())?;
         (0..STATIONS.len()).try_for_each(|station| {
