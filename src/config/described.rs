@@ -12,7 +12,7 @@ use crate::domain::tag::{StationKind, Tag};
 
 use super::problem::{Problems, join};
 use super::reader::{Asked, Form, Section, Source};
-use super::{FileConfig, map, map_checks};
+use super::{FileConfig, map};
 
 /// The keys of one table, in the order in which they are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub fn tag_map() -> Table {
         let _ = map::read(source);
     };
     let tags = StationKind::ALL.iter().flat_map(|kind| {
-        let of_kind = map_checks::of_kind(*kind);
+        let of_kind = Tag::of_kind(*kind);
         of_kind.into_iter().map(move |tag: Tag| format!("{}.{tag}", kind.name()))
     });
     explore(&reader, tags.collect())

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::device::text::dialect::Dialect;
 use crate::device::{
-    ByteOrder, Channel, Link, MessageMode, ModbusLink, OPCUA_PROFILES, OpcuaLink, Own, Policy, Profile, ReadMode,
-    Security, Settings, Shared, Signature, StationTags, TextLink, User, WordOrder,
+    Address, ByteOrder, Channel, Link, MessageMode, ModbusLink, OPCUA_PROFILES, OpcuaLink, Own, Policy, Profile,
+    ReadMode, Security, Settings, Shared, Signature, StationTags, TextLink, User, WordOrder,
 };
 use crate::domain::tag::DeviceId;
 
@@ -65,6 +65,34 @@ pub(super) enum Protocol {
     Opcua,
     Modbus,
     Text,
+}
+
+impl Protocol {
+    /// The one that has such addresses.
+    pub(super) fn of(address: &Address) -> Self {
+        match address {
+            Address::Node(_) => Protocol::Opcua,
+            Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_) => Protocol::Modbus,
+            Address::Answer(_) | Address::Command { .. } | Address::Made => Protocol::Text,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Protocol::Opcua => "OPC UA",
+            Protocol::Modbus => "Modbus",
+            Protocol::Text => "text",
+        }
+    }
+
+    /// How a map says where a tag lies.
+    pub(super) fn place(self) -> &'static str {
+        match self {
+            Protocol::Opcua => "node = \"nsu=URI;s=NAME\"",
+            Protocol::Modbus => "address = REGISTER",
+            Protocol::Text => "answer = \"COMMAND.FIELD\" for what is read, command = \"NAME\" for what is written",
+        }
+    }
 }
 
 const PROTOCOLS: [(&str, Protocol); 3] =

@@ -23,9 +23,8 @@ use crate::domain::packml::MachineState;
 use crate::domain::tag::{StationKind, Tag};
 use crate::station::{ArrayReader, Renumbered, ResultHandshake};
 
-use super::map_checks;
-use super::map_modbus::{self, Addressing, Extras};
-use super::problem::Place;
+use super::map_modbus::{self, Addressing, BYTE_ORDERS, Extras, WORD_ORDERS};
+use super::problem::{Place, nearest};
 use super::reader::{Field, Section, Source};
 use super::text;
 
@@ -61,9 +60,6 @@ pub(super) struct KindMap {
     pub(super) broken: Vec<Tag>,
 }
 
-pub(super) const WORD_ORDERS: [(&str, WordOrder); 2] =
-    [("high_first", WordOrder::HighFirst), ("low_first", WordOrder::LowFirst)];
-const BYTE_ORDERS: [(&str, ByteOrder); 2] = [("high_first", ByteOrder::HighFirst), ("low_first", ByteOrder::LowFirst)];
 const HANDSHAKES: [(&str, ResultHandshake); 2] = [("number", ResultHandshake::Number), ("flag", ResultHandshake::Flag)];
 const PADS: [(&str, Pad); 2] = [("zero", Pad::Zero), ("space", Pad::Space)];
 
@@ -109,9 +105,6 @@ pub(super) fn read(source: &Source) -> Option<TagMap> {
         let kinds: Vec<&str> = StationKind::ALL.iter().map(|kind| kind.name()).collect();
         root.problems().add(root.at.error("holds no section of a station kind").allowed(kinds.join(", ")));
     }
-    for kind in map.kinds.values() {
-        map_checks::groups(root.problems(), kind, map.block_max);
-    }
     root.finish();
     Some(map)
 }
@@ -120,14 +113,14 @@ fn kinds(root: &mut Section<'_>, addressing: Option<Addressing>) -> BTreeMap<&'s
     let mut kinds = BTreeMap::new();
     for kind in StationKind::ALL {
         if let Some(section) = root.section(kind.name()) {
-            kinds.insert(kind.name(), kind_map(section, addressing));
+            kinds.insert(kind.name(), kind_map(*kind, section, addressing));
         }
     }
     kinds
 }
 
-fn kind_map(mut section: Section<'_>, addressing: Option<Addressing>) -> KindMap {
-    let absent = section.texts("absent").map_or_else(Vec::new, |list| absent_tags(&section, list.value));
+fn kind_map(kind: StationKind, mut section: Section<'_>, addressing: Option<Addressing>) -> KindMap {
+    let absent = section.texts("absent").map_or_else(Vec::new, |list| known_tags(kind, &section, list.value));
     let mut map = KindMap {
         at: section.at.clone(),
         absent,
@@ -145,15 +138,14 @@ fn kind_map(mut section: Section<'_>, addressing: Option<Addressing>) -> KindMap
             Some(tag) => {
                 let mut tag_section = tag_section;
                 map.renumbered.extend(renumbered(tag, &mut tag_section));
-                match binding(tag, tag_section, addressing) {
-                    Some(binding) => map.tags.push(binding),
-                    None => map.broken.push(tag),
+                match binding((kind, tag), tag_section, addressing) {
+                    Ok(binding) => map.tags.push(binding),
+                    Err(carried) => map.broken.extend(carried),
                 }
             }
             None => {
-                let known = Tag::ALL.iter().map(|tag| tag.name());
-                let at = Place { value: String::new(), ..name.at };
-                section.problems().add(at.error("is no tag of the contract").meant(&name.value, known));
+                let name = Field { at: Place { value: String::new(), ..name.at }, ..name };
+                map.broken.extend(unknown_tag(kind, &section, &name));
             }
         }
     }
@@ -180,31 +172,44 @@ fn array_reader(section: &mut Section<'_>) -> Option<Field<ArrayReader>> {
     Some(Field { value, at })
 }
 
-fn absent_tags(section: &Section<'_>, names: Vec<Field<String>>) -> Vec<Field<Tag>> {
+fn known_tags(kind: StationKind, section: &Section<'_>, names: Vec<Field<String>>) -> Vec<Field<Tag>> {
     let mut tags = Vec::new();
     for name in names {
         match Tag::parse(&name.value) {
             Some(tag) => tags.push(name.map(|_| tag)),
-            None => {
-                let known = Tag::ALL.iter().map(|tag| tag.name());
-                section.problems().add(name.at.error("is no tag of the contract").meant(&name.value, known));
-            }
+            None => drop(unknown_tag(kind, section, &name)),
         }
     }
     tags
 }
 
-/// One tag's table. What is wrong in it was recorded; `None` where too little is left to go on with.
-fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<Addressing>) -> Option<Field<Binding>> {
+/// Records it; the tag that was probably meant, and is not missing as well.
+fn unknown_tag(kind: StationKind, section: &Section<'_>, name: &Field<String>) -> Option<Tag> {
+    let known: Vec<&str> = Tag::of_kind(kind).into_iter().map(Tag::name).collect();
+    let problem = name.at.error(format!("is no tag of a {}", kind.name())).allowed(known.join(", "));
+    section.problems().add(problem.meant(&name.value, known.iter().copied()));
+    nearest(&name.value, known).and_then(Tag::parse)
+}
+
+/// One tag's table. What is wrong in it was recorded; the tags that it carries where too little is left to go on with.
+fn binding(
+    (kind, tag): (StationKind, Tag),
+    mut section: Section<'_>,
+    addressing: Option<Addressing>,
+) -> Result<Field<Binding>, Vec<Tag>> {
     let address = address(&mut section, addressing);
     let scale = section.integer("scale", 1..=1_000_000);
     let value = value_type(&mut section, scale.is_some());
-    let split = split(tag, &mut section, value);
+    let split = split((kind, tag), &mut section, value);
+    let carried = match &split {
+        Some(Split::Fields { fields, .. }) => fields.iter().map(|field| field.tag).collect(),
+        Some(Split::Texts { .. }) | None => vec![tag],
+    };
     let wrap = section.number::<u64>("wrap", 1..=i64::MAX);
     let part = part(&mut section);
     let byte_order = section.word("byte_order", &BYTE_ORDERS);
     let extras = Extras::read(&mut section);
-    let binding = address.zip(value).map(|(address, value)| {
+    let binding = address.zip(value).zip(part).map(|((address, value), part)| {
         let mut binding = Binding {
             scale: scale.map(|field| field.value),
             wrap: wrap.map(|field| field.value),
@@ -218,7 +223,7 @@ fn binding(tag: Tag, mut section: Section<'_>, addressing: Option<Addressing>) -
     });
     let at = section.at.clone();
     section.finish();
-    Some(Field { value: binding?, at })
+    binding.map(|value| Field { value, at }).ok_or(carried)
 }
 
 const MEMBERS: [(&str, Member); 14] = [
@@ -238,16 +243,15 @@ const MEMBERS: [(&str, Member); 14] = [
     ("rest", Member::Rest),
 ];
 
-/// `index = 2`, or `layout = ["u32", "text"]` with `field = 1`, or all three.
-fn part(section: &mut Section<'_>) -> Part {
+/// `None` where it is written and cannot be understood: `index = 2`, or `layout = ["u32", "text"]` with `field = 1`, or all three.
+fn part(section: &mut Section<'_>) -> Option<Part> {
     let index = section.number::<u16>("index", 0..=COUNT_MAX).map(|field| field.value);
     let layout = section.texts("layout");
     let place = section.number::<usize>("field", 0..=255);
     let Some(layout) = layout else {
-        if let Some(place) = place {
-            section.problems().add(place.at.error("needs `layout` beside it: the members of the structure in order"));
-        }
-        return Part { index, field: None };
+        let Some(place) = place else { return Some(Part { index, field: None }) };
+        section.problems().add(place.at.error("needs `layout` beside it: the members of the structure in order"));
+        return None;
     };
     let mut members = Vec::new();
     for name in &layout.value {
@@ -264,17 +268,14 @@ fn part(section: &mut Section<'_>) -> Part {
     }
     match place {
         Some(place) if place.value < layout.value.len() => {
-            Part { index, field: Some(StructField { layout: members, place: place.value }) }
+            Some(Part { index, field: Some(StructField { layout: members, place: place.value }) })
         }
         Some(place) => {
             let allowed = format!("0 to {}", layout.value.len().saturating_sub(1));
             section.problems().add(place.at.error("names no member of `layout`").allowed(allowed));
-            Part { index, field: None }
+            None
         }
-        None => {
-            let _: Option<()> = section.missing("field", "the member of `layout` that is this tag, counted from 0");
-            Part { index, field: None }
-        }
+        None => section.missing("field", "the member of `layout` that is this tag, counted from 0"),
     }
 }
 
@@ -416,7 +417,7 @@ fn value_type(section: &mut Section<'_>, scaled: bool) -> Option<ValueType> {
 const BYTES: &str = "the number of bytes, 1 to 4096";
 const ELEMENTS: &str = "the number of elements, 1 to 4096";
 
-fn split(tag: Tag, section: &mut Section<'_>, value: Option<ValueType>) -> Option<Split> {
+fn split((kind, tag): (StationKind, Tag), section: &mut Section<'_>, value: Option<ValueType>) -> Option<Split> {
     let delimiter = section.text("delimiter");
     let fields = section.texts("fields");
     let Some(delimiter) = delimiter else {
@@ -440,7 +441,7 @@ fn split(tag: Tag, section: &mut Section<'_>, value: Option<ValueType>) -> Optio
     let Some(fields) = fields else {
         return Some(Split::Texts { delimiter: *byte });
     };
-    let tags = absent_tags(section, fields.value);
+    let tags = known_tags(kind, section, fields.value);
     if tags.first().is_none_or(|first| first.value != tag) {
         let allowed = format!("a list that begins with \"{tag}\"");
         section.problems().add(fields.at.error("does not begin with the tag of its own section").allowed(allowed));

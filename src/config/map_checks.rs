@@ -8,11 +8,11 @@ use crate::domain::tag::{Access, Nature, StationKind, Tag};
 use crate::station::{ArrayReader, ResultHandshake};
 
 use super::device::{FileDevice, Protocol};
-use super::map::KindMap;
+use super::map::{KindMap, TagMap};
 use super::problem::{Place, Problems};
 use super::reader::Field;
-use super::text;
-use super::whole::Placed;
+use super::station::Placed;
+use super::text_checks;
 
 /// The most registers that one Modbus request can write (function 16, MODBUS Application Protocol 6.12).
 const WRITE_REGISTERS_MAX: u16 = 123;
@@ -25,6 +25,7 @@ pub(super) fn all(problems: &Problems, devices: &[FileDevice], placed: &[Placed<
                 one_tag(problems, station.kind, binding, protocol);
             }
             rings(problems, station.kind, map);
+            read_twice(problems, station.kind, map);
         }
         required(problems, station);
         repeated(problems, station);
@@ -36,8 +37,8 @@ pub(super) fn all(problems: &Problems, devices: &[FileDevice], placed: &[Placed<
 
 fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, protocol: Option<Protocol>) {
     let (at, binding) = (&binding.at, &binding.value);
-    if !of_kind(kind).contains(&binding.tag) {
-        let of_kind = of_kind(kind);
+    if !Tag::of_kind(kind).contains(&binding.tag) {
+        let of_kind = Tag::of_kind(kind);
         let known: Vec<&str> = of_kind.iter().map(|tag| tag.name()).collect();
         problems.add(at.error(format!("is no tag of a {}", kind.name())).allowed(known.join(", ")));
         return;
@@ -56,42 +57,23 @@ fn one_tag(problems: &Problems, kind: StationKind, binding: &Field<Binding>, pro
         let says = format!("wraps at {highest}, which its type never reaches");
         problems.add(at.error(says).allowed(format!("at most {limit}")));
     }
-    match (&binding.address, protocol) {
-        (Address::Node(_), Some(Protocol::Modbus)) => {
-            problems.add(at.error("has a node id, and its device speaks Modbus").allowed("address = REGISTER"));
+    let own = Protocol::of(&binding.address);
+    match (own, binding.address.cell()) {
+        _ if protocol.is_none() => {}
+        _ if protocol != Some(own) => {
+            let spoken = protocol.unwrap_or(own);
+            let says = format!("has an address of {}, and its device speaks {}", own.name(), spoken.name());
+            problems.add(at.error(says).allowed(spoken.place()));
         }
-        (Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_), Some(Protocol::Opcua)) => {
-            problems.add(at.error("has a register, and its device speaks OPC UA").allowed("node = \"nsu=URI;s=NAME\""));
-        }
-        (
-            Address::Register(first) | Address::Input(first) | Address::Coil(first) | Address::Discrete(first),
-            Some(Protocol::Modbus),
-        ) => registers(problems, at, binding, *first),
-        (Address::Answer(_) | Address::Command { .. } | Address::Made, Some(Protocol::Text)) => {
-            text::one_tag(problems, at, binding);
-        }
-        (Address::Answer(_) | Address::Command { .. } | Address::Made, Some(Protocol::Opcua | Protocol::Modbus)) => {
-            problems.add(
-                at.error("is a text device's, and its device speaks another protocol")
-                    .allowed("`node` (OPC UA) or `address` (Modbus)"),
-            );
-        }
-        (
-            Address::Node(_) | Address::Register(_) | Address::Input(_) | Address::Coil(_) | Address::Discrete(_),
-            Some(Protocol::Text),
-        ) => {
-            let allowed = "answer = \"COMMAND.FIELD\" for what is read, command = \"NAME\" for what is written";
-            problems.add(at.error("has a node or a register, and its device speaks text").allowed(allowed));
-        }
-        (Address::Node(_), Some(Protocol::Opcua)) | (_, None) => {}
+        (Protocol::Modbus, Some((table, first))) => registers(problems, at, binding, (table, first)),
+        (Protocol::Text, _) => text_checks::one_tag(problems, at, binding),
+        (Protocol::Opcua | Protocol::Modbus, _) => {}
     }
 }
 
-fn registers(problems: &Problems, at: &Place, binding: &Binding, first: u16) {
+fn registers(problems: &Problems, at: &Place, binding: &Binding, (table, first): (Table, u16)) {
     let length = binding.cells();
-    if let Some((table, _)) = binding.address.cell() {
-        in_table(problems, at, binding, table);
-    }
+    in_table(problems, at, binding, table);
     if u32::from(first) + u32::from(length) > 65_536 {
         problems
             .add(at.error(format!("fills {length} registers and runs past the last")).allowed("registers 0 to 65535"));
@@ -112,7 +94,11 @@ fn in_table(problems: &Problems, at: &Place, binding: &Binding, table: Table) {
 }
 
 /// What is read by one request must fit into one.
-pub(super) fn groups(problems: &Problems, map: &KindMap, block_max: u16) {
+pub(super) fn groups(problems: &Problems, map: &TagMap) {
+    map.kinds.values().for_each(|kind| kind_groups(problems, kind, map.block_max));
+}
+
+fn kind_groups(problems: &Problems, map: &KindMap, block_max: u16) {
     let mut spans: BTreeMap<(&str, Table), (u16, u32)> = BTreeMap::new();
     for binding in &map.tags {
         let (Some(group), Some((table, start))) = (binding.value.group.as_deref(), binding.value.address.cell()) else {
@@ -368,11 +354,35 @@ fn overlaps(problems: &Problems, device: usize, placed: &[Placed<'_>]) {
     }
 }
 
+/// Two tags of one map that read the same place: mostly a copy whose address was forgotten.
+fn read_twice(problems: &Problems, kind: StationKind, map: &KindMap) {
+    let read: Vec<&Field<Binding>> =
+        map.tags.iter().filter(|binding| binding.value.tag.access() == Access::Read).collect();
+    for (index, second) in read.iter().enumerate() {
+        for first in read.iter().take(index).filter(|first| same_place(kind, &first.value, &second.value)) {
+            let says = format!("reads what {} reads ({}:{})", first.at.key, first.at.file, first.at.line);
+            problems.add(second.at.error(says).allowed("a place of its own; `bit` for the flags of one word"));
+        }
+    }
+}
+
+fn same_place(kind: StationKind, first: &Binding, second: &Binding) -> bool {
+    let is_word_of_flags = (first.bit.is_some() || second.bit.is_some()) && first.bit != second.bit;
+    // A camera may number its results by the track.
+    let is_numbered_by_track =
+        kind == StationKind::Camera && [first.tag, second.tag].iter().all(|tag| matches!(tag, Tag::Seq | Tag::Track));
+    let meet = match (&first.address, &second.address) {
+        (Address::Answer(first), Address::Answer(second)) => first == second,
+        _ => touch((&first.address, first.cells()), (&second.address, second.cells())),
+    };
+    meet && first.part == second.part && !is_word_of_flags && !is_numbered_by_track
+}
+
 fn clash(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
     let written = [first.tag, second.tag].iter().any(|tag| tag.access() == Access::Write);
     let shared =
         first.tag == second.tag && first.value == second.value && first.address == second.address && common(first.tag);
-    written && !shared && touches(first, second)
+    written && !shared && touch((first.address, first.cells), (second.address, second.cells))
 }
 
 /// The tags that one controller may show for all its stations.
@@ -380,62 +390,18 @@ fn common(tag: Tag) -> bool {
     matches!(tag, Tag::HeartbeatOut | Tag::EpochOut)
 }
 
-fn touches(first: &Occupied<'_>, second: &Occupied<'_>) -> bool {
-    match (first.address.cell(), second.address.cell()) {
+fn touch((first, first_cells): (&Address, u16), (second, second_cells): (&Address, u16)) -> bool {
+    match (first.cell(), second.cell()) {
         (Some((a, first_at)), Some((b, second_at))) => {
             let end = |start: u16, cells: u16| u32::from(start) + u32::from(cells);
             let meet =
-                u32::from(first_at) < end(second_at, second.cells) && u32::from(second_at) < end(first_at, first.cells);
+                u32::from(first_at) < end(second_at, second_cells) && u32::from(second_at) < end(first_at, first_cells);
             a == b && meet
         }
         // A text command takes all its tags, and an answer is never written.
-        (None, None) => matches!(first.address, Address::Node(_)) && first.address == second.address,
+        (None, None) => matches!(first, Address::Node(_)) && first == second,
         (Some(_), None) | (None, Some(_)) => false,
     }
-}
-
-/// Every tag that a station of this kind may have.
-pub(super) fn of_kind(kind: StationKind) -> Vec<Tag> {
-    use Tag::*;
-    let common = [Heartbeat, Epoch, State, Mode, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
-    let own: &[Tag] = match kind {
-        StationKind::Printer => &[PrintedSeq, AcceptedSeq, NextSeq, Remaining, FlushDone, Data, DataSeq, Flush],
-        StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Valid, Outcome, Ack, Expected],
-        StationKind::Rejector => &[
-            InCount,
-            EndSeq,
-            Ends,
-            VerdictEcho,
-            PhantomCount,
-            BinCount,
-            BinFull,
-            Verdict,
-            VerdictTrack,
-            VerdictWord,
-            RunPermit,
-        ],
-        StationKind::Packer | StationKind::Palletizer => &[
-            Seq,
-            Request,
-            Children,
-            ChildCount,
-            Container,
-            LabelRead,
-            PermitAck,
-            CloseResult,
-            GateState,
-            Ack,
-            ReplySeq,
-            Reply,
-            Token,
-            TtlMs,
-            Reason,
-            Label,
-            // What a person scans.
-            Code,
-        ],
-    };
-    common.into_iter().chain(own.iter().copied()).collect()
 }
 
 #[cfg(test)]
@@ -443,12 +409,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_required_tag_is_a_tag_of_its_kind() {
-        for kind in StationKind::ALL {
-            let known = of_kind(*kind);
-            for tag in Tag::required(*kind) {
-                assert!(known.contains(tag), "{tag} of {}", kind.name());
-            }
-        }
+    fn two_tags_read_one_place_only_where_that_is_meant() {
+        let at = |tag, first| Binding::new(tag, Address::Register(first), ValueType::Number(Number::U32));
+        let bit = |tag, bit| Binding { bit: Some(bit), ..Binding::new(tag, Address::Register(4), ValueType::Bool) };
+        let meet = |first, second| same_place(StationKind::Rejector, &first, &second);
+        assert!(meet(at(Tag::InCount, 4), at(Tag::EndSeq, 4)));
+        assert!(meet(at(Tag::InCount, 4), at(Tag::EndSeq, 5)), "the second half of it");
+        assert!(!meet(at(Tag::InCount, 4), at(Tag::EndSeq, 6)));
+        assert!(meet(bit(Tag::BinFull, 3), bit(Tag::Fault, 3)));
+        assert!(!meet(bit(Tag::BinFull, 3), bit(Tag::Fault, 4)));
+        assert!(!meet(bit(Tag::BinFull, 3), at(Tag::Fault, 4)), "a word and one of its flags");
+        let (seq, track) = (at(Tag::Seq, 4), at(Tag::Track, 4));
+        assert!(!same_place(StationKind::Camera, &seq, &track), "results that are numbered by the track");
+        let node = |index| Binding {
+            part: Part { index: Some(index), field: None },
+            ..Binding::new(Tag::InCount, Address::Node("ns=2;s=x".to_owned()), ValueType::Number(Number::U32))
+        };
+        assert!(!meet(node(0), node(1)) && meet(node(1), node(1)));
     }
 }

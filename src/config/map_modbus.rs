@@ -8,10 +8,9 @@
 //! type = "bool"
 //! ```
 
-use crate::device::{Address, Binding, Signature, Table, ValueType, WordOrder};
+use crate::device::{Address, Binding, ByteOrder, Signature, Table, ValueType, WordOrder};
 use crate::domain::tag::Access;
 
-use super::map::WORD_ORDERS;
 use super::problem::Place;
 use super::reader::{Field, Section};
 
@@ -39,6 +38,11 @@ const MODICON: [(i64, i64, Table); 7] = [
     (300_001, 365_536, Table::Input),
     (400_001, 465_536, Table::Holding),
 ];
+
+pub(super) const WORD_ORDERS: [(&str, WordOrder); 2] =
+    [("high_first", WordOrder::HighFirst), ("low_first", WordOrder::LowFirst)];
+pub(super) const BYTE_ORDERS: [(&str, ByteOrder); 2] =
+    [("high_first", ByteOrder::HighFirst), ("low_first", ByteOrder::LowFirst)];
 
 pub(super) fn addressing(root: &mut Section<'_>) -> Option<Addressing> {
     root.number_or_word("addressing", &NUMBERS, &WORDS).map(|field| field.value)

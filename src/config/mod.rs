@@ -22,6 +22,7 @@ mod reader;
 mod station;
 mod store;
 mod text;
+mod text_checks;
 mod whole;
 
 use std::fmt;
@@ -35,7 +36,7 @@ pub use store::Upkeep;
 use crate::device as link;
 use crate::engine;
 use problem::{Place, Problems};
-use reader::{Section, Source};
+use reader::{Section, Source, Unread};
 
 /// Everything that the daemon is told. Built by `load` alone.
 #[derive(Clone, Debug)]
@@ -80,9 +81,10 @@ struct FileConfig {
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let problems = Problems::default();
     let name = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
+    let text = match reader::text_of(path) {
         Ok(text) => text,
-        Err(error) => {
+        Err(Unread::NotText(problem)) => return Err(ConfigError { problems: vec![*problem] }),
+        Err(Unread::File(error)) => {
             let says = format!("cannot be read ({})", error.kind());
             let problem = Place::file(&name).error(says).hint("name another file with --config FILE");
             return Err(ConfigError { problems: vec![problem] });

@@ -142,7 +142,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
 }
 
 /// The known word at the smallest edit distance, where that is small against the length of what was written.
-fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = written.chars().count();
     let reach = if length < 4 { 1 } else { (length / 3).max(2) };
     known

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::rc::Rc;
 
 use toml::Spanned;
@@ -59,6 +60,27 @@ pub(super) struct Section<'a> {
     asked: Vec<&'static str>,
 }
 
+/// As the TOML library says it.
+const DUPLICATE: &str = "duplicate key";
+
+/// Why a file gave no text.
+pub(super) enum Unread {
+    File(std::io::Error),
+    NotText(Box<Problem>),
+}
+
+/// A whole file.
+pub(super) fn text_of(path: &Path) -> Result<String, Unread> {
+    let bytes = std::fs::read(path).map_err(Unread::File)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = good.filter(|byte| **byte == b'\n').count() + 1;
+        let place = Place { line, ..Place::file(&path.display().to_string()) };
+        let problem = place.error("holds bytes that are no text in UTF-8").allowed("a text file in UTF-8");
+        Unread::NotText(Box::new(problem.hint("save it again with the encoding UTF-8")))
+    })
+}
+
 impl Source {
     pub(super) fn new(name: &str, text: String, problems: &Problems) -> Self {
         Self { name: name.into(), text, problems: problems.clone(), asked: RefCell::default() }
@@ -66,14 +88,47 @@ impl Source {
 
     /// Parses the text; syntax errors are recorded. `None` where there are any, since what follows from a broken document misleads.
     pub(super) fn parse(&self) -> Option<Spanned<DeTable<'_>>> {
+        let written = self.text.trim_start();
+        if written.starts_with('{') {
+            let place = Place { line: self.line(self.text.len() - written.len()), ..Place::file(&self.name) };
+            let allowed = "sections and keys, as in config/line.example.toml: [line], then name = \"line3\"";
+            self.problems.add(place.error("is JSON, and has to be TOML").allowed(allowed));
+            return None;
+        }
         let (document, errors) = DeTable::parse_recoverable(&self.text);
+        let mut is_repeated = false;
         for error in &errors {
             let line = error.span().map_or(0, |span| self.line(span.start));
             let place = Place { line, ..Place::file(&self.name) };
-            let says = format!("is not valid TOML: {}", error.message().replace('\n', "; "));
-            self.problems.add(place.error(says));
+            let problem = match self.first_of(line).filter(|_| error.message() == DUPLICATE) {
+                Some((name, first)) => {
+                    is_repeated = true;
+                    place
+                        .error(format!("says {name} a second time; the first is on line {first}"))
+                        .allowed("every section and every key once: put what belongs together in one place")
+                }
+                // The keys of a section that was told already.
+                None if is_repeated && error.message() == DUPLICATE => continue,
+                None => place.error(format!("is not valid TOML: {}", error.message().replace('\n', "; "))),
+            };
+            self.problems.add(problem);
         }
         errors.is_empty().then_some(document)
+    }
+
+    /// The section or key that `line` writes, and the line above it that does so too.
+    fn first_of(&self, line: usize) -> Option<(&str, usize)> {
+        let name = |text: &str| text.find(if text.starts_with('[') { ']' } else { '=' }).unwrap_or(0);
+        let written = self.text.lines().nth(line.checked_sub(1)?)?.trim();
+        let own = written.get(..name(written))?.trim();
+        let is_section = own.starts_with('[');
+        let above = self.text.lines().zip(1..).take(line - 1).collect::<Vec<_>>();
+        // A key stands once in its own section.
+        let reach = above.into_iter().rev().take_while(|(text, _)| is_section || !text.trim_start().starts_with('['));
+        let found =
+            reach.filter(|(text, _)| text.trim().get(..name(text.trim())).is_some_and(|other| other.trim() == own));
+        let first = found.last()?.1;
+        Some((if is_section { written.get(..=name(written))? } else { own }, first))
     }
 
     fn line(&self, offset: usize) -> usize {

@@ -12,6 +12,7 @@ use crate::engine::{Role, StationSpec};
 use crate::station;
 
 use super::line;
+use super::map::KindMap;
 use super::problem::Place;
 use super::reader::{Field, Section, one_of};
 
@@ -56,6 +57,20 @@ pub(super) struct FileStation {
 pub(super) struct FilePart {
     pub(super) device: Field<String>,
     pub(super) map: Field<String>,
+}
+
+/// One station with the maps of its parts.
+pub(super) struct Placed<'f> {
+    pub(super) file: &'f FileStation,
+    pub(super) kind: StationKind,
+    /// Device, and what its map says for this kind.
+    pub(super) parts: Vec<(usize, KindMap)>,
+}
+
+impl Placed<'_> {
+    pub(super) fn maps(&self) -> impl Iterator<Item = &KindMap> {
+        self.parts.iter().map(|(_, map)| map)
+    }
 }
 
 impl FileStation {

@@ -187,3 +187,25 @@ fn a_packers_label_and_its_reading_may_lie_on_devices_of_their_own() {
     let warnings: Vec<&str> = config.warnings.iter().map(|warning| warning.says.as_str()).collect();
     assert_eq!(warnings.len(), 2, "what is no longer proven is said: {warnings:?}");
 }
+
+/// No such file lies among the bad ones: everything there is text.
+#[test]
+fn a_file_in_another_encoding_is_named_with_the_line_where_it_is_no_text() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config");
+    std::fs::create_dir(folder.path().join("maps")).expect("an empty folder");
+    for name in ["good.toml", "maps/plc.toml", "maps/vision.toml", "maps/coder.toml"] {
+        std::fs::copy(data.join(name), folder.path().join(name)).expect("test data is there");
+    }
+    let file = folder.path().join("good.toml");
+    for (name, line) in [("maps/plc.toml", 2), ("good.toml", 3)] {
+        let path = folder.path().join(name);
+        let text = std::fs::read(&path).expect("it was copied");
+        let latin = [b"\n".repeat(line - 1), b"# K\xfchlung\n".to_vec(), text].concat();
+        std::fs::write(&path, latin).expect("the folder is ours");
+        let problems = load(&file).map(|_| ()).expect_err("it is no text").problems;
+        let said = problems.first().expect("at least one");
+        assert_eq!((said.file.as_str(), said.line), (path.to_str().expect("text"), line), "{problems:?}");
+        assert!(said.says.contains("no text in UTF-8") && !said.hint.is_empty(), "{said}");
+    }
+}

@@ -14,26 +14,12 @@ use crate::wire::digest;
 use super::device::{FileDevice, MapSays, Protocol, Registers, share};
 use super::map::{self, KindMap, TagMap};
 use super::problem::{Place, Problems};
-use super::reader::{Field, Source};
-use super::station::{FilePart, FileStation, Station};
-use super::{Config, FileConfig, line, map_checks, text};
+use super::reader::{self, Field, Source, Unread};
+use super::station::{FilePart, FileStation, Placed, Station};
+use super::{Config, FileConfig, line, map_checks, text_checks};
 
 /// The largest number of devices and of stations: their identifiers are one byte, and no line comes near.
 const NUMBER_MAX: usize = 64;
-
-/// One station with the maps of its parts.
-pub(super) struct Placed<'f> {
-    pub(super) file: &'f FileStation,
-    pub(super) kind: StationKind,
-    /// Device, and what its map says for this kind.
-    pub(super) parts: Vec<(usize, KindMap)>,
-}
-
-impl Placed<'_> {
-    fn maps(&self) -> impl Iterator<Item = &KindMap> {
-        self.parts.iter().map(|(_, map)| map)
-    }
-}
 
 /// `None` where the file is too broken to go on; errors may have been recorded even where there is a config.
 pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option<Config> {
@@ -48,7 +34,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
     let scanners = scanners(&file, &maps);
     let stations = stations(problems, &file, &placed, &scanners);
     let tags = station_tags(file.devices.len(), &placed);
-    text::maps(problems, maps.values().filter_map(|opened| opened.map.as_ref()));
+    text_checks::maps(problems, maps.values().filter_map(|opened| opened.map.as_ref()));
     let said = of_devices(problems, &file, &maps);
     if file.mqtt.is_none() && file.line.is_some() && !source_has_mqtt(source) {
         problems.add(
@@ -96,13 +82,15 @@ fn read_maps(source: &Source, file: &FileConfig, folder: &Path) -> BTreeMap<Stri
             continue;
         }
         let path = folder.join(&part.map.value);
-        match std::fs::read_to_string(&path) {
+        match reader::text_of(&path) {
             Ok(text) => {
                 let source = Source::new(&path.display().to_string(), text.clone(), &source.problems);
                 let map = map::read(&source);
+                map.iter().for_each(|map| map_checks::groups(&source.problems, map));
                 maps.insert(part.map.value.clone(), OpenedMap { text, map });
             }
-            Err(error) => source.problems.add(line::unreadable(&part.map.at, &error)),
+            Err(Unread::File(error)) => source.problems.add(line::unreadable(&part.map.at, &error)),
+            Err(Unread::NotText(problem)) => source.problems.add(*problem),
         }
     }
     maps
@@ -184,6 +172,20 @@ fn place<'f>(problems: &Problems, file: &'f FileConfig, maps: &BTreeMap<String, 
     placed
 }
 
+/// A map that is altogether for another protocol, said once.
+fn is_foreign(problems: &Problems, part: &FilePart, spoken: Option<Protocol>, map: &KindMap) -> bool {
+    let mut own = map.tags.iter().map(|binding| Protocol::of(&binding.value.address));
+    let (Some(first), Some(spoken)) = (own.next(), spoken) else { return false };
+    if first == spoken || own.any(|other| other != first) {
+        return false;
+    }
+    let device = &part.device.value;
+    let says = format!("is a map for {}, and device.{device} speaks {}", first.name(), spoken.name());
+    let allowed = format!("a map with {}, or a device that speaks {}", spoken.place(), first.name());
+    problems.add(part.map.at.error(says).allowed(allowed));
+    true
+}
+
 fn place_part(
     problems: &Problems,
     file: &FileConfig,
@@ -200,7 +202,11 @@ fn place_part(
     let kind = station.kind.as_ref()?.value;
     let map = maps.get(&part.map.value)?.map.as_ref()?;
     match map.kinds.get(kind.name()) {
-        Some(kind_map) => device.map(|device| (device, kind_map.clone())),
+        Some(kind_map) => {
+            let device = device?;
+            let spoken = file.devices.get(device)?.protocol();
+            (!is_foreign(problems, part, spoken, kind_map)).then(|| (device, kind_map.clone()))
+        }
         None => {
             let has: Vec<&str> = map.kinds.keys().copied().collect();
             let says = format!("has no section [{}]", kind.name());
@@ -420,7 +426,7 @@ fn of_devices(problems: &Problems, file: &FileConfig, maps: &BTreeMap<String, Op
             .filter_map(|part| maps.get(&part.map.value)?.map.as_ref());
         let Some(first) = used.next() else { return MapSays { registers: STANDARD, dialect: None } };
         if device.protocol() == Some(Protocol::Text) {
-            text::spoken(problems, first);
+            text_checks::spoken(problems, first);
         }
         let (mut gap_max, mut block_max) = (first.gap_max, first.block_max);
         let mut signature = first.signature.as_ref();

@@ -6,7 +6,7 @@
 use crate::{
     device::settings::Binding,
     device::settings::{ByteOrder, FieldKind, Number, Pad, Split, ValueType, WordOrder},
-    domain::tag::{Quality, Reading, Tag, TagValue},
+    domain::tag::{Nature, Quality, Reading, Tag, TagValue},
 };
 
 /// A value that the map's type cannot carry: an OPC UA status code, since it has the words for it.
@@ -315,13 +315,14 @@ pub type Decoded = Result<TagValue, Vec<u8>>;
 
 /// The readings of one binding: one, or one for each field of a split text.
 pub fn readings(binding: &Binding, value: Decoded, quality: Quality, source_us: Option<i64>) -> Vec<Reading> {
-    let reading = |tag, value: Decoded, otherwise: TagValue| match value {
+    let reading = |tag: Tag, value: Decoded, otherwise: TagValue| match value {
         Ok(value) => Reading { tag, value, quality, source_us },
         Err(found) => Reading {
             tag,
-            value: match found.get(..FOUND_MAX).unwrap_or(&found) {
-                [] => otherwise,
-                found => TagValue::Bytes(found.to_vec()),
+            value: match (tag.nature(), found.get(..FOUND_MAX).unwrap_or(&found)) {
+                // Identifiers are secrets until they are commissioned.
+                (Nature::Text | Nature::Texts, _) | (_, []) => otherwise,
+                (_, found) => TagValue::Bytes(found.to_vec()),
             },
             quality: match quality {
                 Quality::Bad(code) => Quality::Bad(code),

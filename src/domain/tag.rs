@@ -161,6 +161,50 @@ impl Tag {
         }
     }
 
+    /// Every tag that a station of this kind may have.
+    pub fn of_kind(kind: StationKind) -> Vec<Tag> {
+        use Tag::*;
+        let common = [Heartbeat, Epoch, State, Mode, Fault, Identity, Recipe, HeartbeatOut, EpochOut];
+        let own: &[Tag] = match kind {
+            StationKind::Printer => &[PrintedSeq, AcceptedSeq, NextSeq, Remaining, FlushDone, Data, DataSeq, Flush],
+            StationKind::Camera => &[Seq, Code, Track, Grade, Text, Image, Overrun, Valid, Outcome, Ack, Expected],
+            StationKind::Rejector => &[
+                InCount,
+                EndSeq,
+                Ends,
+                VerdictEcho,
+                PhantomCount,
+                BinCount,
+                BinFull,
+                Verdict,
+                VerdictTrack,
+                VerdictWord,
+                RunPermit,
+            ],
+            StationKind::Packer | StationKind::Palletizer => &[
+                Seq,
+                Request,
+                Children,
+                ChildCount,
+                Container,
+                LabelRead,
+                PermitAck,
+                CloseResult,
+                GateState,
+                Ack,
+                ReplySeq,
+                Reply,
+                Token,
+                TtlMs,
+                Reason,
+                Label,
+                // What a person scans.
+                Code,
+            ],
+        };
+        common.into_iter().chain(own.iter().copied()).collect()
+    }
+
     /// The tags without which a station of this kind cannot do its work (a map may declare some absent).
     pub fn required(kind: StationKind) -> &'static [Tag] {
         match kind {
@@ -243,5 +287,20 @@ impl StationKind {
 
     pub fn parse(name: &str) -> Option<StationKind> {
         StationKind::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_required_tag_is_a_tag_of_its_kind() {
+        for kind in StationKind::ALL {
+            let known = Tag::of_kind(*kind);
+            for tag in Tag::required(*kind) {
+                assert!(known.contains(tag), "{tag} of {}", kind.name());
+            }
+        }
     }
 }
