@@ -19,7 +19,7 @@
 
 use std::sync::Arc;
 
-use crate::device::text::dialect::{AnswerField, Command, Dialect, MarkPlace, Piece, Slot};
+use crate::device::dialect::{AnswerField, Command, Dialect, MarkPlace, Piece, Slot};
 use crate::device::{Address, Binding};
 use crate::domain::tag::{Access, StationKind, Tag};
 

@@ -3,8 +3,8 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use super::modbus::Shared;
-use super::text::dialect::{AnswerField, Dialect};
+use super::dialect::{AnswerField, Dialect};
+use super::trunk::Shared;
 use crate::domain::tag::{DeviceId, StationId, StationKind, Tag};
 
 /// One network peer.

@@ -7,12 +7,13 @@
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::{
+    circuit,
     frame::{self, Block, Question, READ_MAX},
-    wire::Wire,
 };
 use crate::device::{
     error::DeviceError,
     settings::{ModbusLink, Settings, Table},
+    wire::Wire,
 };
 
 /// In one request.
@@ -48,7 +49,7 @@ pub enum Answer {
 
 /// One request on a connection of its own.
 pub async fn read(peer: &Peer, area: Area) -> Result<Answer, DeviceError> {
-    let mut asked = Asked::connect(peer, area.unit).await?;
+    let mut asked = Asked::connect(peer).await?;
     asked.read(area).await
 }
 
@@ -57,7 +58,7 @@ pub async fn trips(link: &ModbusLink, settings: &Settings, samples: usize) -> Re
     let peer = Peer { host: link.host.clone(), port: link.port, limit: settings.request_timeout };
     let cells = settings.stations.iter().flat_map(|tags| &tags.bindings).filter_map(|binding| binding.address.cell());
     let (table, start) = cells.into_iter().next().unwrap_or((Table::Holding, 0));
-    let mut asked = Asked::connect(&peer, link.unit).await?;
+    let mut asked = Asked::connect(&peer).await?;
     let mut took = Vec::new();
     for _ in 0..samples {
         let begun = Instant::now();
@@ -100,7 +101,7 @@ pub struct Range {
 /// path (exceptions 10 and 11), is not there. `told` hears of each unit before it is looked at.
 pub async fn scan(peer: &Peer, scan: &Scan, told: &mut dyn FnMut(u8)) -> Result<Vec<Found>, DeviceError> {
     // The device must be there at all; from then on silence means that one unit is not.
-    drop(Asked::connect(peer, 0).await?);
+    drop(Asked::connect(peer).await?);
     let mut found = Vec::new();
     for unit in &scan.units {
         told(*unit);
@@ -113,7 +114,7 @@ pub async fn scan(peer: &Peer, scan: &Scan, told: &mut dyn FnMut(u8)) -> Result<
 
 /// `None`: not there. The exception of the first request, if it was one.
 async fn answers(peer: &Peer, scan: &Scan, unit: u8) -> Result<Option<Option<u8>>, DeviceError> {
-    let mut asked = Asked::connect(peer, unit).await?;
+    let mut asked = Asked::connect(peer).await?;
     sleep(scan.pause).await;
     let table = scan.tables.first().copied().unwrap_or(Table::Holding);
     match asked.read(Area { unit, table, start: scan.probe, count: 1 }).await {
@@ -127,7 +128,7 @@ async fn answers(peer: &Peer, scan: &Scan, unit: u8) -> Result<Option<Option<u8>
 
 async fn look_at(peer: &Peer, scan: &Scan, unit: u8, exception: Option<u8>) -> Result<Found, DeviceError> {
     let mut found = Found { unit, tables: Vec::new(), exception };
-    let mut asked = Asked::connect(peer, unit).await?;
+    let mut asked = Asked::connect(peer).await?;
     for table in &scan.tables {
         let ranges = asked.ranges(scan, unit, *table).await?;
         if !ranges.is_empty() {
@@ -144,14 +145,13 @@ struct Asked {
 }
 
 impl Asked {
-    async fn connect(peer: &Peer, unit: u8) -> Result<Self, DeviceError> {
-        let link = ModbusLink::to(&peer.host, peer.port, unit);
-        Ok(Self { wire: Wire::connect(&link, peer.limit).await?, limit: peer.limit })
+    async fn connect(peer: &Peer) -> Result<Self, DeviceError> {
+        Ok(Self { wire: Wire::connect(&peer.host, peer.port, peer.limit).await?, limit: peer.limit })
     }
 
     async fn read(&mut self, area: Area) -> Result<Answer, DeviceError> {
         let block = Block { table: area.table, start: area.start, len: area.count };
-        let answer = timeout(self.limit, self.wire.ask(area.unit, Question::Read(block)))
+        let answer = timeout(self.limit, circuit::ask(&mut self.wire, area.unit, Question::Read(block)))
             .await
             .map_err(|_| DeviceError::TimedOut("a read"))??;
         match answer {

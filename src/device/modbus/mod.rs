@@ -1,16 +1,15 @@
 //! One Modbus TCP session, from the connection to its end.
 //!
 //! The protocol allows one outstanding request, so there is one loop: what waits to be written goes first, even between two
-//! blocks of a read. `frame` knows the bytes, `wire` the connection, `shared` what several units behind one address have in
+//! blocks of a read. `frame` knows the bytes, `circuit` the way of a question over what several units behind one address have in
 //! common, `peer` the exceptions, `plan` the blocks, `lane` a station's reads, and `write` what may be written at all.
 
+mod circuit;
 pub mod frame;
 mod lane;
 pub mod look;
 mod peer;
 mod plan;
-mod shared;
-mod wire;
 mod write;
 
 use tokio::{
@@ -31,7 +30,6 @@ use crate::{
 };
 use lane::Lane;
 use peer::Peer;
-pub use shared::Shared;
 use write::AllowList;
 pub use write::Allowed;
 

@@ -8,7 +8,6 @@
 //! A command is sent once; what the device refuses because its buffer is full waits here until there is room, and is dropped by a
 //! flush or with the session.
 
-pub mod dialect;
 mod lane;
 mod life;
 pub mod parse;
@@ -24,7 +23,6 @@ use tokio::{
 };
 
 use self::{
-    dialect::{AnswerField, Command, Dialect, Filling},
     lane::{Answers, Lane},
     life::{Buffer, Life},
     parse::Kept,
@@ -33,7 +31,9 @@ use self::{
 use super::{
     DeviceEvent, EventSink,
     codec::{self, OUT_OF_RANGE},
-    deliver, drain,
+    deliver,
+    dialect::{AnswerField, Command, Dialect, Filling},
+    drain,
     error::{DeviceError, End},
     settings::{Settings, TextLink},
 };
