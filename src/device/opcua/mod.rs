@@ -49,7 +49,7 @@ pub use own::{
 pub use profile::{Limits, PROFILES};
 use reader::Reader;
 pub use renewal::{Tried, try_next};
-pub use trust::{Shelf, Shelved, Shown, TrustList};
+pub use trust::{Shelf, Shelved, Shelves, Shown, Strange, TrustList};
 use write::Writer;
 
 /// How often a device that should notify is read all the same.
