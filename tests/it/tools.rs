@@ -7,5 +7,6 @@
 mod config;
 mod doctor;
 mod look;
+mod renew;
 mod sim;
 mod stage;
