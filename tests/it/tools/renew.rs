@@ -33,6 +33,7 @@ impl Secured {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
+        let inside = runtime.enter();
         let (server, _) = ServerBuilder::new()
             .application_name("plc")
             .application_uri(&own.application_uri)
@@ -53,6 +54,7 @@ impl Secured {
             .build()
             .unwrap();
         runtime.spawn(server.run_with(listener));
+        drop(inside);
         let config = stage.config();
         let text = fs::read_to_string(&config).unwrap();
         let text = text.replace(&format!(":{}", stage.opcua), &format!(":{port}"));
