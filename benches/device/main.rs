@@ -18,8 +18,8 @@ use std::sync::{Arc, atomic::Ordering};
 use std::time::{Duration, Instant};
 
 use sealgate::device::{
-    self, Address, Binding, Channel, DeviceEvent, EventSink, Link, Number, OpcuaLink, Profile, ReadMode, Security,
-    Settings, StationTags, ValueType,
+    self, Address, Binding, Channel, DeviceEvent, EventSink, Link, Number, OpcuaLink, Security, Settings, StationTags,
+    ValueType,
 };
 use sealgate::domain::tag::{DeviceId, StationId, StationKind, Tag, TagValue, TagWrite};
 use server::{STATIONS, Server, TAGS, node_name};
@@ -104,14 +104,11 @@ fn settings(server: &Server, is_reading: bool, folder: &std::path::Path) -> Sett
     Settings {
         device: DeviceId(0),
         name: "bench".to_owned(),
-        link: Link::Opcua(OpcuaLink {
-            url: server.url.clone(),
-            mode: ReadMode::Poll,
-            security: Security { channel: Channel::None, user: None },
-            pki_dir: folder.join("ours"),
-            certificate_host: None,
-            profile: Profile::Generic,
-        }),
+        link: Link::Opcua(OpcuaLink::to(
+            &server.url,
+            Security { channel: Channel::None, user: None },
+            folder.join("ours"),
+        )),
         stations: (0..stations).map(station).collect(),
         // Reads: faster than a cycle takes. Writes: no read but the look after each write.
         poll: if is_reading { Duration::from_millis(1) } else { Duration::from_secs(60) },

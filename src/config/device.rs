@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::text::dialect::Dialect;
+use crate::device::dialect::Dialect;
 use crate::device::{
     Address, ByteOrder, Channel, Link, MessageMode, ModbusLink, OPCUA_PROFILES, OpcuaLink, Own, Policy, Profile,
     ReadMode, Security, Settings, Shared, Signature, StationTags, TextLink, User, WordOrder,

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::device::text::dialect::Dialect;
+use crate::device::dialect::Dialect;
 use crate::device::{
     Address, Binding, ByteOrder, Field as SplitField, Member, Number, Pad, Part, Signature, Split, StructField,
     ValueType, WordOrder,

@@ -20,7 +20,7 @@
 use std::sync::Arc;
 
 use crate::device::Address;
-use crate::device::text::dialect::{AnswerField, Command, Dialect, MarkPlace, Piece, Slot};
+use crate::device::dialect::{AnswerField, Command, Dialect, MarkPlace, Piece, Slot};
 use crate::domain::tag::Tag;
 
 use super::problem::{Place, Problems};

@@ -1,7 +1,7 @@
 //! The tags of text devices against the dialects of their maps: what is read is kept by an answer, what is written is sent by a
 //! command, and the buffer of a coder is known.
 
-use crate::device::text::dialect::Dialect;
+use crate::device::dialect::Dialect;
 use crate::device::{Address, Binding};
 use crate::domain::tag::{Access, StationKind, Tag};
 

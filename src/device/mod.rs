@@ -18,6 +18,7 @@
 mod backoff;
 pub mod codec;
 mod dial;
+pub mod dialect;
 mod error;
 mod image;
 pub mod modbus;
@@ -29,6 +30,9 @@ mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod text;
+mod trunk;
+mod unfit;
+mod wire;
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
@@ -45,14 +49,14 @@ pub mod parsers {
     pub use super::{codec, modbus::frame, opcua::value, text};
 }
 pub use modbus::look as modbus_look;
-pub use modbus::{Shared, Signature};
 pub use opcua::{
-    AlternativeNames, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shown, Tried, TrustList,
-    ensure_own_certificate, next_own_certificate, own_certificate, put_own_in_place, try_next,
+    AlternativeNames, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shelves, Shown, Strange,
+    Tried, TrustList, ensure_own_certificate, next_own_certificate, own_certificate, put_own_in_place, try_next,
 };
 pub use opcua::{doctor as opcua_doctor, look as opcua_look, value as opcua_value};
 pub use refusal::CertificateRefusal;
 pub use settings::*;
+pub use trunk::Shared;
 
 /// What a device task tells the line.
 #[derive(Clone, Debug, PartialEq, Eq)]

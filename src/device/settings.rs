@@ -3,8 +3,8 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use super::modbus::{Shared, Signature};
-use super::text::dialect::{AnswerField, Dialect};
+use super::dialect::{AnswerField, Dialect};
+use super::trunk::Shared;
 use crate::domain::tag::{DeviceId, Nature, StationId, StationKind, Tag};
 
 /// One network peer.
@@ -201,6 +201,16 @@ pub struct ModbusLink {
     pub connections: u8,
     /// The same for all links to one host and port.
     pub shared: Shared,
+}
+
+/// A number that the device holds, in the word and byte order of its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signature {
+    pub table: Table,
+    /// Counted from 0.
+    pub start: u16,
+    pub number: Number,
+    pub equals: i64,
 }
 
 /// A coder, labeller or scanner that speaks lines of text over TCP.

@@ -4,10 +4,10 @@ use std::fmt::Debug;
 use std::io::Cursor;
 
 use opcua::types::{BinaryDecodable, ContextOwned, DataValue, DecodingOptions};
+use sealgate::device::dialect::{Dialect, Slot};
 use sealgate::device::parsers::codec::{OUT_OF_RANGE, RegisterOrder, decode_cells, encode_cells, readings, tags};
 use sealgate::device::parsers::frame::{self, Answer, Block, Question};
 use sealgate::device::parsers::text;
-use sealgate::device::parsers::text::dialect::{Dialect, Slot};
 use sealgate::device::parsers::text::parse::{self, Framer, Malformed};
 use sealgate::device::parsers::value;
 use sealgate::device::{Address, Binding, ByteOrder, Field, Number, Pad, Split, Table, ValueType, WordOrder};

@@ -46,6 +46,8 @@ const BOUNDED: &[Bounded] = &[
     at("src/device/opcua/look.rs", "seen", "nodes_max", "as the nodes"),
     at("src/device/modbus/lane.rs", "walls", "block_max", "one for each edge of the map"),
     at("src/device/modbus/write.rs", "cells", "WRITE_MAX", "one request of one write"),
+    at("src/device/opcua/trust.rs", "certificates", "Shelf", "those of three folders, for one list"),
+    at("src/device/opcua/trust.rs", "strange", "Shelf", "those of three folders, for one list"),
     at("src/device/opcua/names.rs", "uris", "AlternativeNames", "those of one certificate"),
     at("src/device/opcua/names.rs", "hosts", "AlternativeNames", "those of one certificate"),
     at("src/store/guard.rs", "ended", "Trouble", "one of each kind: it is taken out when it begins again"),

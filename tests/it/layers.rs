@@ -75,9 +75,32 @@ const HOMES: &[(&str, &str, &[&str])] = &[
 
 const DEPENDENCIES_MAX: usize = 35;
 
+/// What the protocols of `device` stand on. None of these files knows a protocol.
+const GROUND: [&str; 9] = ["codec", "dial", "dialect", "error", "refusal", "settings", "trunk", "unfit", "wire"];
+const PROTOCOLS: [&str; 3] = ["modbus", "opcua", "text"];
+
 #[test]
 fn rooms_import_only_what_the_design_allows() {
     source::expect_none(&source::all().iter().flat_map(foreign_rooms).collect::<Vec<_>>());
+}
+
+#[test]
+fn protocols_of_devices_stand_on_what_knows_none_of_them() {
+    let files = source::all();
+    let is_ground = |file: &&SourceFile| GROUND.iter().any(|name| file.path == format!("src/device/{name}.rs"));
+    let ground: Vec<&SourceFile> = files.iter().filter(is_ground).collect();
+    assert_eq!(ground.len(), GROUND.len(), "a file was moved: correct GROUND");
+    source::expect_none(&ground.into_iter().flat_map(protocols_named).collect::<Vec<_>>());
+}
+
+fn protocols_named(file: &SourceFile) -> Vec<Finding> {
+    let named = |text: &str| {
+        PROTOCOLS.iter().find(|name| ["super", "device"].iter().any(|from| text.contains(&format!("{from}::{name}::"))))
+    };
+    let findings = file.shipped().filter_map(|(line, text)| {
+        named(text).map(|name| file.finding(line, format!("what all protocols stand on knows {name}")))
+    });
+    findings.collect()
 }
 
 #[test]
@@ -202,6 +225,13 @@ fn a_forbidden_import_is_found_in_every_spelling() {
 fn allowed_imports_comments_and_tests_are_no_findings() {
     let text = "use crate::domain::tag::Tag;\nuse super::reason::Reason;\n// crate::store\n#[cfg(test)]\nmod tests {\n    use crate::sim::x;\n}\n";
     assert_eq!(foreign_rooms(&SourceFile::new("src/engine/pack.rs", text)), []);
+}
+
+#[test]
+fn a_protocol_below_its_ground_is_found() {
+    let file = |text: &str| protocols_named(&SourceFile::new("src/device/settings.rs", text)).len();
+    assert_eq!(file("use super::modbus::Shared;\nuse crate::device::opcua::CertificateRefusal;\n"), 2);
+    assert_eq!(file("use super::trunk::Shared; // super::modbus::x\nuse crate::domain::text::Name;\n"), 0);
 }
 
 #[test]

@@ -8,5 +8,6 @@ mod codes;
 mod config;
 mod doctor;
 mod look;
+mod renew;
 mod sim;
 mod stage;

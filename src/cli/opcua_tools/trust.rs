@@ -1,5 +1,6 @@
 //! `sealgate opcua trust`: whose certificates are taken. Only a person decides that, and this is where.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,7 +10,7 @@ use super::pki_folder;
 use crate::cli::Shared;
 use crate::cli::outcome::{Exit, Failure, Outcome};
 use crate::cli::print::{self, Style};
-use crate::device::{self, Shelf, Shelved, TrustList};
+use crate::device::{self, Shelf, Shelved, Shelves, Strange, TrustList};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,17 +55,19 @@ pub(super) fn run(args: &TrustArgs, shared: &Shared) -> Outcome {
     let style = Style::new(shared.json, 0);
     match &args.action {
         Action::List => {
-            let shelved = list.list().map_err(|error| io(&folder, &error))?;
+            let shelves = list.list().map_err(|error| io(&folder, &error))?;
             let own = device::own_certificate(&folder).ok();
             if shared.json {
                 let own = own.map(|own| {
                     json!({ "file": own.certificate.display().to_string(), "thumbprint": own.thumbprint,
                             "application_uri": own.application_uri, "valid_until": own.valid_until })
                 });
-                let servers: Vec<Value> = shelved.iter().map(row).collect();
-                print::value(style, &json!({ "pki": folder.display().to_string(), "own": own, "servers": servers }));
+                let servers: Vec<Value> = shelves.certificates.iter().map(row).collect();
+                let strange: Vec<Value> = shelves.strange.iter().map(strange_row).collect();
+                let pki = folder.display().to_string();
+                print::value(style, &json!({ "pki": pki, "own": own, "servers": servers, "unusable": strange }));
             } else {
-                print::out(&drawn(&folder, own.as_ref(), &shelved));
+                print::out(&drawn(&folder, own.as_ref(), &shelves));
             }
             Ok(Exit::Done)
         }
@@ -82,16 +85,12 @@ fn put(list: &TrustList, (folder, certificate): (&std::path::Path, &str), shelf:
     let failed = |error: std::io::Error| io(folder, &error);
     let file = std::path::Path::new(certificate);
     let moved = if file.is_file() {
-        let bytes = std::fs::read(file).map_err(|error| io(file, &error))?;
-        let stored = list.store(shelf, &bytes).map_err(|error| {
-            let is_none = error.kind() == std::io::ErrorKind::InvalidData;
-            let no = || Exit::No.failure(format!("{}: is no certificate in DER", file.display()));
-            if is_none { no() } else { failed(error) }
-        })?;
-        let all = list.list().map_err(failed)?;
-        let thumbprint = all.into_iter().find(|shelved| shelved.file == stored).map(|shelved| shelved.thumbprint);
-        // The same certificate may lie on another shelf too: from there it goes away.
-        thumbprint.map_or(Ok(None), |thumbprint| list.put(&thumbprint, shelf)).map_err(failed)?
+        let refused = |error: std::io::Error| {
+            let is_no_good = [ErrorKind::InvalidData, ErrorKind::InvalidInput].contains(&error.kind());
+            let no = || Exit::No.failure(format!("{}: {error}", file.display()));
+            if is_no_good { no() } else { failed(error) }
+        };
+        Some(list.add(file, shelf).map_err(refused)?)
     } else {
         list.put(certificate, shelf).map_err(failed)?
     };
@@ -114,7 +113,11 @@ fn row(shelved: &Shelved) -> Value {
     })
 }
 
-fn drawn(folder: &std::path::Path, own: Option<&device::OwnCertificate>, shelved: &[Shelved]) -> String {
+fn strange_row(strange: &Strange) -> Value {
+    json!({ "state": strange.shelf.name(), "file": strange.file.display().to_string(), "why": strange.why })
+}
+
+fn drawn(folder: &std::path::Path, own: Option<&device::OwnCertificate>, shelves: &Shelves) -> String {
     let mut text = format!("folder   {}\n", folder.display());
     match own {
         Some(own) => {
@@ -123,12 +126,16 @@ fn drawn(folder: &std::path::Path, own: Option<&device::OwnCertificate>, shelved
         }
         None => text += "ours     none yet; the first secured connection makes it\n",
     }
-    for certificate in shelved {
+    for certificate in &shelves.certificates {
         let Shelved { shelf, thumbprint, subject, names, valid_until, .. } = certificate;
         text += &format!("\n{:8} {thumbprint}\n         {}\n", shelf.name(), print::shown(subject));
         text += &format!("         {} (valid until {valid_until})\n", print::shown(&names.hosts.join(", ")));
     }
-    if shelved.is_empty() {
+    for Strange { shelf, file, why } in &shelves.strange {
+        text += &format!("\n{:8} counts for nothing: {}\n", shelf.name(), print::shown(why));
+        text += &format!("         {}\n", print::shown(&file.display().to_string()));
+    }
+    if shelves.certificates.is_empty() {
         text += "\nno server's certificate is known: dial one, or add a file\n";
     }
     text

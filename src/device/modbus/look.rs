@@ -9,12 +9,13 @@ use std::collections::VecDeque;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::{
+    circuit,
     frame::{self, Block, Question, READ_MAX},
-    wire::Wire,
 };
 use crate::device::{
     error::DeviceError,
     settings::{ModbusLink, Settings, Table},
+    wire::Wire,
 };
 
 /// In one request.
@@ -50,7 +51,7 @@ pub enum Answer {
 
 /// One request on a connection of its own.
 pub async fn read(peer: &Peer, area: Area) -> Result<Answer, DeviceError> {
-    let mut asked = Asked::connect(peer, area.unit).await?;
+    let mut asked = Asked::connect(peer).await?;
     asked.read(area).await
 }
 
@@ -59,7 +60,7 @@ pub async fn trips(link: &ModbusLink, settings: &Settings, samples: usize) -> Re
     let peer = Peer { host: link.host.clone(), port: link.port, limit: settings.request_timeout };
     let cells = settings.stations.iter().flat_map(|tags| &tags.bindings).filter_map(|binding| binding.address.cell());
     let (table, start) = cells.into_iter().next().unwrap_or((Table::Holding, 0));
-    let mut asked = Asked::connect(&peer, link.unit).await?;
+    let mut asked = Asked::connect(&peer).await?;
     let mut took = Vec::new();
     for _ in 0..samples {
         let begun = Instant::now();
@@ -149,7 +150,7 @@ pub struct Range {
 /// path (exceptions 10 and 11), is absent.
 pub async fn scan(peer: &Peer, scan: &Scan, told: &mut dyn FnMut(&Progress)) -> Result<Vec<Found>, DeviceError> {
     // The device must be there at all; from then on silence means that one unit is not.
-    drop(Asked::connect(peer, 0).await?);
+    drop(Asked::connect(peer).await?);
     let mut found = Vec::new();
     for (index, unit) in scan.units.iter().enumerate() {
         let (number, units) = (index + 1, scan.units.len());
@@ -166,7 +167,7 @@ pub async fn scan(peer: &Peer, scan: &Scan, told: &mut dyn FnMut(&Progress)) -> 
 
 /// `None`: it is there. The exception of a gateway, if there was one.
 async fn absence(peer: &Peer, scan: &Scan, unit: u8) -> Result<Option<Option<u8>>, DeviceError> {
-    let mut asked = Asked::connect(peer, unit).await?;
+    let mut asked = Asked::connect(peer).await?;
     sleep(scan.pause).await;
     let table = scan.tables.first().copied().unwrap_or(Table::Holding);
     match asked.read(Area { unit, table, start: scan.probe, count: 1 }).await {
@@ -190,7 +191,7 @@ async fn chart(
     let mut tables = Vec::new();
     for table in &scan.tables {
         // Silence ends a connection: each table has its own.
-        let asked = Asked::connect(peer, progress.unit).await?;
+        let asked = Asked::connect(peer).await?;
         let progress = Progress { table: Some(*table), ..progress };
         let mut survey = Survey { asked, scan, progress, begun: Instant::now(), told: &mut *told, ranges: Vec::new() };
         let note = match survey.run(*table).await {
@@ -209,14 +210,13 @@ struct Asked {
 }
 
 impl Asked {
-    async fn connect(peer: &Peer, unit: u8) -> Result<Self, DeviceError> {
-        let link = ModbusLink::to(&peer.host, peer.port, unit);
-        Ok(Self { wire: Wire::connect(&link, peer.limit).await?, limit: peer.limit })
+    async fn connect(peer: &Peer) -> Result<Self, DeviceError> {
+        Ok(Self { wire: Wire::connect(&peer.host, peer.port, peer.limit).await?, limit: peer.limit })
     }
 
     async fn read(&mut self, area: Area) -> Result<Answer, DeviceError> {
         let block = Block { table: area.table, start: area.start, len: area.count };
-        let answer = timeout(self.limit, self.wire.ask(area.unit, Question::Read(block)))
+        let answer = timeout(self.limit, circuit::ask(&mut self.wire, area.unit, Question::Read(block)))
             .await
             .map_err(|_| DeviceError::TimedOut("a read"))??;
         match answer {

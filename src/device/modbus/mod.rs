@@ -1,17 +1,17 @@
 //! One Modbus TCP session, from the connection to its end.
 //!
 //! The protocol allows one outstanding request, so there is one loop: what waits to be written goes first, even between two
-//! blocks of a read. `frame` knows the bytes, `wire` the connection, `shared` what several units behind one address have in
-//! common, `peer` the exceptions, `signature` whether the map is of this device, `plan` the blocks, `lane` a station's reads, and `write` what may be written at all.
+//! blocks of a read. `frame` knows the bytes, `circuit` the way of a question over what several units behind one address have in
+//! common, `peer` the exceptions, `signature` whether the map is of this device, `plan` the blocks, `lane` a station's reads, and `write`
+//! what may be written at all.
 
+mod circuit;
 pub mod frame;
 mod lane;
 pub mod look;
 mod peer;
 mod plan;
-mod shared;
 mod signature;
-mod wire;
 mod write;
 
 use tokio::{
@@ -33,8 +33,6 @@ use crate::{
 };
 use lane::Lane;
 use peer::Peer;
-pub use shared::Shared;
-pub use signature::Signature;
 use write::AllowList;
 pub use write::Allowed;
 

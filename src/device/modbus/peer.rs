@@ -14,8 +14,8 @@ use std::collections::HashMap;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::{
+    circuit::Circuit,
     frame::{Answer, Block, Question},
-    shared::Circuit,
     write::Allowed,
 };
 use crate::device::{error::DeviceError, settings::ModbusLink};

@@ -8,20 +8,10 @@ use crate::{
     device::{
         codec::{RegisterOrder, decode_registers, encode_registers},
         error::DeviceError,
-        settings::{ByteOrder, ModbusLink, Number, Table, ValueType, WordOrder},
+        settings::{ByteOrder, ModbusLink, Signature, ValueType, WordOrder},
     },
     domain::tag::TagValue,
 };
-
-/// In the word and byte order of its link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signature {
-    pub table: Table,
-    /// Counted from 0.
-    pub start: u16,
-    pub number: Number,
-    pub equals: i64,
-}
 
 const WORDS: [(&str, WordOrder); 2] = [("high_first", WordOrder::HighFirst), ("low_first", WordOrder::LowFirst)];
 const BYTES: [(&str, ByteOrder); 2] = [("high_first", ByteOrder::HighFirst), ("low_first", ByteOrder::LowFirst)];
@@ -104,6 +94,7 @@ pub(super) async fn check(peer: &mut Peer, link: &ModbusLink) -> Result<(), Devi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::settings::{Number, Table};
 
     const STANDARD: RegisterOrder = RegisterOrder { word: WordOrder::HighFirst, byte: ByteOrder::HighFirst };
 

@@ -19,7 +19,10 @@ use tokio::{
 
 use crate::device::{
     error::DeviceError,
-    opcua::connect::{self, SESSION_TIMEOUT, Seen},
+    opcua::{
+        connect::{self, SESSION_TIMEOUT},
+        seen::Seen,
+    },
     settings::{OpcuaLink, Settings},
 };
 
@@ -133,7 +136,7 @@ impl Wire {
                 }
                 Ok(SessionPollResult::ConnectionLost(status)) => {
                     self.phase = Phase::Down;
-                    return DeviceError::Lost(status.to_string());
+                    return self.seen.lost(status);
                 }
                 Ok(SessionPollResult::Reconnected(mode)) => {
                     tracing::debug!(?mode, "the session is there");

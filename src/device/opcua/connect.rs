@@ -4,19 +4,13 @@
 //! acknowledgement, up to 40 ms. It also pins the configured host, whatever host the endpoint list names (F58), and looks at the
 //! trust list again at every single connection, also where a session is only taken up again.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{path::Path, sync::Arc};
 
 use opcua::{
     client::{
         Client, ClientBuilder, ConnectionSource, IdentityToken, Session, SessionEventLoop,
         transport::{
-            Connector, RequestRecv, SecureChannelState, StreamConnection, StreamConnector, TcpTransport,
+            Connector, RequestRecv, SecureChannelState, StreamConnection, StreamConnector, StreamTransport,
             TransportConfiguration,
         },
     },
@@ -25,7 +19,7 @@ use opcua::{
     types::{DateTime, DecodingOptions, EndpointDescription, Error, MessageSecurityMode, StatusCode, UserTokenType},
 };
 use tokio::{
-    io::{ReadHalf, WriteHalf},
+    io::WriteHalf,
     net::TcpStream,
     task::spawn_blocking,
     time::{Duration, timeout},
@@ -33,9 +27,12 @@ use tokio::{
 use tokio_util::codec::FramedRead;
 
 use crate::device::{
+    dial::dial,
     error::DeviceError,
     opcua::{
+        incoming::{CHUNK_BYTES_MAX, Incoming},
         own::{self, OwnCertificate},
+        seen::Seen,
         trust::{Shown, TrustList},
     },
     refusal::CertificateRefusal,
@@ -61,18 +58,16 @@ pub(super) async fn connect(
     settings: &Settings,
 ) -> Result<(Arc<Session>, SessionEventLoop<Direct>, Arc<Seen>), DeviceError> {
     let own = own_certificate(link, settings).await?;
-    let client = client(link, settings, own.as_ref())?;
-    let seen = Arc::new(Seen::default());
-    let direct = |vouch| Direct { url: link.url.clone(), vouch, seen: Arc::clone(&seen) };
-    let offered = discover(&client, direct(None), settings).await?;
-    let endpoint = choose(link, offered)?;
+    let client = client(link, settings, own.as_ref(), -1)?;
+    let endpoint = choose(link, endpoints(link, settings).await?)?;
     let vouch = vouch(link, &endpoint, own)?;
     if let Some(vouch) = &vouch {
         vouch.check().map_err(DeviceError::Certificate)?;
     }
+    let seen = Arc::new(Seen::default());
     let (session, event_loop) = client
         .session_builder()
-        .with_connector(direct(vouch.map(Arc::new)))
+        .with_connector(Direct::new(link, settings, vouch.map(Arc::new), &seen))
         .user_identity_token(identity(link, settings)?)
         .connect_to_endpoint_directly(endpoint)
         .and_then(|builder| builder.build(client.certificate_store().clone()))
@@ -80,21 +75,17 @@ pub(super) async fn connect(
     Ok((session, event_loop, seen))
 }
 
-/// What the server offers, whatever security this device asks for: nothing is signed, and no certificate is made.
+/// What the server offers, whatever security this device asks for: nothing is signed, and no certificate is made. A connection of its
+/// own: connect, hello, channel, request.
 pub(super) async fn endpoints(link: &OpcuaLink, settings: &Settings) -> Result<Vec<EndpointDescription>, DeviceError> {
-    reach(link, settings).await?;
-    let direct = Direct { url: link.url.clone(), vouch: None, seen: Arc::new(Seen::default()) };
-    discover(&client(link, settings, None)?, direct, settings).await
-}
-
-/// Whether anybody listens there: the library would try again and again, and only say that time ran out.
-pub(super) async fn reach(link: &OpcuaLink, settings: &Settings) -> Result<(), DeviceError> {
-    let (host, port) = peer(link)?;
-    timeout(settings.request_timeout, TcpStream::connect((host.as_str(), port)))
+    let seen = Arc::new(Seen::default());
+    let direct = Direct::new(link, settings, None, &seen);
+    // One attempt: the next is made at the waiting times of a reconnect.
+    let client = client(link, settings, None, 0)?;
+    timeout(settings.request_timeout.saturating_mul(2), client.get_endpoints(direct, &[], &[]))
         .await
-        .map_err(|_| DeviceError::TimedOut("the connection"))?
-        .map(drop)
-        .map_err(|error| DeviceError::Unreachable(format!("{host}:{port}: {error}")))
+        .map_err(|_| DeviceError::TimedOut("the request for endpoints"))?
+        .map_err(|error| seen.lost(error.status()))
 }
 
 /// Whether this device's security is offered.
@@ -126,21 +117,14 @@ pub(super) fn peer(link: &OpcuaLink) -> Result<(String, u16), DeviceError> {
         .map_err(|_| DeviceError::Refused(format!("{} is no opc.tcp URL", link.url)))
 }
 
-/// Discovery is a connection of its own: connect, hello, channel, request.
-async fn discover(
-    client: &Client,
-    direct: Direct,
-    settings: &Settings,
-) -> Result<Vec<EndpointDescription>, DeviceError> {
-    timeout(settings.request_timeout.saturating_mul(2), client.get_endpoints(direct, &[], &[]))
-        .await
-        .map_err(|_| DeviceError::TimedOut("the request for endpoints"))?
-        .map_err(|error| DeviceError::Unreachable(error.to_string()))
-}
-
 /// The library may connect again only when it is asked to (`Bond`): after a reconnect of its own it re-creates subscriptions and never
 /// publishes to them. The keep-alive finds a peer that is silent without being gone.
-fn client(link: &OpcuaLink, settings: &Settings, own: Option<&OwnCertificate>) -> Result<Client, DeviceError> {
+fn client(
+    link: &OpcuaLink,
+    settings: &Settings,
+    own: Option<&OwnCertificate>,
+    retries: i32,
+) -> Result<Client, DeviceError> {
     let again = Duration::from_millis(1);
     let (certificate, key) = own::places(link.own);
     let uri = own.map_or("urn:sealgate", |own| own.application_uri.as_str());
@@ -158,7 +142,7 @@ fn client(link: &OpcuaLink, settings: &Settings, own: Option<&OwnCertificate>) -
         // Host, URI and time are ours to check: `Vouch`.
         .verify_server_certs(false)
         .session_name(format!("sealgate {}", settings.name))
-        .session_retry_limit(-1)
+        .session_retry_limit(retries)
         .session_retry_initial(again)
         .session_retry_max(again)
         .session_timeout(u32::try_from(SESSION_TIMEOUT.as_millis()).unwrap_or(u32::MAX))
@@ -170,6 +154,7 @@ fn client(link: &OpcuaLink, settings: &Settings, own: Option<&OwnCertificate>) -
         .min_publish_interval(MIN_PUBLISH)
         .recreate_subscriptions(false)
         .max_message_size(MESSAGE_BYTES_MAX)
+        .max_incoming_chunk_size(CHUNK_BYTES_MAX)
         .max_chunk_count(CHUNKS_MAX)
         .max_array_length(ARRAY_MAX)
         .client()
@@ -268,48 +253,6 @@ impl Vouch {
     }
 }
 
-/// What the connections of one session came to.
-#[derive(Default)]
-pub(super) struct Seen {
-    /// Whether the last one reached the server's port.
-    reached: AtomicBool,
-    refusal: Mutex<Option<CertificateRefusal>>,
-    own: Mutex<Option<OwnCertificate>>,
-}
-
-impl Seen {
-    pub(super) fn has_reached(&self) -> bool {
-        self.reached.load(Ordering::Acquire)
-    }
-
-    /// Why a connection or a session was not accepted, from the status that the library was left with.
-    pub(super) fn explain(&self, status: StatusCode) -> DeviceError {
-        if let Some(refusal) = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return DeviceError::Certificate(refusal);
-        }
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        match own.as_ref() {
-            Some(own) if is_about_us(status) => DeviceError::Certificate(CertificateRefusal::OursRefused {
-                status: status.to_string(),
-                own: own.certificate.clone(),
-            }),
-            Some(_) | None if self.has_reached() => DeviceError::Refused(status.to_string()),
-            Some(_) | None => DeviceError::Unreachable(status.to_string()),
-        }
-    }
-}
-
-/// What servers say to a client whose certificate they do not take. Part 4 §6.1.3 lets them say as little as possible.
-fn is_about_us(status: StatusCode) -> bool {
-    status == StatusCode::BadSecurityChecksFailed
-        || status == StatusCode::BadCertificateUntrusted
-        || status == StatusCode::BadCertificateInvalid
-        || status == StatusCode::BadCertificateUriInvalid
-        || status == StatusCode::BadCertificateUseNotAllowed
-        || status == StatusCode::BadCertificateTimeInvalid
-        || status == StatusCode::BadCertificateHostNameInvalid
-}
-
 /// Exactly the security that was asked for, or nothing: no downgrade (F53).
 fn choose(link: &OpcuaLink, offered: Vec<EndpointDescription>) -> Result<EndpointDescription, DeviceError> {
     let (policy, mode) = match link.security.channel {
@@ -355,40 +298,33 @@ fn choose(link: &OpcuaLink, offered: Vec<EndpointDescription>) -> Result<Endpoin
 }
 
 /// Connects to the configured URL, without Nagle's delay, to the server that was vouched for.
+#[derive(Clone)]
 pub(super) struct Direct {
     url: String,
+    limit: Duration,
     /// None where no security was asked for.
     vouch: Option<Arc<Vouch>>,
     seen: Arc<Seen>,
 }
 
 impl Connector for Direct {
-    type Transport = TcpTransport;
+    type Transport = StreamTransport<Incoming, WriteHalf<TcpStream>>;
 
     async fn connect(
         &self,
         channel: Arc<SecureChannelState>,
         outgoing: RequestRecv,
         config: TransportConfiguration,
-    ) -> Result<TcpTransport, Error> {
-        self.seen.reached.store(false, Ordering::Release);
-        if let Some(vouch) = &self.vouch {
-            *self.seen.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(vouch.own.clone());
-            if let Err(refusal) = vouch.check() {
-                let said = refusal.to_string();
-                *self.seen.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
-                return Err(Error::new(StatusCode::BadCertificateUntrusted, said));
-            }
+    ) -> Result<Self::Transport, Error> {
+        self.seen.begin(self.vouch.as_ref().map(|vouch| &vouch.own));
+        if let Some(vouch) = &self.vouch
+            && let Err(refusal) = vouch.check()
+        {
+            let said = refusal.to_string();
+            self.seen.fail(DeviceError::Certificate(refusal));
+            return Err(Error::new(StatusCode::BadCertificateUntrusted, said));
         }
-        let seen = Arc::clone(&self.seen);
-        let open = move |url, options| {
-            let seen = Arc::clone(&seen);
-            async move {
-                let opened = open(url, options).await;
-                seen.reached.store(opened.is_ok(), Ordering::Release);
-                opened
-            }
-        };
+        let open = move |url, options| self.clone().open(url, options);
         StreamConnector::new(open, self.url.clone()).connect(channel, outgoing, config).await
     }
 
@@ -401,23 +337,32 @@ impl ConnectionSource for Direct {
     type Builder = Direct;
 
     fn get_connector(&self, _endpoint: &EndpointDescription) -> Result<Direct, Error> {
-        Ok(Direct { url: self.url.clone(), vouch: self.vouch.clone(), seen: Arc::clone(&self.seen) })
+        Ok(self.clone())
     }
 }
 
-async fn open(
-    url: String,
-    options: DecodingOptions,
-) -> Result<StreamConnection<ReadHalf<TcpStream>, WriteHalf<TcpStream>>, Error> {
-    let (host, port) = hostname_port_from_url(&url, DEFAULT_PORT)
-        .map_err(|status| Error::new(status, format!("{url} is no opc.tcp URL")))?;
-    let failed =
-        |error: std::io::Error| Error::new(StatusCode::BadCommunicationError, format!("{host}:{port}: {error}"));
-    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    let (reader, writer) = tokio::io::split(stream);
-    let reader = FramedRead::new(reader, TcpCodec::new(options));
-    Ok(StreamConnection::new(reader, writer, url))
+impl Direct {
+    fn new(link: &OpcuaLink, settings: &Settings, vouch: Option<Arc<Vouch>>, seen: &Arc<Seen>) -> Self {
+        Self { url: link.url.clone(), limit: settings.request_timeout, vouch, seen: Arc::clone(seen) }
+    }
+
+    async fn open(
+        self,
+        url: String,
+        options: DecodingOptions,
+    ) -> Result<StreamConnection<Incoming, WriteHalf<TcpStream>>, Error> {
+        let (host, port) = hostname_port_from_url(&url, DEFAULT_PORT)
+            .map_err(|status| Error::new(status, format!("{url} is no opc.tcp URL")))?;
+        let stream = dial(&host, port, self.limit).await.map_err(|error| {
+            let said = error.to_string();
+            self.seen.fail(error);
+            Error::new(StatusCode::BadCommunicationError, said)
+        })?;
+        self.seen.reach();
+        let (reader, writer) = tokio::io::split(stream);
+        let reader = FramedRead::new(Incoming::new(reader, self.seen), TcpCodec::new(options));
+        Ok(StreamConnection::new(reader, writer, url))
+    }
 }
 
 #[cfg(test)]

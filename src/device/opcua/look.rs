@@ -18,7 +18,7 @@ use tokio::{
     time::{Duration, Instant, timeout},
 };
 
-use super::{bond::Bond, connect, nodes::resolve, value};
+use super::{bond::Bond, connect, nodes::resolve, reader::unread, value};
 use crate::device::{
     error::DeviceError,
     settings::{Address, Link, OpcuaLink, Settings},
@@ -158,7 +158,6 @@ pub(super) async fn ask<T>(
     question: impl AsyncFnOnce(&Session, &NamespaceMap) -> Result<T, DeviceError>,
 ) -> Result<T, DeviceError> {
     let limit = settings.request_timeout;
-    connect::reach(link(settings)?, settings).await?;
     let mut bond = Bond::new(link(settings)?, settings).await?;
     let session = Arc::clone(&bond.session);
     let asked = async {
@@ -254,7 +253,7 @@ async fn read_values(
     timeout(settings.request_timeout, session.read(ids, TimestampsToReturn::Both, 0.0))
         .await
         .map_err(|_| DeviceError::TimedOut("a read"))?
-        .map_err(|error| DeviceError::Lost(error.to_string()))
+        .map_err(|error| unread(error.status(), ids.len()))
 }
 
 /// The nodes below the start, parents before their children; `None` where the server has no such start.

@@ -9,6 +9,7 @@ mod bell;
 mod bond;
 mod connect;
 pub mod doctor;
+mod incoming;
 pub mod look;
 mod names;
 mod nodes;
@@ -18,6 +19,7 @@ mod profile;
 mod pulse;
 mod reader;
 mod renewal;
+mod seen;
 mod trust;
 pub mod value;
 mod write;
@@ -49,7 +51,7 @@ pub use own::{
 pub use profile::{Limits, PROFILES};
 use reader::Reader;
 pub use renewal::{Tried, try_next};
-pub use trust::{Shelf, Shelved, Shown, TrustList};
+pub use trust::{Shelf, Shelved, Shelves, Shown, Strange, TrustList};
 use write::Writer;
 
 /// How often a device that should notify is read all the same.

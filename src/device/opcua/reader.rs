@@ -22,6 +22,7 @@ use crate::{
             bell::{self, Bell, Watch},
             nodes::{self, Group},
             profile::{Limits, at_most},
+            seen::too_much,
             value,
         },
         pace::Pace,
@@ -359,5 +360,5 @@ pub(super) fn unread(status: StatusCode, asked: usize) -> DeviceError {
     if status == StatusCode::BadUserAccessDenied {
         return DeviceError::Refused(format!("{status}; let this user read at the server"));
     }
-    DeviceError::Lost(status.to_string())
+    too_much(status).unwrap_or_else(|| DeviceError::Lost(status.to_string()))
 }

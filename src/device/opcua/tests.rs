@@ -1,11 +1,14 @@
 //! Against a real server (async-opcua) that is stopped, restarted and cut off. The fallback poll is out of reach here, so what a
 //! subscribing task learns, it learns from notifications.
 
+mod hostile;
+mod renewal;
+
 use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 

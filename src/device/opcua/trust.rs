@@ -12,8 +12,9 @@ use std::{
 use opcua::crypto::{CertificateStore, X509};
 
 use crate::device::{
-    opcua::names::AlternativeNames,
+    opcua::{names::AlternativeNames, own},
     refusal::{CertificateRefusal, KEY_BITS_MIN},
+    settings::Own,
 };
 
 /// Unknown certificates that are kept for a person; a server that shows a new one at every connection must not fill the disk.
@@ -50,6 +51,21 @@ pub struct Shelved {
     pub valid_until: String,
 }
 
+/// A file on a shelf that counts for nothing there, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strange {
+    pub shelf: Shelf,
+    pub file: PathBuf,
+    pub why: String,
+}
+
+/// All that lies on the shelves, in the order of the files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shelves {
+    pub certificates: Vec<Shelved>,
+    pub strange: Vec<Strange>,
+}
+
 /// How far the latest time may lag behind before it is written again.
 const LATEST_STEP_S: i64 = 3600;
 
@@ -74,22 +90,42 @@ impl TrustList {
         Self { folder: pki_dir.to_owned() }
     }
 
-    /// All certificates of all shelves, in the order of their files; what is no certificate is left out.
-    pub fn list(&self) -> io::Result<Vec<Shelved>> {
-        let mut found = Vec::new();
+    /// All that lies on the shelves; what is no certificate is named as well, as a person believes that it counts.
+    pub fn list(&self) -> io::Result<Shelves> {
+        let mut found = Shelves::default();
         for shelf in Shelf::ALL {
-            for (file, der) in self.files(shelf)? {
-                found.extend(shelved(shelf, file, &der));
+            for (file, read) in self.entries(shelf)? {
+                match read.and_then(|der| shelved(shelf, &file, &der)) {
+                    Ok(certificate) => found.certificates.push(certificate),
+                    Err(error) => found.strange.push(Strange { shelf, file, why: error.to_string() }),
+                }
             }
         }
         Ok(found)
+    }
+
+    /// Lays the certificate in this file, DER or PEM, onto a shelf, and takes it from every other. Our own is no server's.
+    pub fn add(&self, file: &Path, shelf: Shelf) -> io::Result<Shelved> {
+        let der = certificate_in(file)?;
+        let ours = [Own::InPlace, Own::Next].map(|own| self.folder.join(own::places(own).0));
+        if ours.iter().any(|ours| fs::read(ours).is_ok_and(|ours| ours == der)) {
+            let ours = "is our own certificate: the servers have to trust it, and we trust theirs";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, ours));
+        }
+        let stored = self.store(shelf, &der)?;
+        for other in Shelf::ALL.into_iter().filter(|other| *other != shelf) {
+            if let Some(elsewhere) = self.find(other, &der)? {
+                fs::remove_file(elsewhere)?;
+            }
+        }
+        shelved(shelf, &stored, &der)
     }
 
     /// Moves the certificate with this thumbprint, or one whose thumbprint begins so, to another shelf. `None` where there is none or
     /// more than one.
     pub fn put(&self, thumbprint: &str, shelf: Shelf) -> io::Result<Option<Shelved>> {
         let wanted = thumbprint.to_ascii_lowercase().replace([':', ' '], "");
-        let mut found: Vec<Shelved> = self.list()?;
+        let mut found = self.list()?.certificates;
         found.retain(|shelved| wanted.len() >= 8 && shelved.thumbprint.starts_with(&wanted));
         let Some(thumbprint) = found.first().map(|shelved| shelved.thumbprint.clone()) else { return Ok(None) };
         if found.iter().any(|shelved| shelved.thumbprint != thumbprint) {
@@ -109,7 +145,7 @@ impl TrustList {
 
     /// Lays a certificate (DER) onto a shelf, under its canonical name.
     pub fn store(&self, shelf: Shelf, der: &[u8]) -> io::Result<PathBuf> {
-        let certificate = X509::from_der(der).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let certificate = X509::from_der(der).map_err(|_| no_certificate())?;
         let file = self.folder.join(shelf.name()).join(CertificateStore::cert_file_name(&certificate));
         if fs::read(&file).is_ok_and(|there| there == der) {
             return Ok(file);
@@ -176,8 +212,13 @@ impl TrustList {
         (is_there || waiting.len() < PENDING_MAX).then(|| self.store(Shelf::Pending, der).ok()).flatten()
     }
 
-    /// DER files of a shelf, also where they are written as PEM; a shelf that is not there is empty.
+    /// What can be read of a shelf.
     fn files(&self, shelf: Shelf) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+        Ok(self.entries(shelf)?.into_iter().filter_map(|(path, read)| Some((path, read.ok()?))).collect())
+    }
+
+    /// A shelf that is not there is empty.
+    fn entries(&self, shelf: Shelf) -> io::Result<Vec<(PathBuf, io::Result<Vec<u8>>)>> {
         let entries = match fs::read_dir(self.folder.join(shelf.name())) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -186,16 +227,25 @@ impl TrustList {
         let mut files = Vec::new();
         for entry in entries {
             let path = entry?.path();
-            let Ok(bytes) = fs::read(&path) else { continue };
-            let der = match bytes.starts_with(b"-----BEGIN") {
-                true => X509::from_pem(&bytes).ok().and_then(|certificate| certificate.to_der().ok()),
-                false => Some(bytes),
-            };
-            files.extend(der.map(|der| (path, der)));
+            let read = certificate_in(&path);
+            files.push((path, read));
         }
-        files.sort();
+        files.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(files)
     }
+}
+
+/// The content of a file as DER, also where it is written as PEM; whether it is a certificate is not looked at.
+fn certificate_in(file: &Path) -> io::Result<Vec<u8>> {
+    let bytes = fs::read(file)?;
+    if !bytes.starts_with(b"-----BEGIN") {
+        return Ok(bytes);
+    }
+    X509::from_pem(&bytes).and_then(|certificate| certificate.to_der()).map_err(|_| no_certificate())
+}
+
+fn no_certificate() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "is no certificate (DER or PEM)")
 }
 
 fn defect(certificate: &X509, thumbprint: &str, shown: &Shown<'_>) -> Result<(), CertificateRefusal> {
@@ -225,11 +275,11 @@ fn defect(certificate: &X509, thumbprint: &str, shown: &Shown<'_>) -> Result<(),
     Ok(())
 }
 
-fn shelved(shelf: Shelf, file: PathBuf, der: &[u8]) -> Option<Shelved> {
-    let certificate = X509::from_der(der).ok()?;
-    Some(Shelved {
+fn shelved(shelf: Shelf, file: &Path, der: &[u8]) -> io::Result<Shelved> {
+    let certificate = X509::from_der(der).map_err(|_| no_certificate())?;
+    Ok(Shelved {
         shelf,
-        file,
+        file: file.to_owned(),
         thumbprint: certificate.thumbprint().as_hex_string(),
         subject: certificate.subject_name(),
         names: AlternativeNames::of(der),
@@ -241,7 +291,6 @@ fn shelved(shelf: Shelf, file: PathBuf, der: &[u8]) -> Option<Shelved> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::opcua::own;
 
     /// Our own certificate serves as a server's.
     fn server() -> (tempfile::TempDir, Vec<u8>, String) {
@@ -269,7 +318,7 @@ mod tests {
         assert_eq!(list.judge(&shown(&der, &uri)), Ok(()));
         list.put(&thumbprint, Shelf::Rejected).unwrap().unwrap();
         assert!(matches!(list.judge(&shown(&der, &uri)), Err(CertificateRefusal::Rejected { .. })));
-        let rejected = &list.list().unwrap()[0];
+        let rejected = &list.list().unwrap().certificates[0];
         assert_eq!((rejected.shelf, rejected.names.uris.as_slice()), (Shelf::Rejected, [uri.clone()].as_slice()));
         fs::remove_file(&rejected.file).unwrap();
         assert!(matches!(list.judge(&shown(&der, &uri)), Err(CertificateRefusal::Unknown { .. })));
@@ -313,6 +362,37 @@ mod tests {
         assert!(matches!(judged, Err(CertificateRefusal::Expired { .. })), "{judged:?}");
         fs::remove_file(folder.path().join("pki/latest-time")).unwrap();
         assert_eq!(list.judge(&Shown { now_s: list.time_that_counts(now_s), ..shown(&der, &uri) }), Ok(()));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_named_and_our_own_is_no_servers() {
+        let (folder, der, _) = server();
+        let pki = folder.path().join("pki");
+        let list = TrustList::new(&pki);
+        list.store(Shelf::Trusted, &der).unwrap();
+        fs::create_dir_all(pki.join("rejected/a folder")).unwrap();
+        fs::write(pki.join("trusted/garbage.der"), b"garbage").unwrap();
+        fs::write(pki.join("trusted/cut.pem"), b"-----BEGIN CERTIFICATE-----\nMIIC").unwrap();
+        let found = list.list().unwrap();
+        assert_eq!(found.certificates.len(), 1);
+        let named = |strange: &Strange| (strange.shelf, strange.file.file_name().unwrap().to_owned());
+        let expected = [(Shelf::Trusted, "cut.pem"), (Shelf::Trusted, "garbage.der"), (Shelf::Rejected, "a folder")];
+        assert_eq!(
+            found.strange.iter().map(named).collect::<Vec<_>>(),
+            expected.map(|(shelf, name)| (shelf, name.into()))
+        );
+        assert!(found.strange.iter().all(|strange| !strange.why.is_empty()));
+
+        own::copied_to(&pki);
+        let (ours, brought) = (pki.join("own/cert.der"), folder.path().join("brought.der"));
+        fs::copy(&ours, &brought).unwrap();
+        for file in [&ours, &brought] {
+            assert!(list.add(file, Shelf::Trusted).unwrap_err().to_string().contains("our own certificate"));
+        }
+        fs::remove_file(&ours).unwrap();
+        assert_eq!(list.add(&brought, Shelf::Rejected).unwrap().shelf, Shelf::Rejected);
+        let shelves: Vec<Shelf> = list.list().unwrap().certificates.iter().map(|shelved| shelved.shelf).collect();
+        assert_eq!(shelves, [Shelf::Rejected], "it lies on one shelf");
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! identifier stays the bytes that came.
 
 use super::{
-    dialect::{AnswerField, Command, Dialect},
     life::{self, Buffer, Life},
     parse::Kept,
 };
 use crate::{
     device::{
         codec::{self, RegisterOrder},
+        dialect::{AnswerField, Command, Dialect},
         error::DeviceError,
         image::{Arrays, Image},
         settings::{Address, Binding, ByteOrder, StationTags, ValueType, WordOrder},

@@ -8,7 +8,6 @@
 //! A command is sent once; what the device refuses because its buffer is full waits here until there is room, and is dropped by a
 //! flush or with the session.
 
-pub mod dialect;
 mod lane;
 mod life;
 pub mod parse;
@@ -20,7 +19,6 @@ pub use lane::decode;
 use tokio::{select, sync::mpsc::Receiver, time::Instant};
 
 use self::{
-    dialect::{AnswerField, Command, Dialect, Filling},
     lane::{Answers, Lane},
     life::{Buffer, Life},
     parse::Kept,
@@ -29,7 +27,9 @@ use self::{
 use super::{
     DeviceEvent, EventSink,
     codec::{self, OUT_OF_RANGE},
-    deliver, drain,
+    deliver,
+    dialect::{AnswerField, Command, Dialect, Filling},
+    drain,
     error::{DeviceError, End},
     pace::Pace,
     settings::{Settings, TextLink},

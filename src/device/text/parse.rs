@@ -4,7 +4,7 @@
 //! What it does not do: it never guesses. A line that is too long, an escape that the dialect does not know, a field more or less
 //! than asked for: each ends the session, since from there on nobody knows which answer belongs to which question.
 
-use super::dialect::{Dialect, Slot};
+use crate::device::dialect::{Dialect, Slot};
 
 /// Why bytes are no line, or a line no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        device::text::dialect::{Command, Filling, Piece},
+        device::dialect::{Command, Filling, Piece},
         domain::tag::{Tag, TagValue},
     };
 

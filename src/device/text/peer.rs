@@ -11,11 +11,13 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use super::{
+use super::parse::{self, Framer, Kept, Malformed};
+use crate::device::{
+    dial::dial,
     dialect::{Command, Dialect},
-    parse::{self, Framer, Kept, Malformed},
+    error::DeviceError,
+    settings::TextLink,
 };
-use crate::device::{dial::dial, error::DeviceError, settings::TextLink};
 
 const CHUNK: usize = 1024;
 

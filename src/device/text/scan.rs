@@ -9,14 +9,15 @@
 use tokio::{select, sync::mpsc::Receiver};
 
 use super::{
-    dialect::{Dialect, Slot},
     lane::decode,
     parse::{self, Kept},
     peer::Peer,
 };
 use crate::{
     device::{
-        DeviceEvent, EventSink, codec, deliver, drain,
+        DeviceEvent, EventSink, codec, deliver,
+        dialect::{Dialect, Slot},
+        drain,
         error::{DeviceError, End},
         settings::{Address, Settings, StationTags, TextLink},
     },
@@ -99,9 +100,9 @@ mod tests {
     use super::*;
     use crate::{
         device::{
+            dialect::AnswerField,
             settings::{Binding, Link, Pad, ValueType},
             testing::{self, Line, beside, is_disconnected, reading},
-            text::dialect::AnswerField,
         },
         domain::tag::{StationId, StationKind, Tag, TagValue},
     };

@@ -8,13 +8,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{
-    dialect::{AnswerField, Command, Dialect, MarkPlace, Piece, Slot},
-    parse,
-};
+use super::parse;
 use crate::{
     device::{
         DeviceEvent,
+        dialect::{AnswerField, Command, Dialect, MarkPlace, Piece, Slot},
         settings::{Address, Binding, Link, Number, Pad, Settings, StationTags, TextLink, ValueType},
         testing::{self, Line, beside, is_connected, is_disconnected, reading, until},
     },

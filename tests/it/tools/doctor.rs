@@ -1,6 +1,7 @@
 //! `opcua doctor`, `opcua trust`, `check --online`, `tap`.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -75,6 +76,38 @@ fn doctor_names_the_failing_check_and_the_fix_on_both_sides() {
     both(&failing(&stage, &config), "name", "has no address");
 }
 
+/// Answers as a web server does, whatever it is asked.
+fn web_server() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 32]).and_then(|_| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+        }
+    });
+    port
+}
+
+#[test]
+fn a_peer_that_is_no_opc_ua_server_is_told_by_every_tool() {
+    let stage = Stage::open();
+    let config = stage.config();
+    let web = web_server();
+    replace(&config, &format!("127.0.0.1:{}", stage.opcua), &format!("127.0.0.1:{web}"));
+    let told = "not OPC UA: it answered `HTTP/1.1 400 Bad Request`";
+    let check = failing(&stage, &config);
+    assert_eq!(check["check"], "endpoints", "{check}");
+    assert!(check["found"].as_str().unwrap().contains(told), "{check}");
+    let online = stage.sealgate(&["check", "--online", "--config", config.to_str().unwrap()]);
+    assert!(online.code == 1 && online.out.contains(told), "{}{}", online.out, online.err);
+    let url = format!("opc.tcp://127.0.0.1:{web}");
+    for args in [&["opcua", "browse", &url][..], &["opcua", "read", &url, "i=2258", "--security", "none"]] {
+        let said = stage.sealgate(args);
+        assert!(said.code == 69 && said.err.contains(told), "{}{}", said.out, said.err);
+    }
+}
+
 #[test]
 fn a_person_trusts_a_server_and_takes_it_back() {
     let stage = Stage::open();
@@ -99,8 +132,12 @@ fn a_person_trusts_a_server_and_takes_it_back() {
     let config = stage.config();
     let no_certificate = stage.sealgate(&["opcua", "trust", "add", config.to_str().unwrap(), "--pki", "pki"]);
     assert_eq!(no_certificate.code, 1, "{}", no_certificate.err);
+    fs::write(stage.folder.path().join("pki/trusted/plc.der"), "garbage").unwrap();
+    assert_eq!(trust(&["list"])["unusable"][0]["why"], "is no certificate (DER or PEM)");
     let shown = stage.sealgate(&["opcua", "trust", "list", "--pki", "pki"]);
-    assert!(shown.out.contains("rejected"), "{}", shown.out);
+    assert!(shown.out.contains("rejected") && shown.out.contains("pki/trusted/plc.der"), "{}", shown.out);
+    let ours = stage.sealgate(&["opcua", "trust", "add", file, "--pki", "server"]);
+    assert!(ours.code == 1 && ours.err.contains("is our own certificate"), "{}{}", ours.out, ours.err);
     fits(&shown.out);
 }
 

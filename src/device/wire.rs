@@ -1,4 +1,5 @@
-//! One TCP connection: one question at a time, and the answer to exactly that question.
+//! One TCP connection to a device: one question at a time, and the answer to exactly that question. What either looks like is known
+//! where the protocol is.
 //!
 //! Any error poisons the connection, a question given up half-way too, since its late answer would meet the next one: the caller
 //! drops this value then. Bytes that came without a question are an error as well.
@@ -9,34 +10,39 @@ use tokio::{
     time::Duration,
 };
 
-use super::frame::{self, Answer, FRAME_MAX, Question};
-use crate::device::{dial::dial, error::DeviceError, settings::ModbusLink};
+use super::{dial::dial, error::DeviceError};
 
 /// Transactions of one connection begin far from those of any other, since each has a local port of its own: an answer that a
 /// gateway carries over from another connection is known by its number.
 const APART: u16 = 7919;
+/// Longer than any answer: what follows one is seen.
+const ROOM: usize = 520;
 
 pub(super) struct Wire {
     stream: TcpStream,
     transaction: u16,
     sent: Vec<u8>,
-    /// Longer than any frame: what follows an answer is seen.
-    came: Box<[u8; FRAME_MAX * 2]>,
+    came: Box<[u8; ROOM]>,
 }
 
 impl Wire {
-    pub(super) async fn connect(link: &ModbusLink, limit: Duration) -> Result<Self, DeviceError> {
-        let stream = dial(&link.host, link.port, limit).await?;
+    pub(super) async fn connect(host: &str, port: u16, limit: Duration) -> Result<Self, DeviceError> {
+        let stream = dial(host, port, limit).await?;
         let transaction = stream.local_addr().map_err(lost)?.port().wrapping_mul(APART);
-        Ok(Self { stream, transaction, sent: Vec::with_capacity(FRAME_MAX), came: Box::new([0; FRAME_MAX * 2]) })
+        Ok(Self { stream, transaction, sent: Vec::with_capacity(ROOM), came: Box::new([0; ROOM]) })
     }
 
-    /// Without a time limit of its own.
-    pub(super) async fn ask(&mut self, unit: u8, question: Question<'_>) -> Result<Answer, DeviceError> {
+    /// `question` writes the bytes of a transaction, and `answer` finds what belongs to it in what came so far. Without a time limit of
+    /// its own.
+    pub(super) async fn ask<Answer>(
+        &mut self,
+        question: impl FnOnce(u16, &mut Vec<u8>),
+        answer: impl Fn(u16, &[u8]) -> Result<Option<Answer>, DeviceError>,
+    ) -> Result<Answer, DeviceError> {
         self.is_quiet()?;
         self.transaction = self.transaction.wrapping_add(1);
         self.sent.clear();
-        frame::encode(question, self.transaction, unit, &mut self.sent);
+        question(self.transaction, &mut self.sent);
         self.stream.write_all(&self.sent).await.map_err(lost)?;
         let mut filled = 0;
         loop {
@@ -46,10 +52,8 @@ impl Wire {
                 count => filled += count,
             }
             let bytes = self.came.get(..filled).unwrap_or_default();
-            match frame::answer(question, self.transaction, unit, bytes) {
-                Ok(Some(answer)) => return Ok(answer),
-                Ok(None) => {}
-                Err(error) => return Err(DeviceError::Protocol(error.to_string())),
+            if let Some(answer) = answer(self.transaction, bytes)? {
+                return Ok(answer);
             }
         }
     }

@@ -8,7 +8,7 @@
 //! refused before anything is sent, since a delimiter in a serial would make two fields of one.
 
 use crate::{
-    device::codec::{OUT_OF_RANGE, TYPE_MISMATCH, Unfit},
+    device::unfit::{OUT_OF_RANGE, TYPE_MISMATCH, Unfit},
     domain::tag::{Tag, TagValue},
 };
 

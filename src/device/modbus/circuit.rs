@@ -9,38 +9,12 @@
 //! A connection that a time limit ended is made anew in silence for the others: their devices did nothing. One that was lost, or
 //! gave a wrong answer, ends the sessions of all, since nobody knows what else is wrong.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
-    },
-};
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use tokio::time::{Duration, timeout};
 
-use super::{
-    frame::{Answer, Question},
-    wire::Wire,
-};
-use crate::device::{error::DeviceError, settings::ModbusLink};
-
-/// Handed to every link to the same host and port; each clone is the same connection.
-#[derive(Clone, Default)]
-pub struct Shared(Arc<Trunk>);
-
-#[derive(Default)]
-struct Trunk {
-    /// Taken out for one exchange: an exchange that is given up drops it.
-    wire: tokio::sync::Mutex<Option<Wire>>,
-    /// Sessions that use it.
-    users: AtomicUsize,
-    /// Connections that were lost, or could not be made.
-    losses: AtomicU32,
-    /// Units whose circuit is open. Never held across a wait.
-    silent: Mutex<BTreeSet<u8>>,
-}
+use super::frame::{self, Answer, Question};
+use crate::device::{error::DeviceError, settings::ModbusLink, trunk::Trunk, wire::Wire};
 
 /// One session's way to its unit.
 pub(super) struct Circuit {
@@ -106,7 +80,7 @@ impl Circuit {
         wire: &mut Wire,
         question: Question<'_>,
     ) -> Result<Answer, DeviceError> {
-        match timeout(self.limit, wire.ask(self.link.unit, question)).await {
+        match timeout(self.limit, ask(wire, self.link.unit, question)).await {
             Ok(answer) => answer,
             Err(_) => {
                 self.suspect();
@@ -116,7 +90,7 @@ impl Circuit {
     }
 
     async fn dial(&self) -> Result<Wire, DeviceError> {
-        Wire::connect(&self.link, self.limit).await
+        Wire::connect(&self.link.host, self.link.port, self.limit).await
     }
 
     fn lose(&self) {
@@ -140,15 +114,10 @@ impl Drop for Circuit {
     }
 }
 
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("users", &self.0.users.load(Ordering::Relaxed)).finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for Shared {
-    /// Whether both are the same connection.
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
+/// One question to one unit. Without a time limit of its own.
+pub(super) async fn ask(wire: &mut Wire, unit: u8, question: Question<'_>) -> Result<Answer, DeviceError> {
+    let answer = |transaction, bytes: &[u8]| {
+        frame::answer(question, transaction, unit, bytes).map_err(|error| DeviceError::Protocol(error.to_string()))
+    };
+    wire.ask(|transaction, bytes| frame::encode(question, transaction, unit, bytes), answer).await
 }
