@@ -10,6 +10,7 @@
 mod device_text;
 mod field;
 mod json;
+mod reasons;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
