@@ -5,7 +5,7 @@ use crate::domain::tag::StationId;
 use crate::domain::text::BatchId;
 use crate::domain::time::Now;
 use crate::engine::fact::{Counts, Fact};
-use crate::engine::input::{Actor, Ask, Order, Request, SsccRange};
+use crate::engine::input::{Actor, Ask, Asker, Order, Request, SsccRange};
 use crate::engine::output::{Answer, Done, Refused, Step};
 use crate::engine::reason::{AlarmKind, BatchState, Difference, RequestRefusal};
 use crate::engine::state::{Batch, MAX_BATCHES, Run};
@@ -15,8 +15,15 @@ type Outcome = Result<Done, Refused>;
 
 impl Engine {
     pub(super) fn ask(&mut self, now: Now, step: &mut Step, ask: Ask) {
-        let Ask { id, actor, request } = ask;
-        let outcome = match request {
+        let Ask { id, asker, request } = ask;
+        let outcome = self
+            .admit(now, step, asker, request.need())
+            .and_then(|actor| self.carry_out(now, step, (asker, actor), request));
+        step.answer = Some(Answer { id, outcome });
+    }
+
+    fn carry_out(&mut self, now: Now, step: &mut Step, (asker, actor): (Asker, Actor), request: Request) -> Outcome {
+        match request {
             Request::LoadBatch(order) => self.load(now, step, actor, &order),
             Request::StartBatch(batch) => self.start(now, step, actor, &batch),
             Request::StopBatch(batch) => self.stop(step, actor, &batch),
@@ -24,8 +31,9 @@ impl Engine {
             Request::AcknowledgeAlarm(alarm) => self.acknowledge(step, actor, alarm),
             Request::DeclareUsed(used) => self.declare(step, actor, &used),
             Request::ConfirmSerials => self.confirm(step, actor),
-        };
-        step.answer = Some(Answer { id, outcome });
+            Request::Permission(_) => Ok(Done::Permitted(actor)),
+            Request::People(request) => self.ask_about_people(now, step, (asker, actor), *request),
+        }
     }
 
     /// What the store must say too (a serial used before, a batch of that name) is checked before the request comes here.

@@ -12,12 +12,15 @@ mod fold;
 mod gate;
 mod hold;
 pub mod input;
+mod login;
 pub mod output;
 mod pack;
+pub mod people;
 pub mod pool;
 pub mod reason;
 pub mod recipe;
 mod reuse;
+pub mod rights;
 mod section;
 mod standing;
 pub mod state;
@@ -38,6 +41,7 @@ use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey, Picture};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
+use crate::engine::login::Attendance;
 use crate::engine::output::Step;
 use crate::engine::reason::AlarmKind;
 use crate::engine::recipe::Recipe;
@@ -142,6 +146,7 @@ pub struct Engine {
     forgets_labels: bool,
     policy: Policy,
     clock: Clock,
+    attendance: Attendance,
 }
 
 /// What a site may ask for beyond the rules of the line.
@@ -227,6 +232,7 @@ impl Engine {
             run_said: None,
             policy: Policy::default(),
             clock: Clock::default(),
+            attendance: Attendance::default(),
             #[cfg(feature = "canary")]
             forgets_labels: false,
         }
@@ -326,6 +332,7 @@ impl Engine {
     }
 
     fn tick(&mut self, now: Now, step: &mut Step) {
+        self.mind_people(now, step);
         for id in self.ids() {
             let Some(spec) = self.spec(id) else { continue };
             match spec.role {

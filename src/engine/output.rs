@@ -2,7 +2,7 @@
 
 use crate::domain::tag::StationId;
 use crate::engine::fact::Entry;
-use crate::engine::input::PassKey;
+use crate::engine::input::{Actor, PassKey};
 use crate::engine::reason::{Difference, RequestRefusal};
 
 /// What one step decided. Restraints leave at once; facts go to the journal; permits wait until these facts are durable.
@@ -88,6 +88,8 @@ pub enum Done {
     Changed,
     /// It was so already.
     Already,
+    /// Nothing was to be changed: this person may do it.
+    Permitted(Actor),
 }
 
 /// A refusal with all its reasons.

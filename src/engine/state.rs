@@ -7,6 +7,7 @@ use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
 use crate::domain::text::{BatchId, Name};
 use crate::engine::fact::{Child, Counts, RequestKey};
 use crate::engine::input::{BatchSheet, Order};
+use crate::engine::people::People;
 use crate::engine::pool::Pool;
 use crate::engine::reason::{AlarmKind, BatchState};
 use crate::engine::recipe::Recipe;
@@ -29,6 +30,7 @@ pub struct State {
     pub transit: Transit,
     /// Batches that are not closed, oldest first; at most `MAX_BATCHES`.
     pub batches: Vec<Batch>,
+    pub people: People,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

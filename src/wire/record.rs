@@ -156,6 +156,33 @@ pub enum Change {
     EpochRaised {
         epoch: u32,
     },
+    Person {
+        user: String,
+        change: PersonChange,
+    },
+}
+
+/// What a fact changes of a person. Values as they stand after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PersonChange {
+    /// Nobody had this name before.
+    Added {
+        full_name: String,
+        roles: String,
+    },
+    Set {
+        roles: String,
+        is_enabled: bool,
+    },
+    /// The fact itself holds the hash of the password.
+    Credential {
+        must_change: bool,
+    },
+    Failures {
+        failures: u32,
+    },
+    Locked,
+    Unlocked,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use crate::engine::fact::{
     RequestKey, ResultKey, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
+use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
 pub(crate) fn name(text: &str) -> Name {
@@ -82,6 +83,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(clock_facts());
     facts.extend(proof_facts());
     facts.extend(upkeep_facts());
+    facts.extend(people_facts());
     facts
 }
 
@@ -120,6 +122,34 @@ fn upkeep_facts() -> Vec<Fact> {
         Fact::PictureStored { picture: picture() },
         Fact::PicturesRemoved { pictures: vec![picture().sha256, picture().sha256] },
     ]
+}
+
+fn people_facts() -> Vec<Fact> {
+    let user = Text::new("m.meier").expect("short");
+    let session = Text::new(&"5e".repeat(32)).expect("64 characters");
+    let roles: Roles = [Role::Operator, Role::Quality].into_iter().collect();
+    vec![
+        Fact::UserAdded { user, full_name: Text::new("M\u{e9}lanie \"M\" Meier").expect("short"), roles },
+        Fact::UserChanged {
+            user,
+            roles_before: roles,
+            roles: [Role::Admin].into_iter().collect(),
+            was_enabled: true,
+            is_enabled: false,
+            reason: "left".to_owned(),
+        },
+        Fact::CredentialSet { user, phc: phc(), must_change: true },
+        Fact::LoginFailed { user: Some(user), door: Door::Local, failures: 4 },
+        Fact::LoginLocked { user, lock_s: 900 },
+        Fact::LoginUnlocked { user },
+        Fact::LoggedIn { user, session },
+        Fact::LoggedOut { user, session, end: SessionEnd::Idle },
+    ]
+}
+
+pub(crate) fn phc() -> Phc {
+    Phc::new("$argon2id$v=19$m=47104,t=1,p=1$c2VhbGdhdGVzYWx0MDAwMQ$bm90IGEgaGFzaCBvZiBhbnkgcGFzc3dvcmQgYXQgYWxs")
+        .expect("short")
 }
 
 fn message(stream: &str, seq: u64) -> MessageNumber {
