@@ -28,6 +28,7 @@ mod schema;
 mod screen;
 mod serials;
 mod session;
+mod sign;
 mod sim;
 mod simulate;
 mod source;
@@ -114,6 +115,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// People: init, add, list, roles, disable, enable, passwd, reset, unlock
     User(user::UserArgs),
+    /// Electronic signatures: close
+    Sign(sign::SignArgs),
     /// Begin a session with the running daemon
     Login(login::LoginArgs),
     /// End it
@@ -176,6 +179,7 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Feed(args) => feed::run(args, shared),
         Command::Audit(args) => audit::run(&args, shared),
         Command::User(args) => user::run(args, shared),
+        Command::Sign(args) => sign::run(args, shared),
         Command::Login(args) => login::log_in(&args, shared),
         Command::Logout(args) => login::log_out(&args, shared),
         Command::Serials(args) => serials::run(args, shared),

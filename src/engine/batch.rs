@@ -5,13 +5,22 @@ use crate::domain::tag::StationId;
 use crate::domain::text::BatchId;
 use crate::domain::time::Now;
 use crate::engine::fact::{Counts, Fact};
-use crate::engine::input::{Actor, Ask, Asker, Order, Request, SsccRange};
+use crate::engine::input::{Actor, Ask, Asker, BatchSheet, Order, Request, SsccRange};
 use crate::engine::output::{Answer, Done, Refused, Step};
 use crate::engine::reason::{AlarmKind, BatchState, Difference, RequestRefusal};
 use crate::engine::state::{Batch, MAX_BATCHES, Run};
 use crate::engine::{Engine, Role, is_past};
 
 type Outcome = Result<Done, Refused>;
+
+/// What the close of a batch would say.
+pub(super) struct Closing {
+    pub(super) sheet: BatchSheet,
+    pub(super) opened_seq: u64,
+    pub(super) counts: Counts,
+    /// What stands between the batch and its close.
+    pub(super) differences: Vec<Difference>,
+}
 
 impl Engine {
     pub(super) fn ask(&mut self, now: Now, step: &mut Step, ask: Ask) {
@@ -151,21 +160,34 @@ impl Engine {
                 return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
             }
         }
-        self.encode_seen(step);
-        self.infer_rejects(step, self.closed_run());
-        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
-        let counts = self.final_counts(batch);
-        let differences = self.differences(batch, &counts);
+        let Closing { opened_seq, counts, differences, .. } = self.closing(step, id)?;
         if !differences.is_empty() {
             self.emit_for(step, *id, actor, Fact::BatchCloseRefused { differences: differences.clone() });
             return Err(Refused { reasons: vec![RequestRefusal::NotBalanced], differences });
         }
-        let opened_seq = batch.opened_seq;
         if self.flush_owed() {
             return refuse(RequestRefusal::Busy);
         }
         self.emit_for(step, *id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
         Ok(Done::Changed)
+    }
+
+    /// A stopped batch, as its close would tell it now.
+    pub(super) fn closing(&mut self, step: &mut Step, id: &BatchId) -> Result<Closing, Refused> {
+        let state = self.state.batch(id).map(|batch| batch.state);
+        match state {
+            None => return refuse(RequestRefusal::UnknownBatch(*id)),
+            Some(BatchState::Stopped) => {}
+            Some(state @ (BatchState::Loaded | BatchState::Running | BatchState::Closed)) => {
+                return refuse(RequestRefusal::WrongState { batch: *id, state });
+            }
+        }
+        self.encode_seen(step);
+        self.infer_rejects(step, self.closed_run());
+        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        let counts = self.final_counts(batch);
+        let differences = self.differences(batch, &counts);
+        Ok(Closing { sheet: batch.sheet, opened_seq: batch.opened_seq, counts, differences })
     }
 
     fn acknowledge(&mut self, step: &mut Step, actor: Actor, alarm: u32) -> Outcome {
@@ -243,7 +265,7 @@ impl Engine {
     }
 }
 
-fn refuse(reason: RequestRefusal) -> Outcome {
+fn refuse<T>(reason: RequestRefusal) -> Result<T, Refused> {
     Err(Refused { reasons: vec![reason], differences: Vec::new() })
 }
 

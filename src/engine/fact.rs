@@ -12,6 +12,7 @@ use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
 use crate::engine::people::{Door, FullName, Phc, Roles, SessionEnd, SessionId, UserId};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 use crate::engine::recipe::Recipe;
+use crate::engine::signing::Signature;
 
 /// One fact with what the journal holds beside it. `seq` is dense from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -389,6 +390,10 @@ pub enum Fact {
         user: UserId,
         session: SessionId,
         end: SessionEnd,
+    },
+    /// A person signed for the batch of this fact. What the signature allows follows in the same commit.
+    Signed {
+        signature: Box<Signature>,
     },
 }
 

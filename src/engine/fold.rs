@@ -60,6 +60,7 @@ impl State {
             Fact::LoginUnlocked { user } => {
                 self.people.with(user, |person| (person.is_locked, person.failures) = (false, 0));
             }
+            Fact::Signed { signature } => self.with_batch(batch, |batch| batch.take_signature(signature)),
             Fact::LoggedIn { user, .. } => self.people.with(user, |person| person.failures = 0),
             Fact::SerialsRetired { first_index, serials } => {
                 self.with_batch(batch, |batch| batch.retire(range(*first_index, serials)));

@@ -5,6 +5,8 @@
 //! of lasts its whole time again, since no clock of ours runs while we do not.
 
 #[cfg(test)]
+mod signatures;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use crate::engine::people::{
 };
 use crate::engine::reason::{AlarmKind, RequestRefusal};
 use crate::engine::rights::{Action, Need};
+use crate::engine::signing::{Challenge, Prepared};
 
 /// Sessions at once; another one displaces the one that is idle longest.
 const SESSIONS_MAX: usize = 64;
@@ -48,6 +51,8 @@ pub(super) struct Attendance {
     /// Failed log-ins under names that nobody has, and until when no more of them are told.
     strangers: u32,
     strangers_until_us: u64,
+    /// At most `CHALLENGES_MAX`.
+    pub(super) challenges: BTreeMap<Challenge, Prepared>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +62,7 @@ struct Session {
     used_us: u64,
 }
 
-type Outcome = Result<Done, Refused>;
+pub(super) type Outcome = Result<Done, Refused>;
 
 impl Engine {
     /// The name under which facts will have this request, where it may be made at all.
@@ -157,6 +162,10 @@ impl Engine {
             PeopleRequest::Unlock { user } => self.unlock(step, actor, user),
             PeopleRequest::LogIn { proof, session } => self.log_in(now, step, proof, session),
             PeopleRequest::FailedLogIn { user, door } => self.fail_log_in(now, step, actor, user, door),
+            PeopleRequest::Prepare { batch, challenge } => self.prepare(now, step, actor, batch, challenge),
+            PeopleRequest::Sign { proof, challenge, meaning } => {
+                self.sign(now, step, actor, proof, (challenge, meaning))
+            }
             PeopleRequest::LogOut => {
                 self.end_sessions(step, |id, _| (asker == Asker::Session(*id)).then_some(SessionEnd::Asked));
                 Ok(Done::Changed)
@@ -328,6 +337,6 @@ fn local() -> Actor {
     Text::new("local").unwrap_or_default()
 }
 
-fn refuse<T>(reason: PeopleRefusal) -> Result<T, Refused> {
+pub(super) fn refuse<T>(reason: PeopleRefusal) -> Result<T, Refused> {
     Err(Refused { reasons: vec![RequestRefusal::People(reason)], differences: Vec::new() })
 }

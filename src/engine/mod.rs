@@ -22,6 +22,7 @@ pub mod recipe;
 mod reuse;
 pub mod rights;
 mod section;
+pub mod signing;
 mod standing;
 pub mod state;
 pub mod stops;
@@ -156,6 +157,8 @@ pub struct Policy {
     pub commission_needs_clock: bool,
     /// Rejects that stop the line.
     pub stops: Stops,
+    /// Local time at the line, minutes east of UTC, as signatures tell it.
+    pub offset_minutes: i64,
 }
 
 /// What a station shows now.

@@ -4,6 +4,7 @@ use crate::domain::tag::StationId;
 use crate::engine::fact::Entry;
 use crate::engine::input::{Actor, PassKey};
 use crate::engine::reason::{Difference, RequestRefusal};
+use crate::engine::signing::SubjectHash;
 
 /// What one step decided. Restraints leave at once; facts go to the journal; permits wait until these facts are durable.
 #[derive(Debug, Default)]
@@ -90,6 +91,8 @@ pub enum Done {
     Already,
     /// Nothing was to be changed: this person may do it.
     Permitted(Actor),
+    /// A record with this hash waits for its signature.
+    Prepared(SubjectHash),
 }
 
 /// A refusal with all its reasons.

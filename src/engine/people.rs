@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::text::Text;
+use crate::domain::text::{BatchId, Text};
 use crate::engine::input::Actor;
 use crate::engine::rights::Action;
+use crate::engine::signing::{Challenge, Meaning};
 
 /// Unique for ever: a person who left is disabled, and nobody else gets the name.
 pub type UserId = Actor;
@@ -281,6 +282,16 @@ pub enum PeopleRequest {
         door: Door,
     },
     LogOut,
+    /// The close of a batch over its differences is to be signed.
+    Prepare {
+        batch: BatchId,
+        challenge: Challenge,
+    },
+    Sign {
+        proof: Proof,
+        challenge: Challenge,
+        meaning: Meaning,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -341,6 +352,16 @@ pub enum PeopleRefusal {
     LastAdmin(UserId),
     /// One's own password is changed with the old one, and not reset.
     OwnPassword,
+    /// Used, too old, another's, or of another run.
+    UnknownChallenge,
+    /// What was to be signed is not what it was.
+    RecordChanged,
+    /// The counts balance: a plain close will do.
+    NothingToSign,
+    /// Nobody has signed the record, as it is now, for what was done.
+    NothingPerformed,
+    /// Whoever performed does not verify.
+    SamePerson,
 }
 
 #[cfg(test)]

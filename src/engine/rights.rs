@@ -11,6 +11,10 @@ pub enum Action {
     StartBatch,
     StopBatch,
     CloseBatch,
+    /// Answer for a batch whose counts do not balance.
+    SignVariance,
+    /// Be the second person who looks at it.
+    VerifyVariance,
     AcknowledgeAlarm,
     /// Serials after a restore.
     NameSerials,
@@ -31,6 +35,8 @@ impl Action {
         Action::StartBatch,
         Action::StopBatch,
         Action::CloseBatch,
+        Action::SignVariance,
+        Action::VerifyVariance,
         Action::AcknowledgeAlarm,
         Action::NameSerials,
         Action::ReplayFeed,
@@ -47,6 +53,8 @@ impl Action {
             Action::StartBatch       => [X,     X,         X,      O,          O,    O],
             Action::StopBatch        => [X,     X,         X,      X,          O,    O],
             Action::CloseBatch       => [O,     X,         X,      O,          O,    O],
+            Action::SignVariance     => [O,     X,         X,      O,          O,    O],
+            Action::VerifyVariance   => [O,     O,         X,      O,          O,    O],
             Action::AcknowledgeAlarm => [X,     X,         X,      X,          O,    O],
             Action::NameSerials      => [O,     X,         X,      O,          O,    O],
             Action::ReplayFeed       => [O,     X,         X,      X,          O,    O],
@@ -62,6 +70,8 @@ impl Action {
             Action::StartBatch => "start a batch",
             Action::StopBatch => "stop a batch",
             Action::CloseBatch => "close a batch",
+            Action::SignVariance => "sign for a batch whose counts do not balance",
+            Action::VerifyVariance => "verify the close of a batch whose counts do not balance",
             Action::AcknowledgeAlarm => "acknowledge an alarm",
             Action::NameSerials => "name serials that were used",
             Action::ReplayFeed => "replay the feed",
@@ -119,6 +129,9 @@ impl PeopleRequest {
             | PeopleRequest::ResetPassword { .. }
             | PeopleRequest::Unlock { .. } => Need::Right(Action::AdministerPeople),
             PeopleRequest::ChangePassword { .. } | PeopleRequest::LogOut => Need::Session,
+            // Whoever may verify may perform too.
+            PeopleRequest::Prepare { .. } => Need::Right(Action::SignVariance),
+            PeopleRequest::Sign { meaning, .. } => Need::Right(meaning.action()),
             PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } => Need::Nothing,
         }
     }

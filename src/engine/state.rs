@@ -11,6 +11,7 @@ use crate::engine::people::People;
 use crate::engine::pool::Pool;
 use crate::engine::reason::{AlarmKind, BatchState};
 use crate::engine::recipe::Recipe;
+use crate::engine::signing::{Meaning, Performed, Signature};
 use crate::engine::stops::Recent;
 
 /// Inspected tracks that may be on their way to the gate at once; the unit beyond them is rejected.
@@ -159,6 +160,8 @@ pub struct Batch {
     pub bin_before: u32,
     /// The newest inspections, for the stops.
     pub recent: Recent,
+    /// Signed for, and not yet verified by another person.
+    pub performed: Option<Performed>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +210,7 @@ impl State {
             bin_stop: None,
             bin_before: 0,
             recent: Recent::default(),
+            performed: None,
         });
     }
 }
@@ -231,6 +235,12 @@ impl Run {
 }
 
 impl Batch {
+    pub(super) fn take_signature(&mut self, signature: &Signature) {
+        if signature.meaning == Meaning::Performed {
+            self.performed = Some(Performed { user: signature.user, subject_hash: signature.subject_hash });
+        }
+    }
+
     /// Serials that no printer was given yet.
     pub fn unused(&self) -> u32 {
         self.pool.len().saturating_sub(self.next_place)

@@ -77,7 +77,11 @@ pub(super) fn line<J: Journal, P: Plant>(
         description: Some(Box::new(lowering.description())),
     };
     let stations = stations(config, &state);
-    let policy = Policy { commission_needs_clock: config.line.commission_needs_clock, stops: config.line.stops };
+    let policy = Policy {
+        commission_needs_clock: config.line.commission_needs_clock,
+        stops: config.line.stops,
+        offset_minutes: i64::from(config.line.utc_offset_min),
+    };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
     let line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
     #[cfg(feature = "canary")]

@@ -110,7 +110,12 @@ impl Desk {
             passwords::offer_code(&self.config.journal, false);
         }
         match told.filter(|_| answer.ok) {
-            Some(told) => ClientAnswer::data(id, told),
+            Some(mut told) => {
+                if let (Some(told), Some(Value::Object(said))) = (told.as_object_mut(), answer.data) {
+                    told.extend(said);
+                }
+                ClientAnswer::data(id, told)
+            }
             None => answer,
         }
     }
@@ -165,7 +170,9 @@ impl Desk {
         let answer = self.put(id, asker, Request::Permission(action)).await?;
         match answer.outcome {
             Ok(Done::Permitted(actor)) => Ok(actor),
-            Ok(Done::Changed | Done::Already) | Err(_) => Err(Box::new(ClientAnswer::of(id, &answer))),
+            Ok(Done::Changed | Done::Already | Done::Prepared(_)) | Err(_) => {
+                Err(Box::new(ClientAnswer::of(id, &answer)))
+            }
         }
     }
 

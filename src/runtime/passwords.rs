@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::engine::people::{Door, NewUser, PeopleRequest, Phc, Proof, SessionId, UserId};
+use crate::engine::signing::Challenge;
 use crate::store::Reader;
 use crate::wire::checkpoint::hex;
 use crate::wire::command::{Newcomer, PasswordCommand, Reason, Secret};
@@ -95,6 +96,19 @@ fn look(journal: &Path, command: PasswordCommand) -> Result<Looked, Reason> {
             Ok(Looked { request: PeopleRequest::AddFirst(hashed(new)?), told: None })
         }
         PasswordCommand::Add(new) => Ok(Looked { request: PeopleRequest::Add(hashed(new)?), told: None }),
+        PasswordCommand::Prepare(batch) => {
+            let challenge = hex(&random::<32>()?);
+            let told = json!({ "batch": batch.as_str(), "challenge": challenge, "valid_s": 60 });
+            let challenge = Challenge::new(&challenge).unwrap_or_default();
+            Ok(Looked { request: PeopleRequest::Prepare { batch, challenge }, told: Some(told) })
+        }
+        PasswordCommand::Sign { user, password, challenge, meaning } => {
+            let request = match prove(journal, Some(user), &password)? {
+                Ok((proof, _)) => PeopleRequest::Sign { proof, challenge, meaning },
+                Err(failed) => failed,
+            };
+            Ok(Looked { request, told: None })
+        }
         PasswordCommand::LogIn { user, password } => log_in(journal, user, &password),
         PasswordCommand::Reset { user, new_password } => {
             let phc = chosen(&user, &new_password)?;

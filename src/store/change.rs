@@ -77,6 +77,7 @@ impl Scope<'_> {
             ),
             Change::StationCursor { station, device_epoch, epoch } => self.set_station(station, *device_epoch, *epoch),
             Change::MessagesExpired(gone) => messages::let_go(self.conn, self.words, gone),
+            Change::Signature(row) => self.insert_signature(row),
             Change::Person { user, change } => self.change_person(user, change),
             Change::EpochRaised { epoch } => {
                 self.one("earlier epoch", "UPDATE meta SET epoch = ?1 WHERE epoch < ?1", [epoch])

@@ -7,7 +7,7 @@ use crate::store::error::{Flaw, StoreError};
 use crate::store::reader::Reader;
 use crate::store::recover::{rows, unsigned, unsigned_or_null};
 use crate::wire::fact;
-use crate::wire::record::PersonChange;
+use crate::wire::record::{PersonChange, SignatureRow};
 
 /// One row of `v_user`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,26 @@ impl Scope<'_> {
                 self.one("person", "UPDATE person SET locked_seq = NULL, failures = 0 WHERE user = ?1", [user])
             }
         }
+    }
+}
+
+impl Scope<'_> {
+    pub(super) fn insert_signature(&mut self, row: &SignatureRow) -> Result<(), Flaw> {
+        self.one(
+            "signature",
+            "INSERT INTO signature (signature, user, full_name, meaning, at_us, subject, subject_hash, challenge, fact_seq) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, unhex(?7), ?8, ?1)",
+            (
+                self.seq,
+                &row.user,
+                &row.full_name,
+                row.meaning,
+                row.at_us,
+                &row.subject,
+                &row.subject_hash,
+                &row.challenge,
+            ),
+        )
     }
 }
 

@@ -29,6 +29,8 @@
 //! | `user_reset` | `user`, `new_password` |
 //! | `user_passwd` | `user`, `password`, `new_password` |
 //! | `user_unlock` | `user` |
+//! | `sign_prepare` | `batch` |
+//! | `sign` | `user`, `password`, `challenge`, and `meaning` (`performed` or `verified`) |
 //!
 //! `session` beside `id` is what `login` gave. Once somebody has an account, whatever changes something needs one.
 //!
@@ -44,7 +46,7 @@ use std::fmt;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::domain::gs1::{Gtin, SerialNumber};
 use crate::domain::text::BatchId;
@@ -174,6 +176,8 @@ const WORDS: &[&str] = &[
     "user_list",
     "login",
     "logout",
+    "sign_prepare",
+    "sign",
 ];
 
 /// No symbol of GS1 carries more (GenSpecs 5.6: DataMatrix, 2335 alphanumeric characters).
@@ -423,6 +427,9 @@ fn fault(path: &str, value: &str, what: &str, allowed: &str) -> Reason {
 
 impl ClientAnswer {
     pub fn done(id: u64, done: Done) -> Self {
+        if let Done::Prepared(hash) = done {
+            return Self::data(id, json!({ "subject_hash": hash.as_str() }));
+        }
         Self { changed: Some(done == Done::Changed), ..Self::empty(id, true) }
     }
 

@@ -176,6 +176,7 @@ fact_kinds! {
     LoginUnlocked "login_unlocked" { user "user" }
     LoggedIn "logged_in" { user "user", session "session" }
     LoggedOut "logged_out" { user "user", session "session", end "end" }
+    Signed "signed" { signature "" }
 }
 
 fn read_with(

@@ -183,6 +183,7 @@ impl Scene<'_> {
             | Fact::BatchStopped { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::BatchClosed { .. }
+            | Fact::Signed { .. }
             | Fact::SerialsAllocated { .. }
             | Fact::SerialsEncoded { .. }
             | Fact::SerialsRetired { .. }

@@ -160,6 +160,20 @@ pub enum Change {
         user: String,
         change: PersonChange,
     },
+    Signature(SignatureRow),
+}
+
+/// A signature; its number is that of its fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureRow {
+    pub user: String,
+    pub full_name: String,
+    pub meaning: &'static str,
+    pub at_us: i64,
+    pub subject: String,
+    /// In lower-case hex.
+    pub subject_hash: String,
+    pub challenge: String,
 }
 
 /// What a fact changes of a person. Values as they stand after it.

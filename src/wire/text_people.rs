@@ -20,6 +20,11 @@ pub(super) fn code(refusal: &PeopleRefusal) -> &'static str {
         PeopleRefusal::NoRole => "no_role",
         PeopleRefusal::LastAdmin(_) => "last_admin",
         PeopleRefusal::OwnPassword => "own_password",
+        PeopleRefusal::UnknownChallenge => "unknown_challenge",
+        PeopleRefusal::RecordChanged => "record_changed",
+        PeopleRefusal::NothingToSign => "nothing_to_sign",
+        PeopleRefusal::NothingPerformed => "nothing_performed",
+        PeopleRefusal::SamePerson => "same_person",
     }
 }
 
@@ -59,6 +64,17 @@ pub(super) fn refusal(refusal: &PeopleRefusal) -> String {
         PeopleRefusal::LastAdmin(user) => {
             return format!("nobody but {user} administers people; make another administrator first");
         }
+        PeopleRefusal::UnknownChallenge => {
+            "what was to be signed is older than a minute, was tried before, or is another's; begin again"
+        }
+        PeopleRefusal::RecordChanged => "the record changed since it was shown; look at it, and begin again",
+        PeopleRefusal::NothingToSign => {
+            "the counts balance: close the batch without a signature (`sealgate batch close`)"
+        }
+        PeopleRefusal::NothingPerformed => {
+            "nobody has signed the record, as it is now, as performed; that is the first of two signatures"
+        }
+        PeopleRefusal::SamePerson => "you signed as performed; another person verifies",
         PeopleRefusal::OwnPassword => "your own password is changed with the old one: `sealgate user passwd`",
     };
     text.to_owned()

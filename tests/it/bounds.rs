@@ -91,6 +91,7 @@ const BOUNDED: &[Bounded] = &[
     at("src/engine/fact.rs", "kept", "QUARANTINE_MAX", "what waits in quarantine, which holds no more"),
     at("src/engine/people.rs", "users", "USERS_MAX", "nobody else is added"),
     at("src/engine/login.rs", "sessions", "SESSIONS_MAX", "the session that was idle longest ends"),
+    at("src/engine/signing.rs", "challenges", "CHALLENGES_MAX", "the oldest is void"),
     at("src/engine/login.rs", "locks", "USERS_MAX", "one for each locked account"),
     at("src/engine/fold.rs", "stations", "StationSpec", "those of the configuration"),
     at("src/engine/fold.rs", "tracks", "TRANSIT_MAX", "the unit beyond is rejected"),

@@ -65,8 +65,8 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("sd-notify", "sd_notify", &["runtime"]),
     ("serde", "serde", &["wire", "store", "publish", "report", "web", "sim", "runtime", "cli"]),
     ("serde_json", "serde_json", &["wire", "store", "publish", "report", "web", "sim", "runtime", "cli"]),
-    // The subscriber of the demo hashes what it captured by itself.
-    ("sha2", "sha2", &["wire", "sim"]),
+    // The subscriber of the demo hashes what it captured by itself; the engine what is signed.
+    ("sha2", "sha2", &["wire", "sim", "engine"]),
     ("tokio", "tokio", &["device", "publish", "web", "sim", "runtime", "cli"]),
     ("tokio-modbus", "tokio_modbus", &["device", "sim"]),
     ("tokio-util", "tokio_util", &["device", "publish", "runtime", "sim"]),

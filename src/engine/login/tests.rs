@@ -11,10 +11,10 @@ use crate::engine::{Settings, people};
 const SECOND_US: u64 = 1_000_000;
 
 /// An engine with people, and all that it decided.
-struct House {
-    engine: Engine,
-    entries: Vec<Entry>,
-    now_us: u64,
+pub(super) struct House {
+    pub(super) engine: Engine,
+    pub(super) entries: Vec<Entry>,
+    pub(super) now_us: u64,
 }
 
 impl House {
@@ -27,7 +27,7 @@ impl House {
     }
 
     /// With one more, who has replaced the password and is logged in.
-    fn with(user: &str, roles: &[Role]) -> Self {
+    pub(super) fn with(user: &str, roles: &[Role]) -> Self {
         let mut house = Self::new();
         assert_eq!(house.people(session("anna"), PeopleRequest::Add(newcomer(user, roles))), Ok(Done::Changed));
         house.log_in(user);
@@ -36,21 +36,21 @@ impl House {
         house
     }
 
-    fn step(&mut self, input: Input) -> Step {
+    pub(super) fn step(&mut self, input: Input) -> Step {
         let step = self.engine.step(Now { wall_us: 0, mono_us: self.now_us }, input);
         self.entries.extend(step.facts.clone());
         step
     }
 
-    fn ask(&mut self, asker: Asker, request: Request) -> Outcome {
+    pub(super) fn ask(&mut self, asker: Asker, request: Request) -> Outcome {
         self.step(Input::Asked(Ask { id: 1, asker, request })).answer.expect("every request is answered").outcome
     }
 
-    fn people(&mut self, asker: Asker, request: PeopleRequest) -> Outcome {
+    pub(super) fn people(&mut self, asker: Asker, request: PeopleRequest) -> Outcome {
         self.ask(asker, Request::People(Box::new(request)))
     }
 
-    fn pass(&mut self, seconds: u64) {
+    pub(super) fn pass(&mut self, seconds: u64) {
         self.now_us += seconds * SECOND_US;
         self.step(Input::Tick);
     }
@@ -59,28 +59,28 @@ impl House {
         self.engine.state().people.users[&id(user)]
     }
 
-    fn proof(&self, user: &str) -> Proof {
+    pub(super) fn proof(&self, user: &str) -> Proof {
         Proof { user: id(user), credential_seq: self.person(user).credential_seq }
     }
 
-    fn log_in(&mut self, user: &str) {
+    pub(super) fn log_in(&mut self, user: &str) {
         let session = token(user);
         let request = PeopleRequest::LogIn { proof: self.proof(user), session };
         assert_eq!(self.people(door(), request), Ok(Done::Changed), "{user}");
     }
 
-    fn change_password(&mut self, user: &str) -> Outcome {
+    pub(super) fn change_password(&mut self, user: &str) -> Outcome {
         let proof = self.proof(user);
         self.people(session(user), PeopleRequest::ChangePassword { proof, phc: phc() })
     }
 
-    fn fail(&mut self, user: &str) {
+    pub(super) fn fail(&mut self, user: &str) {
         let failed = PeopleRequest::FailedLogIn { user: id(user), door: Door::Local };
         assert_eq!(self.people(door(), failed), refused(PeopleRefusal::LogInRefused));
     }
 
     /// The daemon ends and starts: what is no fact is gone.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let folded = fold(&self.entries);
         assert_eq!(&folded, self.engine.state());
         self.engine = engine(folded);
@@ -96,13 +96,13 @@ fn engine(state: State) -> Engine {
     Engine::new(Settings { stations: Vec::new() }, state)
 }
 
-fn fold(entries: &[Entry]) -> State {
+pub(super) fn fold(entries: &[Entry]) -> State {
     let mut state = State::default();
     entries.iter().for_each(|entry| state.apply(entry));
     state
 }
 
-fn id(user: &str) -> UserId {
+pub(super) fn id(user: &str) -> UserId {
     UserId::new(user).expect("short")
 }
 
@@ -115,20 +115,20 @@ fn token(user: &str) -> SessionId {
     SessionId::new(user).expect("short")
 }
 
-fn session(user: &str) -> Asker {
+pub(super) fn session(user: &str) -> Asker {
     Asker::Session(token(user))
 }
 
-fn phc() -> Phc {
+pub(super) fn phc() -> Phc {
     Phc::new("$argon2id$").expect("short")
 }
 
-fn newcomer(user: &str, roles: &[Role]) -> NewUser {
+pub(super) fn newcomer(user: &str, roles: &[Role]) -> NewUser {
     let full_name = people::full_name(user).expect("printed");
     NewUser { user: id(user), full_name, roles: roles.iter().copied().collect(), phc: phc() }
 }
 
-fn refused(reason: PeopleRefusal) -> Outcome {
+pub(super) fn refused(reason: PeopleRefusal) -> Outcome {
     refuse(reason)
 }
 

@@ -210,6 +210,7 @@ impl Ledger {
             | Fact::LoginUnlocked { .. }
             | Fact::LoggedIn { .. }
             | Fact::LoggedOut { .. }
+            | Fact::Signed { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

@@ -5,8 +5,10 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::domain::text::BatchId;
 use crate::engine::input::Request;
 use crate::engine::people::{FullName, PeopleRequest, Role, Roles, UserId, full_name, user_id};
+use crate::engine::signing::{Challenge, Meaning};
 use crate::wire::command::{Command, Draft, Look, Reason, fault};
 
 /// A password or a code as it was typed.
@@ -42,6 +44,14 @@ pub enum PasswordCommand {
         user: Option<UserId>,
         password: Secret,
     },
+    /// A batch whose close is to be signed.
+    Prepare(BatchId),
+    Sign {
+        user: UserId,
+        password: Secret,
+        challenge: Challenge,
+        meaning: Meaning,
+    },
     Reset {
         user: UserId,
         new_password: Secret,
@@ -73,6 +83,8 @@ pub(super) const WORDS: &[&str] = &[
     "user_list",
     "login",
     "logout",
+    "sign_prepare",
+    "sign",
 ];
 
 /// Longer ones only cost time.
@@ -112,8 +124,22 @@ impl Draft {
                 let user = user_id(&self.text("user", USER)?);
                 Command::Password(PasswordCommand::LogIn { user, password: self.secret("password")? })
             }
+            "sign_prepare" => Command::Password(PasswordCommand::Prepare(self.batch()?)),
+            "sign" => self.sign()?,
             _ => ask(PeopleRequest::LogOut),
         })
+    }
+
+    fn sign(&mut self) -> Result<Command, Reason> {
+        let user = self.user()?;
+        let given = self.text("meaning", "performed or verified")?;
+        let meaning = Meaning::parse(&given);
+        let meaning = meaning.ok_or_else(|| fault("$.meaning", &given, "no meaning", "performed or verified"))?;
+        let given = self.text("challenge", "what sign_prepare gave")?;
+        let challenge = Challenge::new(&given);
+        let challenge = challenge.ok_or_else(|| fault("$.challenge", "", "too long", "what sign_prepare gave"))?;
+        let password = self.secret("password")?;
+        Ok(Command::Password(PasswordCommand::Sign { user, password, challenge, meaning }))
     }
 
     fn newcomer(&mut self, roles: Roles) -> Result<Newcomer, Reason> {

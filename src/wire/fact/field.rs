@@ -13,6 +13,7 @@ use crate::engine::fact::{
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
+use crate::engine::signing::Signature;
 use crate::wire::fact::device_text;
 use crate::wire::fact::json::{Flaw, ObjectReader, ObjectWriter};
 use crate::wire::schema::{self, Shape};
@@ -331,6 +332,10 @@ struct_fields! {
     }
     Gone { through "through", kept "kept" }
     Picture { result "", inspection "inspection", sha256 "sha256", bytes "bytes", media "media_type" }
+    Signature {
+        user "user", full_name "full_name", meaning "meaning", action "action", subject_hash "subject_hash",
+        challenge "challenge", offset_minutes "offset_minutes", clock "clock",
+    }
     SsccRange { extension "extension", prefix "prefix", first "first", last "last" }
     Counts {
         received "received", unused "unused", burned "burned", printed "printed", commissioned "commissioned",

@@ -1,6 +1,7 @@
 //! How the types of people stand in a body.
 
 use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
+use crate::engine::signing::{Meaning, Signable};
 use crate::wire::fact::field::Field;
 use crate::wire::fact::json::{Flaw, ObjectReader, ObjectWriter};
 use crate::wire::schema::{self, Shape};
@@ -57,4 +58,4 @@ macro_rules! words {
     )+};
 }
 
-words!(Door SessionEnd);
+words!(Door SessionEnd Meaning Signable);

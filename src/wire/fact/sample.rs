@@ -12,6 +12,7 @@ use crate::engine::fact::{
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange};
 use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
+use crate::engine::signing::{Meaning, Signable, Signature};
 
 pub(crate) fn name(text: &str) -> Name {
     Text::new(text).expect("a short name")
@@ -144,7 +145,21 @@ fn people_facts() -> Vec<Fact> {
         Fact::LoginUnlocked { user },
         Fact::LoggedIn { user, session },
         Fact::LoggedOut { user, session, end: SessionEnd::Idle },
+        Fact::Signed { signature: Box::new(signature()) },
     ]
+}
+
+fn signature() -> Signature {
+    Signature {
+        user: Text::new("m.meier").expect("short"),
+        full_name: Text::new("M. Meier").expect("short"),
+        meaning: Meaning::Verified,
+        action: Signable::VarianceClose,
+        subject_hash: Text::new(&"a1".repeat(32)).expect("64 characters"),
+        challenge: Text::new(&"c2".repeat(32)).expect("64 characters"),
+        offset_minutes: 60,
+        clock: ClockState::Synchronised,
+    }
 }
 
 pub(crate) fn phc() -> Phc {

@@ -7,8 +7,9 @@ use crate::domain::text::Name;
 use crate::engine::fact::{Child, Fact, RequestKey, ResultKey, TrackKey};
 use crate::engine::people::{Role, Roles, UserId};
 use crate::engine::reason::{AlarmKind, BatchState, FailReason};
+use crate::engine::signing::Signature;
 use crate::wire::lower::{Scene, own_serial, owned};
-use crate::wire::record::{Change, InspectionRow, PermitRow, PersonChange};
+use crate::wire::record::{Change, InspectionRow, PermitRow, PersonChange, SignatureRow};
 
 #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
 pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
@@ -33,6 +34,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::LoginFailed { user: None, .. }
         | Fact::LoggedOut { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::Signed { signature } => vec![scene.signature(signature)],
         Fact::UserAdded { user, full_name, roles } => {
             person(user, PersonChange::Added { full_name: owned(full_name), roles: words(*roles) })
         }
@@ -124,6 +126,18 @@ impl Scene<'_> {
             epc_prefix: epc::sgtin_prefix(order.sheet.gtin, order.sheet.gcp_length),
         });
         inserted.into_iter().collect()
+    }
+
+    fn signature(&self, signature: &Signature) -> Change {
+        Change::Signature(SignatureRow {
+            user: owned(&signature.user),
+            full_name: owned(&signature.full_name),
+            meaning: signature.meaning.name(),
+            at_us: self.stamp.at_us,
+            subject: self.batch.clone(),
+            subject_hash: owned(&signature.subject_hash),
+            challenge: owned(&signature.challenge),
+        })
     }
 
     fn batch_state(&self, state: BatchState) -> Change {

@@ -56,6 +56,7 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::LoginUnlocked { .. }
         | Fact::LoggedIn { .. }
         | Fact::LoggedOut { .. }
+        | Fact::Signed { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }

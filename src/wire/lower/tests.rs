@@ -68,6 +68,7 @@ fn every_kind_has_its_subject() {
         vec!["key:1a2b3c4d", ""],
         vec!["", "", "gtin:00300010123455", batch, "camera", "rejector", "printer", "", "inspection:1234567", ""],
         vec!["user:m.meier"; 8],
+        vec![batch],
     ];
     assert_eq!(subjects, expected.concat());
 }

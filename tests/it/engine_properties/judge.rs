@@ -156,6 +156,7 @@ impl Judge {
             | Fact::LoginUnlocked { .. }
             | Fact::LoggedIn { .. }
             | Fact::LoggedOut { .. }
+            | Fact::Signed { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

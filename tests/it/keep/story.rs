@@ -7,10 +7,12 @@ use sealgate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use sealgate::domain::pack::{Gate, PackLevel};
 use sealgate::domain::tag::StationKind;
 use sealgate::domain::text::{BatchId, Name, Text};
+use sealgate::domain::time::ClockState;
 use sealgate::engine::fact::{Child, Counts, Entry, Fact, Gone, InvalidCause, RequestKey, ResultKey, TrackKey};
 use sealgate::engine::input::{BatchSheet, LostCause, Order, PackSpec, SsccRange};
 use sealgate::engine::people::{Door, Phc, Role, Roles};
 use sealgate::engine::reason::{AlarmKind, FailReason};
+use sealgate::engine::signing::{Meaning, Signable, Signature};
 use sealgate::store::commit::Job;
 use sealgate::store::{Settings, Store, Work, open};
 use sealgate::wire::lower::{LineIdentity, Lowering, Stamp};
@@ -176,6 +178,17 @@ impl Story {
         });
         self.add(Fact::LoginFailed { user: Some(paul), door: Door::Local, failures: 5 });
         self.add(Fact::LoginLocked { user: paul, lock_s: 900 });
+        let signature = Signature {
+            user: paul,
+            full_name: Text::new("A person").unwrap(),
+            meaning: Meaning::Performed,
+            action: Signable::VarianceClose,
+            subject_hash: Text::new(&"a1".repeat(32)).unwrap(),
+            challenge: Text::new(&"c2".repeat(32)).unwrap(),
+            offset_minutes: 60,
+            clock: ClockState::Synchronised,
+        };
+        self.add(Fact::Signed { signature: Box::new(signature) });
     }
 
     /// Everything above, and a second batch that is still open.

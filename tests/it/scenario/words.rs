@@ -35,6 +35,7 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
             format!("alarm {alarm} {}{at}", kind.name())
         }
         Fact::AlarmAcknowledged { alarm } => format!("acknowledged {alarm}"),
+        Fact::Signed { signature } => format!("signed {} {}", signature.user, signature.meaning.name()),
         Fact::UserAdded { user, .. } => format!("user_added {user}"),
         Fact::UserChanged { user, .. } => format!("user_changed {user}"),
         Fact::CredentialSet { user, .. } => format!("credential_set {user}"),

@@ -632,6 +632,7 @@ impl World {
                 outcome.outputs.push(match &answer.outcome {
                     Ok(Done::Changed) => "ok".to_owned(),
                     Ok(Done::Already) => "already".to_owned(),
+                    Ok(Done::Prepared(_)) => "prepared".to_owned(),
                     Ok(Done::Permitted(actor)) => format!("permitted {actor}"),
                     Err(refused) => format!("refused {}", words::join(refused.reasons.iter().map(words::answer))),
                 });
