@@ -11,7 +11,8 @@ use sealgate::domain::text::Text;
 use sealgate::domain::time::Now;
 use sealgate::engine::decide::Decide;
 use sealgate::engine::input::{
-    Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PackSpec, Read, Request, SsccRange, TrackEnd,
+    Ask, Asker, BatchSheet, CameraResult, Input, Observation, Observed, Order, PackSpec, Read, Request, SsccRange,
+    TrackEnd,
 };
 use sealgate::engine::state::State;
 use sealgate::engine::{Engine, Role, Settings, StationSpec};
@@ -75,7 +76,7 @@ fn running() -> Engine {
     let order = order();
     let batch = order.sheet.batch;
     for request in [Request::LoadBatch(Arc::new(order)), Request::StartBatch(batch)] {
-        let ask = Ask { id: 1, actor: Text::new("bench").expect("a short name"), request };
+        let ask = Ask { id: 1, asker: Asker::Door(Text::new("bench").expect("a short name")), request };
         let answer = engine.step(NOW, Input::Asked(ask)).answer.expect("a request is answered");
         assert!(answer.outcome.is_ok(), "{answer:?}");
     }

@@ -10,7 +10,7 @@ use sealgate::domain::time::Now;
 use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::Entry;
 use sealgate::engine::input::{
-    Ask, BatchSheet, CameraResult, CloseEnd, CloseRequest, Input, Observation, Observed, Order, PackSpec, Read,
+    Ask, Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, Input, Observation, Observed, Order, PackSpec, Read,
     Request, SsccRange, TrackEnd,
 };
 use sealgate::engine::output::{Permit, Step};
@@ -68,7 +68,7 @@ impl Teller {
             self.observe(station, Observed::Joined { device_epoch: 1, reset: true });
         }
         for request in [Request::LoadBatch(Arc::clone(order)), Request::StartBatch(order.sheet.batch)] {
-            let ask = Ask { id: 1, actor: Text::new("bench").expect("a short name"), request };
+            let ask = Ask { id: 1, asker: Asker::Door(Text::new("bench").expect("a short name")), request };
             let answer = self.step(Input::Asked(ask)).answer.expect("a request is answered");
             assert!(answer.outcome.is_ok(), "{answer:?}");
         }

@@ -5,18 +5,24 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::outcome::{Exit, Failure};
+use super::session;
 use crate::wire::command::{self, ClientAnswer};
 
 /// The daemon itself answers within two minutes, or says that it cannot.
 const ANSWER_MAX: Duration = Duration::from_secs(150);
 
-/// Who asks, as long as there is no log-in.
+/// Who asks where nobody is logged in.
 const ACTOR: &str = "local";
 
 /// `word` and `parts` as `command::request_line` takes them.
 pub(super) fn ask(socket: &Path, word: &str, parts: &[(&str, &str)]) -> Result<ClientAnswer, Failure> {
-    let line = command::request_line(1, ACTOR, word, parts);
+    let session = session::of(socket).map(|session| Value::from(session.token).to_string());
+    let session = session.as_deref().map(|token| ("session", token));
+    let parts: Vec<(&str, &str)> = parts.iter().copied().chain(session).collect();
+    let line = command::request_line(1, ACTOR, word, &parts);
     let reply = exchange(socket, &line).map_err(|error| away(socket, &error))?;
     serde_json::from_str(&reply).map_err(|error| {
         let text =

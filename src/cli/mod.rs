@@ -13,12 +13,14 @@ mod feed;
 mod live;
 mod lockstep;
 mod log;
+mod login;
 mod modbus;
 mod online;
 mod opcua_tools;
 mod outcome;
 mod print;
 mod probe;
+mod prompt;
 mod registers;
 mod rules;
 mod run;
@@ -26,6 +28,8 @@ mod schema;
 #[cfg(feature = "demo")]
 mod screen;
 mod serials;
+mod session;
+mod sign;
 mod sim;
 mod simulate;
 mod source;
@@ -33,6 +37,7 @@ mod status;
 mod store;
 mod tap;
 mod trace;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -109,6 +114,14 @@ enum Command {
     Feed(feed::FeedArgs),
     /// Prove a journal: verify, keys
     Audit(audit::AuditArgs),
+    /// People: init, add, list, roles, disable, enable, passwd, reset, unlock
+    User(user::UserArgs),
+    /// Electronic signatures: close
+    Sign(sign::SignArgs),
+    /// Begin a session with the running daemon
+    Login(login::LoginArgs),
+    /// End it
+    Logout(login::LogoutArgs),
     /// Serials after a restore: used, confirm
     Serials(serials::SerialsArgs),
     /// The journal's own care: check, backup, restore, salvage, rebuild
@@ -168,6 +181,10 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Alarm(args) => alarm::run(args, shared),
         Command::Feed(args) => feed::run(args, shared),
         Command::Audit(args) => audit::run(&args, shared),
+        Command::User(args) => user::run(args, shared),
+        Command::Sign(args) => sign::run(args, shared),
+        Command::Login(args) => login::log_in(&args, shared),
+        Command::Logout(args) => login::log_out(&args, shared),
         Command::Serials(args) => serials::run(args, shared),
         Command::Lockstep(args) => lockstep::run(args, shared),
         Command::Store(args) => store::run(args, shared),

@@ -60,6 +60,7 @@ fn words(question: &Question) -> (&'static str, Option<(&'static str, String)>) 
         Question::Batch(batch) => ("batch_show", field("batch", batch)),
         Question::Trace(code) => ("trace", field("code", code)),
         Question::Alarms => ("alarm_list", None),
+        Question::Users => ("user_list", None),
         Question::Feed => ("feed_status", None),
         Question::Quarantine => ("feed_quarantine", None),
         Question::QuarantineExport => ("feed_export", None),
@@ -112,7 +113,7 @@ pub(super) fn command(shared: &Shared, word: &str, parts: &[(&str, &str)]) -> Ou
 }
 
 /// Prints the answer of a daemon: its data, or the whole of a refusal. `ok` false is a no.
-fn told(style: Style, answer: &ClientAnswer) -> Exit {
+pub(super) fn told(style: Style, answer: &ClientAnswer) -> Exit {
     match &answer.data {
         Some(data) => print::value(style, data),
         None if style.json => print::out(&answer.to_line()),

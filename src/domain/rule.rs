@@ -220,7 +220,7 @@ rules! {
     WholeOrder "SG-BATCH-05" OURS, [order("batch", "text")]
         "An order is taken whole or not at all, and its identifier stands for no other, ever.";
     KnownName "SG-BATCH-06" OURS, []
-        "A request names a batch, an alarm and stations that this line knows.";
+        "A request names a batch, an alarm, a person and stations that this line knows.";
 
     ChildrenRead "SG-PACK-01" OURS, []
         "A close is judged on good values only, and every child is read.";
@@ -286,6 +286,23 @@ rules! {
         "Where the site asks for it, nothing starts and no unit passes while the clock is not known to be right.";
     ClockSteady "SG-CLOCK-02" OURS, []
         "A step of the clock is told. The order of the record does not depend on the clock.";
+
+    LoggedIn "SG-PEOPLE-01" law("21 CFR 11.10(d), limited access"), []
+        "From the first account on, whoever changes something is logged in.";
+    Authority "SG-PEOPLE-02" law("21 CFR 11.10(g), authority checks"), []
+        "Each action is for the roles that may do it, and for nobody else.";
+    OnePerson "SG-PEOPLE-03" law("21 CFR 11.100(a), unique to one individual"), []
+        "An account belongs to one person, for ever: its name is never given to another.";
+    OwnSecret "SG-PEOPLE-04" law("21 CFR 11.200(a)(2), used by genuine owners"), []
+        "A password is known to its owner alone: one that somebody else set is changed before anything is done with it.";
+    Attempts "SG-PEOPLE-05" law("21 CFR 11.300(d), attempts at unauthorized use"), []
+        "Log-ins that fail lock the account, and are told at once.";
+    LastAdmin "SG-PEOPLE-06" OURS, []
+        "Somebody can always administer the accounts.";
+    BoundSignature "SG-SIGN-01" law("21 CFR 11.70, linked to its record"), []
+        "A signature is for one record as it is at that moment, and for one use.";
+    TwoPersons "SG-SIGN-02" OURS, []
+        "Whoever performed does not verify.";
 
     Delivered "SG-FEED-01" OURS, [config("mqtt.warn_behind_h", "h")]
         "Every fact reaches its consumer. What keeps it back is told, and production goes on.";

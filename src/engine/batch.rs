@@ -5,7 +5,7 @@ use crate::domain::tag::StationId;
 use crate::domain::text::BatchId;
 use crate::domain::time::Now;
 use crate::engine::fact::{Counts, Fact};
-use crate::engine::input::{Actor, Ask, Order, Request, SsccRange};
+use crate::engine::input::{Actor, Ask, Asker, BatchSheet, Order, Request, SsccRange};
 use crate::engine::output::{Answer, Done, Refused, Step};
 use crate::engine::reason::{AlarmKind, BatchState, Difference, RequestRefusal};
 use crate::engine::state::{Batch, MAX_BATCHES, Run};
@@ -13,10 +13,26 @@ use crate::engine::{Engine, Role, is_past};
 
 type Outcome = Result<Done, Refused>;
 
+/// What the close of a batch would say.
+pub(super) struct Closing {
+    pub(super) sheet: BatchSheet,
+    pub(super) opened_seq: u64,
+    pub(super) counts: Counts,
+    /// What stands between the batch and its close.
+    pub(super) differences: Vec<Difference>,
+}
+
 impl Engine {
     pub(super) fn ask(&mut self, now: Now, step: &mut Step, ask: Ask) {
-        let Ask { id, actor, request } = ask;
-        let outcome = match request {
+        let Ask { id, asker, request } = ask;
+        let outcome = self
+            .admit(now, step, asker, request.need())
+            .and_then(|actor| self.carry_out(now, step, (asker, actor), request));
+        step.answer = Some(Answer { id, outcome });
+    }
+
+    fn carry_out(&mut self, now: Now, step: &mut Step, (asker, actor): (Asker, Actor), request: Request) -> Outcome {
+        match request {
             Request::LoadBatch(order) => self.load(now, step, actor, &order),
             Request::StartBatch(batch) => self.start(now, step, actor, &batch),
             Request::StopBatch(batch) => self.stop(step, actor, &batch),
@@ -24,8 +40,9 @@ impl Engine {
             Request::AcknowledgeAlarm(alarm) => self.acknowledge(step, actor, alarm),
             Request::DeclareUsed(used) => self.declare(step, actor, &used),
             Request::ConfirmSerials => self.confirm(step, actor),
-        };
-        step.answer = Some(Answer { id, outcome });
+            Request::Permission(_) => Ok(Done::Permitted(actor)),
+            Request::People(request) => self.ask_about_people(now, step, (asker, actor), *request),
+        }
     }
 
     /// What the store must say too (a serial used before, a batch of that name) is checked before the request comes here.
@@ -145,16 +162,11 @@ impl Engine {
                 return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
             }
         }
-        self.encode_seen(step);
-        self.infer_rejects(step, self.closed_run());
-        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
-        let counts = self.final_counts(batch);
-        let differences = self.differences(batch, &counts);
+        let Closing { opened_seq, counts, differences, .. } = self.closing(step, id)?;
         if !differences.is_empty() {
             self.emit_for(step, *id, actor, Fact::BatchCloseRefused { differences: differences.clone() });
             return Err(Refused { reasons: vec![RequestRefusal::NotBalanced], differences });
         }
-        let opened_seq = batch.opened_seq;
         if self.flush_owed() {
             return refuse(RequestRefusal::Busy);
         }
@@ -162,6 +174,24 @@ impl Engine {
         // Its serials run out no more.
         [AlarmKind::SerialPoolLow, AlarmKind::SerialsExhausted].into_iter().for_each(|kind| self.ease(step, kind));
         Ok(Done::Changed)
+    }
+
+    /// A stopped batch, as its close would tell it now.
+    pub(super) fn closing(&mut self, step: &mut Step, id: &BatchId) -> Result<Closing, Refused> {
+        let state = self.state.batch(id).map(|batch| batch.state);
+        match state {
+            None => return refuse(RequestRefusal::UnknownBatch(*id)),
+            Some(BatchState::Stopped) => {}
+            Some(state @ (BatchState::Loaded | BatchState::Running | BatchState::Closed)) => {
+                return refuse(RequestRefusal::WrongState { batch: *id, state });
+            }
+        }
+        self.encode_seen(step);
+        self.infer_rejects(step, self.closed_run());
+        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        let counts = self.final_counts(batch);
+        let differences = self.differences(batch, &counts);
+        Ok(Closing { sheet: batch.sheet.clone(), opened_seq: batch.opened_seq, counts, differences })
     }
 
     fn acknowledge(&mut self, step: &mut Step, actor: Actor, alarm: u32) -> Outcome {
@@ -239,7 +269,7 @@ impl Engine {
     }
 }
 
-fn refuse(reason: RequestRefusal) -> Outcome {
+fn refuse<T>(reason: RequestRefusal) -> Result<T, Refused> {
     Err(Refused { reasons: vec![reason], differences: Vec::new() })
 }
 

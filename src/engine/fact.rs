@@ -9,8 +9,10 @@ use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
+use crate::engine::people::{Door, FullName, Phc, Roles, SessionEnd, SessionId, UserId};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 use crate::engine::recipe::Recipe;
+use crate::engine::signing::Signature;
 
 /// One fact with what the journal holds beside it. `seq` is dense from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -341,6 +343,57 @@ pub enum Fact {
     /// Pictures that were deleted, since there is room for so many: one that is gone without this was taken.
     PicturesRemoved {
         pictures: Vec<PictureDigest>,
+    },
+
+    /// A person of this line. Who added, changed and locked one is the actor of the fact.
+    UserAdded {
+        user: UserId,
+        full_name: FullName,
+        roles: Roles,
+    },
+    /// What a person may do, before and from here on.
+    UserChanged {
+        user: UserId,
+        roles_before: Roles,
+        roles: Roles,
+        was_enabled: bool,
+        is_enabled: bool,
+        reason: String,
+    },
+    /// A password, as its hash. One that was chosen by another person must be replaced at the first log-in.
+    CredentialSet {
+        user: UserId,
+        phc: Phc,
+        must_change: bool,
+    },
+    /// Without a name where nobody has the one that was given: it may be a password in the wrong field.
+    LoginFailed {
+        user: Option<UserId>,
+        door: Door,
+        /// In a row, with this one.
+        failures: u32,
+    },
+    /// For so many seconds of running time; after a restart they begin anew.
+    LoginLocked {
+        user: UserId,
+        lock_s: u32,
+    },
+    LoginUnlocked {
+        user: UserId,
+    },
+    LoggedIn {
+        user: UserId,
+        session: SessionId,
+    },
+    /// Sessions that the end of a run took are not told: none outlives it.
+    LoggedOut {
+        user: UserId,
+        session: SessionId,
+        end: SessionEnd,
+    },
+    /// A person signed for the batch of this fact. What the signature allows follows in the same commit.
+    Signed {
+        signature: Box<Signature>,
     },
 }
 

@@ -9,6 +9,7 @@ use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name};
 use crate::engine::fact::{Child, Entry, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
 use crate::engine::input::CloseEnd;
+use crate::engine::people::Person;
 use crate::engine::reason::{AlarmKind, BatchState, FailReason};
 use crate::engine::state::{
     Alarm, Batch, Container, Grant, Request, Run, Stage, State, Station, Track, TrackVerdict, Transit, place,
@@ -40,7 +41,26 @@ impl State {
             | Fact::MessagesExpired { .. }
             | Fact::SerialsDeclared { .. }
             | Fact::PictureStored { .. }
-            | Fact::PicturesRemoved { .. } => {}
+            | Fact::PicturesRemoved { .. }
+            | Fact::LoggedOut { .. } => {}
+            Fact::UserAdded { user, full_name, roles } => self.people.add(*user, Person::new(*full_name, *roles)),
+            Fact::UserChanged { user, roles, is_enabled, .. } => {
+                self.people.with(user, |person| (person.roles, person.is_enabled) = (*roles, *is_enabled));
+            }
+            Fact::CredentialSet { user, must_change, .. } => {
+                self.people.with(user, |at| (at.credential_seq, at.must_change) = (entry.seq, *must_change));
+            }
+            Fact::LoginFailed { user, failures, .. } => {
+                // A name that nobody has is nobody's failure.
+                let user = user.unwrap_or_default();
+                self.people.with(&user, |person| person.failures = *failures);
+            }
+            Fact::LoginLocked { user, .. } => self.people.with(user, |person| person.is_locked = true),
+            Fact::LoginUnlocked { user } => {
+                self.people.with(user, |person| (person.is_locked, person.failures) = (false, 0));
+            }
+            Fact::Signed { signature } => self.with_batch(batch, |batch| batch.take_signature(signature)),
+            Fact::LoggedIn { user, .. } => self.people.with(user, |person| person.failures = 0),
             Fact::SerialsRetired { first_index, serials } => {
                 self.with_batch(batch, |batch| batch.retire(range(*first_index, serials)));
             }

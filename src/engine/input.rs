@@ -10,8 +10,10 @@ use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::Start;
 use crate::engine::fact::{Gone, Picture, PictureDigest};
+use crate::engine::people::{PeopleRequest, SessionId};
 use crate::engine::reason::AlarmKind;
 use crate::engine::recipe::Recipe;
+use crate::engine::rights::Action;
 
 /// One thing for the engine to decide.
 #[derive(Clone, Debug)]
@@ -275,11 +277,18 @@ pub struct PassKey {
 /// Who asks: a person, `local` for the command line without log-in, or an upstream system.
 pub type Actor = Text<32>;
 
+/// How somebody asks: through a door that asks for no log-in, under the name that stands for it, or in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    Door(Actor),
+    Session(SessionId),
+}
+
 /// A request with the number under which its answer is awaited.
 #[derive(Clone, Debug)]
 pub struct Ask {
     pub id: u64,
-    pub actor: Actor,
+    pub asker: Asker,
     pub request: Request,
 }
 
@@ -294,6 +303,9 @@ pub enum Request {
     DeclareUsed(UsedSerials),
     /// Upstream has named all serials that were used since the backup.
     ConfirmSerials,
+    /// Whether this may be done now by who asks; the doing is no business of the engine.
+    Permission(Action),
+    People(Box<PeopleRequest>),
 }
 
 /// Serials of one product, a bounded part of a longer list.

@@ -12,15 +12,19 @@ mod fold;
 mod gate;
 mod hold;
 pub mod input;
+mod login;
 mod missed;
 pub mod output;
 mod pack;
+pub mod people;
 pub mod pool;
 pub mod reason;
 pub mod recipe;
 mod reuse;
+pub mod rights;
 mod rule;
 mod section;
+pub mod signing;
 mod standing;
 pub mod state;
 pub mod stops;
@@ -40,6 +44,7 @@ use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey, Picture};
 use crate::engine::input::{
     Actor, COUNT_MAX, CloseRequest, GateState, Input, LostCause, Observation, Observed, TrackEnd,
 };
+use crate::engine::login::Attendance;
 use crate::engine::output::Step;
 use crate::engine::reason::AlarmKind;
 use crate::engine::recipe::Recipe;
@@ -144,6 +149,7 @@ pub struct Engine {
     forgets_labels: bool,
     policy: Policy,
     clock: Clock,
+    attendance: Attendance,
 }
 
 /// What a site may ask for beyond the rules of the line.
@@ -153,6 +159,8 @@ pub struct Policy {
     pub commission_needs_clock: bool,
     /// Rejects that stop the line.
     pub stops: Stops,
+    /// Local time at the line, minutes east of UTC, as signatures tell it.
+    pub offset_minutes: i64,
 }
 
 /// What a station shows now.
@@ -229,6 +237,7 @@ impl Engine {
             run_said: None,
             policy: Policy::default(),
             clock: Clock::default(),
+            attendance: Attendance::default(),
             #[cfg(feature = "canary")]
             forgets_labels: false,
         }
@@ -329,6 +338,7 @@ impl Engine {
     }
 
     fn tick(&mut self, now: Now, step: &mut Step) {
+        self.mind_people(now, step);
         for id in self.ids() {
             let Some(spec) = self.spec(id) else { continue };
             match spec.role {

@@ -2,8 +2,9 @@
 
 use crate::domain::tag::StationId;
 use crate::engine::fact::Entry;
-use crate::engine::input::PassKey;
+use crate::engine::input::{Actor, PassKey};
 use crate::engine::reason::{Difference, RequestRefusal};
+use crate::engine::signing::SubjectHash;
 
 /// What one step decided. Restraints leave at once; facts go to the journal; permits wait until these facts are durable.
 #[derive(Debug, Default)]
@@ -88,6 +89,10 @@ pub enum Done {
     Changed,
     /// It was so already.
     Already,
+    /// Nothing was to be changed: this person may do it.
+    Permitted(Actor),
+    /// A record with this hash waits for its signature.
+    Prepared(SubjectHash),
 }
 
 /// A refusal with all its reasons.

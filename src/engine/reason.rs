@@ -3,6 +3,7 @@
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::text::{BatchId, Text};
 use crate::domain::time::ClockState;
+use crate::engine::people::PeopleRefusal;
 use crate::engine::recipe::OtherRecipe;
 
 /// Why a unit failed its verification (GS1-DataMatrix, element string, order, serial, grade).
@@ -126,6 +127,7 @@ pub enum Difference {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestRefusal {
+    People(PeopleRefusal),
     UnknownBatch(BatchId),
     /// A batch with this identifier was loaded before, with another content.
     BatchExists(BatchId),
@@ -249,6 +251,8 @@ pub enum AlarmKind {
     StrangeRecord,
     /// Pictures of the camera were not stored: they came late or broken, belong to no result, or there is no room.
     PicturesLost,
+    /// Somebody tried passwords until an account was locked (21 CFR 11.300(d)).
+    UnauthorisedUse,
 }
 
 impl FailReason {
@@ -380,6 +384,7 @@ impl AlarmKind {
         AlarmKind::DeviceDisagrees,
         AlarmKind::VerdictsSlow,
         AlarmKind::PicturesLost,
+        AlarmKind::UnauthorisedUse,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -423,6 +428,7 @@ impl AlarmKind {
             | AlarmKind::CheckpointsWithheld
             | AlarmKind::StrangeRecord
             | AlarmKind::PicturesLost
+            | AlarmKind::UnauthorisedUse
             | AlarmKind::ClockStepped
             | AlarmKind::ClockRollback
             | AlarmKind::ClockUnset
@@ -479,6 +485,7 @@ impl AlarmKind {
             AlarmKind::DeviceDisagrees => "device_disagrees",
             AlarmKind::VerdictsSlow => "verdicts_slow",
             AlarmKind::PicturesLost => "pictures_lost",
+            AlarmKind::UnauthorisedUse => "unauthorised_use",
         }
     }
 

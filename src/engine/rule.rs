@@ -2,6 +2,7 @@
 
 use crate::domain::rule::Rule;
 use crate::domain::time::ClockState;
+use crate::engine::people::PeopleRefusal;
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason, RequestRefusal};
 
 impl FailReason {
@@ -67,6 +68,7 @@ impl Difference {
 impl RequestRefusal {
     pub fn rule(&self) -> Rule {
         match self {
+            RequestRefusal::People(refusal) => refusal.rule(),
             RequestRefusal::UnknownBatch(_) | RequestRefusal::UnknownAlarm(_) | RequestRefusal::UnknownStation(_) => {
                 Rule::KnownName
             }
@@ -84,6 +86,28 @@ impl RequestRefusal {
             RequestRefusal::ClockUnsure(
                 ClockState::Synchronised | ClockState::Unsynchronised | ClockState::Unknown,
             ) => Rule::ClockKnown,
+        }
+    }
+}
+
+impl PeopleRefusal {
+    pub fn rule(self) -> Rule {
+        match self {
+            PeopleRefusal::NotLoggedIn
+            | PeopleRefusal::SessionOver
+            | PeopleRefusal::NobodyYet
+            | PeopleRefusal::LogInRefused => Rule::LoggedIn,
+            PeopleRefusal::NotAllowed(_) | PeopleRefusal::NoRole => Rule::Authority,
+            PeopleRefusal::BadName | PeopleRefusal::UserExists(_) | PeopleRefusal::SomebodyAlready => Rule::OnePerson,
+            PeopleRefusal::MustChange | PeopleRefusal::ProofStale | PeopleRefusal::OwnPassword => Rule::OwnSecret,
+            PeopleRefusal::LastAdmin(_) => Rule::LastAdmin,
+            PeopleRefusal::UnknownUser(_) => Rule::KnownName,
+            PeopleRefusal::UsersFull => Rule::Bounded,
+            PeopleRefusal::UnknownChallenge
+            | PeopleRefusal::RecordChanged
+            | PeopleRefusal::NothingToSign
+            | PeopleRefusal::NothingPerformed => Rule::BoundSignature,
+            PeopleRefusal::SamePerson => Rule::TwoPersons,
         }
     }
 }
@@ -125,6 +149,7 @@ impl AlarmKind {
             AlarmKind::CheckpointsWithheld => Rule::Witnessed,
             AlarmKind::StrangeRecord => Rule::OwnRecords,
             AlarmKind::PicturesLost => Rule::Pictures,
+            AlarmKind::UnauthorisedUse => Rule::Attempts,
         }
     }
 }

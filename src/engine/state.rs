@@ -7,9 +7,11 @@ use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
 use crate::domain::text::{BatchId, Name};
 use crate::engine::fact::{Child, Counts, RequestKey};
 use crate::engine::input::{BatchSheet, Order};
+use crate::engine::people::People;
 use crate::engine::pool::Pool;
 use crate::engine::reason::{AlarmKind, BatchState};
 use crate::engine::recipe::Recipe;
+use crate::engine::signing::{Meaning, Performed, Signature};
 use crate::engine::stops::Recent;
 
 /// Inspected tracks that may be on their way to the gate at once; the unit beyond them is rejected.
@@ -29,6 +31,7 @@ pub struct State {
     pub transit: Transit,
     /// Batches that are not closed, oldest first; at most `MAX_BATCHES`.
     pub batches: Vec<Batch>,
+    pub people: People,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +175,8 @@ pub struct Batch {
     pub recent: Recent,
     /// The last that was told of its serials running out.
     pub pool_told: Option<AlarmKind>,
+    /// Signed for, and not yet verified by another person.
+    pub performed: Option<Performed>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,6 +226,7 @@ impl State {
             bin_before: 0,
             recent: Recent::default(),
             pool_told: None,
+            performed: None,
         });
     }
 }
@@ -245,6 +251,12 @@ impl Run {
 }
 
 impl Batch {
+    pub(super) fn take_signature(&mut self, signature: &Signature) {
+        if signature.meaning == Meaning::Performed {
+            self.performed = Some(Performed { user: signature.user, subject_hash: signature.subject_hash });
+        }
+    }
+
     /// Serials that no printer was given yet.
     pub fn unused(&self) -> u32 {
         self.pool.len().saturating_sub(self.next_place)

@@ -434,7 +434,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Request::CloseBatch(_)
             | Request::AcknowledgeAlarm(_)
             | Request::DeclareUsed(_)
-            | Request::ConfirmSerials => None,
+            | Request::ConfirmSerials
+            | Request::Permission(_)
+            | Request::People(_) => None,
         };
         let step = self.parts.engine.step(now, Input::Asked(ask));
         self.carry_out(now, step, order.as_ref(), turn);

@@ -62,7 +62,9 @@ fn message(reader: &mut Reader, exception: &FeedException, bodies: Bodies) -> Re
     let mut row = object(json!({ "stream": stream, "seq": seq, "cause": exception.cause }));
     // Topic, the fact that caused it, and the body; gone where a person skipped it and its time was up.
     let found = if stream == topic::STREAM_FACT {
-        reader.fact(seq)?.map(|fact| (topic::fact(&fact.kind), fact.seq, fact.body.into_bytes()))
+        reader
+            .fact(seq)?
+            .map(|fact| (topic::fact(&fact.kind), fact.seq, fact.published().body.into_owned().into_bytes()))
     } else {
         let message = reader.messages_from(stream, seq, 1)?.into_iter().find(|message| message.seq == seq);
         message.map(|message| (message.topic.to_string(), message.fact_seq, message.body))

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::code::CodeError;
 use crate::domain::rule::Rule;
+use crate::store::people::PersonRow;
 use crate::store::query::{Alarms, BatchRow};
 use crate::store::{Reader, StoreError};
 use crate::wire::{text, topic};
@@ -28,6 +29,8 @@ pub enum Question {
     /// A code in any spelling.
     Trace(String),
     Alarms,
+    /// Who has or had an account.
+    Users,
     Feed,
     /// Messages that the feed goes on without.
     Quarantine,
@@ -52,6 +55,7 @@ impl Question {
             Question::Batch(batch) => format!("batch {batch:?}; see `sealgate batch list`"),
             Question::Trace(code) => format!("{code:?}: it is in no batch and on no container of this journal"),
             Question::Alarms => "alarms".to_owned(),
+            Question::Users => "users".to_owned(),
             Question::Feed => "the feed".to_owned(),
             Question::Quarantine | Question::QuarantineExport => "the quarantine".to_owned(),
         }
@@ -63,6 +67,7 @@ impl Question {
             Question::Status
             | Question::Batches
             | Question::Alarms
+            | Question::Users
             | Question::Feed
             | Question::Quarantine
             | Question::QuarantineExport => true,
@@ -81,10 +86,28 @@ pub fn answer(db: &Path, question: &Question) -> Result<Value, ReportError> {
         Question::Batch(batch) => one_batch(&mut reader, batch),
         Question::Trace(code) => trace::answer(&mut reader, code),
         Question::Alarms => alarms(&mut reader),
+        Question::Users => users(&reader),
         Question::Feed => feed::status(&mut reader),
         Question::Quarantine => feed::quarantine(&mut reader, feed::Bodies::Left),
         Question::QuarantineExport => feed::quarantine(&mut reader, feed::Bodies::Told),
     }
+}
+
+/// Everybody who has or had an account. What a password is compared with is no part of it.
+fn users(reader: &Reader) -> Result<Value, ReportError> {
+    let row = |row: PersonRow| {
+        json!({
+            "user": row.user,
+            "full_name": row.full_name,
+            "roles": row.roles.split(' ').collect::<Vec<_>>(),
+            "is_enabled": row.is_enabled,
+            "is_locked": row.locked_seq.is_some(),
+            "must_change": row.must_change,
+            "failures": row.failures,
+            "added_seq": row.added_seq,
+        })
+    };
+    Ok(reader.people()?.into_iter().map(row).collect())
 }
 
 /// The line as its journal left it.

@@ -109,6 +109,7 @@ fn facts(reader: &Reader, rows: &[StoredFact]) -> Vec<Value> {
 
 /// A row of `v_fact`, and of `v_fact_clock`, without the previous hash; the body as the object that it is.
 fn fact(fact: &StoredFact, clock: Option<String>) -> Value {
+    let body = fact.published().body;
     let mut fields = Map::from_iter([("seq".to_owned(), json!(fact.seq))]);
     put_time(&mut fields, "at", Some(fact.at_us));
     fields.insert("clock".to_owned(), json!(clock));
@@ -120,7 +121,7 @@ fn fact(fact: &StoredFact, clock: Option<String>) -> Value {
         "batch": fact.batch.as_deref(),
         "actor": &*fact.actor,
         "subject": fact.subject,
-        "body": serde_json::from_str(&fact.body).unwrap_or_else(|_| Value::from(fact.body.as_str())),
+        "body": serde_json::from_str(&body).unwrap_or_else(|_| Value::from(&*body)),
         "hash": hex(&fact.hash),
     })));
     Value::Object(fields)

@@ -8,6 +8,7 @@ use crate::domain::pack::PackLevel;
 use crate::domain::tag::{DeviceId, StationId};
 use crate::domain::text::{Name, Text};
 use crate::engine::fact::{Fact, NewEpoch, NewKey};
+use crate::engine::people::{FullName, Person, Role, Roles, UserId};
 use crate::engine::reason::AlarmKind;
 use crate::engine::state::{Alarm, State};
 use crate::engine::{Engine, Policy, Start};
@@ -15,6 +16,7 @@ pub use crate::line::recover::Recovery;
 use crate::line::{Line, Parts, Plant, recover};
 use crate::runtime::VERSION;
 use crate::station::Station;
+use crate::store::people::PersonRow;
 use crate::store::{self, Durable, Journal, Store, StoreError};
 use crate::wire::fact;
 use crate::wire::lower::{LineIdentity, Lowering};
@@ -75,7 +77,11 @@ pub(super) fn line<J: Journal, P: Plant>(
         description: Some(Box::new(lowering.description())),
     };
     let stations = stations(config, &state);
-    let policy = Policy { commission_needs_clock: config.line.commission_needs_clock, stops: config.line.stops };
+    let policy = Policy {
+        commission_needs_clock: config.line.commission_needs_clock,
+        stops: config.line.stops,
+        offset_minutes: i64::from(config.line.utc_offset_min),
+    };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
     let line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
     #[cfg(feature = "canary")]
@@ -117,6 +123,25 @@ impl From<StoreError> for RecoverError {
     }
 }
 
+fn unreadable(row: &PersonRow) -> StoreError {
+    let what = format!("the row of person {} is none that this release wrote", row.user);
+    StoreError::Damaged { seq: Some(row.added_seq), what }
+}
+
+fn person(row: &PersonRow) -> Option<(UserId, Person)> {
+    let roles: Roles = row.roles.split(' ').map(Role::parse).collect::<Option<Vec<_>>>()?.into_iter().collect();
+    let person = Person {
+        full_name: FullName::new(&row.full_name)?,
+        roles,
+        is_enabled: row.is_enabled,
+        credential_seq: row.credential_seq,
+        must_change: row.must_change,
+        failures: row.failures,
+        is_locked: row.locked_seq.is_some(),
+    };
+    Some((UserId::new(&row.user)?, person))
+}
+
 /// The fold of the journal (I7).
 pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
     let recovered = store.recover()?;
@@ -141,6 +166,10 @@ pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
         let Some(kind) = AlarmKind::parse(&alarm.kind) else { continue };
         let station = alarm.station.as_deref().and_then(Name::new);
         recovery.state.alarms.insert(alarm.alarm, Alarm { kind, station, detail: alarm.detail });
+    }
+    for row in &recovered.base.people {
+        let (user, person) = person(row).ok_or_else(|| unreadable(row))?;
+        recovery.state.people.users.insert(user, person);
     }
     store.each_fact(recovered.from_seq, |fact| {
         recovery.fact(fact.undecoded()).map_err(RecoverError::Fact)?;

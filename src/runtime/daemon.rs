@@ -25,6 +25,7 @@ use crate::runtime::error::RunError;
 use crate::runtime::feed;
 use crate::runtime::joint::{Joint, Told};
 use crate::runtime::journal::{self, Beginning};
+use crate::runtime::passwords::{self, Looks};
 use crate::runtime::pictures;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
@@ -99,7 +100,9 @@ async fn serve(
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
     let recall = Recall::new(&config, &proven, (inbox.clone(), clock), looked);
     watch_proof(&mut tasks, recall, kept_there, handle.clone(), anchored.clone());
-    let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle, tapped };
+    passwords::offer_code(&config.journal, recovery.state.people.is_empty());
+    let looks = Looks::new(&config.journal);
+    let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle, tapped, looks };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
     tasks.add("the desk", desk.run(waiting));

@@ -2,23 +2,28 @@
 //! answers. Questions are answered from the journal and the newest snapshot.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::domain::text::BatchId;
-use crate::engine::input::{Actor, Order, Request};
+use crate::engine::input::{Actor, Asker, Order, Request};
 use crate::engine::output::{Answer, Done, Refused};
+use crate::engine::people::PeopleRequest;
 use crate::engine::reason::RequestRefusal;
+use crate::engine::rights::Action;
 use crate::line::{Arrival, Inbound};
 use crate::publish::{MessageKey, PublishHandle};
 use crate::report::{self, Question, ReportError};
 use crate::runtime::control::ClientRequest as Line;
 use crate::runtime::journal;
+use crate::runtime::passwords::{self, Looked, Looks};
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::runtime::tap::Tapped;
@@ -37,27 +42,107 @@ pub(super) struct Desk {
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(super) feed: Option<PublishHandle>,
     pub(super) tapped: Tapped,
+    pub(super) looks: Looks,
 }
+
+/// What became of a line so far.
+enum Taken {
+    Answered(Box<ClientAnswer>),
+    /// A password is to be looked at first, beside everything else.
+    Looked(LookOf),
+}
+
+/// A look at a password, and whose request it is.
+type LookOf = Pin<Box<dyn Future<Output = (u64, Asker, Result<Looked, Reason>)> + Send>>;
 
 impl Desk {
     /// One request after the other: what the store said of an order still holds when the line decides on it.
+    /// Only looks at passwords go on beside it, since they take long.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Line>) {
-        while let Some(request) = requests.recv().await {
-            let answer = self.answer(request.line.as_bytes()).await;
+        let mut looks = JoinSet::new();
+        loop {
+            let (to, answer) = tokio::select! {
+                request = requests.recv() => {
+                    let Some(Line { line, answer: to, .. }) = request else { return };
+                    match self.take(line.as_bytes()).await {
+                        Taken::Answered(answer) => (to, *answer),
+                        Taken::Looked(look) => {
+                            looks.spawn(async move { (to, look.await) });
+                            continue;
+                        }
+                    }
+                }
+                Some(looked) = looks.join_next(), if !looks.is_empty() => {
+                    // A look that did not come to its end drops the way to its asker, who is told so.
+                    let Ok((to, (id, asker, looked))) = looked else { continue };
+                    (to, self.settle(id, asker, looked).await)
+                }
+            };
             // Who left before the answer came needs none.
-            let _ = request.answer.send(answer.to_line());
+            let _ = to.send(answer.to_line());
         }
     }
 
-    async fn answer(&mut self, line: &[u8]) -> ClientAnswer {
+    async fn take(&mut self, line: &[u8]) -> Taken {
         let request = match ClientRequest::parse(line) {
             Ok(request) => request,
-            Err(refusal) => return *refusal,
+            Err(refusal) => return Taken::Answered(refusal),
         };
-        let ClientRequest { id, actor, command } = request;
+        let ClientRequest { id, asker, command } = request;
+        let Command::Password(command) = command else {
+            return Taken::Answered(Box::new(self.answer(id, asker, command).await));
+        };
+        match self.looks.look(command) {
+            Some(look) => Taken::Looked(Box::pin(async move { (id, asker, look.await) })),
+            None => Taken::Answered(Box::new(refusal(id, "busy", "too many log in at once; try again".to_owned()))),
+        }
+    }
+
+    /// What a look at a password leads to.
+    async fn settle(&self, id: u64, asker: Asker, looked: Result<Looked, Reason>) -> ClientAnswer {
+        let Looked { request, told } = match looked {
+            Ok(looked) => looked,
+            Err(reason) => return ClientAnswer::refusal(id, vec![reason]),
+        };
+        let is_first = matches!(request, PeopleRequest::AddFirst(_));
+        let answer = self.ask(id, asker, Request::People(Box::new(request))).await;
+        if answer.ok && is_first {
+            passwords::offer_code(&self.config.journal, false);
+        }
+        match told.filter(|_| answer.ok) {
+            Some(mut told) => {
+                if let (Some(told), Some(Value::Object(said))) = (told.as_object_mut(), answer.data) {
+                    told.extend(said);
+                }
+                ClientAnswer::data(id, told)
+            }
+            None => answer,
+        }
+    }
+
+    async fn answer(&mut self, id: u64, asker: Asker, command: Command) -> ClientAnswer {
+        let needed = match &command {
+            Command::Load(_) => Some(Action::LoadBatch),
+            Command::FeedReplay { .. } => Some(Action::ReplayFeed),
+            Command::FeedRetry { .. } | Command::FeedSkip { .. } => Some(Action::SettleQuarantine),
+            Command::Ask(_)
+            | Command::Password(_)
+            | Command::Status
+            | Command::FeedStatus
+            | Command::Tap { .. }
+            | Command::Look(_) => None,
+        };
+        let actor = match needed {
+            Some(action) => match self.permitted(id, asker, action).await {
+                Ok(actor) => actor,
+                Err(refusal) => return *refusal,
+            },
+            None => Actor::default(),
+        };
         match command {
-            Command::Load(draft) => self.load(id, actor, *draft).await,
-            Command::Ask(request) => self.ask(id, actor, request).await,
+            Command::Load(draft) => self.load(id, asker, *draft).await,
+            Command::Ask(request) => self.ask(id, asker, request).await,
+            Command::Password(_) => refusal(id, "internal", "a password was not looked at".to_owned()),
             Command::Status => ClientAnswer::data(id, self.status()),
             Command::FeedStatus => self.feed(id).await,
             Command::Tap { after, device } => self.tap(id, after, device.as_deref()),
@@ -80,11 +165,22 @@ impl Desk {
         }
     }
 
-    async fn load(&self, id: u64, actor: Actor, draft: OrderDraft) -> ClientAnswer {
+    /// The name of who asks, where the line allows this to be done; what is done is no fact.
+    async fn permitted(&self, id: u64, asker: Asker, action: Action) -> Result<Actor, Box<ClientAnswer>> {
+        let answer = self.put(id, asker, Request::Permission(action)).await?;
+        match answer.outcome {
+            Ok(Done::Permitted(actor)) => Ok(actor),
+            Ok(Done::Changed | Done::Already | Done::Prepared(_)) | Err(_) => {
+                Err(Box::new(ClientAnswer::of(id, &answer)))
+            }
+        }
+    }
+
+    async fn load(&self, id: u64, asker: Asker, draft: OrderDraft) -> ClientAnswer {
         let path = self.config.journal.clone();
         let checked = tokio::task::spawn_blocking(move || check(&path, draft)).await;
         match checked {
-            Ok(Ok(order)) => self.ask(id, actor, Request::LoadBatch(Arc::new(order))).await,
+            Ok(Ok(order)) => self.ask(id, asker, Request::LoadBatch(Arc::new(order))).await,
             Ok(Err(Unfit::Order(problems))) => ClientAnswer::problems(id, &problems),
             Ok(Err(Unfit::Used(reasons))) => ClientAnswer::refused(id, &Refused { reasons, differences: Vec::new() }),
             Ok(Err(Unfit::File(what))) => refusal(id, "serials_file", what),
@@ -93,17 +189,26 @@ impl Desk {
         }
     }
 
-    async fn ask(&self, id: u64, actor: Actor, request: Request) -> ClientAnswer {
-        let (sender, answer) = oneshot::channel::<Answer>();
+    async fn ask(&self, id: u64, asker: Asker, request: Request) -> ClientAnswer {
         let closing = if let Request::CloseBatch(batch) = &request { Some(*batch) } else { None };
-        if self.inbox.try_send(Item::Ask(actor, request, sender)).is_err() {
-            return refusal(id, "busy", "the line is busy; ask again".to_owned());
+        match self.put(id, asker, request).await {
+            Ok(answer) if closing.is_some() => self.closed_before(id, closing, answer).await,
+            Ok(answer) => ClientAnswer::of(id, &answer),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    /// Puts a request to the line, and waits until what it decided is on disk.
+    async fn put(&self, id: u64, asker: Asker, request: Request) -> Result<Answer, Box<ClientAnswer>> {
+        let refuse = |code, text: &str| Err(Box::new(refusal(id, code, text.to_owned())));
+        let (sender, answer) = oneshot::channel::<Answer>();
+        if self.inbox.try_send(Item::Ask(asker, request, sender)).is_err() {
+            return refuse("busy", "the line is busy; ask again");
         }
         match tokio::time::timeout(ANSWER_MAX, answer).await {
-            Ok(Ok(answer)) if closing.is_some() => self.closed_before(id, closing, answer).await,
-            Ok(Ok(answer)) => ClientAnswer::of(id, &answer),
-            Ok(Err(_)) => refusal(id, "stopping", "the daemon is stopping; ask again when it is back".to_owned()),
-            Err(_) => refusal(id, "slow", "the disk has not taken it yet; see `sealgate status`".to_owned()),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => refuse("stopping", "the daemon is stopping; ask again when it is back"),
+            Err(_) => refuse("slow", "the disk has not taken it yet; see `sealgate status`"),
         }
     }
 
@@ -300,6 +405,7 @@ fn question(look: Look) -> Question {
         Look::Batch(batch) => Question::Batch(batch.as_str().to_owned()),
         Look::Trace(code) => Question::Trace(code),
         Look::Alarms => Question::Alarms,
+        Look::Users => Question::Users,
         Look::Quarantine => Question::Quarantine,
         Look::QuarantineExport => Question::QuarantineExport,
     }

@@ -79,13 +79,14 @@ impl FeedReader {
             let properties = envelope.properties().into_iter().filter(|(key, _)| *key != "replay");
             properties.map(|(key, value)| (key.to_owned(), value)).collect()
         };
+        let published = fact.published();
         let own = Outgoing {
             stream: topic::STREAM_FACT,
             seq: fact.seq,
             fact_seq: fact.seq,
             topic: topic::fact(&fact.kind),
-            properties: envelope(topic::STREAM_FACT, fact.seq, &topic::fact_type(&fact.kind), &fact.subject),
-            payload: fact.body.into_bytes(),
+            properties: envelope(topic::STREAM_FACT, fact.seq, &topic::fact_type(&fact.kind), published.subject),
+            payload: published.body.into_owned().into_bytes(),
         };
         let caused = messages.into_iter().filter_map(|message| {
             let stream = topic::STREAMS.iter().find(|stream| **stream == &*message.stream)?;
@@ -270,6 +271,38 @@ mod tests {
         };
         let records = vec![Record { row, changes, messages: Vec::new() }];
         store.commit(&Job { records, work: Vec::new() }, || 0).expect("committed");
+    }
+
+    #[test]
+    fn what_is_about_people_leaves_as_a_digest_and_never_with_a_password() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("line.db");
+        let mut store = store::open(&store::Settings::new(&path, "site/l1")).expect("a new journal");
+        let body = r#"{"user":"m.meier","phc":"$argon2id$v=19$m=47104,t=1,p=1$AAAA$BBBB","must_change":true}"#;
+        let row = FactRow {
+            seq: 1,
+            at_us: 1,
+            mono_us: 1,
+            boot: 1,
+            kind: "credential_set",
+            version: 1,
+            batch: None,
+            actor: "a.admin".into(),
+            subject: "user:m.meier".into(),
+            body: body.into(),
+        };
+        let records = vec![Record { row, changes: Vec::new(), messages: Vec::new() }];
+        store.commit(&Job { records, work: Vec::new() }, || 0).expect("committed");
+        let page = FeedReader::new(&path, "l1", "urn:l1").page(0, 10).expect("a page");
+        let [message] = page.as_slice() else { panic!("{page:?}") };
+        let sent = format!("{} {:?} {}", message.topic, message.properties, String::from_utf8_lossy(&message.payload));
+        for secret in ["argon2", "BBBB", "m.meier", "a.admin"] {
+            assert!(!sent.contains(secret), "{sent}");
+        }
+        let digest: serde_json::Value = serde_json::from_slice(&message.payload).expect("JSON");
+        let (_, hash) = Reader::open(&path).and_then(|mut reader| reader.head()).expect("a head");
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, serde_json::json!({ "seq": 1, "kind": "credential_set", "hash": hash }));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod keys;
 mod latency;
 #[cfg(feature = "demo")]
 pub mod lockstep;
+mod passwords;
 mod pictures;
 mod plant;
 mod proof;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, select};
 use tokio::sync::{oneshot, watch};
 
-use crate::engine::input::{Actor, Ask, Request};
+use crate::engine::input::{Ask, Asker, Request};
 use crate::engine::output::Answer;
 use crate::engine::reason::AlarmKind;
 use crate::line::{Arrival, Inbound, Line, Plant, Turn};
@@ -21,7 +21,7 @@ use crate::store::{Durable, Journal};
 /// What other threads put into the inbox.
 pub(super) enum Item {
     Line(Inbound),
-    Ask(Actor, Request, oneshot::Sender<Answer>),
+    Ask(Asker, Request, oneshot::Sender<Answer>),
     /// The thread is to end as soon as everything is on disk.
     End,
 }
@@ -59,9 +59,9 @@ impl Spine {
             let now = self.clock.now();
             let inbound = match item {
                 Item::Line(inbound) => inbound,
-                Item::Ask(actor, request, answer) => {
+                Item::Ask(asker, request, answer) => {
                     let Some(id) = waiting.enter(answer) else { continue };
-                    let what = Arrival::Asked(Ask { id, actor, request });
+                    let what = Arrival::Asked(Ask { id, asker, request });
                     Inbound { seen_mono_us: now.mono_us, what }
                 }
                 Item::End => {

@@ -18,6 +18,7 @@ use crate::domain::quality::status_text;
 use crate::domain::tag::{StationId, TagUpdate, TagValue};
 use crate::line::Passed;
 use crate::runtime::clock::Clock;
+use crate::wire::fact::Published;
 
 /// Entries on their way to the desk, and entries that the desk keeps for slow readers.
 const WAITING_MAX: usize = 4096;
@@ -166,10 +167,13 @@ fn shown(config: &Config, entry: &Entry) -> Vec<Value> {
             "n": number, "at_us": at_us, "what": "observation", "station": station(config, observation.station),
             "text": format!("{:?}", observation.what),
         })],
-        What::Line(Passed::Fact(row)) => vec![json!({
-            "n": number, "at_us": at_us, "what": "fact", "seq": row.seq, "kind": row.kind, "subject": row.subject,
-            "text": row.body,
-        })],
+        What::Line(Passed::Fact(row)) => {
+            let Published { subject, body } = Published::new((row.seq, row.kind), None, &row.subject, &row.body);
+            vec![json!({
+                "n": number, "at_us": at_us, "what": "fact", "seq": row.seq, "kind": row.kind, "subject": subject,
+                "text": body,
+            })]
+        }
     }
 }
 

@@ -82,6 +82,8 @@ impl Scope<'_> {
             ),
             Change::StationCursor { station, device_epoch, epoch } => self.set_station(station, *device_epoch, *epoch),
             Change::MessagesExpired(gone) => messages::let_go(self.conn, self.words, gone),
+            Change::Signature(row) => self.insert_signature(row),
+            Change::Person { user, change } => self.change_person(user, change),
             Change::EpochRaised { epoch } => {
                 self.one("earlier epoch", "UPDATE meta SET epoch = ?1 WHERE epoch < ?1", [epoch])
             }
@@ -361,7 +363,7 @@ impl Scope<'_> {
             .map_err(|error| Flaw::of("container", error))
     }
 
-    fn one(&self, what: &str, sql: &str, params: impl Params) -> Outcome {
+    pub(super) fn one(&self, what: &str, sql: &str, params: impl Params) -> Outcome {
         match self.execute(what, sql, params)? {
             1 => Ok(()),
             changed => Err(format!("{what}: {changed} rows instead of one").into()),

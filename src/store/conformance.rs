@@ -8,7 +8,7 @@ use crate::store::memory::{Child, MemoryJournal};
 use crate::store::open::{Settings, Store, open};
 use crate::store::samples::*;
 use crate::store::{Reader, StoreError};
-use crate::wire::record::{Change, Record};
+use crate::wire::record::{Change, PersonChange, Record};
 
 /// What both journals can be asked.
 trait Subject {
@@ -238,6 +238,24 @@ fn a_container_that_was_opened_again_is_packed_anew() {
         assert_eq!(journal.parent("Z9").as_deref(), Some(CASE));
         journal.commit(job(vec![record(22, "closed", vec![state("closed")])])).expect("taken");
         refused(journal.commit(job(vec![container(23, CASE)])));
+    });
+}
+
+#[test]
+fn a_person_is_added_once_and_changed_only_where_there_is_one() {
+    let person =
+        |seq, user: &str, change| record(seq, "person", vec![Change::Person { user: user.to_owned(), change }]);
+    let added = || PersonChange::Added { full_name: "P".to_owned(), roles: "operator".to_owned() };
+    both(|journal| {
+        journal.commit(job(story())).expect("taken");
+        let disabled = PersonChange::Set { roles: "operator".to_owned(), is_enabled: false };
+        journal.commit(job(vec![person(22, "paul", added()), person(23, "paul", disabled)])).expect("taken");
+        let (_, what) = refused(journal.commit(job(vec![person(24, "paul", added())])));
+        assert!(what.contains("there already"), "{what}");
+        for change in [PersonChange::Locked, PersonChange::Unlocked, PersonChange::Credential { must_change: true }] {
+            refused(journal.commit(job(vec![person(24, "rosa", change)])));
+        }
+        journal.commit(job(vec![person(24, "paul", PersonChange::Failures { failures: 2 })])).expect("taken");
     });
 }
 

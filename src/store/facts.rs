@@ -44,6 +44,11 @@ impl StoredFact {
         }
     }
 
+    /// What of it may leave this computer.
+    pub fn published(&self) -> fact::Published<'_> {
+        fact::Published::new((self.seq, &self.kind), Some(&self.hash), &self.subject, &self.body)
+    }
+
     /// What `wire::fact::decode` takes.
     pub fn undecoded(&self) -> fact::StoredFact<'_> {
         fact::StoredFact {

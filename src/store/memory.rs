@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::store::error::StoreError;
 use crate::store::journal::{Busy, Durable, Journal, SKIPPED, Work};
 use crate::wire::chain;
-use crate::wire::record::{Change, FactRow, Gone, InspectionRow, Message, Order, Record};
+use crate::wire::record::{Change, FactRow, Gone, InspectionRow, Message, Order, PersonChange, Record};
 
 /// A unit by batch and serial.
 type Unit = (String, String);
@@ -45,6 +45,7 @@ pub struct Kept {
     pub rejects: BTreeSet<u64>,
     /// Unacknowledged.
     pub alarms: BTreeSet<u32>,
+    pub people: BTreeSet<String>,
     /// Serials by batch and place in the order of printing.
     places: BTreeMap<(String, usize), String>,
     used: BTreeSet<(String, String)>,
@@ -245,11 +246,26 @@ impl Kept {
             },
             Change::StationCursor { station: _, device_epoch: _, epoch: _ } => Ok(()),
             Change::MessagesExpired(gone) => self.let_go(gone),
+            Change::Signature(_) => Ok(()),
+            Change::Person { user, change } => self.change_person(user, change),
             Change::EpochRaised { epoch } => {
                 let is_later = *epoch > self.epoch.max(1);
                 self.epoch = self.epoch.max(*epoch);
                 is_later.then_some(()).ok_or_else(|| format!("epoch {epoch} is not later than the one before"))
             }
+        }
+    }
+
+    fn change_person(&mut self, user: &str, change: &PersonChange) -> Outcome {
+        let is_there = self.people.contains(user);
+        match (change, is_there) {
+            (PersonChange::Added { .. }, true) => Err(format!("a person of this name is there already: {user}")),
+            (PersonChange::Added { .. }, false) => {
+                self.people.insert(user.to_owned());
+                Ok(())
+            }
+            (_, true) => Ok(()),
+            (_, false) => Err(format!("person {user} is unknown")),
         }
     }
 

@@ -35,6 +35,7 @@ mod notary;
 #[cfg(feature = "demo")]
 pub mod occupied;
 pub mod open;
+pub mod people;
 mod phrase;
 pub mod pictures;
 pub mod place;

@@ -13,6 +13,7 @@ use rusqlite::{Connection, Row};
 use crate::store::error::StoreError;
 use crate::store::facts::{self, StoredFact};
 use crate::store::open::Store;
+use crate::store::people::{self, PersonRow};
 use crate::store::reader::each_fact;
 use crate::store::words::Words;
 
@@ -38,6 +39,8 @@ pub struct Base {
     pub alarm_max: u32,
     /// Alarms raised before `from_seq` and not acknowledged before it.
     pub alarms: Vec<OpenAlarm>,
+    /// Everybody, as the newest facts left them: to apply an older one about a person again, and all that follow it, changes nothing.
+    pub people: Vec<PersonRow>,
     /// Each station's present epochs.
     pub stations: Vec<StationRow>,
     /// Batches that were loaded before `from_seq` and are closed: their identifiers and SSCC ranges are used for ever.
@@ -75,6 +78,7 @@ impl Store {
         let next_seq = self.head().0 + 1;
         let boot = self.boot();
         let (conn, words) = (&self.conn, &mut self.words);
+        let people = people::all(conn)?;
         let stations = stations(conn, words)?;
         let (open_batches, closed): (Vec<_>, Vec<_>) =
             batches(conn, words)?.into_iter().partition(|batch| batch.closed_seq.is_none());
@@ -86,6 +90,7 @@ impl Store {
             token_max: highest(conn, "SELECT max(token) FROM permit")?,
             alarm_max: highest(conn, "SELECT max(alarm) FROM alarm")?,
             alarms: alarms(conn, words, from_seq)?,
+            people,
             stations,
             closed_batches: closed.into_iter().filter(|batch| batch.loaded.seq < from_seq).collect(),
         };

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_clock.sql"),
     include_str!("schema_expired.sql"),
     include_str!("schema_pictures.sql"),
+    include_str!("schema_people.sql"),
 ];
 
 pub(super) fn version_known() -> i64 {

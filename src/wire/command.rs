@@ -20,10 +20,24 @@
 //! | `tap` | `after` and `device`, or neither |
 //! | `feed_retry` | `seq`, and `stream` |
 //! | `feed_skip` | `seq`, `stream`, and `reason` |
+//! | `login` | `user`, `password` |
+//! | `logout`, `user_list` | |
+//! | `user_init` | `code`, `user`, `full_name`, `password` |
+//! | `user_add` | `user`, `full_name`, `roles` (a list), `password` |
+//! | `user_roles` | `user`, `roles`, `reason` |
+//! | `user_disable`, `user_enable` | `user`, `reason` |
+//! | `user_reset` | `user`, `new_password` |
+//! | `user_passwd` | `user`, `password`, `new_password` |
+//! | `user_unlock` | `user` |
+//! | `sign_prepare` | `batch` |
+//! | `sign` | `user`, `password`, `challenge`, and `meaning` (`performed` or `verified`) |
+//!
+//! `session` beside `id` is what `login` gave. Once somebody has an account, whatever changes something needs one.
 //!
 //! On MQTT the topic says what to do (`_cmd/feed/replay`) and the payload has no `do`. Every request is answered, a malformed
 //! one with what is wrong; an `id` that could not be read is answered as 0.
 
+mod people;
 #[cfg(test)]
 mod tests;
 
@@ -32,17 +46,20 @@ use std::fmt;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::domain::gs1::{Gtin, SerialNumber};
 use crate::domain::rule::Rule;
 use crate::domain::text::BatchId;
-use crate::engine::input::{Actor, Request, UsedSerials};
+use crate::engine::input::{Actor, Asker, Request, UsedSerials};
 use crate::engine::output::{Answer, Done, Refused};
+use crate::engine::people::SessionId;
 use crate::engine::reason::{Difference, RequestRefusal};
 use crate::wire::order::{ORDER_BYTES_MAX, OrderDraft, Problem};
 use crate::wire::suggest::nearest;
-use crate::wire::{text, topic};
+use crate::wire::{digest, text, topic};
+
+pub use people::{Newcomer, PasswordCommand, Secret};
 
 /// The longest line.
 pub const REQUEST_BYTES_MAX: usize = ORDER_BYTES_MAX;
@@ -51,7 +68,7 @@ pub const REQUEST_BYTES_MAX: usize = ORDER_BYTES_MAX;
 #[derive(Debug)]
 pub struct ClientRequest {
     pub id: u64,
-    pub actor: Actor,
+    pub asker: Asker,
     pub command: Command,
 }
 
@@ -61,6 +78,8 @@ pub enum Command {
     Load(Box<OrderDraft>),
     /// For the engine as it stands.
     Ask(Request),
+    /// A password is to be looked at first.
+    Password(PasswordCommand),
     Status,
     FeedStatus,
     /// What passed after the entry of this number; without it, from now on. One device, or the whole line.
@@ -93,6 +112,7 @@ pub enum Look {
     /// A code as it was read or typed.
     Trace(String),
     Alarms,
+    Users,
     Quarantine,
     /// With what the messages say.
     QuarantineExport,
@@ -177,6 +197,19 @@ const WORDS: &[&str] = &[
     "feed_export",
     "feed_retry",
     "feed_skip",
+    "user_init",
+    "user_add",
+    "user_roles",
+    "user_disable",
+    "user_enable",
+    "user_reset",
+    "user_passwd",
+    "user_unlock",
+    "user_list",
+    "login",
+    "logout",
+    "sign_prepare",
+    "sign",
 ];
 
 /// No symbol of GS1 carries more (GenSpecs 5.6: DataMatrix, 2335 alphanumeric characters).
@@ -258,7 +291,7 @@ impl Draft {
         if let Some(key) = self.twice.take() {
             return Err(fault(&format!("$.{key}"), "", "the field stands twice", "each field once"));
         }
-        let actor = self.actor(default_actor)?;
+        let asker = self.asker(default_actor)?;
         let command = match word {
             "batch_load" => Command::Load(Box::new(self.order()?)),
             "batch_start" => Command::Ask(Request::StartBatch(self.batch()?)),
@@ -267,6 +300,7 @@ impl Draft {
             "alarm_ack" => Command::Ask(Request::AcknowledgeAlarm(self.whole("alarm", 1)?)),
             "serials_used" => Command::Ask(Request::DeclareUsed(self.used()?)),
             "serials_confirm" => Command::Ask(Request::ConfirmSerials),
+            word if people::WORDS.contains(&word) => self.people(word)?,
             "batch_list" => Command::Look(Look::Batches),
             "batch_show" => Command::Look(Look::Batch(self.batch()?)),
             "alarm_list" => Command::Look(Look::Alarms),
@@ -287,12 +321,25 @@ impl Draft {
             Some(key) => {
                 Err(fault(&format!("$.{key}"), "", &format!("no field of {word}"), "id, actor, do and its own"))
             }
-            None => Ok(ClientRequest { id, actor, command }),
+            None => Ok(ClientRequest { id, asker, command }),
         }
     }
 
     fn id(&mut self) -> Result<u64, Reason> {
         self.whole("id", 0)
+    }
+
+    /// A session says by itself whose it is. Upstream has none.
+    fn asker(&mut self, default: &str) -> Result<Asker, Reason> {
+        let actor = self.actor(default)?;
+        if default != LOCAL || !self.fields.contains_key("session") {
+            return Ok(Asker::Door(actor));
+        }
+        let Some(Value::String(token)) = self.fields.remove("session") else {
+            return Err(fault("$.session", "", "no text", "what `sealgate login` gave"));
+        };
+        let session = SessionId::new(&digest::sha256_hex(token.as_bytes())).unwrap_or_default();
+        Ok(Asker::Session(session))
     }
 
     fn actor(&mut self, default: &str) -> Result<Actor, Reason> {
@@ -413,6 +460,9 @@ fn fault(path: &str, value: &str, what: &str, allowed: &str) -> Reason {
 
 impl ClientAnswer {
     pub fn done(id: u64, done: Done) -> Self {
+        if let Done::Prepared(hash) = done {
+            return Self::data(id, json!({ "subject_hash": hash.as_str() }));
+        }
         Self { changed: Some(done == Done::Changed), ..Self::empty(id, true) }
     }
 

@@ -7,9 +7,11 @@
 //!
 //! Not here: the other columns of the journal (`lower`), the hash chain (the store).
 
+mod class;
 mod device_text;
 mod field;
 mod json;
+mod people;
 mod reasons;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -25,8 +27,10 @@ use serde_json::Value;
 use crate::domain::text::BatchId;
 use crate::engine::fact::{Entry, Fact, Gone};
 use crate::engine::input::{Actor, BatchSheet};
+use crate::engine::people::Phc;
 use crate::wire::schema::Shape;
 
+pub use class::{FeedClass, Published, class};
 use field::Field;
 use json::{Flaw, ObjectReader, ObjectWriter};
 
@@ -36,15 +40,6 @@ pub struct Encoded {
     pub kind: &'static str,
     pub version: u16,
     pub body: String,
-}
-
-/// What the feed gets of a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FeedClass {
-    /// The body as it stands.
-    Public,
-    /// Sequence number, kind and hash alone.
-    Digest,
 }
 
 /// A journal row without its hash, as read back.
@@ -170,6 +165,19 @@ fact_kinds! {
     MessagesExpired "messages_expired" { gone "" }
     PictureStored "picture_stored" { picture "" }
     PicturesRemoved "pictures_removed" { pictures "pictures" }
+
+    UserAdded "user_added" { user "user", full_name "full_name", roles "roles" }
+    UserChanged "user_changed" {
+        user "user", roles_before "roles_before", roles "roles", was_enabled "was_enabled", is_enabled "is_enabled",
+        reason "reason",
+    }
+    CredentialSet "credential_set" { user "user", phc "phc", must_change "must_change" }
+    LoginFailed "login_failed" { user "user", door "door", failures "failures" }
+    LoginLocked "login_locked" { user "user", lock_s "lock_s" }
+    LoginUnlocked "login_unlocked" { user "user" }
+    LoggedIn "logged_in" { user "user", session "session" }
+    LoggedOut "logged_out" { user "user", session "session", end "end" }
+    Signed "signed" { signature "" }
 }
 
 fn read_with(
@@ -207,6 +215,12 @@ pub fn decode(stored: StoredFact<'_>) -> Result<Entry, DecodeError> {
     Ok(Entry { seq: stored.seq, batch, actor, fact })
 }
 
+/// What a password is compared with, of the fact that set it; none for a fact of another kind.
+pub fn credential(stored: StoredFact<'_>) -> Result<Option<Phc>, DecodeError> {
+    let entry = decode(stored)?;
+    Ok(if let Fact::CredentialSet { phc, .. } = entry.fact { Some(phc) } else { None })
+}
+
 /// The messages that a fact lets go; none for a fact of another kind.
 pub fn gone(stored: StoredFact<'_>) -> Result<Option<Gone>, DecodeError> {
     let entry = decode(stored)?;
@@ -228,14 +242,13 @@ fn read_body(kind: &str, body: &str) -> Option<Result<Fact, Flaw>> {
     Some(fact.and_then(|fact| reader.close().map(|()| fact)))
 }
 
-/// In this release every body is published; users, secrets and bulk loads will not be.
-pub fn class(_kind: &str) -> FeedClass {
-    FeedClass::Public
-}
-
-/// The JSON Schema of a kind's body, without its heading; empty for an unknown kind.
+/// The JSON Schema of what the feed gets of a kind, without its heading; empty for an unknown kind.
 pub(crate) fn describe(kind: &str) -> Value {
     let mut shape = Shape::new();
+    if class(kind) == FeedClass::Digest {
+        class::describe(kind, &mut shape);
+        return shape.build();
+    }
     describe_fields(kind, &mut shape);
     shape.build()
 }

@@ -160,6 +160,15 @@ impl Scene<'_> {
             | Fact::MessagesExpired { .. }
             | Fact::PicturesRemoved { .. } => String::new(),
             Fact::PictureStored { picture } => format!("inspection:{}", picture.inspection),
+            Fact::UserAdded { user, .. }
+            | Fact::UserChanged { user, .. }
+            | Fact::CredentialSet { user, .. }
+            | Fact::LoginLocked { user, .. }
+            | Fact::LoginUnlocked { user }
+            | Fact::LoginFailed { user: Some(user), .. }
+            | Fact::LoggedIn { user, .. }
+            | Fact::LoggedOut { user, .. } => ["user:", user.as_str()].concat(),
+            Fact::LoginFailed { user: None, .. } => String::new(),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
@@ -174,6 +183,7 @@ impl Scene<'_> {
             | Fact::BatchStopped { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::BatchClosed { .. }
+            | Fact::Signed { .. }
             | Fact::SerialsAllocated { .. }
             | Fact::SerialsEncoded { .. }
             | Fact::SerialsRetired { .. }

@@ -14,4 +14,5 @@ pub mod refold;
 pub mod schema;
 pub(crate) mod suggest;
 pub mod text;
+mod text_people;
 pub mod topic;

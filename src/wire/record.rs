@@ -161,6 +161,47 @@ pub enum Change {
     EpochRaised {
         epoch: u32,
     },
+    Person {
+        user: String,
+        change: PersonChange,
+    },
+    Signature(SignatureRow),
+}
+
+/// A signature; its number is that of its fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureRow {
+    pub user: String,
+    pub full_name: String,
+    pub meaning: &'static str,
+    pub at_us: i64,
+    pub subject: String,
+    /// In lower-case hex.
+    pub subject_hash: String,
+    pub challenge: String,
+}
+
+/// What a fact changes of a person. Values as they stand after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PersonChange {
+    /// Nobody had this name before.
+    Added {
+        full_name: String,
+        roles: String,
+    },
+    Set {
+        roles: String,
+        is_enabled: bool,
+    },
+    /// The fact itself holds the hash of the password.
+    Credential {
+        must_change: bool,
+    },
+    Failures {
+        failures: u32,
+    },
+    Locked,
+    Unlocked,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use crate::domain::rule::Rule;
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason, RequestRefusal};
+use crate::wire::text_people;
 
 /// The differences that have one count.
 pub(crate) const DIFFERENCES_WITH_COUNT: &[&str] =
@@ -56,6 +57,7 @@ pub fn difference(difference: &Difference) -> String {
 /// The stable word, lower snake case.
 pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
     match refusal {
+        RequestRefusal::People(refusal) => text_people::code(refusal),
         RequestRefusal::UnknownBatch(_) => "unknown_batch",
         RequestRefusal::BatchExists(_) => "batch_exists",
         RequestRefusal::LineOccupied(_) => "line_occupied",
@@ -78,6 +80,7 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
 
 pub fn refusal(refusal: &RequestRefusal) -> String {
     match refusal {
+        RequestRefusal::People(refusal) => text_people::refusal(refusal),
         RequestRefusal::UnknownBatch(batch) => {
             format!("batch {batch} was never loaded on this line; see `sealgate batch list`")
         }
@@ -292,6 +295,9 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         }
         AlarmKind::PicturesLost => {
             "Pictures of the camera were not stored. Production goes on. Look at the camera's naming, its folder and the disk, then acknowledge."
+        }
+        AlarmKind::UnauthorisedUse => {
+            "Somebody tried passwords. Find out who, see `sealgate user list` for locked accounts, then acknowledge."
         }
         AlarmKind::DiskLow
         | AlarmKind::DiskFull

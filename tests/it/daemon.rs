@@ -19,20 +19,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with a configuration, an order, and the socket on which systemd would listen. The path of a socket holds at most 108
 /// bytes, so the folder lies at the top of the temporary directory.
-struct Site {
+pub(crate) struct Site {
     folder: tempfile::TempDir,
     systemd: UnixDatagram,
 }
 
 /// How a command went.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder =
             tempfile::Builder::new().prefix("sg").tempdir_in(std::env::temp_dir()).expect("a temporary folder");
         let data = Path::new("tests/data/config");
@@ -57,18 +57,20 @@ impl Site {
         Self { folder, systemd }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn command(&self, line: &[&str]) -> Command {
+    pub(crate) fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.arg("--config").arg(self.file("line.toml")).args(line).current_dir(self.folder.path());
         command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM").env_remove("SEALGATE_LOG");
+        // A session of whoever runs the tests is none of theirs.
+        command.env("XDG_RUNTIME_DIR", self.folder.path());
         command
     }
 
-    fn run(&self, line: &[&str]) -> Said {
+    pub(crate) fn run(&self, line: &[&str]) -> Said {
         let output = self.command(line).output().expect("the program starts");
         Said {
             code: output.status.code().unwrap_or(-1),
@@ -78,14 +80,14 @@ impl Site {
     }
 
     /// The data of an answer that is yes.
-    fn json(&self, line: &[&str]) -> Value {
+    pub(crate) fn json(&self, line: &[&str]) -> Value {
         let said = self.run(&[line, &["--json"]].concat());
         assert_eq!(said.code, 0, "{line:?}: {}{}", said.out, said.err);
         serde_json::from_str(&said.out).expect("one JSON document")
     }
 
     /// Starts the daemon and waits until it says that it is ready.
-    fn start(&self) -> Daemon {
+    pub(crate) fn start(&self) -> Daemon {
         let mut command = self.command(&["run"]);
         command.env("NOTIFY_SOCKET", self.file("notify")).stderr(Stdio::null());
         let daemon = Daemon { child: command.spawn().expect("the program starts") };
@@ -94,7 +96,7 @@ impl Site {
     }
 
     /// Waits for one word of the daemon to systemd.
-    fn hear(&self, word: &str) {
+    pub(crate) fn hear(&self, word: &str) {
         let mut bytes = [0; 512];
         loop {
             let length = self.systemd.recv(&mut bytes).unwrap_or_else(|error| panic!("{word} did not come: {error}"));
@@ -118,13 +120,13 @@ fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A running daemon; killed where a test ends before it.
-struct Daemon {
-    child: Child,
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
 }
 
 impl Daemon {
     /// A clean stop, as systemd asks for it.
-    fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(mut self) -> ExitStatus {
         let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill(1)");
         assert!(sent.success());
         wait_for("its end on SIGTERM", || self.child.try_wait().expect("our child"))

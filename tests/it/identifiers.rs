@@ -17,7 +17,8 @@ use sealgate::domain::text::Text;
 use sealgate::domain::time::Now;
 use sealgate::engine::decide::Decide;
 use sealgate::engine::input::{
-    Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PackSpec, Read, Request, SsccRange, TrackEnd,
+    Ask, Asker, BatchSheet, CameraResult, Input, Observation, Observed, Order, PackSpec, Read, Request, SsccRange,
+    TrackEnd,
 };
 use sealgate::engine::state::State;
 use sealgate::engine::{Engine, Role, Settings, StationSpec};
@@ -279,7 +280,7 @@ impl Line {
     }
 
     fn ask(&mut self, request: Request) {
-        self.step(Input::Asked(Ask { id: 1, actor: Text::new("test").unwrap(), request }));
+        self.step(Input::Asked(Ask { id: 1, asker: Asker::Door(Text::new("test").unwrap()), request }));
     }
 }
 

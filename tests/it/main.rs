@@ -27,6 +27,7 @@ mod lockstep;
 #[cfg(feature = "demo")]
 mod modbus;
 mod packml;
+mod people;
 #[cfg(feature = "demo")]
 mod rough;
 mod rules;

@@ -8,6 +8,7 @@ use sealgate::domain::gs1::{SerialNumber, Sscc};
 use sealgate::domain::rule::{Class, Place, Rule};
 use sealgate::domain::text::{BatchId, Text};
 use sealgate::domain::time::ClockState;
+use sealgate::engine::people::{PeopleRefusal, user_id};
 use sealgate::engine::reason::{AlarmKind, BatchState, Difference, FailReason, RefuseReason, RequestRefusal};
 use sealgate::engine::recipe::OtherRecipe;
 use sealgate::wire::command::Reason;
@@ -44,6 +45,13 @@ fn refusals() -> Vec<RequestRefusal> {
         RequestRefusal::StationAway(station),
         RequestRefusal::RecipeDiffers(OtherRecipe { station, approved: Text::new("R-17").unwrap(), shown: None }),
         RequestRefusal::UnknownStation(station),
+        RequestRefusal::People(PeopleRefusal::NotLoggedIn),
+        RequestRefusal::People(PeopleRefusal::NoRole),
+        RequestRefusal::People(PeopleRefusal::BadName),
+        RequestRefusal::People(PeopleRefusal::MustChange),
+        RequestRefusal::People(PeopleRefusal::LastAdmin(user_id("m.meier").unwrap())),
+        RequestRefusal::People(PeopleRefusal::RecordChanged),
+        RequestRefusal::People(PeopleRefusal::SamePerson),
         RequestRefusal::AlarmsOpen(1),
         RequestRefusal::BatchesFull(1),
         RequestRefusal::ExpiryPast,

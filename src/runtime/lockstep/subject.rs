@@ -216,7 +216,7 @@ impl Subject {
 
     /// A line of the local socket, put to the line as the desk puts it.
     fn ask(&self, line: &str) -> Result<Ask, Box<ClientAnswer>> {
-        let ClientRequest { id, actor, command } = ClientRequest::parse(line.as_bytes())?;
+        let ClientRequest { id, asker, command } = ClientRequest::parse(line.as_bytes())?;
         let refuse = |why: &str| {
             let reason = crate::wire::command::Reason::new("lockstep", why.to_owned());
             Box::new(ClientAnswer::refusal(id, vec![reason]))
@@ -231,6 +231,7 @@ impl Subject {
                 Err(Unfit::Store(error)) => return Err(refuse(&error.to_string())),
             },
             Command::Tap { .. }
+            | Command::Password(_)
             | Command::Status
             | Command::FeedStatus
             | Command::Look(_)
@@ -240,6 +241,6 @@ impl Subject {
                 return Err(refuse("only orders, batches and alarms are asked for here"));
             }
         };
-        Ok(Ask { id, actor, request })
+        Ok(Ask { id, asker, request })
     }
 }

@@ -2,7 +2,7 @@
 //! itself again: a unit that met it may be rejected, one that did not may not.
 
 use crate::domain::tag::{StationId, StationKind};
-use crate::engine::input::{Ask, Request};
+use crate::engine::input::{Ask, Asker, Request};
 use crate::line::Arrival;
 use crate::sim::closer::CloserMishap;
 use crate::sim::mishap::Mishap;
@@ -236,7 +236,7 @@ impl World {
         }
         self.tally.reach(fault);
         let actor = super::setup::name("upstream");
-        self.arrive_at(self.now_us, Arrival::Asked(Ask { id: u64::MAX, actor, request }));
+        self.arrive_at(self.now_us, Arrival::Asked(Ask { id: u64::MAX, asker: Asker::Door(actor), request }));
     }
 
     // F35, F36, F38: order is by number and waits are by the other clock.

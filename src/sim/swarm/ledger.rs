@@ -136,6 +136,7 @@ impl Ledger {
         self.fold(&entry.fact)
     }
 
+    #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     fn fold(&mut self, fact: &Fact) -> Verdict {
         match fact {
             Fact::StationJoined { station, reset: true, .. } => self.forget(station),
@@ -201,6 +202,15 @@ impl Ledger {
             | Fact::SerialsDeclared { .. }
             | Fact::SerialsRetired { .. }
             | Fact::KeyAnnounced { .. }
+            | Fact::UserAdded { .. }
+            | Fact::UserChanged { .. }
+            | Fact::CredentialSet { .. }
+            | Fact::LoginFailed { .. }
+            | Fact::LoginLocked { .. }
+            | Fact::LoginUnlocked { .. }
+            | Fact::LoggedIn { .. }
+            | Fact::LoggedOut { .. }
+            | Fact::Signed { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::tag::{StationKind, Tag, TagValue};
-use crate::engine::input::{Ask, Request};
+use crate::engine::input::{Ask, Asker, Request};
 use crate::engine::output::{Answer, Refused};
 use crate::engine::reason::BatchState;
 use crate::engine::state::Alarm;
@@ -112,7 +112,7 @@ impl World {
 
     fn ask(&mut self, id: u64, request: Request) {
         let actor = super::setup::name("operator");
-        self.arrive_at(self.now_us + HAND_US, Arrival::Asked(Ask { id, actor, request }));
+        self.arrive_at(self.now_us + HAND_US, Arrival::Asked(Ask { id, asker: Asker::Door(actor), request }));
     }
 }
 

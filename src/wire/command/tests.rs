@@ -6,6 +6,10 @@ use serde_json::json;
 use super::*;
 use crate::engine::reason::BatchState;
 
+fn door(actor: &str) -> Asker {
+    Asker::Door(Actor::new(actor).expect("short"))
+}
+
 fn refused(line: &str) -> ClientAnswer {
     let answer = ClientRequest::parse(line.as_bytes()).expect_err(line);
     assert!(!answer.ok && !answer.reasons.is_empty(), "{line}");
@@ -34,7 +38,7 @@ fn reads_every_command() {
         let line = request_line(3, "QA \"1\"", word, &parts);
         assert_eq!(line.matches('\n').count(), 1, "{line}");
         let request = ClientRequest::parse(line.as_bytes()).expect(word);
-        assert_eq!((request.id, request.actor.as_str()), (3, "QA \"1\""));
+        assert_eq!((request.id, request.asker), (3, door("QA \"1\"")));
         let shown = format!("{:?}", request.command);
         let name = match word {
             "batch_load" => "Load(",
@@ -58,14 +62,14 @@ fn reads_every_command() {
 #[test]
 fn an_absent_actor_is_the_local_one_and_an_absent_stream_the_facts() {
     let request = ClientRequest::parse(br#"{"id":1,"do":"feed_replay","from":1}"#).expect("complete");
-    assert_eq!(request.actor.as_str(), "local");
+    assert_eq!(request.asker, door("local"));
     assert!(matches!(request.command, Command::FeedReplay { stream: "fact", from: 1 }));
 }
 
 #[test]
 fn takes_from_upstream_what_this_release_allows() {
     let request = ClientRequest::parse_mqtt("_cmd/feed/replay", br#"{"id":9,"from":5}"#).expect("complete");
-    assert_eq!(request.actor.as_str(), "mqtt");
+    assert_eq!(request.asker, door("mqtt"));
     assert!(matches!(request.command, Command::FeedReplay { from: 5, .. }));
     for (below, payload) in [
         ("_cmd/batch/load", r#"{"id":9,"order":{}}"#),

@@ -14,6 +14,7 @@ use crate::engine::fact::{
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::reason::{AlarmKind, FailReason};
+use crate::engine::signing::Signature;
 use crate::wire::fact::device_text;
 use crate::wire::fact::json::{Flaw, ObjectReader, ObjectWriter};
 use crate::wire::schema::{self, Shape};
@@ -361,6 +362,10 @@ struct_fields! {
     MessageNumber { stream "stream", seq "seq" }
     StationRecipe { station "station", recipe "recipe" }
     Picture { result "", inspection "inspection", sha256 "sha256", bytes "bytes", media "media_type" }
+    Signature {
+        user "user", full_name "full_name", meaning "meaning", action "action", subject_hash "subject_hash",
+        challenge "challenge", offset_minutes "offset_minutes", clock "clock",
+    }
     SsccRange { extension "extension", prefix "prefix", first "first", last "last" }
     Counts {
         received "received", unused "unused", burned "burned", printed "printed", commissioned "commissioned",

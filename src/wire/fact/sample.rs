@@ -11,7 +11,9 @@ use crate::engine::fact::{
     RequestKey, ResultKey, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
+use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
+use crate::engine::signing::{Meaning, Signable, Signature};
 
 pub(crate) fn name(text: &str) -> Name {
     Text::new(text).expect("a short name")
@@ -85,6 +87,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(proof_facts());
     facts.extend(upkeep_facts());
     facts.push(loaded_with_recipes());
+    facts.extend(people_facts());
     facts
 }
 
@@ -134,6 +137,48 @@ fn upkeep_facts() -> Vec<Fact> {
         Fact::StationLost { station: name("camera"), cause: LostCause::Quality(None) },
         Fact::StationLost { station: name("camera"), cause: LostCause::Quality(Some(flaw)) },
     ]
+}
+
+fn people_facts() -> Vec<Fact> {
+    let user = Text::new("m.meier").expect("short");
+    let session = Text::new(&"5e".repeat(32)).expect("64 characters");
+    let roles: Roles = [Role::Operator, Role::Quality].into_iter().collect();
+    vec![
+        Fact::UserAdded { user, full_name: Text::new("M\u{e9}lanie \"M\" Meier").expect("short"), roles },
+        Fact::UserChanged {
+            user,
+            roles_before: roles,
+            roles: [Role::Admin].into_iter().collect(),
+            was_enabled: true,
+            is_enabled: false,
+            reason: "left".to_owned(),
+        },
+        Fact::CredentialSet { user, phc: phc(), must_change: true },
+        Fact::LoginFailed { user: Some(user), door: Door::Local, failures: 4 },
+        Fact::LoginLocked { user, lock_s: 900 },
+        Fact::LoginUnlocked { user },
+        Fact::LoggedIn { user, session },
+        Fact::LoggedOut { user, session, end: SessionEnd::Idle },
+        Fact::Signed { signature: Box::new(signature()) },
+    ]
+}
+
+fn signature() -> Signature {
+    Signature {
+        user: Text::new("m.meier").expect("short"),
+        full_name: Text::new("M. Meier").expect("short"),
+        meaning: Meaning::Verified,
+        action: Signable::VarianceClose,
+        subject_hash: Text::new(&"a1".repeat(32)).expect("64 characters"),
+        challenge: Text::new(&"c2".repeat(32)).expect("64 characters"),
+        offset_minutes: 60,
+        clock: ClockState::Synchronised,
+    }
+}
+
+pub(crate) fn phc() -> Phc {
+    Phc::new("$argon2id$v=19$m=47104,t=1,p=1$c2VhbGdhdGVzYWx0MDAwMQ$bm90IGEgaGFzaCBvZiBhbnkgcGFzc3dvcmQgYXQgYWxs")
+        .expect("short")
 }
 
 fn message(stream: &str, seq: u64) -> MessageNumber {

@@ -15,13 +15,35 @@ use crate::engine::fact::{
     RequestKey, ResultKey, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
+use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 
 /// CSET 82 whole, with the characters that hurt most in JSON, SQL, URIs and paths.
 const CSET_82: &str = "[!\"%-?A-Z_a-z]{1,20}";
 
 pub(crate) fn fact() -> BoxedStrategy<Fact> {
-    prop_oneof![line_fact(), batch_fact(), serials_fact(), unit_fact(), track_fact(), container_fact()].boxed()
+    prop_oneof![line_fact(), batch_fact(), serials_fact(), unit_fact(), track_fact(), container_fact(), people_fact()]
+        .boxed()
+}
+
+fn people_fact() -> impl Strategy<Value = Fact> {
+    let roles = || vec(one_of(Role::ALL), 0..4).prop_map(|roles| roles.into_iter().collect::<Roles>());
+    let phc = "[ -~]{0,128}".prop_map(|text| Phc::new(&text).expect("short"));
+    let words = (one_of(SessionEnd::ALL), any::<(bool, bool)>(), any::<u32>(), any::<String>());
+    (0..8, (text(), text(), text()), (roles(), roles()), phc, words).prop_map(|parts| {
+        let (which, (user, full_name, session), (roles, roles_before), phc, (end, flags, failures, reason)) = parts;
+        let (is_enabled, was_enabled) = flags;
+        match which {
+            0 => Fact::UserAdded { user, full_name, roles },
+            1 => Fact::UserChanged { user, roles_before, roles, was_enabled, is_enabled, reason },
+            2 => Fact::CredentialSet { user, phc, must_change: is_enabled },
+            3 => Fact::LoginFailed { user: is_enabled.then_some(user), door: Door::Local, failures },
+            4 => Fact::LoginLocked { user, lock_s: failures },
+            5 => Fact::LoginUnlocked { user },
+            6 => Fact::LoggedIn { user, session },
+            _ => Fact::LoggedOut { user, session, end },
+        }
+    })
 }
 
 pub(crate) fn text<const N: usize>() -> impl Strategy<Value = Text<N>> {

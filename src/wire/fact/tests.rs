@@ -101,9 +101,33 @@ fn refuses_kinds_and_versions_of_other_releases() {
     assert_eq!(decode(StoredFact { actor: &long, ..stored("line_stopped", "{}") }).map_err(|e| e.field), Err("actor"));
 }
 
+/// Of people and their passwords the world gets the number, the kind and the hash.
 #[test]
-fn every_kind_is_published_in_this_release() {
-    assert!(KINDS.iter().all(|kind| class(kind) == FeedClass::Public));
+fn what_is_about_people_leaves_as_a_digest() {
+    let people = sample::facts().into_iter().filter(|fact| class(kind(fact)) == FeedClass::Digest);
+    let kinds: BTreeSet<&str> = people.clone().map(|fact| kind(&fact)).collect();
+    assert_eq!(kinds.len(), 8, "{kinds:?}");
+    for fact in people {
+        let Encoded { kind, body, .. } = encode(&fact);
+        let Published { subject, body } = Published::new((7, kind), Some(&[0xab; 32]), "user:m.meier", &body);
+        assert_eq!(
+            (subject, &*body),
+            ("", format!("{{\"seq\":7,\"kind\":\"{kind}\",\"hash\":\"{}\"}}", "ab".repeat(32)).as_str())
+        );
+    }
+    let public = Published::new((7, "line_stopped"), Some(&[0xab; 32]), "", "{}");
+    assert_eq!(&*public.body, "{}");
+}
+
+/// A new kind is looked at before it is published.
+#[test]
+fn every_kind_that_names_a_person_or_a_password_is_a_digest() {
+    for fact in sample::facts() {
+        let Encoded { kind, body, .. } = encode(&fact);
+        let is_private = ["\"user\":", "\"phc\":", "\"session\":"].iter().any(|key| body.contains(key));
+        // A signature belongs to what was signed, and is shown with it.
+        assert!(!is_private || class(kind) == FeedClass::Digest || kind == "signed", "{kind}");
+    }
 }
 
 proptest! {

@@ -5,10 +5,13 @@ use crate::domain::gs1::{Gtin, SerialNumber, Sscc};
 use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
 use crate::domain::text::Name;
 use crate::engine::fact::{Child, Fact, RequestKey, ResultKey, TrackKey};
+use crate::engine::people::{Role, Roles, UserId};
 use crate::engine::reason::{AlarmKind, BatchState, FailReason};
+use crate::engine::signing::Signature;
 use crate::wire::lower::{Scene, own_serial, owned};
-use crate::wire::record::{Change, InspectionRow, PermitRow};
+use crate::wire::record::{Change, InspectionRow, PermitRow, PersonChange, SignatureRow};
 
+#[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
 pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
     match &scene.entry.fact {
         Fact::LineStarted { .. }
@@ -28,7 +31,25 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::LinePaused { .. }
         | Fact::PictureStored { .. }
         | Fact::PicturesRemoved { .. }
+        | Fact::LoginFailed { user: None, .. }
+        | Fact::LoggedOut { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::Signed { signature } => vec![scene.signature(signature)],
+        Fact::UserAdded { user, full_name, roles } => {
+            person(user, PersonChange::Added { full_name: owned(full_name), roles: words(*roles) })
+        }
+        Fact::UserChanged { user, roles, is_enabled, .. } => {
+            person(user, PersonChange::Set { roles: words(*roles), is_enabled: *is_enabled })
+        }
+        Fact::CredentialSet { user, must_change, .. } => {
+            person(user, PersonChange::Credential { must_change: *must_change })
+        }
+        Fact::LoginFailed { user: Some(user), failures, .. } => {
+            person(user, PersonChange::Failures { failures: *failures })
+        }
+        Fact::LoggedIn { user, .. } => person(user, PersonChange::Failures { failures: 0 }),
+        Fact::LoginLocked { user, .. } => person(user, PersonChange::Locked),
+        Fact::LoginUnlocked { user } => person(user, PersonChange::Unlocked),
         Fact::MessagesExpired { gone } => vec![Change::MessagesExpired(gone.clone())],
         Fact::GateForced { container, .. } => quarantined(*container),
         Fact::EpochRaised { begun } => vec![Change::EpochRaised { epoch: begun.epoch }],
@@ -83,6 +104,15 @@ fn alarm_raised(alarm: u32, kind: AlarmKind, station: Option<Name>, detail: &str
     Change::AlarmInserted { alarm, kind, station, detail: detail.to_owned() }
 }
 
+fn person(user: &UserId, change: PersonChange) -> Vec<Change> {
+    vec![Change::Person { user: owned(user), change }]
+}
+
+/// As the table holds them: in one order, with a blank between.
+fn words(roles: Roles) -> String {
+    roles.iter().map(Role::name).collect::<Vec<_>>().join(" ")
+}
+
 fn used(gtin: &Gtin, serials: &[SerialNumber]) -> Change {
     let serials = serials.iter().map(|serial| serial.as_str().to_owned()).collect();
     Change::SerialsUsed { gtin: gtin.as_str().to_owned(), serials }
@@ -96,6 +126,18 @@ impl Scene<'_> {
             epc_prefix: epc::sgtin_prefix(order.sheet.gtin, order.sheet.gcp_length),
         });
         inserted.into_iter().collect()
+    }
+
+    fn signature(&self, signature: &Signature) -> Change {
+        Change::Signature(SignatureRow {
+            user: owned(&signature.user),
+            full_name: owned(&signature.full_name),
+            meaning: signature.meaning.name(),
+            at_us: self.stamp.at_us,
+            subject: self.batch.clone(),
+            subject_hash: owned(&signature.subject_hash),
+            challenge: owned(&signature.challenge),
+        })
     }
 
     fn batch_state(&self, state: BatchState) -> Change {

@@ -48,6 +48,15 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::BufferDoubted { .. }
         | Fact::PictureStored { .. }
         | Fact::PicturesRemoved { .. }
+        | Fact::UserAdded { .. }
+        | Fact::UserChanged { .. }
+        | Fact::CredentialSet { .. }
+        | Fact::LoginFailed { .. }
+        | Fact::LoginLocked { .. }
+        | Fact::LoginUnlocked { .. }
+        | Fact::LoggedIn { .. }
+        | Fact::LoggedOut { .. }
+        | Fact::Signed { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }

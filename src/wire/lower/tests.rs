@@ -66,21 +66,10 @@ fn every_kind_has_its_subject() {
         vec![case, case, "packer", case, case, case, case, case, case],
         vec!["", "", ""],
         vec!["key:1a2b3c4d", ""],
-        vec![
-            "",
-            "",
-            "gtin:00300010123455",
-            batch,
-            "camera",
-            "rejector",
-            "printer",
-            "",
-            "inspection:1234567",
-            "",
-            batch,
-            "camera",
-            "camera",
-        ],
+        vec!["", "", "gtin:00300010123455", batch, "camera", "rejector", "printer", "", "inspection:1234567", ""],
+        vec!["camera", "camera", batch],
+        vec!["user:m.meier"; 8],
+        vec![batch],
     ];
     assert_eq!(subjects, expected.concat());
 }

@@ -91,6 +91,7 @@ impl Judge {
         claim(step.facts.len() < 10_000, || "I9: a step of ten thousand facts".to_owned())
     }
 
+    #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     fn fact(&mut self, engine: &Engine, input: &Input, fact: &Fact, capacity: usize) -> Verdict {
         match fact {
             Fact::StationJoined { station, reset, .. } => self.join(*station, *reset),
@@ -156,6 +157,15 @@ impl Judge {
             | Fact::PictureStored { .. }
             | Fact::PicturesRemoved { .. }
             | Fact::KeyAnnounced { .. }
+            | Fact::UserAdded { .. }
+            | Fact::UserChanged { .. }
+            | Fact::CredentialSet { .. }
+            | Fact::LoginFailed { .. }
+            | Fact::LoginLocked { .. }
+            | Fact::LoginUnlocked { .. }
+            | Fact::LoggedIn { .. }
+            | Fact::LoggedOut { .. }
+            | Fact::Signed { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

@@ -11,8 +11,8 @@ use sealgate::domain::time::Now;
 use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact};
 use sealgate::engine::input::{
-    Ask, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order,
-    PackSpec, PassKey, Read, Request, SsccRange, TrackEnd,
+    Ask, Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed,
+    Order, PackSpec, PassKey, Read, Request, SsccRange, TrackEnd,
 };
 use sealgate::engine::output::Permit;
 use sealgate::engine::reason::BatchState;
@@ -190,7 +190,7 @@ impl Plant {
     }
 
     fn ask(&mut self, request: Request) -> Played {
-        self.step(Input::Asked(Ask { id: 1, actor: Text::default(), request }))
+        self.step(Input::Asked(Ask { id: 1, asker: Asker::Door(Text::default()), request }))
     }
 
     fn start_up(&mut self) -> Played {

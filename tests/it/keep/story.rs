@@ -7,9 +7,12 @@ use sealgate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use sealgate::domain::pack::{Gate, PackLevel};
 use sealgate::domain::tag::StationKind;
 use sealgate::domain::text::{BatchId, Name, Text};
+use sealgate::domain::time::ClockState;
 use sealgate::engine::fact::{Child, Counts, Entry, Fact, Gone, InvalidCause, RequestKey, ResultKey, TrackKey};
 use sealgate::engine::input::{BatchSheet, LostCause, Order, PackSpec, SsccRange};
+use sealgate::engine::people::{Door, Phc, Role, Roles};
 use sealgate::engine::reason::{AlarmKind, FailReason};
+use sealgate::engine::signing::{Meaning, Signable, Signature};
 use sealgate::store::commit::Job;
 use sealgate::store::{Settings, Store, Work, open};
 use sealgate::wire::lower::{LineIdentity, Lowering, Stamp};
@@ -156,6 +159,39 @@ impl Story {
         self.batch = None;
     }
 
+    /// One who left and one who is locked out.
+    fn people(&mut self) {
+        let (anna, paul) = (Text::new("anna").unwrap(), Text::new("paul").unwrap());
+        let roles: Roles = [Role::Admin].into_iter().collect();
+        let phc = Phc::new("$argon2id$v=19$m=47104,t=1,p=1$AAAA$BBBB").unwrap();
+        for user in [anna, paul] {
+            self.add(Fact::UserAdded { user, full_name: Text::new("A person").unwrap(), roles });
+            self.add(Fact::CredentialSet { user, phc, must_change: user == paul });
+        }
+        let reason = "left".to_owned();
+        self.add(Fact::UserChanged {
+            user: anna,
+            roles_before: roles,
+            roles,
+            was_enabled: true,
+            is_enabled: false,
+            reason,
+        });
+        self.add(Fact::LoginFailed { user: Some(paul), door: Door::Local, failures: 5 });
+        self.add(Fact::LoginLocked { user: paul, lock_s: 900 });
+        let signature = Signature {
+            user: paul,
+            full_name: Text::new("A person").unwrap(),
+            meaning: Meaning::Performed,
+            action: Signable::VarianceClose,
+            subject_hash: Text::new(&"a1".repeat(32)).unwrap(),
+            challenge: Text::new(&"c2".repeat(32)).unwrap(),
+            offset_minutes: 60,
+            clock: ClockState::Synchronised,
+        };
+        self.add(Fact::Signed { signature: Box::new(signature) });
+    }
+
     /// Everything above, and a second batch that is still open.
     pub(super) fn whole() -> Self {
         let mut story = Self::new();
@@ -172,6 +208,7 @@ impl Story {
         let mut gone = Gone::default();
         gone.raise("epcis", 4);
         gone.keep("epcis", 2);
+        story.people();
         story.add(Fact::MessagesExpired { gone });
         story.add(Fact::StationLost { station: name("blade"), cause: LostCause::Heartbeat });
         story

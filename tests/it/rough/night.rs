@@ -10,7 +10,7 @@ use sealgate::config::{self, Config};
 use sealgate::domain::tag::{Access, Reading, StationId, StationKind, TagUpdate, TagWrite};
 use sealgate::domain::text::Text;
 use sealgate::domain::time::Now;
-use sealgate::engine::input::{Ask, Order, Request};
+use sealgate::engine::input::{Ask, Asker, Order, Request};
 use sealgate::engine::state::State;
 use sealgate::engine::{Engine, Start};
 use sealgate::line::{self, Arrival, Inbound, Line, Parts};
@@ -263,7 +263,7 @@ impl Night {
     fn ask(&mut self, request: Request) {
         self.asked += 1;
         let actor = Text::new("operator").unwrap_or_default();
-        self.turn(Arrival::Asked(Ask { id: self.asked, actor, request }));
+        self.turn(Arrival::Asked(Ask { id: self.asked, asker: Asker::Door(actor), request }));
     }
 
     fn operate(&mut self) {

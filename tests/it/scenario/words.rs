@@ -38,6 +38,15 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
             format!("alarm {alarm} {}{at}", kind.name())
         }
         Fact::AlarmAcknowledged { alarm } => format!("acknowledged {alarm}"),
+        Fact::Signed { signature } => format!("signed {} {}", signature.user, signature.meaning.name()),
+        Fact::UserAdded { user, .. } => format!("user_added {user}"),
+        Fact::UserChanged { user, .. } => format!("user_changed {user}"),
+        Fact::CredentialSet { user, .. } => format!("credential_set {user}"),
+        Fact::LoginFailed { failures, .. } => format!("login_failed {failures}"),
+        Fact::LoginLocked { user, .. } => format!("login_locked {user}"),
+        Fact::LoginUnlocked { user } => format!("login_unlocked {user}"),
+        Fact::LoggedIn { user, .. } => format!("logged_in {user}"),
+        Fact::LoggedOut { user, end, .. } => format!("logged_out {user} {}", end.name()),
         Fact::KeyAnnounced { key } => format!("key {}", key.key_id),
         Fact::EpochRaised { begun } => format!("epoch {}", begun.epoch),
         Fact::BatchLoaded { sheet, .. } => format!("batch_loaded {}", sheet.batch),
@@ -179,6 +188,7 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::SerialsSuspended => "serials_suspended".to_owned(),
         RequestRefusal::Busy => "busy".to_owned(),
         RequestRefusal::RecipeDiffers(other) => format!("recipe_differs({})", other.station),
+        RequestRefusal::People(refusal) => format!("{refusal:?}"),
         RequestRefusal::ClockUnsure(clock) => format!("clock_unsure({})", clock.name()),
     }
 }

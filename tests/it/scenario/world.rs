@@ -13,8 +13,8 @@ use sealgate::domain::time::Now;
 use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact, RequestKey};
 use sealgate::engine::input::{
-    Ask, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order,
-    PackSpec, PassKey, Read, Request, SsccRange, StationRecipe, TrackEnd,
+    Ask, Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed,
+    Order, PackSpec, PassKey, Read, Request, SsccRange, StationRecipe, TrackEnd,
 };
 use sealgate::engine::output::{Done, Permit, Restraint, Step};
 use sealgate::engine::recipe::Recipe;
@@ -272,7 +272,7 @@ impl World {
             "close_batch" => Request::CloseBatch(named),
             _ => Request::AcknowledgeAlarm(number(args.first())?.try_into().map_err(|_| "no alarm number")?),
         };
-        self.step(Input::Asked(Ask { id: 1, actor: Text::new("local").expect("short"), request }))
+        self.step(Input::Asked(Ask { id: 1, asker: Asker::Door(Text::new("local").expect("short")), request }))
     }
 
     /// The order of the batch whose products are on the line: the last that was loaded.
@@ -647,6 +647,8 @@ impl World {
                 outcome.outputs.push(match &answer.outcome {
                     Ok(Done::Changed) => "ok".to_owned(),
                     Ok(Done::Already) => "already".to_owned(),
+                    Ok(Done::Prepared(_)) => "prepared".to_owned(),
+                    Ok(Done::Permitted(actor)) => format!("permitted {actor}"),
                     Err(refused) => format!("refused {}", words::join(refused.reasons.iter().map(words::answer))),
                 });
             }

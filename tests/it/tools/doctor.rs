@@ -194,6 +194,7 @@ fn check_online_fails_for_a_value_that_the_station_cannot_take() {
 fn check_online_asks_units_behind_one_address_over_the_connection_that_they_share() {
     let stage = Stage::open();
     let config = stage.config();
+    stage.image.change(|tags| StationKind::ALL.iter().for_each(|kind| tags.set_int(*kind, Tag::Epoch, 7)));
     let second = format!(
         "[device.second]\nprotocol = \"modbus\"\nhost = \"127.0.0.1\"\nport = {}\nunit = 2\nrequest_timeout_ms = 10000\n\n[station.printer]",
         stage.modbus

@@ -1,0 +1,65 @@
+//! `sealgate sign`: electronic signatures. Name and password each time, and what is signed is shown first.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
+
+use super::outcome::{Exit, Outcome};
+use super::{Shared, live, print, prompt, session, source};
+use crate::wire::command::ClientAnswer;
+
+const EXAMPLES: &str = "\
+Examples:
+  sealgate sign close B-2026-117 --as performed    the first of two signatures: by who answers for the batch
+  sealgate sign close B-2026-117 --as verified     the second, by another person: the batch closes with it
+
+A batch whose counts do not balance closes over two signatures. Each is bound to the counts as they are at that moment.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct SignArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// The close of a batch whose counts do not balance
+    Close {
+        batch: String,
+        /// What the signature says
+        #[arg(long = "as", value_enum)]
+        meaning: Meaning,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Meaning {
+    Performed,
+    Verified,
+}
+
+pub(super) fn run(args: SignArgs, shared: &Shared) -> Outcome {
+    let Action::Close { batch, meaning } = args.action;
+    let (socket, config) = source::daemon(shared)?;
+    let style = source::style(shared, config.as_ref());
+    let Some(session) = session::of(&socket) else {
+        return Err(Exit::No.failure("nobody is logged in; log in first: `sealgate login NAME`"));
+    };
+    let batch = Value::from(batch).to_string();
+    let prepared = live::ask(&socket, "sign_prepare", &[("batch", &batch)])?;
+    let Some(data) = prepared.data.as_ref().filter(|_| prepared.ok) else { return Ok(source::told(style, &prepared)) };
+    let shown: ClientAnswer = live::ask(&socket, "batch_show", &[("batch", &batch)])?;
+    if !shared.json {
+        shown.data.iter().for_each(|data| print::value(style, data));
+        print::out(&format!("record  {}\n", data["subject_hash"].as_str().unwrap_or_default()));
+    }
+    let meaning = match meaning {
+        Meaning::Performed => "performed",
+        Meaning::Verified => "verified",
+    };
+    let text = |text: &str| Value::from(text).to_string();
+    let password = text(&prompt::password(&format!("{} signs as {meaning}. Password: ", session.user))?);
+    let (user, challenge, meaning) = (text(&session.user), data["challenge"].to_string(), text(meaning));
+    let parts = [("user", user.as_str()), ("password", &password), ("challenge", &challenge), ("meaning", &meaning)];
+    Ok(source::told(style, &live::ask(&socket, "sign", &parts)?))
+}

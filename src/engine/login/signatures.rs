@@ -1,0 +1,171 @@
+//! What is signed is signed by the person, for the record as it is, once, and by two.
+
+use super::tests::{House, id, newcomer, phc, refused, session};
+use super::*;
+use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
+use crate::domain::text::{BatchId, Name};
+use crate::engine::fact::Entry;
+use crate::engine::input::{BatchSheet, Order, PackSpec, Request, SsccRange};
+use crate::engine::reason::Difference;
+use crate::engine::signing::{Challenge, Meaning, SubjectHash, record};
+
+fn batch() -> BatchId {
+    BatchId::new("B7").expect("short")
+}
+
+fn sheet() -> BatchSheet {
+    BatchSheet {
+        batch: batch(),
+        gtin: Gtin::new("09506000134352").expect("good"),
+        lot: Lot::new("L7").expect("good"),
+        expiry: Expiry::parse_iso("2047-03-31").expect("good"),
+        gcp_length: GcpLength::new(7).expect("6 to 12"),
+        pack: PackSpec { case_capacity: 2, pallet_capacity: 0 },
+        sscc: SsccRange { extension: 0, prefix: Text::new("9506000").expect("short"), first: 1, last: 9 },
+        recipes: Vec::new(),
+    }
+}
+
+impl House {
+    /// Rosa and Paul are quality, Olaf operates; two of three printed units were never seen again.
+    fn with_variance() -> Self {
+        let mut house = House::with("rosa", &[Role::Quality]);
+        for (user, role) in [("paul", Role::Quality), ("olaf", Role::Operator)] {
+            house.people(session("anna"), PeopleRequest::Add(newcomer(user, &[role]))).expect("added");
+            house.log_in(user);
+            house.change_password(user).expect("changed");
+            house.log_in(user);
+        }
+        let serials: Vec<SerialNumber> = ["A1", "A2", "A3"].map(|text| SerialNumber::new(text).expect("good")).to_vec();
+        let order = Order { sheet: sheet(), serials: serials.clone(), serials_sha256: Text::default() };
+        house.engine.state.insert_order(&order);
+        let (station, epoch) = (Name::new("printer").expect("short"), 1);
+        let printed = serials[..2].to_vec();
+        for fact in [
+            Fact::BatchLoaded { sheet: sheet(), serial_count: 3, serials_sha256: Text::default() },
+            Fact::BatchStarted { bin: None, track: None },
+            Fact::SerialsAllocated { station, epoch, from_seq: 1, first_index: 0, serials: printed.clone() },
+            Fact::SerialsEncoded { station, epoch, from_seq: 1, first_index: 0, serials: printed },
+            Fact::BatchStopped { bin: None },
+        ] {
+            house.decided(fact);
+        }
+        house
+    }
+
+    /// As if the line had decided it.
+    fn decided(&mut self, fact: Fact) {
+        let seq = self.engine.state().seq + 1;
+        self.engine.state.apply(&Entry { seq, batch: Some(batch()), actor: id("line"), fact });
+    }
+
+    fn prepare(&mut self, user: &str, challenge: &str) -> Result<Done, Refused> {
+        self.people(session(user), PeopleRequest::Prepare { batch: batch(), challenge: word(challenge) })
+    }
+
+    fn sign(&mut self, user: &str, challenge: &str, meaning: Meaning) -> Result<Done, Refused> {
+        let proof = self.proof(user);
+        self.people(session(user), PeopleRequest::Sign { proof, challenge: word(challenge), meaning })
+    }
+
+    fn signs(&mut self, user: &str, challenge: &str, meaning: Meaning) -> Result<Done, Refused> {
+        self.prepare(user, challenge).expect("a record to sign");
+        self.sign(user, challenge, meaning)
+    }
+}
+
+fn word(text: &str) -> Challenge {
+    Challenge::new(text).expect("short")
+}
+
+// F151
+#[test]
+fn a_batch_that_does_not_balance_closes_over_the_signatures_of_two_people() {
+    let mut house = House::with_variance();
+    let plain = house.ask(session("rosa"), Request::CloseBatch(batch())).expect_err("it does not balance");
+    assert_eq!(plain.differences, [Difference::Unaccounted(2)]);
+    assert_eq!(house.signs("rosa", "c1", Meaning::Verified), refused(PeopleRefusal::NothingPerformed));
+    assert_eq!(house.signs("rosa", "c2", Meaning::Performed), Ok(Done::Changed));
+    assert_eq!(house.signs("rosa", "c3", Meaning::Verified), refused(PeopleRefusal::SamePerson));
+    house.prepare("paul", "c4").expect("a record to sign");
+    let proof = house.proof("paul");
+    let request = PeopleRequest::Sign { proof, challenge: word("c4"), meaning: Meaning::Verified };
+    let ask = crate::engine::input::Ask { id: 1, asker: session("paul"), request: Request::People(Box::new(request)) };
+    let step = house.step(crate::engine::input::Input::Asked(ask));
+    let [Entry { fact: Fact::Signed { signature }, .. }, Entry { fact: Fact::BatchClosed { opened_seq, counts }, .. }] =
+        step.facts.as_slice()
+    else {
+        panic!("signature and close are one step: {:?}", step.facts);
+    };
+    assert_eq!(
+        (signature.user, signature.full_name.as_str(), signature.meaning),
+        (id("paul"), "paul", Meaning::Verified)
+    );
+    assert_eq!(counts.unaccounted, 2);
+    // 21 CFR 11.70: from the facts alone anybody can make the hash again.
+    let hash: String = {
+        use sha2::Digest;
+        let digest = sha2::Sha256::digest(record(&sheet(), *opened_seq, counts).as_bytes());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    assert_eq!(Some(signature.subject_hash), SubjectHash::new(&hash));
+    assert!(house.engine.state().batch(&batch()).is_none());
+}
+
+// F149
+#[test]
+fn a_challenge_is_used_once_by_one_person_within_a_minute() {
+    let mut house = House::with_variance();
+    let unknown = || refused(PeopleRefusal::UnknownChallenge);
+    assert_eq!(house.signs("rosa", "c1", Meaning::Performed), Ok(Done::Changed));
+    assert_eq!(house.sign("rosa", "c1", Meaning::Performed), unknown(), "played again");
+    house.prepare("rosa", "c2").expect("a record");
+    assert_eq!(house.sign("paul", "c2", Meaning::Verified), unknown(), "another's");
+    assert_eq!(house.sign("rosa", "c2", Meaning::Performed), unknown(), "and used up by that");
+    house.prepare("paul", "c3").expect("a record");
+    house.pass(60);
+    assert_eq!(house.sign("paul", "c3", Meaning::Verified), unknown(), "too late");
+    house.prepare("paul", "c4").expect("a record");
+    let proof = house.proof("rosa");
+    let stolen = PeopleRequest::Sign { proof, challenge: word("c4"), meaning: Meaning::Verified };
+    assert_eq!(house.people(session("paul"), stolen), unknown(), "another's password");
+    assert!(house.engine.state().batch(&batch()).is_some());
+}
+
+// F150
+#[test]
+fn a_record_that_changed_is_not_what_was_signed() {
+    let mut house = House::with_variance();
+    assert_eq!(house.signs("rosa", "c1", Meaning::Performed), Ok(Done::Changed));
+    house.prepare("paul", "c2").expect("a record");
+    let serials = vec![SerialNumber::new("A3").expect("good")];
+    let station = Name::new("printer").expect("short");
+    house.decided(Fact::SerialsAllocated { station, epoch: 1, from_seq: 3, first_index: 2, serials: serials.clone() });
+    house.decided(Fact::SerialsEncoded { station, epoch: 1, from_seq: 3, first_index: 2, serials });
+    assert_eq!(house.sign("paul", "c2", Meaning::Verified), refused(PeopleRefusal::RecordChanged));
+    let void = house.signs("paul", "c3", Meaning::Verified);
+    assert_eq!(void, refused(PeopleRefusal::NothingPerformed), "the first signature was for another record");
+}
+
+// F152
+#[test]
+fn whoever_resets_a_password_cannot_sign_with_it() {
+    let mut house = House::with_variance();
+    let reset = PeopleRequest::ResetPassword { user: id("rosa"), phc: phc() };
+    house.people(session("anna"), reset).expect("reset");
+    house.log_in("rosa");
+    assert_eq!(house.prepare("rosa", "c1"), refused(PeopleRefusal::MustChange));
+    assert_eq!(house.sign("rosa", "c1", Meaning::Performed), refused(PeopleRefusal::MustChange));
+}
+
+#[test]
+fn roles_and_what_is_still_to_be_done_at_the_machine_are_no_matter_of_signatures() {
+    let mut house = House::with_variance();
+    assert_eq!(house.prepare("olaf", "c1"), refused(PeopleRefusal::NotAllowed(Action::SignVariance)));
+    let serials = vec![SerialNumber::new("A3").expect("good")];
+    let station = Name::new("printer").expect("short");
+    house.decided(Fact::SerialsAllocated { station, epoch: 1, from_seq: 3, first_index: 2, serials });
+    let refused = house.prepare("rosa", "c2").expect_err("a record lies in a buffer");
+    assert_eq!(refused.reasons, [RequestRefusal::NotBalanced]);
+    assert!(refused.differences.contains(&Difference::InBuffer(1)), "{:?}", refused.differences);
+}
