@@ -174,7 +174,7 @@ impl State {
         self.stations.entry(*name).or_default()
     }
 
-    fn with_batch(&mut self, id: Option<BatchId>, change: impl FnOnce(&mut Batch)) {
+    pub(super) fn with_batch(&mut self, id: Option<BatchId>, change: impl FnOnce(&mut Batch)) {
         if let Some(batch) = self.batches.iter_mut().find(|batch| Some(batch.id()) == id) {
             change(batch);
         }
@@ -279,28 +279,8 @@ impl State {
         });
     }
 
-    fn miss(&mut self, batch: Option<BatchId>, result: &ResultKey) {
-        self.with_batch(batch, |batch| {
-            batch.counts.triggers = batch.counts.triggers.saturating_add(1);
-            batch.counts.missed = batch.counts.missed.saturating_add(1);
-        });
-        let Some(track) = result.track else {
-            // It commands nothing until its track is known.
-            self.inspect(batch, result, TrackVerdict::Fail(None));
-            return self.await_match(batch, result.seq);
-        };
-        let is_owed = self.transit.tracks.contains_key(&track);
-        if self.inspect(batch, result, TrackVerdict::Fail(None)) {
-            self.note_inspected(batch, self.seq, true);
-        }
-        if !is_owed {
-            // Its end is the next fact.
-            self.command_reject(batch);
-        }
-    }
-
     /// Takes a decided result into transit; true where it is the first of a track that has not left.
-    fn inspect(&mut self, batch: Option<BatchId>, result: &ResultKey, verdict: TrackVerdict) -> bool {
+    pub(super) fn inspect(&mut self, batch: Option<BatchId>, result: &ResultKey, verdict: TrackVerdict) -> bool {
         if let Some(seq) = result.seq {
             let at = self.station_mut(&result.station);
             at.seq = at.seq.max(seq);

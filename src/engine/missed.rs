@@ -6,10 +6,31 @@
 //! end that finds no inspection gets one of its own, without a number. So does an end that could not wait for the later result.
 
 use crate::domain::text::BatchId;
+use crate::engine::fact::ResultKey;
 use crate::engine::state::{MissedResult, State, TRANSIT_MAX, Track, TrackVerdict};
 
 impl State {
-    pub(super) fn await_match(&mut self, batch: Option<BatchId>, seq: Option<u64>) {
+    pub(super) fn miss(&mut self, batch: Option<BatchId>, result: &ResultKey) {
+        self.with_batch(batch, |batch| {
+            batch.counts.triggers = batch.counts.triggers.saturating_add(1);
+            batch.counts.missed = batch.counts.missed.saturating_add(1);
+        });
+        let Some(track) = result.track else {
+            // It commands nothing until its track is known.
+            self.inspect(batch, result, TrackVerdict::Fail(None));
+            return self.await_match(batch, result.seq);
+        };
+        let is_owed = self.transit.tracks.contains_key(&track);
+        if self.inspect(batch, result, TrackVerdict::Fail(None)) {
+            self.note_inspected(batch, self.seq, true);
+        }
+        if !is_owed {
+            // Its end is the next fact.
+            self.command_reject(batch);
+        }
+    }
+
+    fn await_match(&mut self, batch: Option<BatchId>, seq: Option<u64>) {
         let Some(seq) = seq else { return };
         if self.transit.missed.len() >= TRANSIT_MAX {
             self.transit.missed.pop_front();

@@ -66,6 +66,7 @@ pub fn run(config: Config, beginning: Beginning) -> Result<(), RunError> {
     let mut proven = proof::open(&config, &mut store)?;
     recovery.doubts.append(&mut proven.doubts);
     tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
+    passwords::offer_code(&config.journal, recovery.state.people.is_empty());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(Arc::new(config), clock, (store, proven), recovery));
     // A blocking read of the journal may still run; it holds nothing that must be finished.
@@ -100,7 +101,6 @@ async fn serve(
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
     let recall = Recall::new(&config, &proven, (inbox.clone(), clock), looked);
     watch_proof(&mut tasks, recall, kept_there, handle.clone(), anchored.clone());
-    passwords::offer_code(&config.journal, recovery.state.people.is_empty());
     let looks = Looks::new(&config.journal);
     let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle, tapped, looks };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
@@ -110,7 +110,6 @@ async fn serve(
 
     let _watch = journal::watch(&config, clock, inbox.clone())?;
     let pictures = pictures::start(&config, clock, inbox.clone())?;
-    let ready = format!("line {}, {} facts recovered", config.line.name, recovery.state.seq);
     let (durables, durable) = bounded(2);
     let (stopped, last_fact) = oneshot::channel();
     let spine = Spine {
@@ -120,7 +119,7 @@ async fn serve(
         head,
         snapshots,
         service: Service::from_environment(),
-        ready,
+        ready: format!("line {}, {} facts recovered", config.line.name, recovery.state.seq),
         tap,
         stopped: Some(stopped),
     };

@@ -234,11 +234,8 @@ impl Kept {
             },
             Change::PermitState { token, state } => replace(&mut self.permits, token, state, "permit"),
             Change::AlarmInserted { alarm, kind: _, station: _, detail: _ } => {
-                self.alarms.insert(*alarm);
-                match self.alarms_ever.insert(*alarm) {
-                    true => Ok(()),
-                    false => Err(format!("alarm {alarm} was raised before")),
-                }
+                let is_new = self.alarms.insert(*alarm) & self.alarms_ever.insert(*alarm);
+                is_new.then_some(()).ok_or_else(|| format!("alarm {alarm} was raised before"))
             }
             Change::AlarmAcknowledged { alarm } => match self.alarms.remove(alarm) {
                 true => Ok(()),
