@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sealgate::domain::gs1::SerialNumber;
-use sealgate::domain::pack::Gate;
+use sealgate::domain::pack::{Gate, SerialState};
 use sealgate::domain::text::Name;
 use sealgate::engine::Engine;
 use sealgate::engine::fact::{Fact, RequestKey};
@@ -39,7 +39,7 @@ impl Astray {
         } else if let Fact::CloseRefused { request, reasons, .. } = fact
             && let Some(detail) = self.detail.take()
         {
-            self.refused(request, reasons, &detail)?;
+            self.refused(engine, request, reasons, &detail)?;
         } else if let Fact::CloseGranted { request, gate: Gate::Seal, container, .. } = fact
             && self.alarms.values().any(|station| *station == request.station)
         {
@@ -54,7 +54,13 @@ impl Astray {
         Ok(())
     }
 
-    fn refused(&mut self, key: &RequestKey, reasons: &[RefuseReason], detail: &str) -> Result<(), String> {
+    fn refused(
+        &mut self,
+        engine: &Engine,
+        key: &RequestKey,
+        reasons: &[RefuseReason],
+        detail: &str,
+    ) -> Result<(), String> {
         for slot in reasons.iter().filter_map(RefuseReason::slot) {
             if !detail.split(", ").any(|words| words.ends_with(&format!(" in slot {slot}"))) {
                 return Err(format!("slot {slot} is not in the words of the alarm: {detail}"));
@@ -74,11 +80,18 @@ impl Astray {
         if let Some(request) = request.filter(|_| !reasons.iter().any(is_other)) {
             let slots = reasons.iter().filter(|reason| is_unfit(reason)).filter_map(RefuseReason::slot);
             let codes = slots.filter_map(|slot| request.children.get(usize::try_from(slot).ok()?));
-            // A case that is not released is none of a unit's.
-            self.unfit.extend(codes.map(|code| serial_of(code)).collect::<Option<BTreeSet<_>>>());
+            // A case that is not released is none of a unit's. A serial that was not printed yet stood on a forgery: the unit that gets
+            // it later is right.
+            let serials = codes.map(|code| serial_of(code).filter(|serial| was_printed(engine, serial)));
+            self.unfit.extend(serials.collect::<Option<BTreeSet<_>>>());
         }
         Ok(())
     }
+}
+
+fn was_printed(engine: &Engine, serial: &SerialNumber) -> bool {
+    let unit = engine.state().current().and_then(|batch| batch.pool.unit_of(serial));
+    unit.is_some_and(|unit| !matches!(unit.state, SerialState::Unallocated | SerialState::Allocated))
 }
 
 /// The serial in a code as the plant prints it: GTIN and serial first.
