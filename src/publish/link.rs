@@ -203,6 +203,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_answers_with_no_connack_is_named_without_a_dump() {
+        let echoed = ConnectionError::NotConnAck(Box::new(rumqttc::v5::mqttbytes::v5::Packet::PingReq(
+            rumqttc::v5::mqttbytes::v5::PingReq,
+        )));
+        assert!(matches!(Broken::of(&echoed), Broken::Lost(text) if text == NO_BROKER));
+    }
+
+    #[test]
     fn pauses_double_to_a_bound_and_start_over_after_a_reset() {
         let mut backoff = Backoff::new(Pace::default());
         let pauses: Vec<Duration> = (0..12).map(|_| backoff.pause()).collect();
