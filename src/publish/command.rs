@@ -438,7 +438,8 @@ mod tests {
             let (orders, mut requests) = mpsc::channel(4);
             let (answers, mut posts) = mpsc::channel(4);
             let (_keep, status) = tokio::sync::watch::channel(super::super::FeedStatus::default());
-            let handle = PublishHandle { orders, answers, status };
+            let (_durable, head) = tokio::sync::watch::channel(0);
+            let handle = PublishHandle { orders, answers, status, head };
             let (waiting, queue) = mpsc::channel(4);
             let to = Some(AnswerTo { topic: "t".into(), correlation: None });
             for _ in 0..2 {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::Packet;
-use rumqttc::v5::{AsyncClient, ConnectionError, Event};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, StateError};
 use tokio::time::timeout;
 
-use super::link::Link;
+use super::link::{Link, NO_BROKER};
 
 /// For the goodbye.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -17,7 +17,7 @@ pub async fn greet(link: &Link) -> Result<String, String> {
     let place = format!("{}:{}", link.host, link.port);
     let ack = match events.poll().await {
         Ok(Event::Incoming(Packet::ConnAck(ack))) => ack,
-        Ok(other) => return Err(format!("{place}: what listens there is no MQTT 5 broker ({other:?})")),
+        Ok(_) => return Err(format!("{place}: {NO_BROKER}")),
         Err(error) => return Err(format!("{place}: {}", why(&error))),
     };
     if client.try_disconnect().is_ok() {
@@ -39,6 +39,31 @@ fn why(error: &ConnectionError) -> String {
         ConnectionError::ConnectionRefused(code) => {
             format!("the broker refuses us ({code:?}); check username, password_file and its access list")
         }
-        other => format!("what listens there is no MQTT 5 broker ({other})"),
+        ConnectionError::NotConnAck(_) => NO_BROKER.to_owned(),
+        ConnectionError::MqttState(StateError::Io(error)) => format!("{NO_BROKER} ({error})"),
+        other => format!("{NO_BROKER} ({other})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_sends_our_own_words_back_is_no_broker() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let echo = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut from, mut to) = stream.split();
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        };
+        let host = "127.0.0.1".to_owned();
+        let client_id = "line1-check".to_owned();
+        let link = Link { host, port, client_id, username: None, password: None, keep_alive_s: 60 };
+        let (said, ()) = tokio::join!(greet(&link), echo);
+        assert_eq!(said, Err(format!("127.0.0.1:{port}: what listens there is no MQTT 5 broker")));
     }
 }

@@ -20,6 +20,9 @@ const PACKET_IDS: u16 = 1024;
 /// MQTT 5, 2.4.
 const PACKET_TOO_LARGE: u8 = 0x95;
 
+/// Of what takes a CONNECT and answers with anything but a CONNACK.
+pub(super) const NO_BROKER: &str = "what listens there is no MQTT 5 broker";
+
 /// One client's way to the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -82,6 +85,8 @@ impl Broken {
                 ) => Self::TooLarge(text),
                 _ => Self::Lost(text),
             },
+            // The packet that came instead says nothing to a person.
+            ConnectionError::NotConnAck(_) => Self::Lost(NO_BROKER.to_owned()),
             _ => Self::Lost(text),
         }
     }
@@ -196,6 +201,14 @@ pub(super) fn some_of(whole: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_answers_with_no_connack_is_named_without_a_dump() {
+        let echoed = ConnectionError::NotConnAck(Box::new(rumqttc::v5::mqttbytes::v5::Packet::PingReq(
+            rumqttc::v5::mqttbytes::v5::PingReq,
+        )));
+        assert!(matches!(Broken::of(&echoed), Broken::Lost(text) if text == NO_BROKER));
+    }
 
     #[test]
     fn pauses_double_to_a_bound_and_start_over_after_a_reset() {

@@ -337,6 +337,8 @@ pub struct PublishHandle {
     orders: mpsc::Sender<Order>,
     answers: mpsc::Sender<subscriber::Post>,
     status: watch::Receiver<FeedStatus>,
+    /// The newest durable fact, also while the publisher waits for a silent broker.
+    head: watch::Receiver<u64>,
 }
 
 const REPLY_WITHIN: Duration = Duration::from_secs(5);
@@ -376,7 +378,7 @@ impl PublishHandle {
     }
 
     pub fn status(&self) -> FeedStatus {
-        self.status.borrow().clone()
+        FeedStatus { head: *self.head.borrow(), ..self.status.borrow().clone() }
     }
 
     pub fn watch(&self) -> watch::Receiver<FeedStatus> {
@@ -437,7 +439,7 @@ pub fn open(settings: Settings, inputs: Inputs) -> (PublishHandle, Publisher) {
     let (answers, posts) = mpsc::channel(64);
     let first = FeedStatus { acked_fact_seq: inputs.acked_fact_seq, ..FeedStatus::default() };
     let (status_sender, status) = watch::channel(first);
-    let handle = PublishHandle { orders, answers, status };
+    let handle = PublishHandle { orders, answers, status, head: inputs.head.clone() };
     let commands = command::Session::new(
         &settings,
         handle.clone(),

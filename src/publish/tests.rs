@@ -373,3 +373,14 @@ async fn a_replay_sends_the_same_ids_and_bytes_marked_as_replay() {
     wait_until(|| broker.seen().last().is_some_and(|one| one.payload == br#"{"state":"offline"}"#)).await;
     drop(told.head);
 }
+
+#[tokio::test]
+async fn the_backlog_is_known_before_the_publisher_hears_of_it() {
+    let told = tell(3, 1);
+    told.head.send_replace(17);
+    let status = told.handle.status();
+    assert_eq!((status.head, status.backlog()), (17, 17));
+    drop(told.publisher);
+    told.head.send_replace(18);
+    assert_eq!(told.handle.status().backlog(), 18);
+}

@@ -11,6 +11,7 @@
 //! caller; nothing here reads a file. An order is taken whole or not at all. What it means against the past (a serial number
 //! used before, an expiry date gone) is for the engine and the store.
 
+mod once;
 mod serials;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::engine::input::{BatchSheet, Order, PackSpec, SsccRange, StationRecipe
 use crate::engine::recipe::Recipe;
 use crate::wire::suggest::nearest;
 
+use once::{Once, below, repeated};
 use serials::{Intake, SerialList};
 
 /// Room for a million serials of twenty characters inside the order; more go into a file.
@@ -195,8 +197,7 @@ impl Check {
     }
 
     fn recipe(&mut self, station: &str, recipe: &Value) -> Option<StationRecipe> {
-        let shown: String = station.chars().take(60).collect();
-        let path = format!("$.recipes.{shown}");
+        let path = below("$.recipes", station);
         let name = Name::new(station).filter(|_| !station.is_empty());
         if name.is_none() {
             self.add(&path, "", "no name of a station", "1 to 24 bytes");
@@ -309,8 +310,7 @@ impl Check {
                 Some(meant) => format!("no field of an order; did you mean {meant}?"),
                 None => "no field of an order".to_owned(),
             };
-            let shown: String = key.chars().take(60).collect();
-            self.add(&format!("{parent}.{shown}"), "", &what, &known.join(", "));
+            self.add(&below(parent, key), "", &what, &known.join(", "));
         }
     }
 
@@ -378,13 +378,15 @@ impl<'de> Visitor<'de> for DraftVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OrderDraft, A::Error> {
         let mut draft = OrderDraft::default();
         while let Some(key) = map.next_key::<String>()? {
-            let twice = match key.as_str() {
-                "serials" => draft.serials.replace(map.next_value()?).is_some(),
-                _ => draft.fields.insert(key.clone(), map.next_value()?).is_some(),
+            let path = below("$", &key);
+            let twice = if key == "serials" {
+                draft.serials.replace(map.next_value()?).is_some()
+            } else {
+                let seed = Once { path: path.clone(), problems: &mut draft.problems };
+                draft.fields.insert(key, map.next_value_seed(seed)?).is_some()
             };
             if twice {
-                let path = format!("$.{}", key.chars().take(60).collect::<String>());
-                draft.problems.push(problem(&path, "", "the field stands twice", "each field once"));
+                draft.problems.push(repeated(&path));
             }
         }
         Ok(draft)

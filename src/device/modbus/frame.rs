@@ -46,7 +46,7 @@ pub enum Answer {
     Exception(u8),
 }
 
-/// Bytes that are no answer to the question.
+/// Bytes that are no answer to the question. Counts are bytes: asked for, said by the byte count, and come after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
     Transaction { asked: u16, came: u16 },
@@ -54,7 +54,7 @@ pub enum FrameError {
     Length(u16),
     Unit { asked: u8, came: u8 },
     Function { asked: u8, came: u8 },
-    Count { asked: u16, came: u16, start: u16 },
+    Count { asked: u16, said: u8, came: u16, start: u16 },
     Echo { start: u16 },
     Padding { start: u16 },
     Trailing(usize),
@@ -141,9 +141,8 @@ fn body_of(question: Question<'_>, length: u16, body: &[u8]) -> Result<Answer, F
 fn cells(block: Block, count: u8, data: &[u8]) -> Result<Answer, FrameError> {
     let wanted = if block.table.is_bits() { block.len.div_ceil(8) } else { block.len.saturating_mul(2) };
     if usize::from(count) != data.len() || u16::from(count) != wanted {
-        let bytes = u16::try_from(data.len()).unwrap_or(u16::MAX);
-        let came = if block.table.is_bits() { bytes.saturating_mul(8) } else { bytes / 2 };
-        return Err(FrameError::Count { asked: block.len, came, start: block.start });
+        let came = u16::try_from(data.len()).unwrap_or(u16::MAX);
+        return Err(FrameError::Count { asked: wanted, said: count, came, start: block.start });
     }
     if !block.table.is_bits() {
         let words = data.chunks_exact(2).map(|pair| pair.iter().fold(0, |word, byte| word << 8 | u16::from(*byte)));
@@ -203,8 +202,8 @@ impl fmt::Display for FrameError {
             FrameError::Length(came) => write!(f, "a length of {came} that no answer to this request has"),
             FrameError::Unit { asked, came } => write!(f, "unit {came} answers where unit {asked} was asked"),
             FrameError::Function { asked, came } => write!(f, "function {came} answers where {asked} was asked"),
-            FrameError::Count { asked, came, start } => {
-                write!(f, "{came} registers where {asked} were asked for at {start}")
+            FrameError::Count { asked, said, came, start } => {
+                write!(f, "a byte count of {said} and {came} bytes of values where {asked} were asked for at {start}")
             }
             FrameError::Echo { start } => write!(f, "another write than the one at {start} was confirmed"),
             FrameError::Padding { start } => write!(f, "bits after the last that was asked for at {start}"),
@@ -279,8 +278,13 @@ mod tests {
         assert_eq!(with(6, 8), Err(FrameError::Unit { asked: 9, came: 8 }));
         assert_eq!(with(7, 4), Err(FrameError::Function { asked: 3, came: 4 }));
         assert_eq!(with(7, 0x83), Err(FrameError::Length(7)), "an exception is shorter");
-        assert_eq!(with(8, 2), Err(FrameError::Count { asked: 2, came: 2, start: 100 }));
-        assert_eq!(answer(words(100, 1), 0x1234, 9, &GOOD), Err(FrameError::Count { asked: 1, came: 2, start: 100 }));
+        assert_eq!(with(8, 2), Err(FrameError::Count { asked: 4, said: 2, came: 4, start: 100 }));
+        let longer = Err(FrameError::Count { asked: 2, said: 4, came: 4, start: 100 });
+        assert_eq!(answer(words(100, 1), 0x1234, 9, &GOOD), longer);
+        let mut echoed = Vec::new();
+        encode(words(0, 1), 0x1234, 9, &mut echoed);
+        let said = answer(words(0, 1), 0x1234, 9, &echoed).map_err(|error| error.to_string());
+        assert_eq!(said, Err("a byte count of 0 and 3 bytes of values where 2 were asked for at 0".to_owned()));
         let padded = [0x12, 0x34, 0, 0, 0, 5, 9, 1, 2, 0xCD, 0x81];
         assert_eq!(answer(bits(0, 10), 0x1234, 9, &padded), Err(FrameError::Padding { start: 0 }));
         let twice = [GOOD, GOOD].concat();

@@ -385,7 +385,7 @@ async fn a_short_answer_ends_the_connection_and_nothing_else() {
     let test = async |_keep| {
         let short = |event: &DeviceEvent| {
             matches!(event, DeviceEvent::Disconnected { reason, .. }
-                if reason.contains("1 registers where 2 were asked for at 0"))
+                if reason.contains("a byte count of 2 and 2 bytes of values where 4 were asked for at 0"))
         };
         let next = line.wait(0, "the complaint", short).await;
         line.wait_reading(next, Tag::Seq, TagValue::Int(7)).await;

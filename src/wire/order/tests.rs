@@ -161,9 +161,23 @@ fn names_each_problem_by_its_path() {
 
 #[test]
 fn a_field_that_stands_twice_is_a_problem() {
-    let text = good().to_string().replacen('{', "{\"lot\":\"L8\",", 1);
-    let problems = OrderDraft::parse(text.as_bytes()).and_then(|draft| draft.finish(None)).expect_err("twice");
-    assert_eq!(paths(&problems), ["$.lot"]);
+    let mut good = good();
+    good["recipes"] = json!({"camera": "R-17"});
+    let cases = [
+        ("{", r#"{"lot":"L8","#, "$.lot"),
+        (r#""recipes":{"#, r#""recipes":{"camera":"R-18","#, "$.recipes.camera"),
+        (r#""pack":{"#, r#""pack":{"case":5,"#, "$.pack.case"),
+        (r#""sscc":{"#, r#""sscc":{"last":1000,"#, "$.sscc.last"),
+    ];
+    for (place, twice, path) in cases {
+        let text = good.to_string().replacen(place, twice, 1);
+        let problems = OrderDraft::parse(text.as_bytes()).and_then(|draft| draft.finish(None)).expect_err(path);
+        assert_eq!(paths(&problems), [path]);
+        assert_eq!(problems[0].what, "the field stands twice");
+    }
+    let text = r#"{"pack":{"case":[0,{"a":{"b":1,"b":1}}]}}"#;
+    let problems = OrderDraft::parse(text.as_bytes()).expect("JSON").finish(None).expect_err("twice");
+    assert_eq!(problems[0].path, "$.pack.case[1].a.b");
 }
 
 #[test]
