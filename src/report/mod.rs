@@ -17,7 +17,7 @@ use crate::domain::code::CodeError;
 use crate::domain::rule::Rule;
 use crate::store::people::PersonRow;
 use crate::store::query::{Alarms, BatchRow};
-use crate::store::{Reader, StoreError};
+use crate::store::{Reader, Snapshot, StoreError};
 use crate::wire::{text, topic};
 
 /// What can be asked of a journal.
@@ -78,8 +78,7 @@ impl Question {
 
 /// Answers from the journal at `db`: an array or one object; null where what was asked for is not there.
 pub fn answer(db: &Path, question: &Question) -> Result<Value, ReportError> {
-    let mut reader = Reader::open(db)?;
-    reader.hold_still()?;
+    let mut reader = Snapshot::open(db)?;
     match question {
         Question::Status => status(&mut reader),
         Question::Batches => batches(&mut reader),

@@ -15,7 +15,7 @@ use rusqlite::backup::Backup;
 
 use crate::store::error::StoreError;
 use crate::store::lock::beside;
-use crate::store::reader::Reader;
+use crate::store::reader::{Reader, Snapshot};
 use crate::store::salvage;
 use crate::store::verify;
 use crate::wire::digest::Growing;
@@ -42,8 +42,7 @@ pub fn run(journal: &Path, out: &Path) -> Result<BackupReport, StoreError> {
         let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         return Err(StoreError::Io { doing: "backing up into", path: out.to_owned(), source });
     }
-    let reader = Reader::open(journal)?;
-    let made = copy(&reader.conn, out).and_then(|()| report(out));
+    let made = copy(&Snapshot::open(journal)?, out).and_then(|()| report(out));
     if made.is_err() {
         salvage::discard(out);
     }
@@ -67,17 +66,12 @@ pub fn sha256_of(path: &Path) -> Result<String, StoreError> {
     }
 }
 
-/// One moment of `from` as a file of its own.
-pub(super) fn copy(from: &Connection, out: &Path) -> Result<(), StoreError> {
+/// A moment as a file of its own. A copy of what goes on would begin again at every commit.
+pub(super) fn copy(from: &Snapshot, out: &Path) -> Result<(), StoreError> {
     let mut target = Connection::open(out).map_err(StoreError::sqlite("making the copy"))?;
     let mut run = || -> rusqlite::Result<()> {
         target.execute_batch("PRAGMA synchronous=FULL")?;
-        // The snapshot of an open transaction keeps the copy from beginning again at every commit.
-        from.execute_batch("BEGIN")?;
-        from.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?;
-        let copied = Backup::new(from, &mut target)?.run_to_completion(PAGES, REST, None);
-        from.execute_batch("ROLLBACK")?;
-        copied
+        Backup::new(&from.conn, &mut target)?.run_to_completion(PAGES, REST, None)
     };
     run().map_err(StoreError::sqlite("copying"))?;
     drop(target);

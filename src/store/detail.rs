@@ -56,12 +56,6 @@ const AROUND: &str = "\
     JOIN word l ON l.word = c.level JOIN word s ON s.word = c.state ORDER BY up.depth";
 
 impl Reader {
-    /// From here on every call sees the journal of one moment. For readers that live briefly: the log cannot be shortened
-    /// past that moment.
-    pub fn hold_still(&mut self) -> Result<(), StoreError> {
-        self.conn.execute_batch("BEGIN").map_err(StoreError::sqlite("beginning a snapshot"))
-    }
-
     /// The numbers that a batch may give to its containers.
     pub fn sscc_range(&self, batch: &str) -> Result<Option<SsccRange>, StoreError> {
         let sql = "SELECT b.sscc_extension, b.sscc_prefix, b.sscc_first, b.sscc_last \
@@ -161,8 +155,7 @@ mod tests {
         let mut store = open(&Settings::new(&path, "l1")).expect("opens");
         store.commit(&samples::job(samples::story()), || 0).expect("committed");
         drop(store);
-        let mut reader = Reader::open(&path).expect("reads");
-        reader.hold_still().expect("a snapshot");
+        let reader = Reader::open(&path).expect("reads");
         let range = reader.sscc_range("B1").expect("readable").expect("known");
         assert_eq!((range.prefix.as_str(), range.first, range.last), ("9506000", 1, 1000));
         assert_eq!(reader.sscc_range("B9").expect("readable"), None);

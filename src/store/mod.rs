@@ -67,4 +67,4 @@ pub use error::StoreError;
 pub use facts::StoredFact;
 pub use journal::{Busy, Durable, Journal, SKIPPED, Work};
 pub use open::{Settings, Store, open};
-pub use reader::Reader;
+pub use reader::{Reader, Snapshot};

@@ -4,6 +4,7 @@
 //! - None does, and a log lies beside the file: a private copy of both, gone when the reader goes.
 //! - None does, and there is no log: the file itself, as immutable.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,27 +29,10 @@ pub struct Reader {
 
 impl Reader {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        if !path.is_file() {
-            let kind = if path.is_dir() { std::io::ErrorKind::IsADirectory } else { std::io::ErrorKind::NotFound };
-            let source = std::io::Error::from(kind);
-            return Err(StoreError::Io { doing: "opening the journal", path: path.to_owned(), source });
-        }
-        let is_held = lock::is_held(path)?;
-        if !is_held {
-            // Never while a daemon holds it, which may be this process: closing the file would give up its locks.
-            schema::refuse_unknown(path)?;
-        }
-        let log_lies_there = std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-        let (copy, conn) = if is_held {
-            (None, connect(path, "mode=ro")?)
-        } else if log_lies_there {
-            open::refuse_flawed_log(path)?;
-            let copy = PrivateCopy::of(path)?;
-            let conn = connect(&copy.file(), "mode=rw")?;
-            (Some(copy), conn)
-        } else {
-            (None, connect(path, "mode=ro&immutable=1")?)
-        };
+        Self::of(reach(path)?)
+    }
+
+    fn of((copy, conn): (Option<PrivateCopy>, Connection)) -> Result<Self, StoreError> {
         let identity = open::identity(&conn)?.ok_or_else(|| StoreError::damaged("table meta is empty"))?;
         Ok(Self { conn, words: Words::default(), identity, _copy: copy })
     }
@@ -104,6 +88,56 @@ impl Reader {
     pub(super) fn parts(&mut self) -> (&Connection, &mut Words) {
         (&self.conn, &mut self.words)
     }
+}
+
+/// A view on the journal of one moment, its identity included, whatever is committed meanwhile: for whoever holds one table against
+/// another. For readers that live briefly, since the log cannot be shortened past that moment.
+#[derive(Debug)]
+pub struct Snapshot(Reader);
+
+impl Snapshot {
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let (copy, conn) = reach(path)?;
+        // The first read behind it is the moment (SQLite, BEGIN DEFERRED).
+        conn.execute_batch("BEGIN").map_err(StoreError::sqlite("beginning a snapshot"))?;
+        Reader::of((copy, conn)).map(Self)
+    }
+}
+
+impl Deref for Snapshot {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.0
+    }
+}
+
+impl DerefMut for Snapshot {
+    fn deref_mut(&mut self) -> &mut Reader {
+        &mut self.0
+    }
+}
+
+/// A connection to what can be read, and the copy that it needs.
+fn reach(path: &Path) -> Result<(Option<PrivateCopy>, Connection), StoreError> {
+    if !path.is_file() {
+        let kind = if path.is_dir() { std::io::ErrorKind::IsADirectory } else { std::io::ErrorKind::NotFound };
+        let source = std::io::Error::from(kind);
+        return Err(StoreError::Io { doing: "opening the journal", path: path.to_owned(), source });
+    }
+    if lock::is_held(path)? {
+        return Ok((None, connect(path, "mode=ro")?));
+    }
+    // Never while a daemon holds it, which may be this process: closing the file would give up its locks.
+    schema::refuse_unknown(path)?;
+    let log_lies_there = std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    if !log_lies_there {
+        return Ok((None, connect(path, "mode=ro&immutable=1")?));
+    }
+    open::refuse_flawed_log(path)?;
+    let copy = PrivateCopy::of(path)?;
+    let conn = connect(&copy.file(), "mode=rw")?;
+    Ok((Some(copy), conn))
 }
 
 pub(super) fn each_fact<E: From<StoreError>>(

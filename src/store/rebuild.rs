@@ -1,9 +1,9 @@
 //! The state tables are the fold of the facts (I7): made anew from the facts alone, through the lowering and the changes
 //! that made them first, and compared row by row with what lies in the file.
 //!
-//! Contract: [`check`] leaves the file as it is and works on what [`Reader`] sees. It begins with the chain
-//! (`store::verify`), since a fold of facts that are not proven proves nothing. [`make`] writes
-//! such a fold in place of the file. Covered are all tables but `work_*`:
+//! Contract: [`check`] leaves the file as it is and works on one moment of it ([`Snapshot`](crate::store::Snapshot)), in which it
+//! also proves the chain (`store::verify`): a fold of facts that are not proven proves nothing. [`make`] writes such a fold in
+//! place of the file. Covered are all tables but `work_*`:
 //! - the serials of an order by their digest in `batch_loaded` (`store::proven`);
 //! - messages, with those that a fact let go (`messages_expired`) gone;
 //! - `checkpoint` rows are signed statements about the facts, and belong to `audit verify`.
@@ -24,7 +24,7 @@ use crate::store::proven;
 use crate::store::reader::{Reader, each_fact};
 use crate::store::salvage;
 use crate::store::start;
-use crate::store::verify::{self, VerifyReport};
+use crate::store::verify::{self, Trust, VerifyReport};
 use crate::store::words::Words;
 use crate::wire::chain;
 use crate::wire::fact::DecodeError;
@@ -55,10 +55,9 @@ impl CheckReport {
 
 /// Compares a journal with the fold of its facts. `scratch` is a folder for the second copy; it is left empty.
 pub fn check(path: &Path, scratch: &Path) -> Result<CheckReport, StoreError> {
-    let verified = verify::run(path)?;
+    let (verified, seen) = verify::moment(path, &Trust::default())?;
     let mut found = Differences::default();
-    if verified.first_bad.is_none() {
-        let mut source = Reader::open(path)?;
+    if let (None, Some(mut source)) = (&verified.first_bad, seen) {
         let folder = Scratch::within(scratch)?;
         let (copy, fold) = fold(&mut source, &folder.file())?;
         found.take(fold.stopped);

@@ -9,7 +9,7 @@ use crate::store::backup;
 use crate::store::error::StoreError;
 use crate::store::lock::{self, Lock, beside};
 use crate::store::open::{self, Settings, Store};
-use crate::store::reader::Reader;
+use crate::store::reader::{Reader, Snapshot};
 use crate::store::rebuild;
 use crate::store::salvage;
 use crate::store::start;
@@ -45,14 +45,14 @@ pub fn prepare(backup: &Path, settings: &Settings) -> Result<Restore, StoreError
     let backup_sha256 = backup::sha256_of(backup)?;
     refuse_other_digest(backup, &backup_sha256)?;
     prove(backup)?;
-    let source = Reader::open(backup)?;
+    let source = Snapshot::open(backup)?;
     if source.identity().line != settings.line {
         let what = format!("it belongs to line {}, not {}", source.identity().line, settings.line);
         return Err(StoreError::Foreign { path: backup.to_owned(), what });
     }
     let made = beside(&path, "-restore");
     salvage::discard(&made);
-    backup::copy(&source.conn, &made)?;
+    backup::copy(&source, &made)?;
     let store = open::open(&Settings { path: made.clone(), ..settings.clone() })?;
     let epoch = present.as_ref().map_or(0, |present| present.epoch).max(store.identity().epoch).saturating_add(1);
     let lost = present.and_then(|present| present.beyond(store.head().0));

@@ -12,7 +12,7 @@ use crate::store::error::StoreError;
 use crate::store::facts::{self, StoredFact};
 use crate::store::messages;
 use crate::store::open::{self, Identity};
-use crate::store::reader::Reader;
+use crate::store::reader::{Reader, Snapshot};
 use crate::store::salvaged;
 use crate::store::schema;
 use crate::store::signatures::Auditor;
@@ -87,6 +87,11 @@ pub fn run(path: &Path) -> Result<VerifyReport, StoreError> {
 
 /// The same against what was kept elsewhere.
 pub fn run_with(path: &Path, trust: &Trust) -> Result<VerifyReport, StoreError> {
+    moment(path, trust).map(|(report, _)| report)
+}
+
+/// The same with the moment that the verdict is about; `None` where the journal has none that could be opened.
+pub(super) fn moment(path: &Path, trust: &Trust) -> Result<(VerifyReport, Option<Snapshot>), StoreError> {
     let mut report = VerifyReport {
         line: String::new(),
         store_uuid: String::new(),
@@ -97,22 +102,23 @@ pub fn run_with(path: &Path, trust: &Trust) -> Result<VerifyReport, StoreError> 
     };
     if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0) {
         report.first_bad = Some(Flaw { seq: None, what: "it is empty, and no journal".into() });
-        return Ok(report);
+        return Ok((report, None));
     }
-    let found = Reader::open(path).and_then(|mut reader| {
-        let identity = reader.identity().clone();
-        (report.line, report.store_uuid) = (identity.line.clone(), identity.store_uuid.clone());
-        report.head = identity.genesis;
-        find_flaw(&mut reader, &identity, trust, &mut report)
-    });
-    report.first_bad = match found {
-        Ok(flaw) => flaw,
-        Err(error) => Some(flaw_of(error)?),
+    let mut seen = match Snapshot::open(path) {
+        Ok(seen) => seen,
+        Err(error) => {
+            report.first_bad = Some(flaw_of(error)?);
+            return Ok((report, None));
+        }
     };
+    let identity = seen.identity().clone();
+    (report.line, report.store_uuid) = (identity.line.clone(), identity.store_uuid.clone());
+    report.head = identity.genesis;
+    report.first_bad = find_flaw(&mut seen, &identity, trust, &mut report).or_else(|error| flaw_of(error).map(Some))?;
     if let Some(seq) = report.first_bad.as_ref().and_then(|flaw| flaw.seq) {
         report.facts = seq.saturating_sub(1);
     }
-    Ok(report)
+    Ok((report, Some(seen)))
 }
 
 /// Damage is a finding; a file that cannot be read is not.
@@ -152,12 +158,12 @@ fn is_about_access(error: &rusqlite::Error) -> bool {
 }
 
 fn find_flaw(
-    reader: &mut Reader,
+    seen: &mut Snapshot,
     identity: &Identity,
     trust: &Trust,
     report: &mut VerifyReport,
 ) -> Result<Option<Flaw>, StoreError> {
-    let (conn, words) = reader.parts();
+    let (conn, words) = seen.parts();
     if let Some(odd) = schema_flaw(conn)? {
         return Ok(Some(beneath(conn, words, identity, odd)));
     }
