@@ -14,7 +14,7 @@ pub(super) enum Exit {
     /// A daemon, a device or a broker does not answer.
     Unreachable,
     Io,
-    /// Another daemon holds this line.
+    /// Another daemon holds this line, or another of these commands what it changes.
     Taken,
     Config,
 }

@@ -50,8 +50,8 @@ pub mod parsers {
 }
 pub use modbus::look as modbus_look;
 pub use opcua::{
-    AlternativeNames, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Shelf, Shelved, Shelves, Shown, Strange,
-    Tried, TrustList, ensure_own_certificate, next_own_certificate, own_certificate, put_own_in_place, try_next,
+    AlternativeNames, Limits, OwnCertificate, PROFILES as OPCUA_PROFILES, Renewal, Shelf, Shelved, Shelves, Shown,
+    Strange, Tried, TrustList, ensure_own_certificate, own_certificate, try_next,
 };
 pub use opcua::{doctor as opcua_doctor, look as opcua_look, value as opcua_value};
 pub use refusal::CertificateRefusal;

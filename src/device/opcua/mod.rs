@@ -44,10 +44,7 @@ use crate::{
 };
 pub(super) use bond::Bond;
 pub use names::AlternativeNames;
-pub use own::{
-    OwnCertificate, ensure as ensure_own_certificate, next as next_own_certificate, put_in_place as put_own_in_place,
-    read as own_certificate,
-};
+pub use own::{OwnCertificate, Renewal, ensure as ensure_own_certificate, read as own_certificate};
 pub use profile::{Limits, PROFILES};
 use reader::Reader;
 pub use renewal::{Tried, try_next};

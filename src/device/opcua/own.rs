@@ -9,8 +9,9 @@
 //! before stays in `former`.
 
 use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -64,7 +65,9 @@ pub fn ensure(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
         );
         return Err(CertificateRefusal::OwnUnusable { why });
     }
-    make(pki_dir).and_then(|()| take(pki_dir)).map_err(|error| unusable(pki_dir, &error))?;
+    // Somebody may have been told to trust the one that waits.
+    waiting_or_made(pki_dir)?;
+    take(pki_dir).map_err(|error| unusable(pki_dir, &error))?;
     look(pki_dir, Own::InPlace).map(|own| OwnCertificate { is_new: true, ..own })
 }
 
@@ -75,9 +78,13 @@ pub fn read(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
 }
 
 /// The pair that is to come: the one that waits, or a new one where none does that is of use.
-pub fn next(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
+pub(super) fn next(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
     let _one_at_a_time = settled(pki_dir)?;
     is_ours(pki_dir)?;
+    waiting_or_made(pki_dir)
+}
+
+fn waiting_or_made(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
     match look(pki_dir, Own::Next) {
         Ok(own) if own.valid_until_s > super::connect::now_s() => return Ok(own),
         Ok(_) | Err(_) => {}
@@ -86,13 +93,51 @@ pub fn next(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
     look(pki_dir, Own::Next).map(|own| OwnCertificate { is_new: true, ..own })
 }
 
-/// Puts the pair that is to come into its place; the one before is in `former` then.
-pub fn put_in_place(pki_dir: &Path) -> Result<OwnCertificate, CertificateRefusal> {
-    let _one_at_a_time = settled(pki_dir)?;
-    is_ours(pki_dir)?;
-    look(pki_dir, Own::Next)?;
-    take(pki_dir).map_err(|error| unusable(pki_dir, &error))?;
-    look(pki_dir, Own::InPlace)
+/// The one renewal that is at work in a PKI folder, as long as it lives.
+#[derive(Debug)]
+pub struct Renewal {
+    pki_dir: PathBuf,
+    has_former: bool,
+    /// The open folder is the lock, which the system frees however the process ends.
+    _folder: fs::File,
+}
+
+impl Renewal {
+    /// None while another is at work there.
+    pub fn begin(pki_dir: &Path) -> Result<Option<Self>, CertificateRefusal> {
+        let failed = |error: io::Error| unusable(pki_dir, &error);
+        is_ours(pki_dir)?;
+        fs::create_dir_all(pki_dir).map_err(failed)?;
+        let folder = fs::File::open(pki_dir).map_err(failed)?;
+        match folder.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let _one_at_a_time = settled(pki_dir)?;
+        let (certificate, key) = paths(pki_dir, Own::InPlace);
+        let has_former = certificate.exists() || key.exists();
+        Ok(Some(Self { pki_dir: pki_dir.to_owned(), has_former, _folder: folder }))
+    }
+
+    /// Whether something of a pair was in place when this began. The first pair needs nobody's consent: it replaces none.
+    pub fn has_former(&self) -> bool {
+        self.has_former
+    }
+
+    /// The pair that is to come.
+    pub fn next(&self) -> Result<OwnCertificate, CertificateRefusal> {
+        next(&self.pki_dir)
+    }
+
+    /// Puts the pair that is to come into its place; the one before is in `former` then.
+    pub fn put_in_place(&self) -> Result<OwnCertificate, CertificateRefusal> {
+        let _one_at_a_time = settled(&self.pki_dir)?;
+        is_ours(&self.pki_dir)?;
+        look(&self.pki_dir, Own::Next)?;
+        take(&self.pki_dir).map_err(|error| unusable(&self.pki_dir, &error))?;
+        look(&self.pki_dir, Own::InPlace)
+    }
 }
 
 /// A key that another user makes is one that the line's user cannot read.
@@ -155,7 +200,6 @@ fn make(pki_dir: &Path) -> io::Result<()> {
     let making = pki_dir.join("next.new");
     remove(&making)?;
     fs::create_dir_all(pki_dir)?;
-    // The library writes files as the process's mask allows; nobody else may look into this folder meanwhile.
     create_private(&making)?;
     let host = host();
     let application_uri = format!("urn:{host}:sealgate");
@@ -170,8 +214,16 @@ fn make(pki_dir: &Path) -> io::Result<()> {
         certificate_duration_days: DAYS,
     };
     let (certificate, key) = (making.join("cert.der"), making.join("private.pem"));
-    CertificateStore::create_certificate_and_key(&data, true, &certificate, &key).map_err(io::Error::other)?;
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+    let (made, private) = X509::cert_and_pkey(&data).map_err(io::Error::other)?;
+    let pem = private.to_der().map_err(io::Error::other)?;
+    // The default ends lines as this system does; the library's own way of writing ends them so that openssl reads none.
+    let pem = pem.to_pem("PRIVATE KEY", Default::default()).map_err(io::Error::other)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&key)?;
+    file.write_all(pem.as_bytes())?;
+    fs::write(&certificate, made.to_der().map_err(io::Error::other)?)?;
+    // Whoever looks after a server fetches the certificate here.
+    fs::set_permissions(&certificate, fs::Permissions::from_mode(0o644))?;
+    fs::set_permissions(&making, fs::Permissions::from_mode(0o755))?;
     for path in [&key, &certificate, &making] {
         sync(path)?;
     }
@@ -316,12 +368,14 @@ mod tests {
         fs::create_dir_all(pki.join("next.new")).unwrap();
         fs::write(pki.join("next.new/private.pem"), "cut").unwrap();
         fs::create_dir_all(pki.join("next")).unwrap();
-        assert!(put_in_place(pki).is_err(), "half a pair is none");
-        let waiting = next(pki).unwrap();
+        let renewal = Renewal::begin(pki).unwrap().unwrap();
+        assert!(renewal.put_in_place().is_err(), "half a pair is none");
+        assert!(renewal.has_former());
+        let waiting = renewal.next().unwrap();
         assert!(waiting.is_new && waiting.thumbprint != first.thumbprint);
         assert_eq!(ensure(pki).unwrap().thumbprint, first.thumbprint, "what waits counts for nothing");
         assert_eq!(next(pki).unwrap(), OwnCertificate { is_new: false, ..waiting.clone() }, "it waits");
-        let placed = put_in_place(pki).unwrap();
+        let placed = renewal.put_in_place().unwrap();
         assert_eq!(placed.thumbprint, waiting.thumbprint);
         assert_eq!(fs::metadata(&placed.key).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read(pki.join("former/cert.der")).unwrap(), fs::read(made().1.certificate).unwrap());
@@ -333,6 +387,44 @@ mod tests {
         fs::copy(pki.join("former/private.pem"), &placed.key).unwrap();
         let strange = ensure(pki).unwrap_err().to_string();
         assert!(strange.contains("is not made for the key") && strange.contains("sealgate opcua renew"), "{strange}");
+    }
+
+    #[test]
+    fn the_first_pair_is_the_one_that_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let waiting = next(folder.path()).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let next = waiting.certificate.parent().unwrap();
+        assert_eq!(
+            (mode(next), mode(&waiting.certificate), mode(&waiting.key)),
+            (0o755, 0o644, 0o600),
+            "to be fetched"
+        );
+        let pem = fs::read_to_string(&waiting.key).unwrap();
+        assert!(pem.lines().count() > 10 && !pem.contains('\r'), "lines that every tool reads");
+        let first = ensure(folder.path()).unwrap();
+        assert_eq!((first.thumbprint, first.is_new), (waiting.thumbprint, true), "somebody was told to trust it");
+    }
+
+    #[test]
+    fn one_renewal_at_a_time_is_at_work_in_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = folder.path().join("pki");
+        let first = Renewal::begin(&pki).unwrap().unwrap();
+        assert!(!first.has_former());
+        assert!(Renewal::begin(&pki).unwrap().is_none(), "another is at work");
+        drop(first);
+        assert!(Renewal::begin(&pki).unwrap().is_some());
+    }
+
+    /// Files that the library wrote before: its line ends are a carriage return alone.
+    #[test]
+    fn a_key_with_other_line_ends_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = copied_to(folder.path());
+        let pem = fs::read_to_string(&own.key).unwrap();
+        fs::write(&own.key, pem.replace('\n', "\r")).unwrap();
+        assert_eq!(read(folder.path()).unwrap(), own);
     }
 
     /// The files as a `SIGKILL` leaves them after so many steps of the way.
@@ -358,7 +450,8 @@ mod tests {
             assert_eq!(&read(&pki).unwrap().thumbprint, counts);
             assert_eq!(steps == 0, !pki.join("former").exists(), "the former pair is kept before anything changes");
             if steps < DECIDED {
-                assert_eq!(put_in_place(&pki).unwrap().thumbprint, coming, "a further try goes through");
+                let renewal = Renewal::begin(&pki).unwrap().unwrap();
+                assert_eq!(renewal.put_in_place().unwrap().thumbprint, coming, "a further try goes through");
             }
         }
     }

@@ -109,6 +109,29 @@ fn the_next_certificate_counts_when_every_server_takes_it_and_not_before() {
     }
 }
 
+#[test]
+fn the_first_pair_is_made_by_one_at_a_time_and_stays_for_whoever_comes_next() {
+    let line = Secured::open();
+    let config = line.config.to_str().unwrap();
+    let other = device::Renewal::begin(&line.pki).unwrap().unwrap();
+    let said = line.stage.sealgate(&["opcua", "renew", "--config", config]);
+    assert_eq!(said.code, 75, "{}{}", said.out, said.err);
+    assert!(said.err.contains("another renew is at work in"), "{}", said.err);
+    assert!(!line.pki.join("next").exists(), "it has touched nothing");
+    drop(other);
+
+    let said = line.stage.sealgate(&["opcua", "renew", "--config", config]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    fits(&said.out);
+    let flat = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("there was none before") && !flat.contains("former"), "{}", said.out);
+    let first = line.own();
+    line.clients.add(&first.certificate, Shelf::Trusted).unwrap();
+    let checks = line.stage.json(&["opcua", "doctor", "opcua", "--config", config]);
+    let session = checks.as_array().unwrap().iter().find(|check| check["check"] == "session").unwrap();
+    assert_eq!((&session["ok"], line.own().thumbprint), (&true.into(), first.thumbprint), "{checks}");
+}
+
 /// A certificate that ends as soon as it is made.
 fn ended(pki: &Path) {
     let data = X509Data {
