@@ -77,7 +77,7 @@ impl State {
             Fact::BatchCloseRefused { .. } => {}
             Fact::BatchStarted { bin, track } => self.start_batch(batch, *bin, *track),
             Fact::BatchStopped { bin } => self.stop_batch(batch, *bin),
-            Fact::BatchClosed { .. } => self.batches.retain(|open| Some(open.id()) != batch),
+            Fact::BatchClosed { .. } => self.close_batch(batch),
             Fact::SerialsAllocated { station, from_seq, first_index, serials, .. } => {
                 self.station_mut(station).allocate(*from_seq, last_of(*from_seq, serials));
                 self.with_batch(batch, |batch| batch.allocate(range(*first_index, serials)));
@@ -208,6 +208,14 @@ impl State {
             batch.state = BatchState::Stopped;
             batch.bin_stop = bin;
         });
+    }
+
+    /// The run of its serials ends with it: whoever folds these facts later does not know its pool any more.
+    fn close_batch(&mut self, id: Option<BatchId>) {
+        if self.current().is_none_or(|current| Some(current.id()) == id) {
+            self.transit.run = None;
+        }
+        self.batches.retain(|open| Some(open.id()) != id);
     }
 
     fn invalidate(&mut self, station: &Name, cause: InvalidCause) {
