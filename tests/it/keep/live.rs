@@ -44,8 +44,8 @@ fn a_journal_that_is_being_written_is_whole_and_follows_from_its_facts() {
     let path = folder.path().join("line.db");
     let mut store = Story::whole().commit_and_hold(&path, 1);
     let before = store.head().0;
-    let (grant, granted) = mpsc::channel::<()>();
-    let (done, made) = mpsc::channel::<()>();
+    let (grant, granted) = mpsc::sync_channel::<()>(1);
+    let (done, made) = mpsc::sync_channel::<()>(1);
     thread::scope(|scope| {
         scope.spawn(move || {
             let lowering = lowering();
