@@ -162,18 +162,25 @@ impl Engine {
                 return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
             }
         }
-        let Closing { opened_seq, counts, differences, .. } = self.closing(step, id)?;
-        if !differences.is_empty() {
+        let closing = self.closing(step, id)?;
+        if !closing.differences.is_empty() {
+            let differences = closing.differences;
             self.emit_for(step, *id, actor, Fact::BatchCloseRefused { differences: differences.clone() });
             return Err(Refused { reasons: vec![RequestRefusal::NotBalanced], differences });
         }
         if self.flush_owed() {
             return refuse(RequestRefusal::Busy);
         }
-        self.emit_for(step, *id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
+        self.conclude(step, *id, actor, closing);
+        Ok(Done::Changed)
+    }
+
+    /// The end of a batch, once it balances or is signed for.
+    pub(super) fn conclude(&mut self, step: &mut Step, id: BatchId, actor: Actor, closing: Closing) {
+        let Closing { opened_seq, counts, .. } = closing;
+        self.emit_for(step, id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
         // Its serials run out no more.
         [AlarmKind::SerialPoolLow, AlarmKind::SerialsExhausted].into_iter().for_each(|kind| self.ease(step, kind));
-        Ok(Done::Changed)
     }
 
     /// A stopped batch, as its close would tell it now.
@@ -255,7 +262,7 @@ impl Engine {
     }
 
     /// Whether a printer has not emptied its buffer after a stop: it would drop what a new start gave it.
-    fn flush_owed(&self) -> bool {
+    pub(super) fn flush_owed(&self) -> bool {
         self.printers().into_iter().any(|id| self.known(id).flush_owed)
     }
 

@@ -171,8 +171,7 @@ impl Engine {
         };
         self.emit_for(step, batch, user, Fact::Signed { signature: Box::new(signature) });
         if meaning == Meaning::Verified {
-            let Closing { opened_seq, counts, .. } = closing;
-            self.emit_for(step, batch, user, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
+            self.conclude(step, batch, user, closing);
         }
         Ok(Done::Changed)
     }
@@ -186,6 +185,9 @@ impl Engine {
         if !closing.differences.iter().all(is_signable) {
             let reasons = vec![RequestRefusal::NotBalanced];
             return Err(Refused { reasons, differences: closing.differences });
+        }
+        if self.flush_owed() {
+            return Err(Refused { reasons: vec![RequestRefusal::Busy], differences: Vec::new() });
         }
         Ok((hash(&record(&closing.sheet, closing.opened_seq, &closing.counts)), closing))
     }

@@ -6,7 +6,7 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::text::{BatchId, Name};
 use crate::engine::fact::Entry;
 use crate::engine::input::{BatchSheet, Order, PackSpec, Request, SsccRange};
-use crate::engine::reason::Difference;
+use crate::engine::reason::{AlarmKind, Difference};
 use crate::engine::signing::{Challenge, Meaning, SubjectHash, record};
 
 fn batch() -> BatchId {
@@ -87,15 +87,18 @@ fn a_batch_that_does_not_balance_closes_over_the_signatures_of_two_people() {
     assert_eq!(house.signs("rosa", "c1", Meaning::Verified), refused(PeopleRefusal::NothingPerformed));
     assert_eq!(house.signs("rosa", "c2", Meaning::Performed), Ok(Done::Changed));
     assert_eq!(house.signs("rosa", "c3", Meaning::Verified), refused(PeopleRefusal::SamePerson));
+    let kind = AlarmKind::SerialPoolLow;
+    house.decided(Fact::AlarmRaised { alarm: 1, kind, station: None, detail: String::new() });
     house.prepare("paul", "c4").expect("a record to sign");
     let proof = house.proof("paul");
     let request = PeopleRequest::Sign { proof, challenge: word("c4"), meaning: Meaning::Verified };
     let ask = crate::engine::input::Ask { id: 1, asker: session("paul"), request: Request::People(Box::new(request)) };
     let step = house.step(crate::engine::input::Input::Asked(ask));
-    let [Entry { fact: Fact::Signed { signature }, .. }, Entry { fact: Fact::BatchClosed { opened_seq, counts }, .. }] =
-        step.facts.as_slice()
+    let facts: Vec<&Fact> = step.facts.iter().map(|entry| &entry.fact).collect();
+    let [Fact::Signed { signature }, Fact::BatchClosed { opened_seq, counts }, Fact::AlarmAcknowledged { alarm: 1 }] =
+        facts[..]
     else {
-        panic!("signature and close are one step: {:?}", step.facts);
+        panic!("signature and close are one step, as is what ends with the batch: {facts:?}");
     };
     assert_eq!(
         (signature.user, signature.full_name.as_str(), signature.meaning),
