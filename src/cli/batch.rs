@@ -15,7 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   sealgate batch load order.json          validate an order and load it; nothing is loaded of a bad one
   sealgate batch start B-2026-117         the operator can start the line
-  sealgate batch stop B-2026-117          no more serials are printed; units on the belt are still decided
+  sealgate batch stop B-2026-117          the belt stops; let it run dry before, or start again to clear it
   sealgate batch close B-2026-117         only where every serial is accounted for
   sealgate batch list --json              every batch of this line
   sealgate batch show B-2026-117 --db line3.db

@@ -56,7 +56,7 @@ First steps:
   sealgate status                              the running line, now
 
 Exit codes:
-  0 done   1 the answer is no   64 usage   69 unreachable   74 input/output   75 another daemon holds this line   78 configuration";
+  0 done   1 the answer is no   64 usage   69 unreachable   74 input/output   75 another daemon or renewal is at work   78 configuration";
 
 /// Line controller for a serialized packaging line: verifies every unit, gates every case and pallet, loses nothing.
 #[derive(Debug, Parser)]
@@ -124,7 +124,6 @@ enum Command {
     Logout(login::LogoutArgs),
     /// Serials after a restore: used, confirm
     Serials(serials::SerialsArgs),
-    /// The journal's own care: check, backup, restore, salvage, rebuild
     /// A small batch over a journal on disk, step by step, the daemon in a process that may die at any call
     #[command(hide = true)]
     Lockstep(lockstep::LockstepArgs),
