@@ -38,9 +38,9 @@ pub(super) struct SimArgs {
     /// Cases on a pallet; at most what the map's list of children holds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=64))]
     pallet: u8,
-    /// Another seed gives another day
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Another seed gives another day. Without one each start has its own, as machines that start again show another epoch
+    #[arg(long)]
+    seed: Option<u64>,
     /// About three spoiled units in a hundred
     #[arg(long)]
     spoiled: bool,
@@ -102,7 +102,7 @@ async fn serve(args: &SimArgs, shared: &Shared, config: crate::config::Config, f
     use tokio::signal::unix::{SignalKind, signal};
 
     let plain = PlantSettings {
-        seed: args.seed,
+        seed: args.seed.unwrap_or_else(|| std::process::id().into()),
         rate_per_minute: args.rate,
         units_min: args.units,
         case_capacity: usize::from(args.case),
