@@ -19,6 +19,7 @@ use crate::store::verify::{Flaw, Signatures, Signer, Trust};
 use crate::store::words::Words;
 use crate::wire::checkpoint::history::{self, Begun, Milestone};
 use crate::wire::checkpoint::{Head, KeyRing, Note};
+use crate::wire::signed::SignedRecords;
 
 /// Checkpoints read at once.
 const PAGE: i64 = 512;
@@ -66,6 +67,8 @@ pub(super) struct Auditor<'a> {
     unsigned_us: u64,
     /// The newest fact that let messages of the feed go.
     expired: u64,
+    /// What people signed for.
+    signed: SignedRecords,
     found: Signatures,
 }
 
@@ -110,6 +113,7 @@ impl<'a> Auditor<'a> {
             unsigned_since: None,
             unsigned_us: 0,
             expired: 0,
+            signed: SignedRecords::default(),
             found: Signatures {
                 signer: if trusted.is_some() { Signer::Proven } else { Signer::Unproven },
                 ..Signatures::default()
@@ -137,6 +141,9 @@ impl<'a> Auditor<'a> {
         self.time_unsigned(fact);
         if &*fact.kind == "messages_expired" {
             self.expired = fact.seq;
+        }
+        if let Err(what) = self.signed.see(fact.undecoded()) {
+            return Ok(Some(Flaw { seq: Some(fact.seq), what }));
         }
         self.last = Some((fact.seq, &*fact.kind == "line_stopped"));
         Ok(None)

@@ -472,14 +472,16 @@ mod tests {
 
     const CORPUS: &str = include_str!("../../tests/data/facts-v1.jsonl");
 
-    /// A journal with a fact of every kind that this release writes.
+    /// A key in the chain without a checkpoint of it is a flaw of its own, and so is a signature without its record: each is tried at home.
+    const NOT_ALONE: [&str; 2] = ["key_announced", "signed"];
+
+    /// A journal with a fact of every other kind that this release writes.
     fn every_kind() -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("line.db");
         let mut store = open(&Settings::new(&path, "site/l1")).expect("opens");
         let mut records = vec![loaded(1, "B1", &["A1", "A2"])];
-        // A key in the chain without a checkpoint of it is a flaw of its own, tried where checkpoints are.
-        for line in CORPUS.lines().filter(|line| !line.contains("key_announced")) {
+        for line in CORPUS.lines().filter(|line| !NOT_ALONE.iter().any(|kind| line.contains(&format!("\"{kind}\"")))) {
             let (head, body) = line.split_once(r#","version":1,"body":"#).expect("a line of the corpus");
             let kind = KINDS.iter().find(|kind| head == format!(r#"{{"kind":"{kind}""#)).expect("a kind");
             let raised = (*kind == "epoch_raised").then_some(crate::wire::record::Change::EpochRaised { epoch: 2 });
@@ -489,7 +491,7 @@ mod tests {
             records.push(next);
         }
         let is_there = |kind: &str| records.iter().any(|record| record.row.kind == kind);
-        assert!(KINDS.iter().filter(|kind| **kind != "key_announced").all(|kind| is_there(kind)));
+        assert!(KINDS.iter().filter(|kind| !NOT_ALONE.contains(kind)).all(|kind| is_there(kind)));
         store.commit(&job(records), || 0).expect("committed");
         drop(store);
         (directory, path)
@@ -499,7 +501,7 @@ mod tests {
     fn each_column_of_a_fact_of_each_kind_is_covered_and_the_fact_named_with_and_without_triggers() {
         let (_directory, path) = every_kind();
         let facts = run(&path).expect("readable");
-        assert_eq!((facts.facts, facts.first_bad), (CORPUS.lines().count() as u64, None));
+        assert_eq!((facts.facts, facts.first_bad), (CORPUS.lines().count() as u64 - 1, None));
         let changes = [
             "seq = seq + (1 << 20)",
             "at_us = at_us | 1 << 40",

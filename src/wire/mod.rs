@@ -12,6 +12,7 @@ pub mod order;
 pub mod record;
 pub mod refold;
 pub mod schema;
+pub mod signed;
 pub(crate) mod suggest;
 pub mod text;
 mod text_people;

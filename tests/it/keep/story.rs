@@ -189,7 +189,10 @@ impl Story {
             offset_minutes: 60,
             clock: ClockState::Synchronised,
         };
+        // For the batch that is still open.
+        let before = self.batch.replace(Text::new("B2").unwrap());
         self.add(Fact::Signed { signature: Box::new(signature) });
+        self.batch = before;
     }
 
     /// Everything above, and a second batch that is still open.

@@ -1,0 +1,168 @@
+//! What electronic signatures say, held against the facts that they are of (21 CFR 11.70). The record is made again from the facts alone:
+//! a signature that was moved to another record, or whose record was written anew, is found although the chain over both is whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::text::BatchId;
+use crate::engine::fact::Fact;
+use crate::engine::input::BatchSheet;
+use crate::engine::people::UserId;
+use crate::engine::signing::{Challenge, Meaning, Signature, SubjectHash, record};
+use crate::wire::digest::sha256_hex;
+use crate::wire::fact::{self, StoredFact};
+
+/// Goes along the facts, in order from the first.
+#[derive(Debug, Default)]
+pub struct SignedRecords {
+    /// Of the batches that are not closed.
+    sheets: BTreeMap<BatchId, BatchSheet>,
+    /// Who signed for what they did, of these, and for which record.
+    performed: BTreeMap<BatchId, (UserId, SubjectHash)>,
+    challenges: BTreeSet<Challenge>,
+    /// A verification: what it allowed is the next fact.
+    verified: Option<(BatchId, Signature)>,
+}
+
+impl SignedRecords {
+    /// # Errors
+    /// Why the fact and a signature do not go together.
+    pub fn see(&mut self, stored: StoredFact<'_>) -> Result<(), String> {
+        if let Some((batch, signature)) = self.verified.take() {
+            return self.close(batch, &signature, stored);
+        }
+        let batch = stored.batch.and_then(BatchId::new);
+        match (stored.kind, batch) {
+            ("batch_loaded", Some(batch)) => {
+                // One that cannot be read is none that can be signed for.
+                if let Ok(Fact::BatchLoaded { sheet, .. }) = read(stored) {
+                    self.sheets.insert(batch, sheet);
+                }
+                Ok(())
+            }
+            ("batch_closed", Some(batch)) => {
+                self.forget(batch);
+                Ok(())
+            }
+            ("signed", batch) => match (read(stored)?, batch) {
+                (Fact::Signed { signature }, Some(batch)) => self.sign(batch, *signature),
+                (_, _) => Err("it signs for no batch".to_owned()),
+            },
+            (_, _) => Ok(()),
+        }
+    }
+
+    fn forget(&mut self, batch: BatchId) -> (Option<BatchSheet>, Option<(UserId, SubjectHash)>) {
+        (self.sheets.remove(&batch), self.performed.remove(&batch))
+    }
+
+    fn sign(&mut self, batch: BatchId, signature: Signature) -> Result<(), String> {
+        if !self.challenges.insert(signature.challenge) {
+            return Err("its challenge was used by an earlier signature".to_owned());
+        }
+        if !self.sheets.contains_key(&batch) {
+            return Err(format!("it signs for {batch}, which is not there to be signed for"));
+        }
+        match signature.meaning {
+            Meaning::Performed => drop(self.performed.insert(batch, (signature.user, signature.subject_hash))),
+            Meaning::Verified => self.verified = Some((batch, signature)),
+        }
+        Ok(())
+    }
+
+    /// What the verification `signature` allowed: the fact right behind it.
+    fn close(&mut self, batch: BatchId, signature: &Signature, stored: StoredFact<'_>) -> Result<(), String> {
+        let is_close = stored.kind == "batch_closed" && stored.batch == Some(batch.as_str());
+        let Some(Fact::BatchClosed { opened_seq, counts }) = is_close.then(|| read(stored)).transpose()? else {
+            return Err(format!("{} signed for the close of {batch}, and this is another fact", signature.user));
+        };
+        let (sheet, performed) = self.forget(batch);
+        let hash = sheet.map(|sheet| sha256_hex(record(&sheet, opened_seq, &counts).as_bytes()));
+        if hash.as_deref() != Some(signature.subject_hash.as_str()) {
+            return Err(format!("it is not the record that {} signed for", signature.user));
+        }
+        match performed {
+            Some((user, hash)) if hash == signature.subject_hash && user != signature.user => Ok(()),
+            Some(_) | None => Err(format!("nobody beside {} signed for this record", signature.user)),
+        }
+    }
+}
+
+fn read(stored: StoredFact<'_>) -> Result<Fact, String> {
+    fact::decode(stored).map(|entry| entry.fact).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fact::Counts;
+    use crate::wire::fact::{encode, sample};
+
+    const BATCH: &str = "PO-2026-0417";
+
+    fn signature(user: &str, challenge: &str, meaning: Meaning, hash: &str) -> Fact {
+        let Some(Fact::Signed { mut signature }) =
+            sample::facts().into_iter().find(|fact| matches!(fact, Fact::Signed { .. }))
+        else {
+            panic!("the samples hold one of every kind");
+        };
+        signature.user = UserId::new(user).expect("short");
+        signature.challenge = Challenge::new(challenge).expect("short");
+        signature.subject_hash = SubjectHash::new(hash).expect("short");
+        signature.meaning = meaning;
+        Fact::Signed { signature }
+    }
+
+    fn closed(counts: Counts) -> Fact {
+        Fact::BatchClosed { opened_seq: 1, counts: Box::new(counts) }
+    }
+
+    fn loaded() -> Fact {
+        Fact::BatchLoaded { sheet: sample::sheet(), serial_count: 1, serials_sha256: Default::default() }
+    }
+
+    fn see(facts: &[Fact]) -> Result<(), String> {
+        let mut records = SignedRecords::default();
+        facts.iter().zip(1..).try_for_each(|(fact, seq)| {
+            let encoded = encode(fact);
+            let (kind, version, body) = (encoded.kind, encoded.version, encoded.body.as_str());
+            records.see(StoredFact { seq, kind, version, batch: Some(BATCH), actor: "rosa", body })
+        })
+    }
+
+    // F150
+    #[test]
+    fn a_signature_holds_for_the_record_that_the_facts_give_and_for_no_other() {
+        let hash = sha256_hex(record(&sample::sheet(), 1, &sample::counts()).as_bytes());
+        let performed = |user, hash: &str| signature(user, "c1", Meaning::Performed, hash);
+        let verified = |user, challenge, hash: &str| signature(user, challenge, Meaning::Verified, hash);
+        let good = [loaded(), performed("rosa", &hash), verified("paul", "c2", &hash), closed(sample::counts())];
+        assert_eq!(see(&good), Ok(()));
+        assert_eq!(see(&[loaded(), performed("rosa", &hash), closed(sample::counts())]), Ok(()), "it balanced later");
+        let other = "a1".repeat(32);
+        let changed = Counts { unaccounted: 0, ..sample::counts() };
+        for (facts, why) in [
+            (
+                vec![loaded(), performed("rosa", &hash), verified("paul", "c2", &hash), closed(changed)],
+                "not the record",
+            ),
+            (
+                vec![loaded(), performed("rosa", &other), verified("paul", "c2", &hash), closed(sample::counts())],
+                "nobody",
+            ),
+            (vec![loaded(), verified("paul", "c2", &hash), closed(sample::counts())], "nobody"),
+            (
+                vec![loaded(), performed("paul", &hash), verified("paul", "c2", &hash), closed(sample::counts())],
+                "nobody",
+            ),
+            (vec![loaded(), performed("rosa", &hash), verified("paul", "c1", &hash)], "challenge was used"),
+            (
+                vec![loaded(), performed("rosa", &hash), verified("paul", "c2", &hash), Fact::LineStopped],
+                "another fact",
+            ),
+            (vec![performed("rosa", &hash)], "not there"),
+        ] {
+            let said = see(&facts).expect_err(why);
+            assert!(said.contains(why), "{why}: {said}");
+        }
+    }
+}
