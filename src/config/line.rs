@@ -29,6 +29,8 @@ pub struct Line {
     pub clock_file: PathBuf,
     /// Nothing is started and no unit passes while the clock is not known to be right.
     pub commission_needs_clock: bool,
+    /// Units that stood on the belt at a stop are verified as any other, instead of being rejects.
+    pub inspects_after_stop: bool,
     /// Rejects that stop the line.
     pub stops: Stops,
 }
@@ -83,6 +85,7 @@ pub(super) struct FileLine {
     socket_for_group: Option<Field<bool>>,
     clock_file: Option<Field<String>>,
     commission_needs_clock: Option<Field<bool>>,
+    inspects_after_stop: Option<Field<bool>>,
     stops: Stops,
 }
 
@@ -107,6 +110,7 @@ impl FileLine {
             socket_for_group: section.word("socket_access", &[("user", false), ("group", true)]),
             clock_file: section.filled("clock_file"),
             commission_needs_clock: section.flag("commission_needs_clock"),
+            inspects_after_stop: section.word("after_stop", &[("reject", false), ("inspect", true)]),
             stops: stops(&mut section),
         };
         let _: Option<()> = section.missing("name", NAME);
@@ -137,6 +141,7 @@ impl FileLine {
             socket_for_group: self.socket_for_group.is_some_and(|field| field.value),
             clock_file: self.clock_file.map_or_else(|| PathBuf::from(CLOCK_FILE), |field| folder.join(field.value)),
             commission_needs_clock: self.commission_needs_clock.is_some_and(|field| field.value),
+            inspects_after_stop: self.inspects_after_stop.is_some_and(|field| field.value),
             stops: self.stops,
         })
     }

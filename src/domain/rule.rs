@@ -197,6 +197,8 @@ rules! {
         "A serial number is read once. A second reading is a reject and stops the line.";
     Grade "SP-UNIT-01" SITE, [config("station.NAME.grade_min", "grade of ISO/IEC 15415, 0.0 to 4.0")]
         "Where a lowest print grade is set, every code is graded, and none lies below it.";
+    AfterStop "SP-UNIT-02" SITE, [config("line.after_stop", "reject or inspect")]
+        "A unit that stood on the belt when its batch was stopped is a reject, or is verified as any other, as the site sets.";
     CameraAgrees "SG-UNIT-09" OURS, []
         "A unit that the camera itself finds bad does not pass.";
     InTime "SG-UNIT-10" OURS, [config("station.NAME.verdict_deadline_ms", "ms")]
@@ -205,7 +207,7 @@ rules! {
         "Where units come to the packer in order, one that a later case has overtaken stops the line.";
 
     Sequence "SG-STEP-01" law("21 CFR 11.10(f), operational system checks"), []
-        "Steps follow each other as they are permitted: load, start, stop and close a batch; seal, then release a container.";
+        "Steps follow each other as they are permitted: load, start, hold, purge, stop and close a batch; seal, then release a container.";
 
     OneBatch "SG-BATCH-01" OURS, []
         "One batch is on the line at a time.";

@@ -142,6 +142,19 @@ pub enum Fact {
     BatchStopped {
         bin: Option<u64>,
     },
+    /// Nothing is printed any more, and the line runs empty.
+    BatchPurgeStarted,
+    /// The line is empty: whatever was printed has left it. The batch is stopped.
+    BatchPurged {
+        bin: Option<u64>,
+    },
+    /// The belt stands until somebody with the right resumes the batch; the printer keeps its buffer.
+    BatchHeld {
+        reason: String,
+    },
+    BatchResumed {
+        reason: Option<String>,
+    },
     BatchCloseRefused {
         differences: Vec<Difference>,
     },
@@ -149,6 +162,14 @@ pub enum Fact {
     BatchClosed {
         opened_seq: u64,
         counts: Box<Counts>,
+    },
+
+    /// The batch ends without a balance, and its serials are never used again. What it lacks is told, and nobody signed for it.
+    BatchAborted {
+        opened_seq: u64,
+        counts: Box<Counts>,
+        differences: Vec<Difference>,
+        reason: String,
     },
 
     /// `first_index` is the place of the first serial in the order; the serials of one fact are consecutive there.
@@ -218,7 +239,8 @@ pub enum Fact {
     UnexpectedPass {
         track: TrackKey,
     },
-    /// An inspected unit that never left the reject gate, and that later ones have overtaken: it was taken off the belt.
+    /// An inspected unit that never left the reject gate: later ones have overtaken it, so that it was taken off the belt, or its
+    /// batch was aborted over it.
     UnitRemoved {
         track: TrackKey,
     },

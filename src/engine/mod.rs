@@ -12,6 +12,7 @@ mod fold;
 mod gate;
 mod hold;
 pub mod input;
+mod life;
 mod login;
 mod missed;
 pub mod output;
@@ -157,6 +158,8 @@ pub struct Engine {
 pub struct Policy {
     /// Nothing is started and no unit passes while the clock is not known to be right.
     pub commission_needs_clock: bool,
+    /// Units that stood on the belt at a stop are verified as any other, instead of being rejects.
+    pub inspects_after_stop: bool,
     /// Rejects that stop the line.
     pub stops: Stops,
     /// Local time at the line, minutes east of UTC, as signatures tell it.
@@ -295,6 +298,7 @@ impl Engine {
         }
         self.stop_for_rejects(&mut step);
         self.tell_pool(&mut step);
+        self.settle_purge(&mut step);
         self.settle_run(&mut step);
         step
     }

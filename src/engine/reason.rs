@@ -6,6 +6,8 @@ use crate::domain::time::ClockState;
 use crate::engine::people::PeopleRefusal;
 use crate::engine::recipe::OtherRecipe;
 
+pub use crate::engine::life::BatchState;
+
 /// Why a unit failed its verification (GS1-DataMatrix, element string, order, serial, grade).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailReason {
@@ -49,6 +51,8 @@ pub enum FailReason {
     ClockUnsure,
     /// The camera itself says that the unit is not good.
     DeviceFailed,
+    /// It stood on the belt, printed and not read, when its batch was stopped.
+    Stranded,
 }
 
 /// Why a close was refused. The machine gets `code()`.
@@ -156,15 +160,6 @@ pub enum RequestRefusal {
     Busy,
     /// The clock is unset, or not known to be right where the line's policy asks for that.
     ClockUnsure(ClockState),
-}
-
-/// The life of a batch in this release; clearance, challenge and the rest join later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BatchState {
-    Loaded,
-    Running,
-    Stopped,
-    Closed,
 }
 
 /// What the line waits for a person to acknowledge.
@@ -282,6 +277,7 @@ impl FailReason {
         FailReason::Late,
         FailReason::ClockUnsure,
         FailReason::DeviceFailed,
+        FailReason::Stranded,
     ];
 
     /// The stable word, lower snake case.
@@ -312,25 +308,7 @@ impl FailReason {
             FailReason::Late => "late",
             FailReason::ClockUnsure => "clock_unsure",
             FailReason::DeviceFailed => "device_failed",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|word| word.name() == name)
-    }
-}
-
-impl BatchState {
-    pub const ALL: &'static [BatchState] =
-        &[BatchState::Loaded, BatchState::Running, BatchState::Stopped, BatchState::Closed];
-
-    /// The stable word, lower snake case.
-    pub fn name(self) -> &'static str {
-        match self {
-            BatchState::Loaded => "loaded",
-            BatchState::Running => "running",
-            BatchState::Stopped => "stopped",
-            BatchState::Closed => "closed",
+            FailReason::Stranded => "stranded",
         }
     }
 

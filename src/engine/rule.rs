@@ -25,6 +25,7 @@ impl FailReason {
             FailReason::Late => Rule::InTime,
             FailReason::ClockUnsure => Rule::ClockKnown,
             FailReason::DeviceFailed => Rule::CameraAgrees,
+            FailReason::Stranded => Rule::AfterStop,
         }
     }
 }

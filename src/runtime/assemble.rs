@@ -79,6 +79,7 @@ pub(super) fn line<J: Journal, P: Plant>(
     let stations = stations(config, &state);
     let policy = Policy {
         commission_needs_clock: config.line.commission_needs_clock,
+        inspects_after_stop: config.line.inspects_after_stop,
         stops: config.line.stops,
         offset_minutes: i64::from(config.line.utc_offset_min),
     };

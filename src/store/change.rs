@@ -166,7 +166,7 @@ impl Scope<'_> {
     fn set_batch_state(&mut self, batch: &str, state: &str) -> Outcome {
         let id = self.batch(batch)?;
         let state = self.word(state)?;
-        let closed_seq = (state == words::CLOSED).then_some(self.seq);
+        let closed_seq = matches!(state, words::CLOSED | words::ABORTED).then_some(self.seq);
         self.one("batch", "UPDATE batch SET state = ?2, closed_seq = ?3 WHERE batch = ?1", (id, state, closed_seq))?;
         if closed_seq.is_some() {
             self.batches.forget(batch);

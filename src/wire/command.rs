@@ -8,7 +8,9 @@
 //! | `do` | beside it |
 //! |---|---|
 //! | `batch_load` | `order`, an order as an object; see `order` |
-//! | `batch_start`, `batch_stop`, `batch_close` | `batch` |
+//! | `batch_start`, `batch_stop`, `batch_purge`, `batch_close` | `batch` |
+//! | `batch_hold`, `batch_abort` | `batch`, `reason` |
+//! | `batch_resume` | `batch`, and `reason` where there is one to tell |
 //! | `alarm_ack` | `alarm` |
 //! | `serials_used` | `gtin`, and `serials`, a list of at most 1000 |
 //! | `serials_confirm` | |
@@ -37,6 +39,7 @@
 //! On MQTT the topic says what to do (`_cmd/feed/replay`) and the payload has no `do`. Every request is answered, a malformed
 //! one with what is wrong; an `id` that could not be read is answered as 0.
 
+mod batches;
 mod people;
 #[cfg(test)]
 mod tests;
@@ -181,6 +184,10 @@ const WORDS: &[&str] = &[
     "batch_load",
     "batch_start",
     "batch_stop",
+    "batch_purge",
+    "batch_hold",
+    "batch_resume",
+    "batch_abort",
     "batch_close",
     "batch_list",
     "batch_show",
@@ -294,9 +301,7 @@ impl Draft {
         let asker = self.asker(default_actor)?;
         let command = match word {
             "batch_load" => Command::Load(Box::new(self.order()?)),
-            "batch_start" => Command::Ask(Request::StartBatch(self.batch()?)),
-            "batch_stop" => Command::Ask(Request::StopBatch(self.batch()?)),
-            "batch_close" => Command::Ask(Request::CloseBatch(self.batch()?)),
+            word if batches::WORDS.contains(&word) => Command::Ask(self.batch_step(word)?),
             "alarm_ack" => Command::Ask(Request::AcknowledgeAlarm(self.whole("alarm", 1)?)),
             "serials_used" => Command::Ask(Request::DeclareUsed(self.used()?)),
             "serials_confirm" => Command::Ask(Request::ConfirmSerials),

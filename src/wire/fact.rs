@@ -116,6 +116,13 @@ fact_kinds! {
     BatchLoaded "batch_loaded" { sheet "", serial_count "serial_count", serials_sha256 "serials_sha256" }
     BatchStarted "batch_started" { bin "bin", track "track" }
     BatchStopped "batch_stopped" { bin "bin" }
+    BatchPurgeStarted "batch_purge_started" {}
+    BatchPurged "batch_purged" { bin "bin" }
+    BatchHeld "batch_held" { reason "reason" }
+    BatchResumed "batch_resumed" { reason "reason" }
+    BatchAborted "batch_aborted" {
+        opened_seq "opened_seq", counts "counts", differences "differences", reason "reason",
+    }
     BatchCloseRefused "batch_close_refused" { differences "differences" }
     BatchClosed "batch_closed" { opened_seq "opened_seq", counts "counts" }
 

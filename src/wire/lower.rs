@@ -181,6 +181,11 @@ impl Scene<'_> {
             Fact::BatchLoaded { .. }
             | Fact::BatchStarted { .. }
             | Fact::BatchStopped { .. }
+            | Fact::BatchPurgeStarted
+            | Fact::BatchPurged { .. }
+            | Fact::BatchHeld { .. }
+            | Fact::BatchResumed { .. }
+            | Fact::BatchAborted { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::BatchClosed { .. }
             | Fact::Signed { .. }

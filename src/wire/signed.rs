@@ -39,7 +39,7 @@ impl SignedRecords {
                 }
                 Ok(())
             }
-            ("batch_closed", Some(batch)) => {
+            ("batch_closed" | "batch_aborted", Some(batch)) => {
                 self.forget(batch);
                 Ok(())
             }

@@ -206,6 +206,9 @@ pub fn fail_reason(reason: FailReason) -> &'static str {
             "the clock of this computer is not known to be right, and this line asks for that; look at its time service"
         }
         FailReason::DeviceFailed => "the camera itself says that the unit is not good; look at its own record",
+        FailReason::Stranded => {
+            "the unit stood on the belt when the batch was stopped, and this site rejects those; a purge lets the belt run empty instead"
+        }
         FailReason::Late => "the answer was too late for the blade; see the latency in `sealgate status`",
     }
 }

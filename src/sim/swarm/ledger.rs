@@ -78,6 +78,7 @@ pub struct Ledger {
     decided: BTreeMap<Name, u64>,
     pub alarms: BTreeSet<u32>,
     pub alarms_ever: u32,
+    /// The belt may run.
     pub is_running: bool,
     pub is_batch_open: bool,
     pub is_batch_closed: bool,
@@ -143,7 +144,11 @@ impl Ledger {
             Fact::AlarmRaised { alarm, .. } => self.raise(*alarm)?,
             Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
             Fact::BatchStarted { .. } => (self.is_running, self.is_batch_open) = (true, true),
-            Fact::BatchStopped { .. } => self.is_running = false,
+            Fact::BatchResumed { .. } | Fact::BatchPurgeStarted => self.is_running = true,
+            Fact::BatchStopped { .. } | Fact::BatchPurged { .. } | Fact::BatchHeld { .. } => self.is_running = false,
+            Fact::BatchAborted { .. } => {
+                (self.is_running, self.is_batch_open, self.is_batch_closed) = (false, false, true);
+            }
             Fact::BatchClosed { counts, .. } => self.close_batch(counts)?,
             Fact::SerialsAllocated { serials, .. } => serials.iter().try_for_each(|serial| self.hand_over(*serial))?,
             Fact::SerialsInvalidated { serials, .. } => self.burn(serials),

@@ -103,10 +103,15 @@ impl World {
             (Goal::Run | Goal::RunOut, Some(BatchState::Loaded | BatchState::Stopped)) => {
                 self.ask(0, Request::StartBatch(id))
             }
-            (Goal::Run | Goal::RunOut, Some(BatchState::Running | BatchState::Closed)) => {}
-            (Goal::Close, Some(BatchState::Running)) => self.ask(0, Request::StopBatch(id)),
+            (Goal::Run | Goal::RunOut, Some(BatchState::Held)) => {
+                self.ask(0, Request::ResumeBatch { batch: id, reason: None });
+            }
+            (_, Some(BatchState::Closed | BatchState::Aborted))
+            | (Goal::Run | Goal::RunOut, Some(BatchState::Running | BatchState::Purging)) => {}
+            (Goal::Close, Some(BatchState::Running | BatchState::Purging)) => self.ask(0, Request::StopBatch(id)),
             (Goal::Close, Some(BatchState::Stopped)) => self.ask(CLOSE_ID, Request::CloseBatch(id)),
-            (Goal::Close, Some(BatchState::Loaded | BatchState::Closed) | None) => {}
+            (Goal::Close, Some(BatchState::Held)) => self.ask(0, Request::ResumeBatch { batch: id, reason: None }),
+            (Goal::Close, Some(BatchState::Loaded) | None) => {}
         }
     }
 

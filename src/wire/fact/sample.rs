@@ -88,6 +88,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(upkeep_facts());
     facts.push(loaded_with_recipes());
     facts.extend(people_facts());
+    facts.extend(life_facts());
     facts
 }
 
@@ -160,6 +161,19 @@ fn people_facts() -> Vec<Fact> {
         Fact::LoggedIn { user, session },
         Fact::LoggedOut { user, session, end: SessionEnd::Idle },
         Fact::Signed { signature: Box::new(signature()) },
+    ]
+}
+
+/// How a batch leaves the line other than by its stop and its close.
+fn life_facts() -> Vec<Fact> {
+    let differences = vec![Difference::Loose(2), Difference::InTransit(1)];
+    vec![
+        Fact::BatchPurgeStarted,
+        Fact::BatchPurged { bin: Some(8) },
+        Fact::BatchHeld { reason: "smell of \u{e4}ther \"2\"".to_owned() },
+        Fact::BatchResumed { reason: None },
+        Fact::BatchResumed { reason: Some("checked".to_owned()) },
+        Fact::BatchAborted { opened_seq: 17, counts: Box::new(counts()), differences, reason: "wrong foil".to_owned() },
     ]
 }
 

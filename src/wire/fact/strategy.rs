@@ -251,6 +251,13 @@ fn batch_fact() -> impl Strategy<Value = Fact> {
         }),
         any::<(Option<u64>, Option<u64>)>().prop_map(|(bin, track)| Fact::BatchStarted { bin, track }),
         any::<Option<u64>>().prop_map(|bin| Fact::BatchStopped { bin }),
+        Just(Fact::BatchPurgeStarted),
+        any::<Option<u64>>().prop_map(|bin| Fact::BatchPurged { bin }),
+        ".{0,20}".prop_map(|reason| Fact::BatchHeld { reason }),
+        option::of(".{0,20}").prop_map(|reason| Fact::BatchResumed { reason }),
+        (any::<u64>(), vec(difference(), 0..5), ".{0,20}").prop_map(|(opened_seq, differences, reason)| {
+            Fact::BatchAborted { opened_seq, counts: Box::default(), differences, reason }
+        }),
         vec(difference(), 0..5).prop_map(|differences| Fact::BatchCloseRefused { differences }),
         (any::<u64>(), counts)
             .prop_map(|(opened_seq, counts)| Fact::BatchClosed { opened_seq, counts: Box::new(counts) }),

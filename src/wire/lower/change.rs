@@ -59,8 +59,11 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::AlarmRaised { alarm, kind, station, detail } => vec![alarm_raised(*alarm, *kind, *station, detail)],
         Fact::AlarmAcknowledged { alarm } => vec![Change::AlarmAcknowledged { alarm: *alarm }],
         Fact::BatchLoaded { .. } => scene.batch_inserted(),
-        Fact::BatchStarted { .. } => vec![scene.batch_state(BatchState::Running)],
-        Fact::BatchStopped { .. } => vec![scene.batch_state(BatchState::Stopped)],
+        Fact::BatchStarted { .. } | Fact::BatchResumed { .. } => vec![scene.batch_state(BatchState::Running)],
+        Fact::BatchStopped { .. } | Fact::BatchPurged { .. } => vec![scene.batch_state(BatchState::Stopped)],
+        Fact::BatchPurgeStarted => vec![scene.batch_state(BatchState::Purging)],
+        Fact::BatchHeld { .. } => vec![scene.batch_state(BatchState::Held)],
+        Fact::BatchAborted { .. } => vec![scene.batch_state(BatchState::Aborted)],
         Fact::BatchClosed { .. } => vec![scene.batch_state(BatchState::Closed)],
         Fact::SerialsAllocated { first_index, serials, .. } => {
             vec![scene.serial_range(*first_index, serials, SerialState::Unallocated, SerialState::Allocated)]

@@ -31,6 +31,11 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::BatchLoaded { .. }
         | Fact::BatchStarted { .. }
         | Fact::BatchStopped { .. }
+        | Fact::BatchPurgeStarted
+        | Fact::BatchPurged { .. }
+        | Fact::BatchHeld { .. }
+        | Fact::BatchResumed { .. }
+        | Fact::BatchAborted { .. }
         | Fact::BatchCloseRefused { .. }
         | Fact::SerialsAllocated { .. }
         | Fact::SerialsEncoded { .. }

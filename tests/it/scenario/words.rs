@@ -20,7 +20,15 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         | Fact::LineStopped
         | Fact::LineDescribed { .. }
         | Fact::BatchStarted { .. }
+        | Fact::BatchPurgeStarted
+        | Fact::BatchPurged { .. }
         | Fact::BatchStopped { .. } => kind(fact).to_owned(),
+        Fact::BatchHeld { reason } => format!("batch_held {reason}"),
+        Fact::BatchResumed { .. } => kind(fact).to_owned(),
+        Fact::BatchAborted { counts: at_end, differences, .. } => {
+            let differences = join(differences.iter().map(difference));
+            format!("batch_aborted {} {differences}", counts(at_end)).trim_end().to_owned()
+        }
         Fact::ClockFound { clock } => format!("clock {}", clock.name()),
         Fact::ClockStepped { from_us, to_us } => format!("clock_stepped {from_us} {to_us}"),
         Fact::MessagesExpired { .. } => "messages_expired".to_owned(),

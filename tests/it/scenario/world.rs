@@ -118,7 +118,9 @@ impl World {
         match *verb {
             "line" => self.line(args),
             "batch" => self.batch(args),
-            "load" | "start" | "stop" | "close_batch" | "ack" => self.asked(verb, args),
+            "load" | "start" | "stop" | "purge" | "hold" | "go_on" | "abort" | "close_batch" | "ack" => {
+                self.asked(verb, args)
+            }
             "encoded" | "printed" | "flushed" | "took" | "strange" => self.printer(verb, args),
             "read" | "noread" | "missed_results" | "repeat_result" => self.camera(verb, args),
             "gate" | "rejected" | "missing" | "expire" | "ends_missed" | "phantom" | "bin" | "bin_full" => {
@@ -179,7 +181,8 @@ impl World {
         let limit =
             |key: &str| options.get(key).map_or(Ok(0), |word| word.parse().map_err(|_| format!("{key}=NUMBER")));
         let stops = Stops { in_a_row: limit("row")?, most: limit("most")?, of: limit("of")? };
-        self.policy = Policy { stops, ..Policy::default() };
+        let inspects_after_stop = options.get("stop") == Some(&"inspect");
+        self.policy = Policy { stops, inspects_after_stop, ..Policy::default() };
         let recipe = options.get("recipe").and_then(|word| Recipe::new(word));
         self.is_blind = options.get("buffer") == Some(&"unknown");
         let is_in_order = options.get("order") == Some(&"kept");
@@ -261,6 +264,7 @@ impl World {
         let loaded = self.orders.last().map(|order| order.sheet.batch);
         let batch = args.first().map(|name| Text::new(name).ok_or("a batch name has at most 32 bytes")).transpose()?;
         let named = batch.or(loaded).unwrap_or_default();
+        let reason = || args.get(1..).unwrap_or_default().join(" ");
         let request = match verb {
             "load" => {
                 let order = Arc::new(order(&options(args))?);
@@ -269,6 +273,10 @@ impl World {
             }
             "start" => Request::StartBatch(named),
             "stop" => Request::StopBatch(named),
+            "purge" => Request::PurgeBatch(named),
+            "hold" => Request::HoldBatch { batch: named, reason: reason() },
+            "go_on" => Request::ResumeBatch { batch: named, reason: None },
+            "abort" => Request::AbortBatch { batch: named, reason: reason() },
             "close_batch" => Request::CloseBatch(named),
             _ => Request::AcknowledgeAlarm(number(args.first())?.try_into().map_err(|_| "no alarm number")?),
         };
