@@ -14,6 +14,9 @@ Examples:
 
 A batch whose counts do not balance closes over two signatures. Each is bound to the counts as they are at that moment.";
 
+/// In JSON.
+const ACTION: &str = "\"variance_close\"";
+
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct SignArgs {
@@ -46,7 +49,7 @@ pub(super) fn run(args: SignArgs, shared: &Shared) -> Outcome {
         return Err(Exit::No.failure("nobody is logged in; log in first: `sealgate login NAME`"));
     };
     let batch = Value::from(batch).to_string();
-    let prepared = live::ask(&socket, "sign_prepare", &[("batch", &batch)])?;
+    let prepared = live::ask(&socket, "sign_prepare", &[("action", ACTION), ("batch", &batch)])?;
     let Some(data) = prepared.data.as_ref().filter(|_| prepared.ok) else { return Ok(source::told(style, &prepared)) };
     let shown: ClientAnswer = live::ask(&socket, "batch_show", &[("batch", &batch)])?;
     if !shared.json {
@@ -60,6 +63,12 @@ pub(super) fn run(args: SignArgs, shared: &Shared) -> Outcome {
     let text = |text: &str| Value::from(text).to_string();
     let password = text(&prompt::password(&format!("{} signs as {meaning}. Password: ", session.user))?);
     let (user, challenge, meaning) = (text(&session.user), data["challenge"].to_string(), text(meaning));
-    let parts = [("user", user.as_str()), ("password", &password), ("challenge", &challenge), ("meaning", &meaning)];
+    let parts = [
+        ("user", user.as_str()),
+        ("action", ACTION),
+        ("password", &password),
+        ("challenge", &challenge),
+        ("meaning", &meaning),
+    ];
     Ok(source::told(style, &live::ask(&socket, "sign", &parts)?))
 }
