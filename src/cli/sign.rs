@@ -1,9 +1,11 @@
 //! `sealgate sign`: electronic signatures. Name and password each time, and what is signed is shown first.
 
-use clap::{Args, Subcommand, ValueEnum};
-use serde_json::Value;
+use std::path::{Path, PathBuf};
 
-use super::outcome::{Exit, Outcome};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::outcome::{Exit, Failure, Outcome};
 use super::{Shared, live, print, prompt, session, source};
 use crate::wire::command::ClientAnswer;
 
@@ -11,6 +13,13 @@ const EXAMPLES: &str = "\
 Examples:
   sealgate sign close B-2026-117 --as performed    the first of two signatures: by who answers for the batch
   sealgate sign close B-2026-117 --as verified     the second, by another person: the batch closes with it
+
+  sealgate sign clearance B-2026-118 --checklist cleared.txt --as performed
+
+A checklist has the items of [clearance], one a line, `[x]` before what is done and `[-]` before what does not apply:
+  [x] no cartons or labels of the batch before
+  [-] bin empty and counted
+Who verifies looks again, and answers a checklist of the own.
 
 A batch whose counts do not balance closes over two signatures. Each is bound to the counts as they are at that moment.";
 
@@ -30,6 +39,16 @@ enum Action {
         #[arg(long = "as", value_enum)]
         meaning: Meaning,
     },
+    /// That the line is clear for a batch
+    Clearance {
+        batch: String,
+        /// The answered checklist
+        #[arg(long)]
+        checklist: PathBuf,
+        /// What the signature says
+        #[arg(long = "as", value_enum)]
+        meaning: Meaning,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -39,16 +58,58 @@ enum Meaning {
 }
 
 pub(super) fn run(args: SignArgs, shared: &Shared) -> Outcome {
-    let Action::Close { batch, meaning } = args.action;
+    match args.action {
+        Action::Close { batch, meaning } => {
+            let batch = Value::from(batch).to_string();
+            let look = Look { word: "batch_show", parts: &[("batch", &batch)] };
+            sign(shared, "variance_close", &[("batch", &batch)], (meaning, look))
+        }
+        Action::Clearance { batch, checklist, meaning } => {
+            let items = answers(&checklist)?.to_string();
+            let batch = Value::from(batch).to_string();
+            let look = Look { word: "batch_show", parts: &[("batch", &batch)] };
+            sign(shared, "clearance", &[("batch", &batch), ("items", &items)], (meaning, look))
+        }
+    }
+}
+
+/// A checklist as the daemon takes it. A line that is not answered is told by its number.
+fn answers(file: &Path) -> Result<Value, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Exit::Io.failure(format!("{}: cannot be read: {error}", file.display())))?;
+    let lines = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty());
+    let answered = lines.map(|(number, line)| {
+        let answer =
+            |mark: &str, word| line.strip_prefix(mark).map(|item| json!({ "item": item.trim(), "answer": word }));
+        let answered = answer("[x]", "done").or_else(|| answer("[-]", "not_applicable"));
+        answered.ok_or_else(|| {
+            let what = "is not answered: [x] stands before what is done, [-] before what does not apply";
+            Exit::No.failure(format!("{}:{number}: {what}", file.display()))
+        })
+    });
+    answered.collect::<Result<Vec<_>, _>>().map(Value::from)
+}
+
+/// What is shown of the record before anybody signs.
+struct Look<'a> {
+    word: &'a str,
+    parts: &'a [(&'a str, &'a str)],
+}
+
+/// Both components each time (21 CFR 11.200): who is logged in gives the password to what was just shown. `parts` say of what the
+/// act is, in JSON.
+fn sign(shared: &Shared, action: &str, parts: &[(&str, &str)], (meaning, look): (Meaning, Look<'_>)) -> Outcome {
     let (socket, config) = source::daemon(shared)?;
     let style = source::style(shared, config.as_ref());
     let Some(session) = session::of(&socket) else {
         return Err(Exit::No.failure("nobody is logged in; log in first: `sealgate login NAME`"));
     };
-    let batch = Value::from(batch).to_string();
-    let prepared = live::ask(&socket, "sign_prepare", &[("batch", &batch)])?;
+    let text = |text: &str| Value::from(text).to_string();
+    let action = text(action);
+    let parts: Vec<_> = [("action", action.as_str())].into_iter().chain(parts.iter().copied()).collect();
+    let prepared = live::ask(&socket, "sign_prepare", &parts)?;
     let Some(data) = prepared.data.as_ref().filter(|_| prepared.ok) else { return Ok(source::told(style, &prepared)) };
-    let shown: ClientAnswer = live::ask(&socket, "batch_show", &[("batch", &batch)])?;
+    let shown: ClientAnswer = live::ask(&socket, look.word, look.parts)?;
     if !shared.json {
         shown.data.iter().for_each(|data| print::value(style, data));
         print::out(&format!("record  {}\n", data["subject_hash"].as_str().unwrap_or_default()));
@@ -57,9 +118,14 @@ pub(super) fn run(args: SignArgs, shared: &Shared) -> Outcome {
         Meaning::Performed => "performed",
         Meaning::Verified => "verified",
     };
-    let text = |text: &str| Value::from(text).to_string();
     let password = text(&prompt::password(&format!("{} signs as {meaning}. Password: ", session.user))?);
     let (user, challenge, meaning) = (text(&session.user), data["challenge"].to_string(), text(meaning));
-    let parts = [("user", user.as_str()), ("password", &password), ("challenge", &challenge), ("meaning", &meaning)];
+    let parts = [
+        ("user", user.as_str()),
+        ("action", &action),
+        ("password", &password),
+        ("challenge", &challenge),
+        ("meaning", &meaning),
+    ];
     Ok(source::told(style, &live::ask(&socket, "sign", &parts)?))
 }

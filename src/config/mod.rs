@@ -9,6 +9,7 @@
 //!
 //! There is no reload and no merging of several files: a restart is cheap and tested.
 
+mod clearance;
 pub mod described;
 mod device;
 pub mod documented;
@@ -47,6 +48,7 @@ pub struct Config {
     pub line: Line,
     pub journal: PathBuf,
     pub upkeep: Upkeep,
+    pub clearance: engine::clearance::Clearance,
     pub proof: Proof,
     /// `None`: no feed.
     pub mqtt: Option<Mqtt>,
@@ -72,6 +74,7 @@ struct FileConfig {
     line: Option<line::FileLine>,
     journal: Option<line::FileJournal>,
     upkeep: Upkeep,
+    clearance: engine::clearance::Clearance,
     mqtt: Option<Mqtt>,
     devices: Vec<device::FileDevice>,
     stations: Vec<station::FileStation>,
@@ -114,6 +117,7 @@ impl FileConfig {
             line,
             journal: root.section("journal").and_then(|section| line::journal(section, folder)),
             upkeep: root.section("store").map(store::read).unwrap_or_default(),
+            clearance: root.section("clearance").map(clearance::read).unwrap_or_default(),
             mqtt: root.section("mqtt").and_then(|section| line::mqtt(section, &name, folder)),
             devices: root
                 .named("device")

@@ -55,6 +55,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
         line: file.line?.build(folder)?,
         journal,
         upkeep: file.upkeep,
+        clearance: file.clearance,
         proof,
         mqtt: file.mqtt,
         devices,

@@ -217,6 +217,8 @@ rules! {
         "A batch is neither loaded nor started after its expiry date.";
     Recipe "SP-BATCH-01" SITE, [config("station.NAME.recipe", "text"), order("recipes", "text")]
         "Where a recipe is approved for a station, it runs no other.";
+    Cleared "SP-BATCH-02" SITE, [config("clearance.required", "true or false"), config("clearance.items", "texts")]
+        "Where the site asks for it, a batch starts only on a line that two persons signed for as cleared, item by item.";
     Balance "SG-BATCH-04" OURS, []
         "A batch closes only when its counts balance, to the last serial number, unit, reject and container.";
     WholeOrder "SG-BATCH-05" OURS, [order("batch", "text")]

@@ -8,6 +8,7 @@ use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
+use crate::engine::clearance::ClearedItem;
 use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
 use crate::engine::people::{Door, FullName, Phc, Roles, SessionEnd, SessionId, UserId};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -133,6 +134,10 @@ pub enum Fact {
         sheet: BatchSheet,
         serial_count: u32,
         serials_sha256: Text<64>,
+    },
+    /// Two persons have looked at every item: nothing of another product is on the line.
+    LineCleared {
+        items: Vec<ClearedItem>,
     },
     BatchStarted {
         bin: Option<u64>,

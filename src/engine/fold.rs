@@ -77,6 +77,7 @@ impl State {
             Fact::AlarmAcknowledged { alarm } => self.acknowledge(*alarm),
             Fact::BatchLoaded { .. } => self.with_batch(batch, |batch| batch.opened_seq = entry.seq),
             Fact::BatchCloseRefused { .. } => {}
+            Fact::LineCleared { .. } => self.with_batch(batch, |batch| batch.is_cleared = true),
             Fact::BatchStarted { bin, track } => self.start_batch(batch, *bin, *track),
             Fact::BatchStopped { bin } => self.stop_batch(batch, *bin),
             Fact::BatchPurgeStarted => self.purge_batch(batch),

@@ -5,6 +5,7 @@
 //! gate positions). It is empty after a restart and is read again from the devices.
 
 mod batch;
+pub mod clearance;
 mod clock;
 pub mod decide;
 pub mod fact;
@@ -39,6 +40,7 @@ use crate::domain::pack::PackLevel;
 use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::Now;
+use crate::engine::clearance::Clearance;
 use crate::engine::clock::Clock;
 use crate::engine::decide::Decide;
 use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey, Picture};
@@ -149,6 +151,7 @@ pub struct Engine {
     #[cfg(feature = "canary")]
     forgets_labels: bool,
     policy: Policy,
+    clearance: Clearance,
     clock: Clock,
     attendance: Attendance,
 }
@@ -239,6 +242,7 @@ impl Engine {
             live,
             run_said: None,
             policy: Policy::default(),
+            clearance: Clearance::default(),
             clock: Clock::default(),
             attendance: Attendance::default(),
             #[cfg(feature = "canary")]

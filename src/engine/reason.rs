@@ -150,6 +150,12 @@ pub enum RequestRefusal {
     /// The order names a recipe for a station that this line does not have.
     UnknownStation(Text<24>),
     AlarmsOpen(u32),
+    /// The line was not cleared for this batch, and the site asks for that.
+    NotCleared(BatchId),
+    /// An item of the checklist is not answered.
+    ItemOpen(String),
+    /// No item of the checklist, or one that is answered twice.
+    ItemUnknown(String),
     /// So many batches are not closed that no other can be loaded.
     BatchesFull(u32),
     ExpiryPast,

@@ -3,6 +3,7 @@
 
 use crate::engine::input::Request;
 use crate::engine::people::{PeopleRequest, Role, Roles};
+use crate::engine::signing::Meaning;
 
 /// What people do to a line, as rights tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,9 @@ pub enum Action {
     SignVariance,
     /// Be the second person who looks at it.
     VerifyVariance,
+    /// Answer for a line that is clear.
+    ClearLine,
+    VerifyClearance,
     AcknowledgeAlarm,
     /// Serials after a restore.
     NameSerials,
@@ -45,6 +49,8 @@ impl Action {
         Action::CloseBatch,
         Action::SignVariance,
         Action::VerifyVariance,
+        Action::ClearLine,
+        Action::VerifyClearance,
         Action::AcknowledgeAlarm,
         Action::NameSerials,
         Action::ReplayFeed,
@@ -67,6 +73,8 @@ impl Action {
             Action::CloseBatch       => [O,     X,         X,      O,          O,    O],
             Action::SignVariance     => [O,     X,         X,      O,          O,    O],
             Action::VerifyVariance   => [O,     O,         X,      O,          O,    O],
+            Action::ClearLine        => [X,     X,         X,      O,          O,    O],
+            Action::VerifyClearance  => [O,     X,         X,      O,          O,    O],
             Action::AcknowledgeAlarm => [X,     X,         X,      X,          O,    O],
             Action::NameSerials      => [O,     X,         X,      O,          O,    O],
             Action::ReplayFeed       => [O,     X,         X,      X,          O,    O],
@@ -88,6 +96,8 @@ impl Action {
             Action::CloseBatch => "close a batch",
             Action::SignVariance => "sign for a batch whose counts do not balance",
             Action::VerifyVariance => "verify the close of a batch whose counts do not balance",
+            Action::ClearLine => "sign for the clearance of the line",
+            Action::VerifyClearance => "verify the clearance of the line",
             Action::AcknowledgeAlarm => "acknowledge an alarm",
             Action::NameSerials => "name serials that were used",
             Action::ReplayFeed => "replay the feed",
@@ -150,8 +160,8 @@ impl PeopleRequest {
             | PeopleRequest::Unlock { .. } => Need::Right(Action::AdministerPeople),
             PeopleRequest::ChangePassword { .. } | PeopleRequest::LogOut => Need::Session,
             // Whoever may verify may perform too.
-            PeopleRequest::Prepare { .. } => Need::Right(Action::SignVariance),
-            PeopleRequest::Sign { meaning, .. } => Need::Right(meaning.action()),
+            PeopleRequest::Prepare { act, .. } => Need::Right(act.signable().right(Meaning::Performed)),
+            PeopleRequest::Sign { answer, .. } => Need::Right(answer.action.right(answer.meaning)),
             PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } => Need::Nothing,
         }
     }

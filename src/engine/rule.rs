@@ -79,6 +79,9 @@ impl RequestRefusal {
             RequestRefusal::SerialUsed(_) | RequestRefusal::SsccUsed(_) => Rule::UsedOnce,
             RequestRefusal::StationAway(_) | RequestRefusal::AlarmsOpen(_) => Rule::Ready,
             RequestRefusal::RecipeDiffers(_) => Rule::Recipe,
+            RequestRefusal::NotCleared(_) | RequestRefusal::ItemOpen(_) | RequestRefusal::ItemUnknown(_) => {
+                Rule::Cleared
+            }
             RequestRefusal::ExpiryPast => Rule::NotExpired,
             RequestRefusal::NotBalanced => Rule::Balance,
             RequestRefusal::SerialsSuspended => Rule::AfterRestore,

@@ -160,6 +160,8 @@ pub struct Batch {
     pub pool: Pool,
     /// The place in the order of the next serial to give to a printer.
     pub next_place: u32,
+    /// The line was cleared for it, and no other batch has started since.
+    pub is_cleared: bool,
     /// Units of places before this one were printed, or could be, when the batch was stopped at once.
     pub stranded_before: u32,
     /// SSCCs used so far.
@@ -218,6 +220,7 @@ impl State {
             state: BatchState::Loaded,
             pool: Pool::new(order.serials.clone()),
             next_place: 0,
+            is_cleared: false,
             stranded_before: 0,
             sscc_used: 0,
             containers: Vec::new(),
@@ -255,7 +258,7 @@ impl Run {
 
 impl Batch {
     pub(super) fn take_signature(&mut self, signature: &Signature) {
-        if signature.meaning == Meaning::Performed {
+        if signature.meaning == Meaning::Performed && signature.action.is_verified() {
             self.performed = Some(Performed { user: signature.user, subject_hash: signature.subject_hash });
         }
     }

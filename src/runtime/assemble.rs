@@ -83,7 +83,7 @@ pub(super) fn line<J: Journal, P: Plant>(
         stops: config.line.stops,
         offset_minutes: i64::from(config.line.utc_offset_min),
     };
-    let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
+    let engine = Engine::new(config.engine.clone(), state).with_policy(policy).with_clearance(config.clearance.clone());
     let line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
     #[cfg(feature = "canary")]
     let line = {

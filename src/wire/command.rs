@@ -31,8 +31,8 @@
 //! | `user_reset` | `user`, `new_password` |
 //! | `user_passwd` | `user`, `password`, `new_password` |
 //! | `user_unlock` | `user` |
-//! | `sign_prepare` | `batch` |
-//! | `sign` | `user`, `password`, `challenge`, and `meaning` (`performed` or `verified`) |
+//! | `sign_prepare` | `action`, `batch`; for `clearance` `items`, a list of `item` and `answer` (`done` or `not_applicable`) |
+//! | `sign` | `action`, `user`, `password`, `challenge`, and `meaning` (`performed` or `verified`) |
 //!
 //! `session` beside `id` is what `login` gave. Once somebody has an account, whatever changes something needs one.
 //!

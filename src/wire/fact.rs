@@ -114,6 +114,7 @@ fact_kinds! {
     AlarmAcknowledged "alarm_acknowledged" { alarm "alarm" }
 
     BatchLoaded "batch_loaded" { sheet "", serial_count "serial_count", serials_sha256 "serials_sha256" }
+    LineCleared "line_cleared" { items "items" }
     BatchStarted "batch_started" { bin "bin", track "track" }
     BatchStopped "batch_stopped" { bin "bin" }
     BatchPurgeStarted "batch_purge_started" {}

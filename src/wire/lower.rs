@@ -181,6 +181,7 @@ impl Scene<'_> {
             Fact::BatchLoaded { .. }
             | Fact::BatchStarted { .. }
             | Fact::BatchStopped { .. }
+            | Fact::LineCleared { .. }
             | Fact::BatchPurgeStarted
             | Fact::BatchPurged { .. }
             | Fact::BatchHeld { .. }

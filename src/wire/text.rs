@@ -68,6 +68,9 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::RecipeDiffers(_) => "recipe_differs",
         RequestRefusal::UnknownStation(_) => "unknown_station",
         RequestRefusal::AlarmsOpen(_) => "alarms_open",
+        RequestRefusal::NotCleared(_) => "not_cleared",
+        RequestRefusal::ItemOpen(_) => "item_open",
+        RequestRefusal::ItemUnknown(_) => "item_unknown",
         RequestRefusal::BatchesFull(_) => "batches_full",
         RequestRefusal::ExpiryPast => "expiry_past",
         RequestRefusal::UnknownAlarm(_) => "unknown_alarm",
@@ -111,6 +114,13 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         }
         RequestRefusal::AlarmsOpen(count) => {
             format!("{count} alarms wait for acknowledgement; see `sealgate alarm list`")
+        }
+        RequestRefusal::NotCleared(batch) => {
+            format!("the line was not cleared for batch {batch}; look at it, then `sealgate sign clearance {batch}`")
+        }
+        RequestRefusal::ItemOpen(item) => format!("the checklist asks for {item:?}, which is not answered"),
+        RequestRefusal::ItemUnknown(item) => {
+            format!("{item:?} is no item of the checklist ([clearance] items), or is answered twice")
         }
         RequestRefusal::BatchesFull(count) => {
             format!(

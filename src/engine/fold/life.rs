@@ -15,6 +15,9 @@ impl State {
             batch.bin_start = batch.bin_start.or(bin);
             next = batch.next_place;
         });
+        for other in self.batches.iter_mut().filter(|other| Some(other.id()) != id) {
+            other.is_cleared = false;
+        }
         if is_first {
             // What an earlier batch left unnamed is none of this one's serials.
             self.transit.unknown.clear();

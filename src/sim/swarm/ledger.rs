@@ -189,6 +189,7 @@ impl Ledger {
             | Fact::StationFaulted { .. }
             | Fact::BatchLoaded { .. }
             | Fact::BatchCloseRefused { .. }
+            | Fact::LineCleared { .. }
             | Fact::SerialsEncoded { .. }
             | Fact::PhantomReject { .. }
             | Fact::EndsMissed { .. }

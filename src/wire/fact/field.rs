@@ -8,6 +8,7 @@ use crate::domain::quality::{FlawText, TagFlaw};
 use crate::domain::tag::{StationKind, Tag};
 use crate::domain::text::Text;
 use crate::domain::time::ClockState;
+use crate::engine::clearance::ClearedItem;
 use crate::engine::fact::{
     Child, Counts, Description, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, PictureDigest, ReadPoint,
     RequestKey, ResultKey, TrackKey,
@@ -360,6 +361,7 @@ struct_fields! {
     Gone { through "through", kept "kept" }
     ReadPoint { of "of", read_point "read_point" }
     MessageNumber { stream "stream", seq "seq" }
+    ClearedItem { item "item", answer "answer" }
     StationRecipe { station "station", recipe "recipe" }
     Picture { result "", inspection "inspection", sha256 "sha256", bytes "bytes", media "media_type" }
     Signature {
@@ -395,7 +397,7 @@ macro_rules! struct_lists {
     )+};
 }
 
-struct_lists!(ReadPoint, MessageNumber);
+struct_lists!(ReadPoint, MessageNumber, ClearedItem);
 
 /// An order that names no recipe has no such field, like every order before there was one.
 impl Field for Vec<StationRecipe> {

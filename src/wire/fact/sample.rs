@@ -6,6 +6,7 @@ use crate::domain::quality::TagFlaw;
 use crate::domain::tag::{StationKind, Tag};
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
+use crate::engine::clearance::{ClearedItem, ItemAnswer};
 use crate::engine::fact::{
     Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
     RequestKey, ResultKey, TrackKey,
@@ -167,6 +168,8 @@ fn people_facts() -> Vec<Fact> {
 /// How a batch leaves the line other than by its stop and its close.
 fn life_facts() -> Vec<Fact> {
     let differences = vec![Difference::Loose(2), Difference::InTransit(1)];
+    let item = |item: &str, answer| ClearedItem { item: item.to_owned(), answer };
+    let items = vec![item("no cartons", ItemAnswer::Done), item("bin \"2\"", ItemAnswer::NotApplicable)];
     vec![
         Fact::BatchPurgeStarted,
         Fact::BatchPurged { bin: Some(8) },
@@ -174,6 +177,7 @@ fn life_facts() -> Vec<Fact> {
         Fact::BatchResumed { reason: None },
         Fact::BatchResumed { reason: Some("checked".to_owned()) },
         Fact::BatchAborted { opened_seq: 17, counts: Box::new(counts()), differences, reason: "wrong foil".to_owned() },
+        Fact::LineCleared { items },
     ]
 }
 

@@ -10,6 +10,7 @@ use crate::domain::quality::TagFlaw;
 use crate::domain::tag::{StationKind, Tag};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::ClockState;
+use crate::engine::clearance::{ClearedItem, ItemAnswer};
 use crate::engine::fact::{
     Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
     RequestKey, ResultKey, TrackKey,
@@ -251,6 +252,8 @@ fn batch_fact() -> impl Strategy<Value = Fact> {
         }),
         any::<(Option<u64>, Option<u64>)>().prop_map(|(bin, track)| Fact::BatchStarted { bin, track }),
         any::<Option<u64>>().prop_map(|bin| Fact::BatchStopped { bin }),
+        vec((".{0,9}", one_of(ItemAnswer::ALL)).prop_map(|(item, answer)| ClearedItem { item, answer }), 0..4)
+            .prop_map(|items| Fact::LineCleared { items }),
         Just(Fact::BatchPurgeStarted),
         any::<Option<u64>>().prop_map(|bin| Fact::BatchPurged { bin }),
         ".{0,20}".prop_map(|reason| Fact::BatchHeld { reason }),

@@ -23,6 +23,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::RecipeFound { .. }
         | Fact::BufferDoubted { .. }
         | Fact::BatchCloseRefused { .. }
+        | Fact::LineCleared { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::CloseRefused { .. }

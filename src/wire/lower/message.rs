@@ -31,6 +31,7 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::BatchLoaded { .. }
         | Fact::BatchStarted { .. }
         | Fact::BatchStopped { .. }
+        | Fact::LineCleared { .. }
         | Fact::BatchPurgeStarted
         | Fact::BatchPurged { .. }
         | Fact::BatchHeld { .. }

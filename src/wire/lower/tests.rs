@@ -70,7 +70,7 @@ fn every_kind_has_its_subject() {
         vec!["camera", "camera", batch],
         vec!["user:m.meier"; 8],
         vec![batch],
-        vec![batch; 6],
+        vec![batch; 7],
     ];
     assert_eq!(subjects, expected.concat());
 }

@@ -161,6 +161,7 @@ impl Judge {
             | Fact::SerialsRetired { .. }
             | Fact::BatchLoaded { .. }
             | Fact::BatchCloseRefused { .. }
+            | Fact::LineCleared { .. }
             | Fact::SerialsEncoded { .. }
             | Fact::PhantomReject { .. }
             | Fact::EndsMissed { .. }

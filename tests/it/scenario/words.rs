@@ -20,6 +20,7 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         | Fact::LineStopped
         | Fact::LineDescribed { .. }
         | Fact::BatchStarted { .. }
+        | Fact::LineCleared { .. }
         | Fact::BatchPurgeStarted
         | Fact::BatchPurged { .. }
         | Fact::BatchStopped { .. } => kind(fact).to_owned(),
@@ -189,6 +190,9 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::UnknownStation(station) => format!("unknown_station({station})"),
         RequestRefusal::StationAway(station) => format!("station_away({station})"),
         RequestRefusal::AlarmsOpen(count) => format!("alarms_open({count})"),
+        RequestRefusal::NotCleared(batch) => format!("not_cleared({batch})"),
+        RequestRefusal::ItemOpen(_) => "item_open".to_owned(),
+        RequestRefusal::ItemUnknown(_) => "item_unknown".to_owned(),
         RequestRefusal::BatchesFull(count) => format!("batches_full({count})"),
         RequestRefusal::ExpiryPast => "expiry_past".to_owned(),
         RequestRefusal::UnknownAlarm(alarm) => format!("unknown_alarm({alarm})"),

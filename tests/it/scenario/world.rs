@@ -10,6 +10,7 @@ use sealgate::domain::quality::TagFlaw;
 use sealgate::domain::tag::{StationId, Tag};
 use sealgate::domain::text::{BatchId, Name, Text};
 use sealgate::domain::time::Now;
+use sealgate::engine::clearance::Clearance;
 use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact, RequestKey};
 use sealgate::engine::input::{
@@ -64,6 +65,7 @@ pub(crate) struct World {
     engine: Option<Engine>,
     now: Now,
     policy: Policy,
+    clearance: Clearance,
     /// The printer does not say which records it took over.
     is_blind: bool,
     entries: Vec<Entry>,
@@ -198,7 +200,9 @@ impl World {
         stations[CAMERA].recipe = recipe;
         stations[PACKER].is_in_order = is_in_order;
         stations[PALLETIZER].is_in_order = is_in_order;
-        self.engine = Some(Engine::new(Settings { stations }, State::default()).with_policy(self.policy));
+        self.clearance.is_required = options.get("clearance") == Some(&"required");
+        let engine = Engine::new(Settings { stations }, State::default()).with_policy(self.policy);
+        self.engine = Some(engine.with_clearance(self.clearance.clone()));
         self.start_up(Vec::new())?;
         (0..STATIONS.len()).try_for_each(|station| {
             self.devices[station].epoch = 1;
@@ -568,7 +572,8 @@ impl World {
     /// The daemon dies; what it had decided is on disk.
     fn crash(&mut self) -> Played {
         let settings = self.engine().settings().clone();
-        self.engine = Some(Engine::new(settings, self.folded()).with_policy(self.policy));
+        let engine = Engine::new(settings, self.folded()).with_policy(self.policy);
+        self.engine = Some(engine.with_clearance(self.clearance.clone()));
         Ok(())
     }
 
