@@ -31,6 +31,7 @@ pub struct Line {
     pub commission_needs_clock: bool,
     /// Units that stood on the belt at a stop are verified as any other, instead of being rejects.
     pub inspects_after_stop: bool,
+    pub config_needs_approval: bool,
     /// Rejects that stop the line.
     pub stops: Stops,
 }
@@ -86,6 +87,7 @@ pub(super) struct FileLine {
     clock_file: Option<Field<String>>,
     commission_needs_clock: Option<Field<bool>>,
     inspects_after_stop: Option<Field<bool>>,
+    config_needs_approval: Option<Field<bool>>,
     stops: Stops,
 }
 
@@ -111,6 +113,7 @@ impl FileLine {
             clock_file: section.filled("clock_file"),
             commission_needs_clock: section.flag("commission_needs_clock"),
             inspects_after_stop: section.word("after_stop", &[("reject", false), ("inspect", true)]),
+            config_needs_approval: section.flag("config_needs_approval"),
             stops: stops(&mut section),
         };
         let _: Option<()> = section.missing("name", NAME);
@@ -142,6 +145,7 @@ impl FileLine {
             clock_file: self.clock_file.map_or_else(|| PathBuf::from(CLOCK_FILE), |field| folder.join(field.value)),
             commission_needs_clock: self.commission_needs_clock.is_some_and(|field| field.value),
             inspects_after_stop: self.inspects_after_stop.is_some_and(|field| field.value),
+            config_needs_approval: self.config_needs_approval.is_some_and(|field| field.value),
             stops: self.stops,
         })
     }

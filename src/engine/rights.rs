@@ -24,6 +24,8 @@ pub enum Action {
     ClearLine,
     VerifyClearance,
     AcknowledgeAlarm,
+    /// A configuration that was edited may be used.
+    ApproveConfig,
     /// Serials after a restore.
     NameSerials,
     /// Messages of the feed sent again.
@@ -52,6 +54,7 @@ impl Action {
         Action::ClearLine,
         Action::VerifyClearance,
         Action::AcknowledgeAlarm,
+        Action::ApproveConfig,
         Action::NameSerials,
         Action::ReplayFeed,
         Action::SettleQuarantine,
@@ -76,6 +79,7 @@ impl Action {
             Action::ClearLine        => [X,     X,         X,      O,          O,    O],
             Action::VerifyClearance  => [O,     X,         X,      O,          O,    O],
             Action::AcknowledgeAlarm => [X,     X,         X,      X,          O,    O],
+            Action::ApproveConfig    => [O,     O,         X,      O,          O,    O],
             Action::NameSerials      => [O,     X,         X,      O,          O,    O],
             Action::ReplayFeed       => [O,     X,         X,      X,          O,    O],
             Action::SettleQuarantine => [O,     X,         X,      O,          O,    O],
@@ -99,6 +103,7 @@ impl Action {
             Action::ClearLine => "sign for the clearance of the line",
             Action::VerifyClearance => "verify the clearance of the line",
             Action::AcknowledgeAlarm => "acknowledge an alarm",
+            Action::ApproveConfig => "approve a configuration",
             Action::NameSerials => "name serials that were used",
             Action::ReplayFeed => "replay the feed",
             Action::SettleQuarantine => "settle the feed's quarantine",

@@ -84,6 +84,7 @@ impl RequestRefusal {
             }
             RequestRefusal::ExpiryPast => Rule::NotExpired,
             RequestRefusal::NotBalanced => Rule::Balance,
+            RequestRefusal::ConfigNotApproved => Rule::ConfigApproved,
             RequestRefusal::SerialsSuspended => Rule::AfterRestore,
             RequestRefusal::BatchesFull(_) | RequestRefusal::Busy => Rule::Bounded,
             RequestRefusal::ClockUnsure(ClockState::Unset) => Rule::ClockSet,

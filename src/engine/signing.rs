@@ -60,16 +60,19 @@ pub enum Signable {
     VarianceClose,
     /// The clearance of the line for a batch.
     Clearance,
+    /// The use of a configuration that was edited.
+    ConfigApproval,
 }
 
 impl Signable {
-    pub const ALL: &'static [Signable] = &[Signable::VarianceClose, Signable::Clearance];
+    pub const ALL: &'static [Signable] = &[Signable::VarianceClose, Signable::Clearance, Signable::ConfigApproval];
 
     /// The stable word, lower snake case.
     pub fn name(self) -> &'static str {
         match self {
             Signable::VarianceClose => "variance_close",
             Signable::Clearance => "clearance",
+            Signable::ConfigApproval => "config_approval",
         }
     }
 
@@ -81,6 +84,7 @@ impl Signable {
     pub fn is_verified(self) -> bool {
         match self {
             Signable::VarianceClose | Signable::Clearance => true,
+            Signable::ConfigApproval => false,
         }
     }
 
@@ -90,6 +94,7 @@ impl Signable {
             (Signable::VarianceClose, Meaning::Verified) => Action::VerifyVariance,
             (Signable::Clearance, Meaning::Performed) => Action::ClearLine,
             (Signable::Clearance, Meaning::Verified) => Action::VerifyClearance,
+            (Signable::ConfigApproval, _) => Action::ApproveConfig,
         }
     }
 
@@ -99,6 +104,7 @@ impl Signable {
         match fact {
             Fact::BatchClosed { .. } => Some(Signable::VarianceClose),
             Fact::LineCleared { .. } => Some(Signable::Clearance),
+            Fact::ConfigApproved { .. } => Some(Signable::ConfigApproval),
             _ => None,
         }
     }
@@ -111,6 +117,8 @@ pub enum Act {
     VarianceClose(BatchId),
     /// The clearance of the line for this batch, as it was answered.
     Clearance(BatchId, Vec<ClearedItem>),
+    /// The use of the configuration of this run.
+    ConfigApproval,
 }
 
 impl Act {
@@ -118,6 +126,7 @@ impl Act {
         match self {
             Act::VarianceClose(_) => Signable::VarianceClose,
             Act::Clearance(..) => Signable::Clearance,
+            Act::ConfigApproval => Signable::ConfigApproval,
         }
     }
 }
@@ -230,6 +239,7 @@ impl Engine {
         let (batch, fact) = match act {
             Act::VarianceClose(batch) => (Some(*batch), self.variance(step, batch)?),
             Act::Clearance(batch, items) => (Some(*batch), self.clearing(batch, items)?),
+            Act::ConfigApproval => (None, self.config_approval()?),
         };
         let sheet = batch.and_then(|batch| self.state.batch(&batch)).map(|batch| &batch.sheet);
         let subject_hash = record(sheet, &fact).map(|record| hash(&record)).unwrap_or_default();
@@ -242,7 +252,7 @@ impl Engine {
         self.record(step, batch, actor, fact);
         match action {
             Some(Signable::VarianceClose) => self.concluded(step),
-            Some(Signable::Clearance) | None => {}
+            Some(Signable::Clearance | Signable::ConfigApproval) | None => {}
         }
     }
 
@@ -260,6 +270,14 @@ impl Engine {
             return Err(Refused { reasons: vec![RequestRefusal::Busy], differences: Vec::new() });
         }
         Ok(closing.fact())
+    }
+
+    fn config_approval(&self) -> Result<Fact, Refused> {
+        let (config_sha256, before) = (self.config, self.state.approved);
+        if before == Some(config_sha256) {
+            return refuse(PeopleRefusal::NothingToSign);
+        }
+        Ok(Fact::ConfigApproved { config_sha256, before })
     }
 }
 
@@ -287,6 +305,10 @@ pub fn record(sheet: Option<&BatchSheet>, fact: &Fact) -> Option<String> {
     let fields = match fact {
         Fact::BatchClosed { opened_seq, counts } => variance_fields(sheet?, *opened_seq, counts),
         Fact::LineCleared { items } => clearance_fields(sheet?, items),
+        Fact::ConfigApproved { config_sha256, before } => vec![
+            ("config_sha256", config_sha256.to_string()),
+            ("before", before.map_or_else(String::new, |before| before.to_string())),
+        ],
         _ => return None,
     };
     let title = format!("sealgate {} 1", Signable::of(fact)?.name());

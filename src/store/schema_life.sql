@@ -25,4 +25,4 @@ INSERT INTO batch SELECT * FROM temp.batch_before;
 DROP TABLE temp.batch_before;
 CREATE INDEX batch_open ON batch (batch) WHERE closed_seq IS NULL;
 CREATE INDEX batch_lot ON batch (lot);
-UPDATE meta SET schema_version = 6;
+UPDATE meta SET schema_version = 7;

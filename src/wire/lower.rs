@@ -147,6 +147,7 @@ impl Scene<'_> {
     }
 
     /// What the fact is about: the unit or container where there is one, else the batch, the station or the alarm.
+    #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     fn subject(&self) -> String {
         match &self.entry.fact {
             Fact::LineStarted { .. }
@@ -169,6 +170,8 @@ impl Scene<'_> {
             | Fact::LoggedIn { user, .. }
             | Fact::LoggedOut { user, .. } => ["user:", user.as_str()].concat(),
             Fact::LoginFailed { user: None, .. } => String::new(),
+            Fact::ConfigApproved { config_sha256, .. } => ["config:", config_sha256.as_str()].concat(),
+            Fact::Signed { signature } => self.signed_for(signature),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
@@ -189,7 +192,6 @@ impl Scene<'_> {
             | Fact::BatchAborted { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::BatchClosed { .. }
-            | Fact::Signed { .. }
             | Fact::SerialsAllocated { .. }
             | Fact::SerialsEncoded { .. }
             | Fact::SerialsRetired { .. }

@@ -139,6 +139,7 @@ impl Draft {
         Ok(match self.action()? {
             Signable::VarianceClose => Act::VarianceClose(self.batch()?),
             Signable::Clearance => Act::Clearance(self.batch()?, self.cleared_items()?),
+            Signable::ConfigApproval => Act::ConfigApproval,
         })
     }
 
