@@ -16,6 +16,7 @@ mod line;
 mod map;
 mod map_checks;
 mod map_modbus;
+mod people;
 mod pictures;
 mod problem;
 mod reader;
@@ -29,6 +30,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use line::{Line, Mqtt, Proof};
+pub use people::{Passwords, People};
 pub use problem::{Problem, Severity};
 pub use station::Station;
 pub use store::Upkeep;
@@ -48,6 +50,7 @@ pub struct Config {
     pub journal: PathBuf,
     pub upkeep: Upkeep,
     pub proof: Proof,
+    pub people: People,
     /// `None`: no feed.
     pub mqtt: Option<Mqtt>,
     /// By `DeviceId`.
@@ -72,6 +75,7 @@ struct FileConfig {
     line: Option<line::FileLine>,
     journal: Option<line::FileJournal>,
     upkeep: Upkeep,
+    people: People,
     mqtt: Option<Mqtt>,
     devices: Vec<device::FileDevice>,
     stations: Vec<station::FileStation>,
@@ -114,6 +118,7 @@ impl FileConfig {
             line,
             journal: root.section("journal").and_then(|section| line::journal(section, folder)),
             upkeep: root.section("store").map(store::read).unwrap_or_default(),
+            people: root.section("people").map(people::read).unwrap_or_default(),
             mqtt: root.section("mqtt").and_then(|section| line::mqtt(section, &name, folder)),
             devices: root
                 .named("device")

@@ -56,6 +56,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
         journal,
         upkeep: file.upkeep,
         proof,
+        people: file.people,
         mqtt: file.mqtt,
         devices,
         engine: engine::Settings { stations: specs },

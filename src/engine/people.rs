@@ -20,8 +20,6 @@ pub type SessionId = Text<64>;
 
 /// People of one journal, those who left among them.
 pub const USERS_MAX: usize = 1000;
-/// Failures in a row that lock an account (21 CFR 11.300(d)).
-pub const FAILURES_MAX: u32 = 5;
 
 /// Actors of facts that nobody may be called.
 const RESERVED: [&str; 3] = ["line", "local", "mqtt"];
@@ -197,12 +195,12 @@ impl People {
         self.users.is_empty()
     }
 
-    /// Whether somebody but this one can administer people.
     /// The person, where the account may be used.
     pub(super) fn enabled(&self, user: &UserId) -> Option<&Person> {
         self.users.get(user).filter(|person| person.is_enabled)
     }
 
+    /// Whether somebody but this one can administer people.
     pub(super) fn has_admin_beside(&self, user: &UserId) -> bool {
         self.users.iter().any(|(id, person)| id != user && person.is_enabled && person.roles.has(Role::Admin))
     }
@@ -237,6 +235,24 @@ pub fn full_name(text: &str) -> Option<FullName> {
     let text = text.trim();
     let is_printed = !text.is_empty() && !text.chars().any(char::is_control);
     is_printed.then(|| FullName::new(text)).flatten()
+}
+
+/// How long sessions and locks last, in seconds of running time, and what locks an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A session ends in which nothing was asked for so long.
+    pub idle_s: u32,
+    /// And one that has lasted so long.
+    pub session_s: u32,
+    /// Failures in a row that lock an account (21 CFR 11.300(d)).
+    pub failures: u32,
+    pub lock_s: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { idle_s: 600, session_s: 43_200, failures: 5, lock_s: 900 }
+    }
 }
 
 /// What is asked for about people.
@@ -275,6 +291,8 @@ pub enum PeopleRequest {
     LogIn {
         proof: Proof,
         session: SessionId,
+        /// The same password under the costs of today, where its hash was made with lower ones.
+        stronger: Option<Phc>,
     },
     /// A password that was not right, or a name that nobody has.
     FailedLogIn {

@@ -81,6 +81,7 @@ pub(super) fn line<J: Journal, P: Plant>(
         commission_needs_clock: config.line.commission_needs_clock,
         stops: config.line.stops,
         offset_minutes: i64::from(config.line.utc_offset_min),
+        people: config.people.limits,
     };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
     let line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });

@@ -101,7 +101,7 @@ async fn serve(
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
     let recall = Recall::new(&config, &proven, (inbox.clone(), clock), looked);
     watch_proof(&mut tasks, recall, kept_there, handle.clone(), anchored.clone());
-    let looks = Looks::new(&config.journal);
+    let looks = Looks::new(&config.journal, config.people.passwords);
     let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle, tapped, looks };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));

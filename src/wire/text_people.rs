@@ -45,7 +45,7 @@ pub(super) fn refusal(refusal: &PeopleRefusal) -> String {
             "your password was chosen by somebody else; replace it first: `sealgate user passwd`, then log in again"
         }
         PeopleRefusal::LogInRefused => {
-            "name or password is wrong, or the account is locked or disabled; five failures lock an account for 15 minutes"
+            "name or password is wrong, or the account is locked or disabled; failures in a row lock an account for some minutes"
         }
         PeopleRefusal::ProofStale => "the password was changed meanwhile; log in again: `sealgate login NAME`",
         PeopleRefusal::BadName => {

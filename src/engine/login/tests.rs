@@ -65,7 +65,7 @@ impl House {
 
     pub(super) fn log_in(&mut self, user: &str) {
         let session = token(user);
-        let request = PeopleRequest::LogIn { proof: self.proof(user), session };
+        let request = PeopleRequest::LogIn { proof: self.proof(user), session, stronger: None };
         assert_eq!(self.people(door(), request), Ok(Done::Changed), "{user}");
     }
 
@@ -201,7 +201,9 @@ fn five_failures_lock_an_account_for_a_quarter_of_an_hour_and_longer_over_a_rest
     house.fail("paul");
     assert_eq!(house.entries.len(), facts, "a lock bounds what is told of it");
     let proof = house.proof("paul");
-    let right = |house: &mut House| house.people(door(), PeopleRequest::LogIn { proof, session: token("paul") });
+    let right = |house: &mut House| {
+        house.people(door(), PeopleRequest::LogIn { proof, session: token("paul"), stronger: None })
+    };
     assert_eq!(right(&mut house), refused(PeopleRefusal::LogInRefused));
     house.pass(1);
     house.pass(899);
@@ -268,7 +270,7 @@ fn a_password_that_somebody_else_chose_opens_nothing_but_its_own_replacement() {
     let old = house.proof("paul");
     assert_eq!(house.people(session("anna"), reset), Ok(Done::Changed));
     assert_eq!(house.ask(session("paul"), alarm(1)), refused(PeopleRefusal::SessionOver), "its sessions are over");
-    let stale = house.people(door(), PeopleRequest::LogIn { proof: old, session: token("paul") });
+    let stale = house.people(door(), PeopleRequest::LogIn { proof: old, session: token("paul"), stronger: None });
     assert_eq!(stale, refused(PeopleRefusal::ProofStale));
     house.log_in("paul");
     assert_eq!(house.ask(session("paul"), alarm(1)), refused(PeopleRefusal::MustChange));
@@ -277,6 +279,51 @@ fn a_password_that_somebody_else_chose_opens_nothing_but_its_own_replacement() {
     assert!(house.ask(session("paul"), Request::Permission(Action::CloseBatch)).is_ok());
     let own = PeopleRequest::ResetPassword { user: id("anna"), phc: phc() };
     assert_eq!(house.people(session("anna"), own), refused(PeopleRefusal::OwnPassword));
+}
+
+// F145, F148
+#[test]
+fn a_site_may_ask_for_shorter_sessions_and_longer_locks() {
+    let mut house = House::with("paul", &[Role::Operator]);
+    house.engine.policy.people = people::Limits { idle_s: 20, session_s: 30, failures: 3, lock_s: 3600 };
+    let may = |house: &mut House| house.ask(session("paul"), Request::Permission(Action::StopBatch));
+    house.log_in("paul");
+    house.pass(19);
+    assert!(may(&mut house).is_ok());
+    house.pass(11);
+    assert_eq!(may(&mut house), refused(PeopleRefusal::SessionOver), "thirty seconds in all");
+    (0..3).for_each(|_| house.fail("paul"));
+    assert!(house.person("paul").is_locked);
+    house.pass(1);
+    house.pass(3599);
+    assert!(house.person("paul").is_locked);
+    house.pass(1);
+    assert!(!house.person("paul").is_locked);
+    let locked = |fact: &Fact| matches!(fact, Fact::LoginLocked { lock_s: 3600, .. });
+    assert_eq!(house.count(locked), 1, "the fact says for how long");
+}
+
+#[test]
+fn a_log_in_may_bring_a_stronger_hash_of_the_same_password() {
+    let mut house = House::with("paul", &[Role::Operator]);
+    let reset = PeopleRequest::ResetPassword { user: id("paul"), phc: phc() };
+    house.people(session("anna"), reset).expect("reset");
+    for must_change in [true, false] {
+        let before = house.proof("paul");
+        let stronger = Some(Phc::new("$argon2id$stronger").expect("short"));
+        let request = PeopleRequest::LogIn { proof: before, session: token("paul"), stronger };
+        assert_eq!(house.people(door(), request), Ok(Done::Changed));
+        let after = house.person("paul");
+        assert_eq!(after.must_change, must_change, "whose choice the password is stays as it was");
+        assert!(after.credential_seq > before.credential_seq);
+        let last = house.entries.last().expect("a fact");
+        assert!(last.actor == id("paul") && matches!(last.fact, Fact::CredentialSet { .. }), "{last:?}");
+        let old = PeopleRequest::LogIn { proof: before, session: token("paul"), stronger: None };
+        assert_eq!(house.people(door(), old), refused(PeopleRefusal::ProofStale));
+        if must_change {
+            house.change_password("paul").expect("in the session that it gave");
+        }
+    }
 }
 
 #[test]
@@ -295,7 +342,7 @@ fn a_name_is_given_once_and_whoever_leaves_is_locked_out_at_once() {
     assert_eq!(house.people(session("anna"), left()), Ok(Done::Changed));
     assert_eq!(house.people(session("anna"), left()), Ok(Done::Already));
     assert_eq!(house.ask(session("paul"), alarm(1)), refused(PeopleRefusal::SessionOver));
-    let again = house.people(door(), PeopleRequest::LogIn { proof, session: token("paul") });
+    let again = house.people(door(), PeopleRequest::LogIn { proof, session: token("paul"), stronger: None });
     assert_eq!(again, refused(PeopleRefusal::LogInRefused));
     let twin = house.people(session("anna"), PeopleRequest::Add(newcomer("paul", &[Role::Operator])));
     assert_eq!(twin, refused(PeopleRefusal::UserExists(id("paul"))));
@@ -326,7 +373,7 @@ fn the_session_that_is_idle_longest_makes_room() {
     for number in 0..SESSIONS_MAX {
         house.now_us += 1;
         let session = SessionId::new(&format!("session {number}")).expect("short");
-        let request = PeopleRequest::LogIn { proof: house.proof("anna"), session };
+        let request = PeopleRequest::LogIn { proof: house.proof("anna"), session, stronger: None };
         assert_eq!(house.people(door(), request), Ok(Done::Changed));
     }
     assert_eq!(house.engine.attendance.sessions.len(), SESSIONS_MAX);
@@ -361,7 +408,7 @@ proptest! {
                 5 => PeopleRequest::ResetPassword { user, phc: phc() },
                 6 => PeopleRequest::ChangePassword { proof, phc: phc() },
                 7 => PeopleRequest::Unlock { user },
-                8 | 9 => PeopleRequest::LogIn { proof, session: token(user.as_str()) },
+                8 | 9 => PeopleRequest::LogIn { proof, session: token(user.as_str()), stronger: None },
                 10 => PeopleRequest::FailedLogIn { user, door: Door::Local },
                 _ => PeopleRequest::LogOut,
             };
