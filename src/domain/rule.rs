@@ -299,6 +299,10 @@ rules! {
         "Log-ins that fail lock the account, and are told at once.";
     LastAdmin "SG-PEOPLE-06" OURS, []
         "Somebody can always administer the accounts.";
+    WayBack "SG-PEOPLE-07" law("21 CFR 11.300(c), loss management"), []
+        "Whoever may write beside the journal gives an administrator another password, which must be changed, and it is told.";
+    Recalled "SG-PEOPLE-08" law("21 CFR 11.300(b), issuances checked, recalled or revised"), []
+        "After a restore no password of before opens anything.";
     BoundSignature "SG-SIGN-01" law("21 CFR 11.70, linked to its record"), []
         "A signature is for one record as it is at that moment, and for one use.";
     TwoPersons "SG-SIGN-02" OURS, []

@@ -315,7 +315,8 @@ pub enum Fact {
         begun: NewEpoch,
     },
 
-    /// This file is a backup that was put back; the facts after the one before this were made again or are lost.
+    /// This file is a backup that was put back; the facts after the one before this were made again or are lost. No password of before it
+    /// opens anything.
     StoreRestored {
         /// SHA-256 of the backup as it was given.
         backup_sha256: Text<64>,

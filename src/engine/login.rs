@@ -59,7 +59,8 @@ impl Engine {
             Asker::Session(session) => (Some(session).filter(|_| !is_empty), local()),
         };
         match (need, asker) {
-            (Need::Nothing, _) => Ok(door),
+            // Whose name a door says counts for nothing once people have names of their own.
+            (Need::Nothing, _) => Ok(if is_empty { door } else { local() }),
             (Need::Nobody, _) if is_empty => Ok(door),
             (Need::Nobody, _) => refuse(PeopleRefusal::SomebodyAlready),
             (Need::Session | Need::Right(Action::AdministerPeople), None) if is_empty => {
@@ -149,6 +150,7 @@ impl Engine {
                 self.change_user(step, actor, user, reason, |person| person.is_enabled = true)
             }
             PeopleRequest::ResetPassword { user, phc } => self.reset_password(step, actor, user, phc),
+            PeopleRequest::Recover { user, phc, reason } => self.recover(step, actor, (user, phc), &reason),
             PeopleRequest::ChangePassword { proof, phc } => self.change_password(step, actor, proof, phc),
             PeopleRequest::Unlock { user } => self.unlock(step, actor, user),
             PeopleRequest::LogIn { proof, session, stronger } => self.log_in(now, step, (proof, stronger), session),
@@ -228,6 +230,20 @@ impl Engine {
         Ok(Done::Changed)
     }
 
+    /// Whoever may write beside the journal can do anything to this line; that it was done is told.
+    fn recover(&mut self, step: &mut Step, actor: Actor, (user, phc): (UserId, Phc), reason: &str) -> Outcome {
+        let person = self.state.people.enabled(&user).filter(|person| person.roles.has(Role::Admin)).copied();
+        let Some(person) = person else { return refuse(PeopleRefusal::NotAnAdmin(user)) };
+        self.record(step, None, actor, Fact::CredentialSet { user, phc, must_change: true });
+        if person.is_locked {
+            self.record(step, None, actor, Fact::LoginUnlocked { user });
+        }
+        self.end_sessions_of(step, user);
+        let detail = format!("{user} was given another password on the computer of the line: {reason}");
+        self.raise(step, AlarmKind::AccountRecovered, None, detail);
+        Ok(Done::Changed)
+    }
+
     fn change_password(&mut self, step: &mut Step, actor: Actor, proof: Proof, phc: Phc) -> Outcome {
         let user = proof.user;
         if user != actor {
@@ -287,10 +303,10 @@ impl Engine {
         let Limits { failures: failures_max, lock_s, .. } = self.policy.people;
         let Some(person) = self.state.people.users.get(&user).copied() else {
             self.fail_stranger(now, step, actor, door);
-            return refuse(PeopleRefusal::LogInRefused);
+            return self.refuse_log_in();
         };
         if person.is_locked {
-            return refuse(PeopleRefusal::LogInRefused);
+            return self.refuse_log_in();
         }
         let failures = person.failures.saturating_add(1);
         self.record(step, None, actor, Fact::LoginFailed { user: Some(user), door, failures });
@@ -299,7 +315,13 @@ impl Engine {
             let detail = format!("{failures} failed log-ins of {user}; the account is locked for {} min", lock_s / 60);
             self.raise(step, AlarmKind::UnauthorisedUse, None, detail);
         }
-        refuse(PeopleRefusal::LogInRefused)
+        self.refuse_log_in()
+    }
+
+    /// The same words for every name, so that nobody learns which there are.
+    fn refuse_log_in(&self) -> Outcome {
+        let is_void = self.state.people.has_void_password();
+        refuse(if is_void { PeopleRefusal::PasswordsVoid } else { PeopleRefusal::LogInRefused })
     }
 
     fn fail_stranger(&mut self, now: Now, step: &mut Step, actor: Actor, door: Door) {

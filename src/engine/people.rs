@@ -162,7 +162,7 @@ pub struct Person {
     pub full_name: FullName,
     pub roles: Roles,
     pub is_enabled: bool,
-    /// The fact that holds the hash of the password; 0 before there is one.
+    /// The fact that holds the hash of the password; 0 before there is one, and since the journal was restored.
     pub credential_seq: u64,
     /// The password was chosen by somebody else: nothing is allowed before it is replaced.
     pub must_change: bool,
@@ -193,6 +193,16 @@ impl People {
 
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
+    }
+
+    /// A backup brings back old passwords, of people who left among them: none opens anything before somebody sets it anew.
+    pub(super) fn void_passwords(&mut self) {
+        self.users.values_mut().for_each(|person| person.credential_seq = 0);
+    }
+
+    /// Whether somebody's password is void since a restore.
+    pub(super) fn has_void_password(&self) -> bool {
+        self.users.values().any(|person| person.credential_seq == 0)
     }
 
     /// The person, where the account may be used.
@@ -280,6 +290,12 @@ pub enum PeopleRequest {
         user: UserId,
         phc: Phc,
     },
+    /// An administrator's, without the old one. Whoever asks has shown that the folder of the journal is open to him.
+    Recover {
+        user: UserId,
+        phc: Phc,
+        reason: String,
+    },
     /// One's own.
     ChangePassword {
         proof: Proof,
@@ -358,6 +374,10 @@ pub enum PeopleRefusal {
     MustChange,
     /// Name or password wrong, account locked or disabled: whoever tries is not told which.
     LogInRefused,
+    /// The same, and the journal was restored: passwords of before open nothing.
+    PasswordsVoid,
+    /// The way back is for those who can open it to the others.
+    NotAnAdmin(UserId),
     /// The password was changed while it was being looked at.
     ProofStale,
     BadName,

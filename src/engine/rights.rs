@@ -132,7 +132,9 @@ impl PeopleRequest {
             // Whoever may verify may perform too.
             PeopleRequest::Prepare { .. } => Need::Right(Action::SignVariance),
             PeopleRequest::Sign { meaning, .. } => Need::Right(meaning.action()),
-            PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } => Need::Nothing,
+            PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } | PeopleRequest::Recover { .. } => {
+                Need::Nothing
+            }
         }
     }
 }

@@ -5,10 +5,7 @@
 //! - A name that nobody has costs the same look as any other: nobody learns names by the clock.
 //! - What comes out is a request for the engine. It decides; a look that is out of date by then proves nothing there.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -20,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::config::Passwords;
 use crate::engine::people::{Door, NewUser, PeopleRequest, Phc, Proof, SessionId, UserId};
 use crate::engine::signing::Challenge;
+use crate::runtime::codes;
 use crate::store::Reader;
 use crate::wire::checkpoint::hex;
 use crate::wire::command::{Newcomer, PasswordCommand, Reason, Secret};
@@ -106,7 +104,7 @@ impl Look<'_> {
         let plain = |request| Ok(Looked { request, told: None });
         match command {
             PasswordCommand::Init { code, new } => {
-                prove_code(self.journal, &code)?;
+                codes::prove_first(self.journal, &code)?;
                 plain(PeopleRequest::AddFirst(self.hashed(new)?))
             }
             PasswordCommand::Add(new) => plain(PeopleRequest::Add(self.hashed(new)?)),
@@ -125,6 +123,11 @@ impl Look<'_> {
             PasswordCommand::LogIn { user, password } => self.log_in(user, &password),
             PasswordCommand::Reset { user, new_password } => {
                 plain(PeopleRequest::ResetPassword { user, phc: self.chosen(&user, &new_password)? })
+            }
+            PasswordCommand::Recover { code, user, new_password, reason } => {
+                let phc = self.chosen(&user, &new_password)?;
+                codes::prove_way(self.journal, &code)?;
+                plain(PeopleRequest::Recover { user, phc, reason })
             }
             PasswordCommand::Change { user, password, new_password } => {
                 plain(match self.prove(Some(user), &password)? {
@@ -222,45 +225,10 @@ fn weakness(user: &str, password: &str, characters_min: usize) -> Option<String>
     is_usual.then(|| "the password is one that is tried first; take another".to_owned())
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Reason> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Reason> {
     let mut bytes = [0; N];
     let drawn = getrandom::fill(&mut bytes);
     drawn.map(|()| bytes).map_err(|error| Reason::new("internal", format!("no random numbers: {error}")))
-}
-
-/// Where the code for the first account lies.
-fn code_file(journal: &Path) -> PathBuf {
-    journal.with_extension("code")
-}
-
-/// While nobody has an account, a new code lies beside the journal, for the line's own user alone: whoever can read it may make the first
-/// one. There is no password that everybody knows.
-pub(super) fn offer_code(journal: &Path, is_nobody_there: bool) {
-    let file = code_file(journal);
-    // One that is absent is what is wanted.
-    let _ = fs::remove_file(&file);
-    if !is_nobody_there {
-        return;
-    }
-    let written = random::<16>().map_err(|reason| reason.text).and_then(|code| {
-        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
-        let write = made.and_then(|mut made| made.write_all(format!("{}\n", hex(&code)).as_bytes()));
-        write.map_err(|error| error.to_string())
-    });
-    if let Err(error) = written {
-        tracing::warn!(file = %file.display(), error, "first_account_code_not_written");
-    }
-}
-
-/// Hashes are compared, so that the time tells nothing of the code.
-fn prove_code(journal: &Path, given: &Secret) -> Result<(), Reason> {
-    let file = code_file(journal);
-    let code = fs::read_to_string(&file).unwrap_or_default();
-    let is_right = !code.trim().is_empty()
-        && digest::sha256_hex(code.trim().as_bytes()) == digest::sha256_hex(given.reveal().trim().as_bytes());
-    let text =
-        || format!("the code is not the one in {}; only the user that runs the daemon may read it", file.display());
-    is_right.then_some(()).ok_or_else(|| Reason::new("wrong_code", text()))
 }
 
 #[cfg(test)]
@@ -288,24 +256,6 @@ mod tests {
         assert!(look().is_none(), "the nineteenth is told that the line is busy");
         drop(waiting);
         assert!(look().is_some());
-    }
-
-    #[test]
-    fn the_code_is_for_one_user_and_goes_with_the_first_account() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().expect("a folder");
-        let journal = folder.path().join("line.db");
-        offer_code(&journal, true);
-        let file = code_file(&journal);
-        assert_eq!(fs::metadata(&file).expect("written").permissions().mode() & 0o777, 0o600);
-        let code = fs::read_to_string(&file).expect("readable");
-        assert!(prove_code(&journal, &secret(&code)).is_ok());
-        let refused = prove_code(&journal, &secret("guess")).expect_err("wrong");
-        assert!(refused.text.contains("line.code") && !refused.text.contains(code.trim()), "{}", refused.text);
-        offer_code(&journal, true);
-        assert!(prove_code(&journal, &secret(&code)).is_err(), "each start has its own");
-        offer_code(&journal, false);
-        assert!(!file.exists() && prove_code(&journal, &secret("")).is_err());
     }
 
     // F155

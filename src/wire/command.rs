@@ -203,6 +203,7 @@ const WORDS: &[&str] = &[
     "user_disable",
     "user_enable",
     "user_reset",
+    "user_recover",
     "user_passwd",
     "user_unlock",
     "user_list",

@@ -165,6 +165,8 @@ pub enum Change {
         user: String,
         change: PersonChange,
     },
+    /// No password that was set before opens anything.
+    PasswordsVoid,
     Signature(SignatureRow),
 }
 

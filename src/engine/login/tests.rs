@@ -87,6 +87,15 @@ impl House {
         self.now_us = 0;
     }
 
+    /// As if the journal had been restored.
+    fn restored(&mut self) {
+        let seq = self.engine.state().seq + 1;
+        let fact = Fact::StoreRestored { backup_sha256: Text::default(), reason: "disk".to_owned() };
+        let entry = Entry { seq, batch: None, actor: id("local"), fact };
+        self.engine.state.apply(&entry);
+        self.entries.push(entry);
+    }
+
     fn count(&self, of: impl Fn(&Fact) -> bool) -> usize {
         self.entries.iter().filter(|entry| of(&entry.fact)).count()
     }
@@ -326,6 +335,55 @@ fn a_log_in_may_bring_a_stronger_hash_of_the_same_password() {
     }
 }
 
+// F146, F152
+#[test]
+fn an_administrator_is_led_back_with_a_password_that_must_be_changed_and_all_hear_of_it() {
+    let mut house = House::with("paul", &[Role::Quality]);
+    (0..5).for_each(|_| house.fail("anna"));
+    let recover = |user: &str| PeopleRequest::Recover { user: id(user), phc: phc(), reason: "forgotten".to_owned() };
+    for user in ["paul", "nobody"] {
+        assert_eq!(house.people(door(), recover(user)), refused(PeopleRefusal::NotAnAdmin(id(user))));
+    }
+    assert_eq!(house.people(Asker::Door(id("anna")), recover("anna")), Ok(Done::Changed));
+    let set = house.entries.iter().rfind(|entry| matches!(entry.fact, Fact::CredentialSet { .. })).expect("a password");
+    assert_eq!(set.actor, id("local"), "whatever name the door says");
+    let told = house.engine.state().alarms.values().find(|alarm| alarm.kind == AlarmKind::AccountRecovered);
+    assert!(told.expect("told").detail.contains("forgotten"));
+    let add = || PeopleRequest::Add(newcomer("rosa", &[Role::Operator]));
+    assert_eq!(house.people(session("anna"), add()), refused(PeopleRefusal::SessionOver));
+    house.log_in("anna");
+    assert_eq!(house.people(session("anna"), add()), refused(PeopleRefusal::MustChange));
+    house.change_password("anna").expect("changed");
+    house.log_in("anna");
+    assert_eq!(house.people(session("anna"), add()), Ok(Done::Changed));
+}
+
+// F34
+#[test]
+fn after_a_restore_no_password_of_before_opens_anything() {
+    let mut house = House::with("paul", &[Role::Operator]);
+    let (annas, pauls) = (house.proof("anna"), house.proof("paul"));
+    house.restored();
+    house.restart();
+    let log_in = |proof| PeopleRequest::LogIn { proof, session: token("x"), stronger: None };
+    assert_eq!(house.people(door(), log_in(annas)), refused(PeopleRefusal::ProofStale));
+    assert_eq!(house.people(door(), log_in(house.proof("paul"))), refused(PeopleRefusal::ProofStale), "nor none");
+    for user in ["paul", "nobody"] {
+        let failed = PeopleRequest::FailedLogIn { user: id(user), door: Door::Local };
+        assert_eq!(house.people(door(), failed), refused(PeopleRefusal::PasswordsVoid), "{user}");
+    }
+    let recover = PeopleRequest::Recover { user: id("anna"), phc: phc(), reason: "restored".to_owned() };
+    house.people(door(), recover).expect("led back");
+    house.log_in("anna");
+    house.change_password("anna").expect("changed");
+    house.log_in("anna");
+    assert_eq!(house.people(door(), log_in(pauls)), refused(PeopleRefusal::ProofStale));
+    let reset = PeopleRequest::ResetPassword { user: id("paul"), phc: phc() };
+    house.people(session("anna"), reset).expect("reset");
+    house.log_in("paul");
+    house.fail("paul");
+}
+
 #[test]
 fn nobody_changes_the_password_of_another_with_a_proof_of_the_own() {
     let mut house = House::with("paul", &[Role::Operator]);
@@ -383,7 +441,7 @@ fn the_session_that_is_idle_longest_makes_room() {
 
 /// Anything that people may do, by anybody.
 fn deed() -> impl Strategy<Value = (u8, u8, u8, u16)> {
-    (0_u8..12, 0_u8..3, 0_u8..3, 0_u16..1200)
+    (0_u8..14, 0_u8..3, 0_u8..3, 0_u16..1200)
 }
 
 proptest! {
@@ -410,6 +468,11 @@ proptest! {
                 7 => PeopleRequest::Unlock { user },
                 8 | 9 => PeopleRequest::LogIn { proof, session: token(user.as_str()), stronger: None },
                 10 => PeopleRequest::FailedLogIn { user, door: Door::Local },
+                11 => PeopleRequest::Recover { user, phc: phc(), reason },
+                12 => {
+                    house.restored();
+                    continue;
+                }
                 _ => PeopleRequest::LogOut,
             };
             let _ = house.people(by, request);

@@ -56,6 +56,13 @@ pub enum PasswordCommand {
         user: UserId,
         new_password: Secret,
     },
+    /// An administrator's way back; the code's hash lies beside the journal.
+    Recover {
+        code: Secret,
+        user: UserId,
+        new_password: Secret,
+        reason: String,
+    },
     Change {
         user: UserId,
         password: Secret,
@@ -78,6 +85,7 @@ pub(super) const WORDS: &[&str] = &[
     "user_disable",
     "user_enable",
     "user_reset",
+    "user_recover",
     "user_passwd",
     "user_unlock",
     "user_list",
@@ -112,6 +120,12 @@ impl Draft {
             "user_reset" => Command::Password(PasswordCommand::Reset {
                 user: self.user()?,
                 new_password: self.secret("new_password")?,
+            }),
+            "user_recover" => Command::Password(PasswordCommand::Recover {
+                code: self.secret("code")?,
+                user: self.user()?,
+                new_password: self.secret("new_password")?,
+                reason: self.reason()?,
             }),
             "user_passwd" => Command::Password(PasswordCommand::Change {
                 user: self.user()?,
@@ -209,6 +223,7 @@ mod tests {
             ("user_add", vec![name, full, roles, ("password", hunter)]),
             ("user_init", vec![name, full, ("code", hunter), ("password", hunter)]),
             ("user_reset", vec![name, ("new_password", hunter)]),
+            ("user_recover", vec![name, ("code", hunter), ("new_password", hunter), ("reason", "\"lost\"")]),
             ("user_passwd", vec![name, ("password", hunter), ("new_password", hunter)]),
         ] {
             let shown = format!("{:?}", parse(word, &parts).expect(word));

@@ -17,7 +17,6 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::LineStarted { .. }
         | Fact::LineStopped
         | Fact::LineDescribed { .. }
-        | Fact::StoreRestored { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
         | Fact::RecipeFound { .. }
@@ -34,6 +33,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::LoginFailed { user: None, .. }
         | Fact::LoggedOut { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::StoreRestored { .. } => vec![Change::PasswordsVoid],
         Fact::Signed { signature } => vec![scene.signature(signature)],
         Fact::UserAdded { user, full_name, roles } => {
             person(user, PersonChange::Added { full_name: owned(full_name), roles: words(*roles) })
