@@ -108,15 +108,15 @@ impl Look<'_> {
                 plain(PeopleRequest::AddFirst(self.hashed(new)?))
             }
             PasswordCommand::Add(new) => plain(PeopleRequest::Add(self.hashed(new)?)),
-            PasswordCommand::Prepare(batch) => {
+            PasswordCommand::Prepare(act) => {
                 let challenge = hex(&random::<32>()?);
-                let told = json!({ "batch": batch.as_str(), "challenge": challenge, "valid_s": 60 });
+                let told = json!({ "action": act.signable().name(), "challenge": challenge, "valid_s": 60 });
                 let challenge = Challenge::new(&challenge).unwrap_or_default();
-                Ok(Looked { request: PeopleRequest::Prepare { batch, challenge }, told: Some(told) })
+                Ok(Looked { request: PeopleRequest::Prepare { act, challenge }, told: Some(told) })
             }
-            PasswordCommand::Sign { user, password, challenge, meaning } => {
+            PasswordCommand::Sign { user, password, answer } => {
                 plain(match self.prove(Some(user), &password)? {
-                    Ok(Proven { proof, .. }) => PeopleRequest::Sign { proof, challenge, meaning },
+                    Ok(Proven { proof, .. }) => PeopleRequest::Sign { proof, answer },
                     Err(failed) => failed,
                 })
             }

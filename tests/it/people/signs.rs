@@ -136,11 +136,17 @@ fn a_batch_is_closed_by_two_persons_who_sign_and_by_nobody_else() {
 
     // A challenge of Paul's, played twice, and once by another; and one that a power cut took.
     let challenge = |house: &mut House| {
-        let prepared = house.raw("paul", "sign_prepare", &[("batch", "B7")]);
+        let prepared = house.raw("paul", "sign_prepare", &[("action", "variance_close"), ("batch", "B7")]);
         prepared["data"]["challenge"].as_str().expect("a challenge").to_owned()
     };
     let sign = |house: &mut House, who: &str, (user, password): (&str, &str), challenge: &str| {
-        let parts = [("user", user), ("password", password), ("challenge", challenge), ("meaning", "performed")];
+        let parts = [
+            ("user", user),
+            ("password", password),
+            ("action", "variance_close"),
+            ("challenge", challenge),
+            ("meaning", "performed"),
+        ];
         let said = house.raw(who, "sign", &parts);
         said["reasons"][0]["code"].as_str().unwrap_or("done").to_owned()
     };
