@@ -11,6 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   sealgate sign close B-2026-117 --as performed    the first of two signatures: by who answers for the batch
   sealgate sign close B-2026-117 --as verified     the second, by another person: the batch closes with it
+  sealgate sign review                             all that stood out since the last review was looked at
 
 A batch whose counts do not balance closes over two signatures. Each is bound to the counts as they are at that moment.";
 
@@ -30,6 +31,8 @@ enum Action {
         #[arg(long = "as", value_enum)]
         meaning: Meaning,
     },
+    /// That you looked at everything that `sealgate audit review` shows
+    Review,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -44,6 +47,18 @@ pub(super) fn run(args: SignArgs, shared: &Shared) -> Outcome {
             let batch = Value::from(batch).to_string();
             let look = Look { word: "batch_show", parts: &[("batch", &batch)] };
             sign(shared, "variance_close", &[("batch", &batch)], (meaning, look))
+        }
+        Action::Review => {
+            let (socket, config) = source::daemon(shared)?;
+            let due = live::ask(&socket, "audit_review", &[])?;
+            let Some(data) = due.data.as_ref().filter(|_| due.ok) else {
+                return Ok(source::told(source::style(shared, config.as_ref()), &due));
+            };
+            let field = |key: &'static str| (key, data[key].to_string());
+            let parts = ["from_seq", "to_seq", "exceptions", "sha256"].map(field);
+            let parts: Vec<(&str, &str)> = parts.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let look = Look { word: "audit_review", parts: &parts[1..2] };
+            sign(shared, "audit_review", &parts, (Meaning::Performed, look))
         }
     }
 }

@@ -41,6 +41,9 @@ impl State {
             | Fact::SerialsDeclared { .. }
             | Fact::PictureStored { .. }
             | Fact::PicturesRemoved { .. }
+            | Fact::UserRecovered { .. }
+            | Fact::SignatureRefused { .. }
+            | Fact::AuditReviewed { .. }
             | Fact::LoggedOut { .. } => {}
             Fact::StoreRestored { .. } => self.people.void_passwords(),
             Fact::UserAdded { user, full_name, roles } => self.people.add(*user, Person::new(*full_name, *roles)),

@@ -8,6 +8,8 @@
 mod signatures;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trail;
 
 use std::collections::BTreeMap;
 
@@ -150,7 +152,7 @@ impl Engine {
                 self.change_user(step, actor, user, reason, |person| person.is_enabled = true)
             }
             PeopleRequest::ResetPassword { user, phc } => self.reset_password(step, actor, user, phc),
-            PeopleRequest::Recover { user, phc, reason } => self.recover(step, actor, (user, phc), &reason),
+            PeopleRequest::Recover { user, phc, reason } => self.recover(step, actor, (user, phc), reason),
             PeopleRequest::ChangePassword { proof, phc } => self.change_password(step, actor, proof, phc),
             PeopleRequest::Unlock { user } => self.unlock(step, actor, user),
             PeopleRequest::LogIn { proof, session, stronger } => self.log_in(now, step, (proof, stronger), session),
@@ -229,9 +231,10 @@ impl Engine {
     }
 
     /// Whoever may write beside the journal can do anything to this line; that it was done is told.
-    fn recover(&mut self, step: &mut Step, actor: Actor, (user, phc): (UserId, Phc), reason: &str) -> Outcome {
+    fn recover(&mut self, step: &mut Step, actor: Actor, (user, phc): (UserId, Phc), reason: String) -> Outcome {
         let person = self.state.people.enabled(&user).filter(|person| person.roles.has(Role::Admin)).copied();
         let Some(person) = person else { return refuse(PeopleRefusal::NotAnAdmin(user)) };
+        self.record(step, None, actor, Fact::UserRecovered { user, reason: reason.clone() });
         self.record(step, None, actor, Fact::CredentialSet { user, phc, must_change: true });
         if person.is_locked {
             self.record(step, None, actor, Fact::LoginUnlocked { user });

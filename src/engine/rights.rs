@@ -16,6 +16,8 @@ pub enum Action {
     SignVariance,
     /// Be the second person who looks at it.
     VerifyVariance,
+    /// Look at what stood out of the audit trail, and sign for it.
+    ReviewAudit,
     AcknowledgeAlarm,
     /// Serials after a restore.
     NameSerials,
@@ -38,6 +40,7 @@ impl Action {
         Action::CloseBatch,
         Action::SignVariance,
         Action::VerifyVariance,
+        Action::ReviewAudit,
         Action::AcknowledgeAlarm,
         Action::NameSerials,
         Action::ReplayFeed,
@@ -56,6 +59,7 @@ impl Action {
             Action::CloseBatch       => [O,     X,         X,      O,          O,    O],
             Action::SignVariance     => [O,     X,         X,      O,          O,    O],
             Action::VerifyVariance   => [O,     O,         X,      O,          O,    O],
+            Action::ReviewAudit      => [O,     O,         X,      O,          O,    O],
             Action::AcknowledgeAlarm => [X,     X,         X,      X,          O,    O],
             Action::NameSerials      => [O,     X,         X,      O,          O,    O],
             Action::ReplayFeed       => [O,     X,         X,      X,          O,    O],
@@ -73,6 +77,7 @@ impl Action {
             Action::CloseBatch => "close a batch",
             Action::SignVariance => "sign for a batch whose counts do not balance",
             Action::VerifyVariance => "verify the close of a batch whose counts do not balance",
+            Action::ReviewAudit => "review the audit trail",
             Action::AcknowledgeAlarm => "acknowledge an alarm",
             Action::NameSerials => "name serials that were used",
             Action::ReplayFeed => "replay the feed",

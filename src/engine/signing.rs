@@ -6,10 +6,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::text::{BatchId, Text};
+use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::{ClockState, Now};
 use crate::engine::Engine;
-use crate::engine::fact::{Counts, Fact};
+use crate::engine::fact::{Counts, Fact, Review};
 use crate::engine::input::{Actor, BatchSheet};
 use crate::engine::login::{Outcome, refuse};
 use crate::engine::output::{Done, Refused, Step};
@@ -21,6 +21,16 @@ use crate::engine::rights::Action;
 pub type Challenge = Text<64>;
 /// SHA-256 of a record, in lower-case hex.
 pub type SubjectHash = Text<64>;
+
+/// Refusals of a signature that are facts, each with its word there. A wrong password is a failed log-in.
+const FLAWS: [(PeopleRefusal, &str); 6] = [
+    (PeopleRefusal::UnknownChallenge, "unknown_challenge"),
+    (PeopleRefusal::RecordChanged, "record_changed"),
+    (PeopleRefusal::NothingPerformed, "nothing_performed"),
+    (PeopleRefusal::SamePerson, "same_person"),
+    (PeopleRefusal::ProofStale, "password_changed"),
+    (PeopleRefusal::LogInRefused, "log_in_refused"),
+];
 
 /// How long a challenge may be answered.
 const CHALLENGE_US: u64 = 60_000_000;
@@ -57,15 +67,18 @@ impl Meaning {
 pub enum Signable {
     /// The close of a batch whose counts do not balance (I10).
     VarianceClose,
+    /// A look at all that stood out since the last one.
+    AuditReview,
 }
 
 impl Signable {
-    pub const ALL: &'static [Signable] = &[Signable::VarianceClose];
+    pub const ALL: &'static [Signable] = &[Signable::VarianceClose, Signable::AuditReview];
 
     /// The stable word, lower snake case.
     pub fn name(self) -> &'static str {
         match self {
             Signable::VarianceClose => "variance_close",
+            Signable::AuditReview => "audit_review",
         }
     }
 
@@ -77,6 +90,7 @@ impl Signable {
     pub fn is_verified(self) -> bool {
         match self {
             Signable::VarianceClose => true,
+            Signable::AuditReview => false,
         }
     }
 
@@ -84,6 +98,7 @@ impl Signable {
         match (self, meaning) {
             (Signable::VarianceClose, Meaning::Performed) => Action::SignVariance,
             (Signable::VarianceClose, Meaning::Verified) => Action::VerifyVariance,
+            (Signable::AuditReview, Meaning::Performed | Meaning::Verified) => Action::ReviewAudit,
         }
     }
 
@@ -92,6 +107,7 @@ impl Signable {
     pub fn of(fact: &Fact) -> Option<Self> {
         match fact {
             Fact::BatchClosed { .. } => Some(Signable::VarianceClose),
+            Fact::AuditReviewed { .. } => Some(Signable::AuditReview),
             _ => None,
         }
     }
@@ -102,12 +118,15 @@ impl Signable {
 pub enum Act {
     /// The close of this batch, whose counts do not balance.
     VarianceClose(BatchId),
+    /// Whoever asks has made it of the facts as they are on disk.
+    AuditReview(Review),
 }
 
 impl Act {
     pub fn signable(&self) -> Signable {
         match self {
             Act::VarianceClose(_) => Signable::VarianceClose,
+            Act::AuditReview(_) => Signable::AuditReview,
         }
     }
 }
@@ -176,8 +195,19 @@ impl Engine {
         Ok(Done::Prepared(subject_hash))
     }
 
-    /// A challenge is used up by the first try, whatever becomes of it.
+    /// One that does not come to be is told too.
     pub(super) fn sign(&mut self, now: Now, step: &mut Step, user: Actor, (proof, answer): (Proof, Answer)) -> Outcome {
+        let signed = self.try_to_sign(now, step, user, (proof, answer));
+        let reasons = signed.as_ref().err().map_or(&[][..], |refused| refused.reasons.as_slice());
+        let flaw = FLAWS.iter().find(|(flaw, _)| reasons.contains(&RequestRefusal::People(*flaw)));
+        if let Some(reason) = flaw.and_then(|(_, word)| Name::new(word)) {
+            self.record(step, None, user, Fact::SignatureRefused { user, action: answer.action, reason });
+        }
+        signed
+    }
+
+    /// A challenge is used up by the first try, whatever becomes of it.
+    fn try_to_sign(&mut self, now: Now, step: &mut Step, user: Actor, (proof, answer): (Proof, Answer)) -> Outcome {
         let Answer { challenge, action, meaning } = answer;
         let prepared = self.attendance.challenges.remove(&challenge);
         let prepared = prepared.filter(|at| at.user == user && proof.user == user && now.mono_us < at.until_us);
@@ -219,6 +249,7 @@ impl Engine {
     fn plan(&mut self, step: &mut Step, act: &Act) -> Result<Planned, Refused> {
         let (batch, fact) = match act {
             Act::VarianceClose(batch) => (Some(*batch), self.variance(step, batch)?),
+            Act::AuditReview(review) => (None, Fact::AuditReviewed { review: *review }),
         };
         let sheet = batch.and_then(|batch| self.state.batch(&batch)).map(|batch| &batch.sheet);
         let subject_hash = record(sheet, &fact).map(|record| hash(&record)).unwrap_or_default();
@@ -231,7 +262,7 @@ impl Engine {
         self.record(step, batch, actor, fact);
         match action {
             Some(Signable::VarianceClose) => self.concluded(step),
-            None => {}
+            Some(Signable::AuditReview) | None => {}
         }
     }
 
@@ -275,6 +306,7 @@ fn hash(record: &str) -> SubjectHash {
 pub fn record(sheet: Option<&BatchSheet>, fact: &Fact) -> Option<String> {
     let fields = match fact {
         Fact::BatchClosed { opened_seq, counts } => variance_fields(sheet?, *opened_seq, counts),
+        Fact::AuditReviewed { review } => review_fields(review),
         _ => return None,
     };
     let title = format!("sealgate {} 1", Signable::of(fact)?.name());
@@ -288,6 +320,16 @@ fn sheet_fields(sheet: &BatchSheet) -> Vec<(&'static str, String)> {
         ("batch", sheet.batch.to_string()),
         ("gtin", sheet.gtin.as_str().to_owned()),
         ("lot", sheet.lot.as_str().to_owned()),
+    ]
+}
+
+fn review_fields(review: &Review) -> Vec<(&'static str, String)> {
+    let Review { from_seq, to_seq, exceptions, sha256 } = review;
+    vec![
+        ("from_seq", from_seq.to_string()),
+        ("to_seq", to_seq.to_string()),
+        ("exceptions", exceptions.to_string()),
+        ("sha256", sha256.as_str().to_owned()),
     ]
 }
 

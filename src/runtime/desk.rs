@@ -407,6 +407,7 @@ fn question(look: Look) -> Question {
         Look::Trace(code) => Question::Trace(code),
         Look::Alarms => Question::Alarms,
         Look::Users => Question::Users,
+        Look::Review(to_seq) => Question::Review(to_seq),
         Look::Quarantine => Question::Quarantine,
         Look::QuarantineExport => Question::QuarantineExport,
     }

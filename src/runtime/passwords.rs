@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Passwords;
 use crate::engine::people::{Door, NewUser, PeopleRequest, Phc, Proof, SessionId, UserId};
-use crate::engine::signing::Challenge;
+use crate::engine::signing::{Act, Challenge};
 use crate::runtime::codes;
 use crate::store::Reader;
 use crate::wire::checkpoint::hex;
@@ -109,17 +109,16 @@ impl Look<'_> {
             }
             PasswordCommand::Add(new) => plain(PeopleRequest::Add(self.hashed(new)?)),
             PasswordCommand::Prepare(act) => {
+                self.is_so(&act)?;
                 let challenge = hex(&random::<32>()?);
                 let told = json!({ "action": act.signable().name(), "challenge": challenge, "valid_s": 60 });
                 let challenge = Challenge::new(&challenge).unwrap_or_default();
                 Ok(Looked { request: PeopleRequest::Prepare { act, challenge }, told: Some(told) })
             }
-            PasswordCommand::Sign { user, password, answer } => {
-                plain(match self.prove(Some(user), &password)? {
-                    Ok(Proven { proof, .. }) => PeopleRequest::Sign { proof, answer },
-                    Err(failed) => failed,
-                })
-            }
+            PasswordCommand::Sign { user, password, answer } => plain(match self.prove(Some(user), &password)? {
+                Ok(Proven { proof, .. }) => PeopleRequest::Sign { proof, answer },
+                Err(failed) => failed,
+            }),
             PasswordCommand::LogIn { user, password } => self.log_in(user, &password),
             PasswordCommand::Reset { user, new_password } => {
                 plain(PeopleRequest::ResetPassword { user, phc: self.chosen(&user, &new_password)? })
@@ -139,6 +138,16 @@ impl Look<'_> {
                 })
             }
         }
+    }
+
+    /// What the engine cannot look up: that a review tells all that the journal has to tell.
+    fn is_so(&self, act: &Act) -> Result<(), Reason> {
+        let Act::AuditReview(review) = act else { return Ok(()) };
+        let unread = |error: crate::store::StoreError| Reason::new("journal", error.to_string());
+        let (due, _) =
+            Reader::open(self.journal).and_then(|mut reader| reader.review(Some(review.to_seq))).map_err(unread)?;
+        let changed = "this is not the review that is due: look at it again, `sealgate audit review`";
+        (due == *review).then_some(()).ok_or_else(|| Reason::new("record_changed", changed))
     }
 
     fn log_in(&self, user: Option<UserId>, password: &Secret) -> Result<Looked, Reason> {

@@ -178,6 +178,9 @@ fact_kinds! {
     LoggedIn "logged_in" { user "user", session "session" }
     LoggedOut "logged_out" { user "user", session "session", end "end" }
     Signed "signed" { signature "" }
+    UserRecovered "user_recovered" { user "user", reason "reason" }
+    SignatureRefused "signature_refused" { user "user", action "action", reason "reason" }
+    AuditReviewed "audit_reviewed" { review "" }
 }
 
 fn read_with(

@@ -165,10 +165,13 @@ impl Scene<'_> {
             | Fact::CredentialSet { user, .. }
             | Fact::LoginLocked { user, .. }
             | Fact::LoginUnlocked { user }
+            | Fact::UserRecovered { user, .. }
+            | Fact::SignatureRefused { user, .. }
             | Fact::LoginFailed { user: Some(user), .. }
             | Fact::LoggedIn { user, .. }
             | Fact::LoggedOut { user, .. } => ["user:", user.as_str()].concat(),
             Fact::LoginFailed { user: None, .. } => String::new(),
+            Fact::AuditReviewed { review } => format!("fact:{}", review.to_seq),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }

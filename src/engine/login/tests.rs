@@ -19,7 +19,7 @@ pub(super) struct House {
 
 impl House {
     /// Anna administers.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut house = Self { engine: engine(State::default()), entries: Vec::new(), now_us: 0 };
         assert_eq!(house.people(door(), PeopleRequest::AddFirst(newcomer("anna", &[]))), Ok(Done::Changed));
         house.log_in("anna");
@@ -88,7 +88,7 @@ impl House {
     }
 
     /// As if the journal had been restored.
-    fn restored(&mut self) {
+    pub(super) fn restored(&mut self) {
         let seq = self.engine.state().seq + 1;
         let fact = Fact::StoreRestored { backup_sha256: Text::default(), reason: "disk".to_owned() };
         let entry = Entry { seq, batch: None, actor: id("local"), fact };
@@ -101,7 +101,7 @@ impl House {
     }
 }
 
-fn engine(state: State) -> Engine {
+pub(super) fn engine(state: State) -> Engine {
     Engine::new(Settings { stations: Vec::new() }, state)
 }
 
@@ -115,12 +115,12 @@ pub(super) fn id(user: &str) -> UserId {
     UserId::new(user).expect("short")
 }
 
-fn door() -> Asker {
+pub(super) fn door() -> Asker {
     Asker::Door(id("local"))
 }
 
 /// One for each person is enough here; a later one takes the place of the first.
-fn token(user: &str) -> SessionId {
+pub(super) fn token(user: &str) -> SessionId {
     SessionId::new(user).expect("short")
 }
 

@@ -211,6 +211,9 @@ impl Ledger {
             | Fact::LoggedIn { .. }
             | Fact::LoggedOut { .. }
             | Fact::Signed { .. }
+            | Fact::UserRecovered { .. }
+            | Fact::SignatureRefused { .. }
+            | Fact::AuditReviewed { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

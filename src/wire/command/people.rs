@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::domain::text::Text;
+use crate::engine::fact::Review;
 use crate::engine::input::Request;
 use crate::engine::people::{FullName, PeopleRequest, Role, Roles, UserId, full_name, user_id};
 use crate::engine::signing::{Act, Answer, Challenge, Meaning, Signable};
@@ -152,6 +154,14 @@ impl Draft {
     fn act(&mut self) -> Result<Act, Reason> {
         Ok(match self.action()? {
             Signable::VarianceClose => Act::VarianceClose(self.batch()?),
+            Signable::AuditReview => {
+                const SHA256: &str = "64 hexadecimal digits, as audit_review gave them";
+                let (from_seq, to_seq) = (self.whole("from_seq", 1)?, self.whole("to_seq", 0)?);
+                let exceptions = self.whole("exceptions", 0)?;
+                let given = self.text("sha256", SHA256)?;
+                let sha256 = Text::new(&given).ok_or_else(|| fault("$.sha256", &given, "no digest", SHA256))?;
+                Act::AuditReview(Review { from_seq, to_seq, exceptions, sha256 })
+            }
         })
     }
 

@@ -8,7 +8,7 @@ use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::fact::{
     Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
-    RequestKey, ResultKey, TrackKey,
+    RequestKey, ResultKey, Review, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
@@ -160,7 +160,15 @@ fn people_facts() -> Vec<Fact> {
         Fact::LoggedIn { user, session },
         Fact::LoggedOut { user, session, end: SessionEnd::Idle },
         Fact::Signed { signature: Box::new(signature()) },
+        Fact::UserRecovered { user, reason: "forgotten".to_owned() },
+        Fact::SignatureRefused { user, action: Signable::VarianceClose, reason: name("unknown_challenge") },
+        Fact::AuditReviewed { review: review() },
     ]
+}
+
+fn review() -> Review {
+    let sha256 = Text::new(&"e7".repeat(32)).expect("64 characters");
+    Review { from_seq: 1, to_seq: 1_234_567, exceptions: 12, sha256 }
 }
 
 fn signature() -> Signature {

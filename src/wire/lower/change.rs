@@ -32,6 +32,9 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::PicturesRemoved { .. }
         | Fact::LoginFailed { user: None, .. }
         | Fact::LoggedOut { .. }
+        | Fact::UserRecovered { .. }
+        | Fact::SignatureRefused { .. }
+        | Fact::AuditReviewed { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
         Fact::StoreRestored { .. } => vec![Change::PasswordsVoid],
         Fact::Signed { signature } => vec![scene.signature(signature)],

@@ -57,6 +57,9 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::LoggedIn { .. }
         | Fact::LoggedOut { .. }
         | Fact::Signed { .. }
+        | Fact::UserRecovered { .. }
+        | Fact::SignatureRefused { .. }
+        | Fact::AuditReviewed { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }

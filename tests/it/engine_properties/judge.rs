@@ -166,6 +166,9 @@ impl Judge {
             | Fact::LoggedIn { .. }
             | Fact::LoggedOut { .. }
             | Fact::Signed { .. }
+            | Fact::UserRecovered { .. }
+            | Fact::SignatureRefused { .. }
+            | Fact::AuditReviewed { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

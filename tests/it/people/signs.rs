@@ -73,18 +73,24 @@ impl House {
 
     /// A request as whoever has the token can make it, past the command line.
     fn raw(&mut self, who: &str, word: &str, parts: &[(&str, &str)]) -> Value {
+        let parts: Vec<(&str, Value)> = parts.iter().map(|(key, value)| (*key, (*value).into())).collect();
+        let answer = self.raw_values(who, word, &parts);
+        self.said += &answer.to_string();
+        answer
+    }
+
+    fn raw_values(&self, who: &str, word: &str, parts: &[(&str, Value)]) -> Value {
         let kept = std::fs::read_dir(self.site.file(who).join("sealgate")).expect("logged in").next();
         let kept = std::fs::read_to_string(kept.expect("one").expect("readable").path()).expect("text");
         let token = serde_json::from_str::<Value>(&kept).expect("JSON")["token"].clone();
         let mut request = serde_json::json!({ "id": 1, "do": word, "session": token });
         for (key, value) in parts {
-            request[*key] = (*value).into();
+            request[*key] = value.clone();
         }
         let mut stream = UnixStream::connect(self.site.file("line.sock")).expect("a daemon");
         stream.write_all(format!("{request}\n").as_bytes()).expect("it listens");
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).expect("an answer");
-        self.said += &line;
         serde_json::from_str(&line).expect("JSON")
     }
 
@@ -250,5 +256,78 @@ fn a_restored_journal_brings_back_no_password_and_root_leads_an_administrator_ba
     assert_eq!(stale["reasons"][0]["code"], "wrong_code", "{stale}");
     assert_eq!(daemon.terminate().code(), Some(0));
     assert_eq!(house.site.run(&["store", "rebuild", "--check"]).code, 0);
+    nothing_was_told(&house);
+}
+
+// F147, F149
+#[test]
+fn what_stands_out_is_looked_at_once_and_signed_for() {
+    let mut house = House::with_variance();
+    let daemon = house.start();
+    house.with_quality();
+    house.refused("eve", &["login", "rosa"], &["not her password"], "name or password is wrong");
+    let due = |house: &House| house.site.json(&["audit", "review"]);
+    let first = due(&house);
+    let kinds: Vec<&str> =
+        first["facts"].as_array().expect("a list").iter().filter_map(|at| at["kind"].as_str()).collect();
+    assert_eq!(kinds, ["user_added", "user_added", "user_added", "login_failed"], "{first}");
+    assert_eq!(due(&house), house.site.json(&["audit", "review", "--db", "line3.db"]), "daemon and file say the same");
+    house.refused("anna", &["sign", "review"], &[ANNAS], "review the audit trail");
+
+    // What is signed is what the journal says, whatever the asker makes of it.
+    let mut forged = first.clone();
+    forged["exceptions"] = 0.into();
+    let prepare = |house: &House, review: &Value| {
+        let numbers = ["from_seq", "to_seq", "exceptions"].map(|key| (key, review[key].clone()));
+        house.raw_values(
+            "rosa",
+            "sign_prepare",
+            &[
+                ("action", "audit_review".into()),
+                ("sha256", review["sha256"].clone()),
+                numbers[0].clone(),
+                numbers[1].clone(),
+                numbers[2].clone(),
+            ],
+        )
+    };
+    assert_eq!(prepare(&house, &forged)["reasons"][0]["code"], "record_changed");
+    assert_eq!(prepare(&house, &first)["ok"], true);
+
+    house.done("rosa", &["sign", "review"], &[ROSAS]);
+    let rest = due(&house);
+    assert!(rest["from_seq"].as_u64() > first["to_seq"].as_u64(), "{rest}");
+    let facts = rest["facts"].as_array().expect("a list");
+    assert!(facts.iter().all(|fact| fact["kind"] == "signed"), "its own signature stands out in the next: {rest}");
+
+    // A log-in takes no session that somebody else chose, and gives a new one each time.
+    let fixed = house.raw_values(
+        "rosa",
+        "login",
+        &[("user", "rosa".into()), ("password", ROSAS.into()), ("session", "x".into())],
+    );
+    let given = fixed["data"]["session"].as_str().expect("a session").to_owned();
+    assert!(given.len() == 64 && given != "x");
+    let used = house.raw_values("rosa", "batch_stop", &[("batch", "B7".into()), ("session", "x".into())]);
+    assert_eq!(used["reasons"][0]["code"], "session_over");
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let whole = house.site.run(&["audit", "verify"]);
+    assert_eq!(whole.code, 0, "{}{}", whole.out, whole.err);
+}
+
+// F142, F154
+#[test]
+fn a_hostile_name_is_a_failed_log_in_and_reaches_neither_log_nor_record() {
+    let mut house = House::new();
+    let daemon = house.start();
+    house.furnish();
+    for name in ["paul\u{1b}[2J", "paul\nlogged_in anna", "paul' OR '1'='1", "../../anna", "anna\0"] {
+        let said = house.raw_values("anna", "login", &[("user", name.into()), ("password", ANNAS.into())]);
+        assert_eq!(said["reasons"][0]["code"], "log_in_refused", "{name:?}: {said}");
+    }
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let log = std::fs::read(house.site.file("log")).expect("a log");
+    assert!(!log.contains(&0x1b) && !String::from_utf8_lossy(&log).contains("\nlogged_in anna"));
+    assert!(house.kinds().iter().all(|(_, body)| !body.contains("OR '1'") && !body.contains("2J")));
     nothing_was_told(&house);
 }

@@ -39,6 +39,9 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         }
         Fact::AlarmAcknowledged { alarm } => format!("acknowledged {alarm}"),
         Fact::Signed { signature } => format!("signed {} {}", signature.user, signature.meaning.name()),
+        Fact::UserRecovered { user, .. } => format!("user_recovered {user}"),
+        Fact::SignatureRefused { user, reason, .. } => format!("signature_refused {user} {reason}"),
+        Fact::AuditReviewed { review } => format!("audit_reviewed {} to {}", review.from_seq, review.to_seq),
         Fact::UserAdded { user, .. } => format!("user_added {user}"),
         Fact::UserChanged { user, .. } => format!("user_changed {user}"),
         Fact::CredentialSet { user, .. } => format!("credential_set {user}"),
