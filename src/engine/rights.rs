@@ -19,6 +19,8 @@ pub enum Action {
     /// Look at what stood out of the audit trail, and sign for it.
     ReviewAudit,
     AcknowledgeAlarm,
+    /// A configuration that was edited may be used.
+    ApproveConfig,
     /// Serials after a restore.
     NameSerials,
     /// Messages of the feed sent again.
@@ -42,6 +44,7 @@ impl Action {
         Action::VerifyVariance,
         Action::ReviewAudit,
         Action::AcknowledgeAlarm,
+        Action::ApproveConfig,
         Action::NameSerials,
         Action::ReplayFeed,
         Action::SettleQuarantine,
@@ -61,6 +64,7 @@ impl Action {
             Action::VerifyVariance   => [O,     O,         X,      O,          O,    O],
             Action::ReviewAudit      => [O,     O,         X,      O,          O,    O],
             Action::AcknowledgeAlarm => [X,     X,         X,      X,          O,    O],
+            Action::ApproveConfig    => [O,     O,         X,      O,          O,    O],
             Action::NameSerials      => [O,     X,         X,      O,          O,    O],
             Action::ReplayFeed       => [O,     X,         X,      X,          O,    O],
             Action::SettleQuarantine => [O,     X,         X,      O,          O,    O],
@@ -79,6 +83,7 @@ impl Action {
             Action::VerifyVariance => "verify the close of a batch whose counts do not balance",
             Action::ReviewAudit => "review the audit trail",
             Action::AcknowledgeAlarm => "acknowledge an alarm",
+            Action::ApproveConfig => "approve a configuration",
             Action::NameSerials => "name serials that were used",
             Action::ReplayFeed => "replay the feed",
             Action::SettleQuarantine => "settle the feed's quarantine",

@@ -67,17 +67,20 @@ impl Meaning {
 pub enum Signable {
     /// The close of a batch whose counts do not balance (I10).
     VarianceClose,
+    /// The use of a configuration that was edited.
+    ConfigApproval,
     /// A look at all that stood out since the last one.
     AuditReview,
 }
 
 impl Signable {
-    pub const ALL: &'static [Signable] = &[Signable::VarianceClose, Signable::AuditReview];
+    pub const ALL: &'static [Signable] = &[Signable::VarianceClose, Signable::ConfigApproval, Signable::AuditReview];
 
     /// The stable word, lower snake case.
     pub fn name(self) -> &'static str {
         match self {
             Signable::VarianceClose => "variance_close",
+            Signable::ConfigApproval => "config_approval",
             Signable::AuditReview => "audit_review",
         }
     }
@@ -90,6 +93,7 @@ impl Signable {
     pub fn is_verified(self) -> bool {
         match self {
             Signable::VarianceClose => true,
+            Signable::ConfigApproval => false,
             Signable::AuditReview => false,
         }
     }
@@ -98,6 +102,7 @@ impl Signable {
         match (self, meaning) {
             (Signable::VarianceClose, Meaning::Performed) => Action::SignVariance,
             (Signable::VarianceClose, Meaning::Verified) => Action::VerifyVariance,
+            (Signable::ConfigApproval, _) => Action::ApproveConfig,
             (Signable::AuditReview, Meaning::Performed | Meaning::Verified) => Action::ReviewAudit,
         }
     }
@@ -107,6 +112,7 @@ impl Signable {
     pub fn of(fact: &Fact) -> Option<Self> {
         match fact {
             Fact::BatchClosed { .. } => Some(Signable::VarianceClose),
+            Fact::ConfigApproved { .. } => Some(Signable::ConfigApproval),
             Fact::AuditReviewed { .. } => Some(Signable::AuditReview),
             _ => None,
         }
@@ -118,6 +124,8 @@ impl Signable {
 pub enum Act {
     /// The close of this batch, whose counts do not balance.
     VarianceClose(BatchId),
+    /// The use of the configuration of this run.
+    ConfigApproval,
     /// Whoever asks has made it of the facts as they are on disk.
     AuditReview(Review),
 }
@@ -126,6 +134,7 @@ impl Act {
     pub fn signable(&self) -> Signable {
         match self {
             Act::VarianceClose(_) => Signable::VarianceClose,
+            Act::ConfigApproval => Signable::ConfigApproval,
             Act::AuditReview(_) => Signable::AuditReview,
         }
     }
@@ -249,6 +258,7 @@ impl Engine {
     fn plan(&mut self, step: &mut Step, act: &Act) -> Result<Planned, Refused> {
         let (batch, fact) = match act {
             Act::VarianceClose(batch) => (Some(*batch), self.variance(step, batch)?),
+            Act::ConfigApproval => (None, self.config_approval()?),
             Act::AuditReview(review) => (None, Fact::AuditReviewed { review: *review }),
         };
         let sheet = batch.and_then(|batch| self.state.batch(&batch)).map(|batch| &batch.sheet);
@@ -262,7 +272,7 @@ impl Engine {
         self.record(step, batch, actor, fact);
         match action {
             Some(Signable::VarianceClose) => self.concluded(step),
-            Some(Signable::AuditReview) | None => {}
+            Some(Signable::ConfigApproval | Signable::AuditReview) | None => {}
         }
     }
 
@@ -280,6 +290,14 @@ impl Engine {
             return Err(Refused { reasons: vec![RequestRefusal::Busy], differences: Vec::new() });
         }
         Ok(closing.fact())
+    }
+
+    fn config_approval(&self) -> Result<Fact, Refused> {
+        let (config_sha256, before) = (self.config, self.state.approved);
+        if before == Some(config_sha256) {
+            return refuse(PeopleRefusal::NothingToSign);
+        }
+        Ok(Fact::ConfigApproved { config_sha256, before })
     }
 }
 
@@ -306,6 +324,10 @@ fn hash(record: &str) -> SubjectHash {
 pub fn record(sheet: Option<&BatchSheet>, fact: &Fact) -> Option<String> {
     let fields = match fact {
         Fact::BatchClosed { opened_seq, counts } => variance_fields(sheet?, *opened_seq, counts),
+        Fact::ConfigApproved { config_sha256, before } => vec![
+            ("config_sha256", config_sha256.to_string()),
+            ("before", before.map_or_else(String::new, |before| before.to_string())),
+        ],
         Fact::AuditReviewed { review } => review_fields(review),
         _ => return None,
     };

@@ -45,16 +45,13 @@ impl Reader {
         Ok(found)
     }
 
-    /// The newest fact that a signed review has looked at; 0 before the first one. What is signed for stands right behind its signature.
+    /// The newest fact that a signed review has looked at; 0 before the first one.
     fn reviewed(&mut self) -> Result<u64, StoreError> {
-        let sql = "SELECT fact_seq FROM signature WHERE subject = '' ORDER BY signature DESC";
-        let signatures = rows(&self.conn, sql, [], |row| unsigned(row, 0))?;
-        for seq in signatures {
-            let act = self.fact(seq.saturating_add(1))?;
-            if let Some(review) = act.and_then(|act| review::read(act.undecoded())) {
-                return Ok(review.to_seq);
-            }
-        }
-        Ok(0)
+        let sql = "SELECT seq FROM newest WHERE kind = 'audit_reviewed'";
+        let newest = rows(&self.conn, sql, [], |row| unsigned(row, 0))?;
+        let Some(newest) = newest.first() else { return Ok(0) };
+        let review = self.fact(*newest)?.and_then(|fact| review::read(fact.undecoded()));
+        let review = review.ok_or_else(|| StoreError::damaged(format!("fact {newest} is no review")))?;
+        Ok(review.to_seq)
     }
 }

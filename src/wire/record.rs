@@ -168,6 +168,10 @@ pub enum Change {
     /// No password that was set before opens anything.
     PasswordsVoid,
     Signature(SignatureRow),
+    /// The fact stands until the next one of its kind.
+    Newest {
+        kind: &'static str,
+    },
 }
 
 /// A signature; its number is that of its fact.

@@ -12,6 +12,9 @@ use crate::wire::digest::sha256_hex;
 use crate::wire::fact::{self, StoredFact};
 use crate::wire::review::Exceptions;
 
+/// Facts that are nothing without a signature right before them.
+const SIGNED: &[&str] = &["audit_reviewed", "config_approved"];
+
 /// Goes along the facts, in order from the first.
 #[derive(Debug, Default)]
 pub struct SignedRecords {
@@ -31,12 +34,10 @@ impl SignedRecords {
     /// Why the fact and a signature do not go together.
     pub fn see(&mut self, stored: StoredFact<'_>) -> Result<(), String> {
         let batch = stored.batch.and_then(BatchId::new);
-        let last = self.last.take();
-        if last.is_none() && stored.kind == "audit_reviewed" {
-            return Err("nobody signed for this review".to_owned());
-        }
-        if let Some((signed_for, signature)) = last {
+        if let Some((signed_for, signature)) = self.last.take() {
             self.hold(signed_for, &signature, stored)?;
+        } else if SIGNED.contains(&stored.kind) {
+            return Err("nobody signed for it".to_owned());
         }
         self.exceptions.see(stored.seq, stored.kind, stored.body);
         match (stored.kind, batch) {
@@ -216,6 +217,7 @@ mod tests {
         let other = "a1".repeat(32);
         let changed = Counts { unaccounted: 0, ..sample::counts() };
         for (facts, why) in [
+            (vec![Fact::ConfigApproved { config_sha256: Default::default(), before: None }], "nobody signed"),
             (
                 vec![loaded(), performed("rosa", &hash), verified("paul", "c2", &hash), closed(changed)],
                 "not the record",

@@ -211,6 +211,7 @@ impl Ledger {
             | Fact::LoggedIn { .. }
             | Fact::LoggedOut { .. }
             | Fact::Signed { .. }
+            | Fact::ConfigApproved { .. }
             | Fact::UserRecovered { .. }
             | Fact::SignatureRefused { .. }
             | Fact::AuditReviewed { .. }

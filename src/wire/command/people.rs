@@ -154,6 +154,7 @@ impl Draft {
     fn act(&mut self) -> Result<Act, Reason> {
         Ok(match self.action()? {
             Signable::VarianceClose => Act::VarianceClose(self.batch()?),
+            Signable::ConfigApproval => Act::ConfigApproval,
             Signable::AuditReview => {
                 const SHA256: &str = "64 hexadecimal digits, as audit_review gave them";
                 let (from_seq, to_seq) = (self.whole("from_seq", 1)?, self.whole("to_seq", 0)?);

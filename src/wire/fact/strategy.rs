@@ -31,7 +31,7 @@ fn people_fact() -> impl Strategy<Value = Fact> {
     let roles = || vec(one_of(Role::ALL), 0..4).prop_map(|roles| roles.into_iter().collect::<Roles>());
     let phc = "[ -~]{0,128}".prop_map(|text| Phc::new(&text).expect("short"));
     let words = (one_of(SessionEnd::ALL), any::<(bool, bool)>(), any::<u32>(), any::<String>());
-    (0..11, (text(), text(), text()), (roles(), roles()), phc, (words, text())).prop_map(|parts| {
+    (0..12, (text(), text(), text()), (roles(), roles()), phc, (words, text())).prop_map(|parts| {
         let (which, (user, full_name, session), (roles, roles_before), phc, ((end, flags, failures, reason), name)) =
             parts;
         let (is_enabled, was_enabled) = flags;
@@ -43,6 +43,7 @@ fn people_fact() -> impl Strategy<Value = Fact> {
             4 => Fact::LoginLocked { user, lock_s: failures },
             5 => Fact::LoginUnlocked { user },
             6 => Fact::LoggedIn { user, session },
+            7 => Fact::ConfigApproved { config_sha256: session, before: was_enabled.then_some(session) },
             8 => Fact::UserRecovered { user, reason },
             9 => Fact::SignatureRefused { user, action: Signable::AuditReview, reason: name },
             10 => {

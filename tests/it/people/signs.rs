@@ -270,7 +270,7 @@ fn what_stands_out_is_looked_at_once_and_signed_for() {
     let first = due(&house);
     let kinds: Vec<&str> =
         first["facts"].as_array().expect("a list").iter().filter_map(|at| at["kind"].as_str()).collect();
-    assert_eq!(kinds, ["user_added", "user_added", "user_added", "login_failed"], "{first}");
+    assert_eq!(kinds, ["alarm_raised", "user_added", "user_added", "user_added", "login_failed"], "{first}");
     assert_eq!(due(&house), house.site.json(&["audit", "review", "--db", "line3.db"]), "daemon and file say the same");
     house.refused("anna", &["sign", "review"], &[ANNAS], "review the audit trail");
 
