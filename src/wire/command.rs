@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `batch_load` | `order`, an order as an object; see `order` |
 //! | `batch_start`, `batch_stop`, `batch_purge`, `batch_close` | `batch` |
-//! | `batch_hold`, `batch_abort` | `batch`, `reason` |
+//! | `batch_hold`, `batch_abort`, `batch_reopen` | `batch`, `reason` |
 //! | `batch_resume` | `batch`, and `reason` where there is one to tell |
 //! | `alarm_ack` | `alarm` |
 //! | `serials_used` | `gtin`, and `serials`, a list of at most 1000 |
@@ -79,6 +79,8 @@ pub struct ClientRequest {
 pub enum Command {
     /// The order is still to be finished, with its file where it names one; then it is `Request::LoadBatch`.
     Load(Box<OrderDraft>),
+    /// The batch is to be folded from the journal first; then it is `Request::ReopenBatch`.
+    Reopen(BatchId, String),
     /// For the engine as it stands.
     Ask(Request),
     /// A password is to be looked at first.
@@ -188,6 +190,7 @@ const WORDS: &[&str] = &[
     "batch_hold",
     "batch_resume",
     "batch_abort",
+    "batch_reopen",
     "batch_close",
     "batch_list",
     "batch_show",
@@ -301,6 +304,7 @@ impl Draft {
         let asker = self.asker(default_actor)?;
         let command = match word {
             "batch_load" => Command::Load(Box::new(self.order()?)),
+            "batch_reopen" => Command::Reopen(self.batch()?, self.reason()?),
             word if batches::WORDS.contains(&word) => Command::Ask(self.batch_step(word)?),
             "alarm_ack" => Command::Ask(Request::AcknowledgeAlarm(self.whole("alarm", 1)?)),
             "serials_used" => Command::Ask(Request::DeclareUsed(self.used()?)),

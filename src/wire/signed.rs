@@ -37,9 +37,9 @@ impl SignedRecords {
             return Err("nobody signed for it".to_owned());
         }
         match (stored.kind, batch) {
-            ("batch_loaded", Some(batch)) => {
+            ("batch_loaded" | "batch_reopened", Some(batch)) => {
                 // One that cannot be read is none that can be signed for.
-                if let Ok(Fact::BatchLoaded { sheet, .. }) = read(stored) {
+                if let Ok(Fact::BatchLoaded { sheet, .. } | Fact::BatchReopened { sheet, .. }) = read(stored) {
                     self.sheets.insert(batch, sheet);
                 }
                 Ok(())
