@@ -14,6 +14,7 @@ Examples:
   sealgate sign close B-2026-117 --as performed    the first of two signatures: by who answers for the batch
   sealgate sign close B-2026-117 --as verified     the second, by another person: the batch closes with it
   sealgate sign config                             where the site asks for it, before the first start with an edited configuration
+  sealgate sign review                             all that stood out since the last review was looked at
 
   sealgate sign clearance B-2026-118 --checklist cleared.txt --as performed
 
@@ -52,6 +53,8 @@ enum Action {
     },
     /// The use of this line's configuration and tag maps, as the daemon runs with them
     Config,
+    /// That you looked at everything that `sealgate audit review` shows
+    Review,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -76,6 +79,18 @@ pub(super) fn run(args: SignArgs, shared: &Shared) -> Outcome {
         Action::Config => {
             let look = Look { word: "status", parts: &[] };
             sign(shared, "config_approval", &[], (Meaning::Performed, look))
+        }
+        Action::Review => {
+            let (socket, config) = source::daemon(shared)?;
+            let due = live::ask(&socket, "audit_review", &[])?;
+            let Some(data) = due.data.as_ref().filter(|_| due.ok) else {
+                return Ok(source::told(source::style(shared, config.as_ref()), &due));
+            };
+            let field = |key: &'static str| (key, data[key].to_string());
+            let parts = ["from_seq", "to_seq", "exceptions", "sha256"].map(field);
+            let parts: Vec<(&str, &str)> = parts.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let look = Look { word: "audit_review", parts: &parts[1..2] };
+            sign(shared, "audit_review", &parts, (Meaning::Performed, look))
         }
     }
 }

@@ -57,6 +57,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
         upkeep: file.upkeep,
         clearance: file.clearance,
         proof,
+        people: file.people,
         mqtt: file.mqtt,
         devices,
         engine: engine::Settings { stations: specs },

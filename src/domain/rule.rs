@@ -293,18 +293,22 @@ rules! {
     ClockSteady "SG-CLOCK-02" OURS, []
         "A step of the clock is told. The order of the record does not depend on the clock.";
 
-    LoggedIn "SG-PEOPLE-01" law("21 CFR 11.10(d), limited access"), []
+    LoggedIn "SG-PEOPLE-01" law("21 CFR 11.10(d), limited access"), [config("people.idle_s", "s"), config("people.session_h", "h")]
         "From the first account on, whoever changes something is logged in.";
     Authority "SG-PEOPLE-02" law("21 CFR 11.10(g), authority checks"), []
         "Each action is for the roles that may do it, and for nobody else.";
     OnePerson "SG-PEOPLE-03" law("21 CFR 11.100(a), unique to one individual"), []
         "An account belongs to one person, for ever: its name is never given to another.";
-    OwnSecret "SG-PEOPLE-04" law("21 CFR 11.200(a)(2), used by genuine owners"), []
+    OwnSecret "SG-PEOPLE-04" law("21 CFR 11.200(a)(2), used by genuine owners"), [config("people.password_length_min", "characters")]
         "A password is known to its owner alone: one that somebody else set is changed before anything is done with it.";
-    Attempts "SG-PEOPLE-05" law("21 CFR 11.300(d), attempts at unauthorized use"), []
+    Attempts "SG-PEOPLE-05" law("21 CFR 11.300(d), attempts at unauthorized use"), [config("people.lock_after", "log-ins"), config("people.lock_min", "min")]
         "Log-ins that fail lock the account, and are told at once.";
     LastAdmin "SG-PEOPLE-06" OURS, []
         "Somebody can always administer the accounts.";
+    WayBack "SG-PEOPLE-07" law("21 CFR 11.300(c), loss management"), []
+        "Whoever may write beside the journal gives an administrator another password, which must be changed, and it is told.";
+    Recalled "SG-PEOPLE-08" law("21 CFR 11.300(b), issuances checked, recalled or revised"), []
+        "After a restore no password of before opens anything.";
     BoundSignature "SG-SIGN-01" law("21 CFR 11.70, linked to its record"), []
         "A signature is for one record as it is at that moment, and for one use.";
     TwoPersons "SG-SIGN-02" OURS, []

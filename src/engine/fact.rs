@@ -13,7 +13,7 @@ use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
 use crate::engine::people::{Door, FullName, Phc, Roles, SessionEnd, SessionId, UserId};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 use crate::engine::recipe::Recipe;
-use crate::engine::signing::Signature;
+use crate::engine::signing::{Signable, Signature};
 
 /// One fact with what the journal holds beside it. `seq` is dense from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -348,7 +348,8 @@ pub enum Fact {
         begun: NewEpoch,
     },
 
-    /// This file is a backup that was put back; the facts after the one before this were made again or are lost.
+    /// This file is a backup that was put back; the facts after the one before this were made again or are lost. No password of before it
+    /// opens anything.
     StoreRestored {
         /// SHA-256 of the backup as it was given.
         backup_sha256: Text<64>,
@@ -433,6 +434,32 @@ pub enum Fact {
     Signed {
         signature: Box<Signature>,
     },
+    /// An administrator gets a password without the old one, by whoever may write beside the journal; the next fact holds it.
+    UserRecovered {
+        user: UserId,
+        reason: String,
+    },
+    /// A signature that was tried and did not come to be; why is a word of the refusal.
+    SignatureRefused {
+        user: UserId,
+        action: Signable,
+        reason: Name,
+    },
+    /// Whoever signed right before this has looked at every exception of these facts.
+    AuditReviewed {
+        review: Review,
+    },
+}
+
+/// Which facts were reviewed, and what stood out of them (`wire::review`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Review {
+    /// Right behind the review before.
+    pub from_seq: u64,
+    pub to_seq: u64,
+    pub exceptions: u32,
+    /// Over all of them, in lower-case hex.
+    pub sha256: Text<64>,
 }
 
 /// SHA-256 of a picture's content, in lower-case hex.

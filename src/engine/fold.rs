@@ -39,12 +39,15 @@ impl State {
             | Fact::LinePaused { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. }
-            | Fact::StoreRestored { .. }
             | Fact::MessagesExpired { .. }
             | Fact::SerialsDeclared { .. }
             | Fact::PictureStored { .. }
             | Fact::PicturesRemoved { .. }
+            | Fact::UserRecovered { .. }
+            | Fact::SignatureRefused { .. }
+            | Fact::AuditReviewed { .. }
             | Fact::LoggedOut { .. } => {}
+            Fact::StoreRestored { .. } => self.people.void_passwords(),
             Fact::UserAdded { user, full_name, roles } => self.people.add(*user, Person::new(*full_name, *roles)),
             Fact::UserChanged { user, roles, is_enabled, .. } => {
                 self.people.with(user, |person| (person.roles, person.is_enabled) = (*roles, *is_enabled));

@@ -49,6 +49,7 @@ use crate::engine::input::{
 };
 use crate::engine::login::Attendance;
 use crate::engine::output::Step;
+use crate::engine::people::Limits;
 use crate::engine::reason::AlarmKind;
 use crate::engine::recipe::Recipe;
 use crate::engine::state::{State, Station};
@@ -173,6 +174,8 @@ pub struct Policy {
     pub stops: Stops,
     /// Local time at the line, minutes east of UTC, as signatures tell it.
     pub offset_minutes: i64,
+    /// Sessions and locks.
+    pub people: Limits,
 }
 
 /// What a station shows now.

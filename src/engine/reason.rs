@@ -256,6 +256,10 @@ pub enum AlarmKind {
     PicturesLost,
     /// Somebody tried passwords until an account was locked (21 CFR 11.300(d)).
     UnauthorisedUse,
+    /// The journal was restored: no password of before opens anything.
+    PasswordsVoid,
+    /// An administrator was given a password without the old one, by whoever may write beside the journal.
+    AccountRecovered,
 }
 
 impl FailReason {
@@ -371,6 +375,8 @@ impl AlarmKind {
         AlarmKind::VerdictsSlow,
         AlarmKind::PicturesLost,
         AlarmKind::UnauthorisedUse,
+        AlarmKind::PasswordsVoid,
+        AlarmKind::AccountRecovered,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -415,6 +421,8 @@ impl AlarmKind {
             | AlarmKind::StrangeRecord
             | AlarmKind::PicturesLost
             | AlarmKind::UnauthorisedUse
+            | AlarmKind::PasswordsVoid
+            | AlarmKind::AccountRecovered
             | AlarmKind::ClockStepped
             | AlarmKind::ClockRollback
             | AlarmKind::ClockUnset
@@ -472,6 +480,8 @@ impl AlarmKind {
             AlarmKind::VerdictsSlow => "verdicts_slow",
             AlarmKind::PicturesLost => "pictures_lost",
             AlarmKind::UnauthorisedUse => "unauthorised_use",
+            AlarmKind::PasswordsVoid => "passwords_void",
+            AlarmKind::AccountRecovered => "account_recovered",
         }
     }
 

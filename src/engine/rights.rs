@@ -24,6 +24,8 @@ pub enum Action {
     /// Answer for a line that is clear.
     ClearLine,
     VerifyClearance,
+    /// Look at what stood out of the audit trail, and sign for it.
+    ReviewAudit,
     AcknowledgeAlarm,
     /// A configuration that was edited may be used.
     ApproveConfig,
@@ -55,6 +57,7 @@ impl Action {
         Action::VerifyVariance,
         Action::ClearLine,
         Action::VerifyClearance,
+        Action::ReviewAudit,
         Action::AcknowledgeAlarm,
         Action::ApproveConfig,
         Action::NameSerials,
@@ -81,6 +84,7 @@ impl Action {
             Action::VerifyVariance   => [O,     O,         X,      O,          O,    O],
             Action::ClearLine        => [X,     X,         X,      O,          O,    O],
             Action::VerifyClearance  => [O,     X,         X,      O,          O,    O],
+            Action::ReviewAudit      => [O,     O,         X,      O,          O,    O],
             Action::AcknowledgeAlarm => [X,     X,         X,      X,          O,    O],
             Action::ApproveConfig    => [O,     O,         X,      O,          O,    O],
             Action::NameSerials      => [O,     X,         X,      O,          O,    O],
@@ -106,6 +110,7 @@ impl Action {
             Action::VerifyVariance => "verify the close of a batch whose counts do not balance",
             Action::ClearLine => "sign for the clearance of the line",
             Action::VerifyClearance => "verify the clearance of the line",
+            Action::ReviewAudit => "review the audit trail",
             Action::AcknowledgeAlarm => "acknowledge an alarm",
             Action::ApproveConfig => "approve a configuration",
             Action::NameSerials => "name serials that were used",
@@ -172,7 +177,9 @@ impl PeopleRequest {
             // Whoever may verify may perform too.
             PeopleRequest::Prepare { act, .. } => Need::Right(act.signable().right(Meaning::Performed)),
             PeopleRequest::Sign { answer, .. } => Need::Right(answer.action.right(answer.meaning)),
-            PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } => Need::Nothing,
+            PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } | PeopleRequest::Recover { .. } => {
+                Need::Nothing
+            }
         }
     }
 }

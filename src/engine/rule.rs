@@ -106,6 +106,8 @@ impl PeopleRefusal {
             PeopleRefusal::BadName | PeopleRefusal::UserExists(_) | PeopleRefusal::SomebodyAlready => Rule::OnePerson,
             PeopleRefusal::MustChange | PeopleRefusal::ProofStale | PeopleRefusal::OwnPassword => Rule::OwnSecret,
             PeopleRefusal::LastAdmin(_) => Rule::LastAdmin,
+            PeopleRefusal::PasswordsVoid => Rule::Recalled,
+            PeopleRefusal::NotAnAdmin(_) => Rule::WayBack,
             PeopleRefusal::UnknownUser(_) => Rule::KnownName,
             PeopleRefusal::UsersFull => Rule::Bounded,
             PeopleRefusal::UnknownChallenge
@@ -155,6 +157,8 @@ impl AlarmKind {
             AlarmKind::StrangeRecord => Rule::OwnRecords,
             AlarmKind::PicturesLost => Rule::Pictures,
             AlarmKind::UnauthorisedUse => Rule::Attempts,
+            AlarmKind::PasswordsVoid => Rule::Recalled,
+            AlarmKind::AccountRecovered => Rule::WayBack,
         }
     }
 }

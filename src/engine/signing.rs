@@ -6,11 +6,11 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::text::{BatchId, Text};
+use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::{ClockState, Now};
 use crate::engine::Engine;
 use crate::engine::clearance::ClearedItem;
-use crate::engine::fact::{Counts, Fact};
+use crate::engine::fact::{Counts, Fact, Review};
 use crate::engine::input::{Actor, BatchSheet};
 use crate::engine::login::{Outcome, refuse};
 use crate::engine::output::{Done, Refused, Step};
@@ -22,6 +22,16 @@ use crate::engine::rights::Action;
 pub type Challenge = Text<64>;
 /// SHA-256 of a record, in lower-case hex.
 pub type SubjectHash = Text<64>;
+
+/// Refusals of a signature that are facts, each with its word there. A wrong password is a failed log-in.
+const FLAWS: [(PeopleRefusal, &str); 6] = [
+    (PeopleRefusal::UnknownChallenge, "unknown_challenge"),
+    (PeopleRefusal::RecordChanged, "record_changed"),
+    (PeopleRefusal::NothingPerformed, "nothing_performed"),
+    (PeopleRefusal::SamePerson, "same_person"),
+    (PeopleRefusal::ProofStale, "password_changed"),
+    (PeopleRefusal::LogInRefused, "log_in_refused"),
+];
 
 /// How long a challenge may be answered.
 const CHALLENGE_US: u64 = 60_000_000;
@@ -62,10 +72,13 @@ pub enum Signable {
     Clearance,
     /// The use of a configuration that was edited.
     ConfigApproval,
+    /// A look at all that stood out since the last one.
+    AuditReview,
 }
 
 impl Signable {
-    pub const ALL: &'static [Signable] = &[Signable::VarianceClose, Signable::Clearance, Signable::ConfigApproval];
+    pub const ALL: &'static [Signable] =
+        &[Signable::VarianceClose, Signable::Clearance, Signable::ConfigApproval, Signable::AuditReview];
 
     /// The stable word, lower snake case.
     pub fn name(self) -> &'static str {
@@ -73,6 +86,7 @@ impl Signable {
             Signable::VarianceClose => "variance_close",
             Signable::Clearance => "clearance",
             Signable::ConfigApproval => "config_approval",
+            Signable::AuditReview => "audit_review",
         }
     }
 
@@ -85,6 +99,7 @@ impl Signable {
         match self {
             Signable::VarianceClose | Signable::Clearance => true,
             Signable::ConfigApproval => false,
+            Signable::AuditReview => false,
         }
     }
 
@@ -95,6 +110,7 @@ impl Signable {
             (Signable::Clearance, Meaning::Performed) => Action::ClearLine,
             (Signable::Clearance, Meaning::Verified) => Action::VerifyClearance,
             (Signable::ConfigApproval, _) => Action::ApproveConfig,
+            (Signable::AuditReview, Meaning::Performed | Meaning::Verified) => Action::ReviewAudit,
         }
     }
 
@@ -105,6 +121,7 @@ impl Signable {
             Fact::BatchClosed { .. } => Some(Signable::VarianceClose),
             Fact::LineCleared { .. } => Some(Signable::Clearance),
             Fact::ConfigApproved { .. } => Some(Signable::ConfigApproval),
+            Fact::AuditReviewed { .. } => Some(Signable::AuditReview),
             _ => None,
         }
     }
@@ -119,6 +136,8 @@ pub enum Act {
     Clearance(BatchId, Vec<ClearedItem>),
     /// The use of the configuration of this run.
     ConfigApproval,
+    /// Whoever asks has made it of the facts as they are on disk.
+    AuditReview(Review),
 }
 
 impl Act {
@@ -127,6 +146,7 @@ impl Act {
             Act::VarianceClose(_) => Signable::VarianceClose,
             Act::Clearance(..) => Signable::Clearance,
             Act::ConfigApproval => Signable::ConfigApproval,
+            Act::AuditReview(_) => Signable::AuditReview,
         }
     }
 }
@@ -195,8 +215,19 @@ impl Engine {
         Ok(Done::Prepared(subject_hash))
     }
 
-    /// A challenge is used up by the first try, whatever becomes of it.
+    /// One that does not come to be is told too.
     pub(super) fn sign(&mut self, now: Now, step: &mut Step, user: Actor, (proof, answer): (Proof, Answer)) -> Outcome {
+        let signed = self.try_to_sign(now, step, user, (proof, answer));
+        let reasons = signed.as_ref().err().map_or(&[][..], |refused| refused.reasons.as_slice());
+        let flaw = FLAWS.iter().find(|(flaw, _)| reasons.contains(&RequestRefusal::People(*flaw)));
+        if let Some(reason) = flaw.and_then(|(_, word)| Name::new(word)) {
+            self.record(step, None, user, Fact::SignatureRefused { user, action: answer.action, reason });
+        }
+        signed
+    }
+
+    /// A challenge is used up by the first try, whatever becomes of it.
+    fn try_to_sign(&mut self, now: Now, step: &mut Step, user: Actor, (proof, answer): (Proof, Answer)) -> Outcome {
         let Answer { challenge, action, meaning } = answer;
         let prepared = self.attendance.challenges.remove(&challenge);
         let prepared = prepared.filter(|at| at.user == user && proof.user == user && now.mono_us < at.until_us);
@@ -240,6 +271,7 @@ impl Engine {
             Act::VarianceClose(batch) => (Some(*batch), self.variance(step, batch)?),
             Act::Clearance(batch, items) => (Some(*batch), self.clearing(batch, items)?),
             Act::ConfigApproval => (None, self.config_approval()?),
+            Act::AuditReview(review) => (None, Fact::AuditReviewed { review: *review }),
         };
         let sheet = batch.and_then(|batch| self.state.batch(&batch)).map(|batch| &batch.sheet);
         let subject_hash = record(sheet, &fact).map(|record| hash(&record)).unwrap_or_default();
@@ -252,7 +284,7 @@ impl Engine {
         self.record(step, batch, actor, fact);
         match action {
             Some(Signable::VarianceClose) => self.concluded(step),
-            Some(Signable::Clearance | Signable::ConfigApproval) | None => {}
+            Some(Signable::Clearance | Signable::ConfigApproval | Signable::AuditReview) | None => {}
         }
     }
 
@@ -309,6 +341,7 @@ pub fn record(sheet: Option<&BatchSheet>, fact: &Fact) -> Option<String> {
             ("config_sha256", config_sha256.to_string()),
             ("before", before.map_or_else(String::new, |before| before.to_string())),
         ],
+        Fact::AuditReviewed { review } => review_fields(review),
         _ => return None,
     };
     let title = format!("sealgate {} 1", Signable::of(fact)?.name());
@@ -328,6 +361,16 @@ fn sheet_fields(sheet: &BatchSheet) -> Vec<(&'static str, String)> {
 fn clearance_fields(sheet: &BatchSheet, items: &[ClearedItem]) -> Vec<(&'static str, String)> {
     let answered = items.iter().flat_map(|at| [("item", at.item.clone()), ("answer", at.answer.name().to_owned())]);
     sheet_fields(sheet).into_iter().chain(answered).collect()
+}
+
+fn review_fields(review: &Review) -> Vec<(&'static str, String)> {
+    let Review { from_seq, to_seq, exceptions, sha256 } = review;
+    vec![
+        ("from_seq", from_seq.to_string()),
+        ("to_seq", to_seq.to_string()),
+        ("exceptions", exceptions.to_string()),
+        ("sha256", sha256.as_str().to_owned()),
+    ]
 }
 
 fn variance_fields(sheet: &BatchSheet, opened_seq: u64, counts: &Counts) -> Vec<(&'static str, String)> {

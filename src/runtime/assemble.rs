@@ -83,6 +83,7 @@ pub(super) fn line<J: Journal, P: Plant>(
         config_needs_approval: config.line.config_needs_approval,
         stops: config.line.stops,
         offset_minutes: i64::from(config.line.utc_offset_min),
+        people: config.people.limits,
     };
     let engine = Engine::new(config.engine.clone(), state).with_policy(policy).with_clearance(config.clearance.clone());
     let line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });

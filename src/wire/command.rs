@@ -118,6 +118,8 @@ pub enum Look {
     Trace(String),
     Alarms,
     Users,
+    /// What stood out since the last review, up to this fact or the newest.
+    Review(Option<u64>),
     Quarantine,
     /// With what the messages say.
     QuarantineExport,
@@ -213,9 +215,11 @@ const WORDS: &[&str] = &[
     "user_disable",
     "user_enable",
     "user_reset",
+    "user_recover",
     "user_passwd",
     "user_unlock",
     "user_list",
+    "audit_review",
     "login",
     "logout",
     "sign_prepare",
@@ -314,6 +318,7 @@ impl Draft {
             "batch_show" => Command::Look(Look::Batch(self.batch()?)),
             "alarm_list" => Command::Look(Look::Alarms),
             "trace" => Command::Look(Look::Trace(self.code()?)),
+            "audit_review" => Command::Look(Look::Review(self.optional_whole("to_seq")?)),
             "status" => Command::Status,
             "feed_status" => Command::FeedStatus,
             "tap" => Command::Tap { after: self.optional_whole("after")?, device: self.optional_text("device")? },

@@ -188,6 +188,9 @@ fact_kinds! {
     LoggedOut "logged_out" { user "user", session "session", end "end" }
     Signed "signed" { signature "" }
     ConfigApproved "config_approved" { config_sha256 "config_sha256", before "before" }
+    UserRecovered "user_recovered" { user "user", reason "reason" }
+    SignatureRefused "signature_refused" { user "user", action "action", reason "reason" }
+    AuditReviewed "audit_reviewed" { review "" }
 }
 
 fn read_with(

@@ -170,12 +170,15 @@ impl Scene<'_> {
             | Fact::CredentialSet { user, .. }
             | Fact::LoginLocked { user, .. }
             | Fact::LoginUnlocked { user }
+            | Fact::UserRecovered { user, .. }
+            | Fact::SignatureRefused { user, .. }
             | Fact::LoginFailed { user: Some(user), .. }
             | Fact::LoggedIn { user, .. }
             | Fact::LoggedOut { user, .. } => ["user:", user.as_str()].concat(),
             Fact::LoginFailed { user: None, .. } => String::new(),
             Fact::ConfigApproved { config_sha256, .. } => ["config:", config_sha256.as_str()].concat(),
             Fact::Signed { signature } => self.signed_for(signature),
+            Fact::AuditReviewed { review } => format!("fact:{}", review.to_seq),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }

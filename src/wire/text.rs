@@ -310,6 +310,12 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         AlarmKind::UnauthorisedUse => {
             "Somebody tried passwords. Find out who, see `sealgate user list` for locked accounts, then acknowledge."
         }
+        AlarmKind::PasswordsVoid => {
+            "The journal was restored, and no password of before opens anything. Lead an administrator back (`sealgate user recover`), who looks at the roles of each account and resets it, then acknowledge."
+        }
+        AlarmKind::AccountRecovered => {
+            "An administrator's password was replaced on the computer of the line. Ask who did it, then acknowledge."
+        }
         AlarmKind::DiskLow
         | AlarmKind::DiskFull
         | AlarmKind::JournalLogLarge

@@ -10,7 +10,7 @@ use crate::engine::reason::{AlarmKind, Difference};
 use crate::engine::signing::{Act, Answer, Challenge, Meaning, Signable, SubjectHash, record};
 use crate::engine::{Policy, Start};
 
-fn batch() -> BatchId {
+pub(super) fn batch() -> BatchId {
     BatchId::new("B7").expect("short")
 }
 
@@ -29,7 +29,7 @@ pub(super) fn sheet() -> BatchSheet {
 
 impl House {
     /// Rosa and Paul are quality, Olaf operates; two of three printed units were never seen again.
-    fn with_variance() -> Self {
+    pub(super) fn with_variance() -> Self {
         let mut house = House::with("rosa", &[Role::Quality]);
         for (user, role) in [("paul", Role::Quality), ("olaf", Role::Operator)] {
             house.people(session("anna"), PeopleRequest::Add(newcomer(user, &[role]))).expect("added");
@@ -55,7 +55,7 @@ impl House {
     }
 
     /// As if the line had decided it.
-    fn decided(&mut self, fact: Fact) {
+    pub(super) fn decided(&mut self, fact: Fact) {
         let seq = self.engine.state().seq + 1;
         self.engine.state.apply(&Entry { seq, batch: Some(batch()), actor: id("line"), fact });
     }

@@ -219,6 +219,9 @@ impl Ledger {
             | Fact::LoggedOut { .. }
             | Fact::Signed { .. }
             | Fact::ConfigApproved { .. }
+            | Fact::UserRecovered { .. }
+            | Fact::SignatureRefused { .. }
+            | Fact::AuditReviewed { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

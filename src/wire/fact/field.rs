@@ -11,7 +11,7 @@ use crate::domain::time::ClockState;
 use crate::engine::clearance::ClearedItem;
 use crate::engine::fact::{
     Child, Counts, Description, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, PictureDigest, ReadPoint,
-    RequestKey, ResultKey, TrackKey,
+    RequestKey, ResultKey, Review, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::reason::{AlarmKind, FailReason};
@@ -368,6 +368,7 @@ struct_fields! {
         user "user", full_name "full_name", meaning "meaning", action "action", subject_hash "subject_hash",
         challenge "challenge", offset_minutes "offset_minutes", clock "clock",
     }
+    Review { from_seq "from_seq", to_seq "to_seq", exceptions "exceptions", sha256 "sha256" }
     SsccRange { extension "extension", prefix "prefix", first "first", last "last" }
     Counts {
         received "received", unused "unused", burned "burned", printed "printed", commissioned "commissioned",

@@ -9,7 +9,7 @@ use crate::domain::time::ClockState;
 use crate::engine::clearance::{ClearedItem, ItemAnswer};
 use crate::engine::fact::{
     Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
-    RequestKey, ResultKey, TrackKey,
+    RequestKey, ResultKey, Review, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
@@ -166,6 +166,9 @@ fn people_facts() -> Vec<Fact> {
             config_sha256: Text::new(&"5a".repeat(32)).expect("64 characters"),
             before: Text::new(&"4b".repeat(32)),
         },
+        Fact::UserRecovered { user, reason: "forgotten".to_owned() },
+        Fact::SignatureRefused { user, action: Signable::VarianceClose, reason: name("unknown_challenge") },
+        Fact::AuditReviewed { review: review() },
     ]
 }
 
@@ -184,6 +187,11 @@ fn life_facts() -> Vec<Fact> {
         Fact::LineCleared { items },
         Fact::BatchReopened { sheet: sheet(), opened_seq: 17, reason: "recount".to_owned() },
     ]
+}
+
+fn review() -> Review {
+    let sha256 = Text::new(&"e7".repeat(32)).expect("64 characters");
+    Review { from_seq: 1, to_seq: 1_234_567, exceptions: 12, sha256 }
 }
 
 fn signature() -> Signature {

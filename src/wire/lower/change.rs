@@ -18,7 +18,6 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::LineStarted { .. }
         | Fact::LineStopped
         | Fact::LineDescribed { .. }
-        | Fact::StoreRestored { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
         | Fact::RecipeFound { .. }
@@ -35,7 +34,11 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::PicturesRemoved { .. }
         | Fact::LoginFailed { user: None, .. }
         | Fact::LoggedOut { .. }
+        | Fact::UserRecovered { .. }
+        | Fact::SignatureRefused { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::AuditReviewed { .. } => vec![Change::Newest { kind: fact::kind(&scene.entry.fact) }],
+        Fact::StoreRestored { .. } => vec![Change::PasswordsVoid],
         Fact::Signed { signature } => vec![scene.signature(signature)],
         Fact::ConfigApproved { .. } => vec![Change::Newest { kind: fact::kind(&scene.entry.fact) }],
         Fact::UserAdded { user, full_name, roles } => {

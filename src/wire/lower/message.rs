@@ -65,6 +65,9 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::LoggedOut { .. }
         | Fact::Signed { .. }
         | Fact::ConfigApproved { .. }
+        | Fact::UserRecovered { .. }
+        | Fact::SignatureRefused { .. }
+        | Fact::AuditReviewed { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }

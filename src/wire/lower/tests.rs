@@ -70,7 +70,7 @@ fn every_kind_has_its_subject() {
         vec!["", "", "gtin:00300010123455", batch, "camera", "rejector", "printer", "", "inspection:1234567", ""],
         vec!["camera", "camera", batch],
         vec!["user:m.meier"; 8],
-        vec![batch, &config],
+        vec![batch, &config, "user:m.meier", "user:m.meier", "fact:1234567"],
         vec![batch; 8],
     ];
     assert_eq!(subjects, expected.concat());

@@ -187,6 +187,9 @@ impl Judge {
             | Fact::LoggedOut { .. }
             | Fact::Signed { .. }
             | Fact::ConfigApproved { .. }
+            | Fact::UserRecovered { .. }
+            | Fact::SignatureRefused { .. }
+            | Fact::AuditReviewed { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())
