@@ -51,10 +51,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::gs1::{Gtin, SerialNumber};
 use crate::domain::rule::Rule;
 use crate::domain::text::BatchId;
-use crate::engine::input::{Actor, Asker, Request, UsedSerials};
+use crate::engine::input::{Actor, Asker, Request};
 use crate::engine::output::{Answer, Done, Refused};
 use crate::engine::people::SessionId;
 use crate::engine::reason::{Difference, RequestRefusal};
@@ -375,25 +374,6 @@ impl Draft {
         let given = self.text("batch", ALLOWED)?;
         let batch = BatchId::new(&given).filter(|batch| !batch.is_empty());
         batch.ok_or_else(|| fault("$.batch", &given, "no identifier of a batch", ALLOWED))
-    }
-
-    fn used(&mut self) -> Result<UsedSerials, Reason> {
-        const GTIN: &str = "a GTIN of 14 digits";
-        const SERIALS: &str = "a list of at most 1000 serial numbers, each a text";
-        let given = self.text("gtin", GTIN)?;
-        let gtin = Gtin::new(&given).map_err(|error| fault("$.gtin", &given, &error.to_string(), GTIN))?;
-        let Some(Value::Array(list)) = self.fields.remove("serials") else {
-            return Err(fault("$.serials", "", "is missing or no list", SERIALS));
-        };
-        if list.len() > USED_MAX {
-            return Err(fault("$.serials", &list.len().to_string(), "too many", SERIALS));
-        }
-        let serial = |value: &Value| {
-            let serial = value.as_str().and_then(|text| SerialNumber::new(text).ok());
-            serial.ok_or_else(|| fault("$.serials", &value.to_string(), "no serial number", SERIALS))
-        };
-        let serials = list.iter().map(serial).collect::<Result<Vec<_>, Reason>>()?;
-        Ok(UsedSerials { gtin, serials })
     }
 
     fn code(&mut self) -> Result<String, Reason> {

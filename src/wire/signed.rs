@@ -13,7 +13,7 @@ use crate::wire::fact::{self, StoredFact};
 use crate::wire::review::Exceptions;
 
 /// Facts that are nothing without a signature right before them.
-const SIGNED: &[&str] = &["audit_reviewed", "config_approved"];
+const SIGNED: &[&str] = &["audit_reviewed", "config_approved", "line_cleared"];
 
 /// Goes along the facts, in order from the first.
 #[derive(Debug, Default)]
