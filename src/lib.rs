@@ -44,7 +44,8 @@
 //! | [`line`](mod@line) | the spine: the turn | domain, engine, station, wire, store |
 //! | [`device`] | one task per device: OPC UA, Modbus TCP | domain |
 //! | [`publish`] | the feed: from the journal to the broker | domain, wire, store |
-//! | [`sim`] | the simulated plant, its servers, the embedded broker | all but cli, runtime |
+//! | [`web`] | the HTTP door: the requests of the local socket, for other computers | domain, engine, wire, store, report |
+//! | [`sim`] | the simulated plant, its servers, the embedded broker | all but web, cli, runtime |
 //! | [`config`] | a file as written becomes a `Config` that cannot be invalid | each room's settings |
 //! | [`runtime`] | composition root, clock, tasks, systemd | all but cli |
 //! | [`cli`] | one file per command | all |
@@ -83,4 +84,5 @@ pub mod sim;
 )]
 pub mod station;
 pub mod store;
+pub mod web;
 pub mod wire;

@@ -65,16 +65,16 @@ install_packages() {
             apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# GS1's own reference for the CBV 2.0 event hash, a validator of JSON Schema with its formats, and foreign OPC UA and Modbus servers:
-# judges and peers that share no line with ours.
+# GS1's own reference for the CBV 2.0 event hash, a validator of JSON Schema with its formats, foreign OPC UA and Modbus servers, and a
+# maker of HTTP requests: judges and peers that share no line with ours.
 python_environment() {
     local python="$venv/bin/python"
-    local modules="import asyncua, epcis_event_hash_generator, jsonschema, pymodbus, rfc3339_validator, rfc3986_validator"
+    local modules="import asyncua, epcis_event_hash_generator, jsonschema, pymodbus, rfc3339_validator, rfc3986_validator, schemathesis"
     [[ -x "$python" ]] || python3 -m venv "$venv" || return 1
     "$python" -c "$modules" 2>/dev/null \
         || "$python" -m pip install --quiet --disable-pip-version-check \
             'epcis-event-hash-generator==1.9.3' 'jsonschema[format-nongpl]>=4.23,<5' \
-            'asyncua==2.1.0' 'pymodbus==3.16.1' \
+            'asyncua==2.1.0' 'pymodbus==3.16.1' 'schemathesis==4.32.5' \
         || return 1
     "$python" -c "$modules; print('the reference, the validator and the foreign servers are there')"
 }
@@ -101,6 +101,9 @@ fuzz() { cargo test --quiet --test fuzz -- --seconds 60; }
 
 # Foreign servers and a whole foreign line: restarts, cut cables, certificates, the commands of the README.
 field() { PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/field "${CARGO_TARGET_DIR:-target}/release/sealgate"; }
+
+# The HTTP door, under requests made from the document that it serves.
+door() { PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/door "${CARGO_TARGET_DIR:-target}/release/sealgate"; }
 
 # Clocks that step, a process that stands still, little memory, few files, a tenth of a processor, and a soak.
 bounds() { PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/bounds "${CARGO_TARGET_DIR:-target}/release/sealgate"; }
@@ -134,6 +137,7 @@ step "release build" release
 step "simulate" simulate
 step "acceptance" acceptance
 step "field" field
+step "door" door
 step "bounds" bounds
 step "torture" torture
 

@@ -13,6 +13,7 @@ mod clearance;
 pub mod described;
 mod device;
 pub mod documented;
+mod http;
 mod line;
 mod map;
 mod map_checks;
@@ -38,6 +39,7 @@ pub use store::Upkeep;
 
 use crate::device as link;
 use crate::engine;
+use crate::web;
 use problem::{Place, Problems};
 use reader::{Section, Source, Unread};
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub people: People,
     /// `None`: no feed.
     pub mqtt: Option<Mqtt>,
+    /// `None`: no HTTP door.
+    pub http: Option<web::Settings>,
     /// By `DeviceId`.
     pub devices: Vec<link::Settings>,
     /// Names and roles, by `StationId`.
@@ -80,6 +84,7 @@ struct FileConfig {
     clearance: engine::clearance::Clearance,
     people: People,
     mqtt: Option<Mqtt>,
+    http: Option<web::Settings>,
     devices: Vec<device::FileDevice>,
     stations: Vec<station::FileStation>,
 }
@@ -124,6 +129,7 @@ impl FileConfig {
             clearance: root.section("clearance").map(clearance::read).unwrap_or_default(),
             people: root.section("people").map(people::read).unwrap_or_default(),
             mqtt: root.section("mqtt").and_then(|section| line::mqtt(section, &name, folder)),
+            http: root.section("http").and_then(http::read),
             devices: root
                 .named("device")
                 .into_iter()

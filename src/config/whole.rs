@@ -59,6 +59,7 @@ pub(super) fn assemble(path: &Path, source: &Source, file: FileConfig) -> Option
         proof,
         people: file.people,
         mqtt: file.mqtt,
+        http: file.http,
         devices,
         engine: engine::Settings { stations: specs },
         stations,

@@ -10,7 +10,7 @@ use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::Start;
 use crate::engine::fact::{Gone, Picture, PictureDigest};
-use crate::engine::people::{PeopleRequest, SessionId};
+use crate::engine::people::{Door, PeopleRequest, SessionId};
 use crate::engine::reason::AlarmKind;
 use crate::engine::recipe::Recipe;
 use crate::engine::rights::Action;
@@ -283,6 +283,25 @@ pub type Actor = Text<32>;
 pub enum Asker {
     Door(Actor),
     Session(SessionId),
+    /// Somebody at the HTTP door, with the session that was shown there. Without a session that holds nothing is done.
+    Remote(Option<SessionId>),
+}
+
+impl Asker {
+    pub fn session(self) -> Option<SessionId> {
+        match self {
+            Asker::Door(_) => None,
+            Asker::Session(session) => Some(session),
+            Asker::Remote(session) => session,
+        }
+    }
+
+    pub fn door(self) -> Door {
+        match self {
+            Asker::Door(_) | Asker::Session(_) => Door::Local,
+            Asker::Remote(_) => Door::Http,
+        }
+    }
 }
 
 /// A request with the number under which its answer is awaited.

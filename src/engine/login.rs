@@ -58,13 +58,19 @@ impl Engine {
     /// The name under which facts will have this request, where it may be made at all.
     pub(super) fn admit(&mut self, now: Now, step: &mut Step, asker: Asker, need: Need) -> Result<Actor, Refused> {
         let is_empty = self.state.people.is_empty();
+        let is_remote = asker.door() == Door::Http;
         let (asker, door) = match asker {
             Asker::Door(actor) => (None, actor),
             Asker::Session(session) => (Some(session).filter(|_| !is_empty), local()),
+            Asker::Remote(session) => (session, remote()),
         };
         match (need, asker) {
             // Whose name a door says counts for nothing once people have names of their own.
-            (Need::Nothing, _) => Ok(if is_empty { door } else { local() }),
+            (Need::Nothing, _) => Ok(if is_empty || is_remote { door } else { local() }),
+            // The freedom of a line without people, and what begins with a code that lies here, are for who is here.
+            _ if is_empty && is_remote => refuse(PeopleRefusal::NobodyYet),
+            (Need::Presence, _) if is_remote => refuse(PeopleRefusal::NotLoggedIn),
+            (Need::Presence, _) => Ok(if is_empty { door } else { local() }),
             (Need::Nobody, _) if is_empty => Ok(door),
             (Need::Nobody, _) => refuse(PeopleRefusal::SomebodyAlready),
             (Need::Session | Need::Right(Action::AdministerPeople), None) if is_empty => {
@@ -158,11 +164,11 @@ impl Engine {
             PeopleRequest::ChangePassword { proof, phc } => self.change_password(step, actor, proof, phc),
             PeopleRequest::Unlock { user } => self.unlock(step, actor, user),
             PeopleRequest::LogIn { proof, session, stronger } => self.log_in(now, step, (proof, stronger), session),
-            PeopleRequest::FailedLogIn { user, door } => self.fail_log_in(now, step, actor, user, door),
+            PeopleRequest::FailedLogIn { user } => self.fail_log_in(now, step, actor, user, asker.door()),
             PeopleRequest::Prepare { act, challenge } => self.prepare(now, step, actor, (act, challenge)),
             PeopleRequest::Sign { proof, answer } => self.sign(now, step, actor, (proof, answer)),
             PeopleRequest::LogOut => {
-                self.end_sessions(step, |id, _| (asker == Asker::Session(*id)).then_some(SessionEnd::Asked));
+                self.end_sessions(step, |id, _| (asker.session() == Some(*id)).then_some(SessionEnd::Asked));
                 Ok(Done::Changed)
             }
         }
@@ -362,6 +368,11 @@ fn micros(seconds: u32) -> u64 {
 /// The actor of what comes through the local door without a session.
 fn local() -> Actor {
     Text::new("local").unwrap_or_default()
+}
+
+/// The actor of what comes through the HTTP door before it is known whose it is.
+fn remote() -> Actor {
+    Text::new("http").unwrap_or_default()
 }
 
 pub(super) fn refuse<T>(reason: PeopleRefusal) -> Result<T, Refused> {

@@ -22,7 +22,7 @@ pub type SessionId = Text<64>;
 pub const USERS_MAX: usize = 1000;
 
 /// Actors of facts that nobody may be called.
-const RESERVED: [&str; 3] = ["line", "local", "mqtt"];
+const RESERVED: [&str; 4] = ["line", "local", "mqtt", "http"];
 
 /// What a person is on this line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -313,7 +313,6 @@ pub enum PeopleRequest {
     /// A password that was not right, or a name that nobody has.
     FailedLogIn {
         user: UserId,
-        door: Door,
     },
     LogOut,
     /// This is to be signed.
@@ -340,15 +339,18 @@ pub struct NewUser {
 pub enum Door {
     /// The local socket.
     Local,
+    /// The HTTP door.
+    Http,
 }
 
 impl Door {
-    pub const ALL: &'static [Door] = &[Door::Local];
+    pub const ALL: &'static [Door] = &[Door::Local, Door::Http];
 
     /// The stable word, lower snake case.
     pub fn name(self) -> &'static str {
         match self {
             Door::Local => "local",
+            Door::Http => "http",
         }
     }
 
@@ -410,7 +412,8 @@ mod tests {
         for good in ["mm", "m.meier", "qa-2", "anna_b", &"a".repeat(32)] {
             assert!(user_id(good).is_some(), "{good}");
         }
-        for bad in ["", "m", "Meier", "2fast", "m meier", "mé", "line", "local", "mqtt", "a\n", &"a".repeat(33)] {
+        for bad in ["", "m", "Meier", "2fast", "m meier", "mé", "line", "local", "mqtt", "http", "a\n", &"a".repeat(33)]
+        {
             assert!(user_id(bad).is_none(), "{bad:?}");
         }
     }

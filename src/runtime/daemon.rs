@@ -41,6 +41,7 @@ use crate::runtime::upkeep;
 use crate::runtime::withheld;
 use crate::store::starts::StartSeen;
 use crate::store::{self, Durable, Store, StoreError};
+use crate::web::Web;
 use crate::wire::checkpoint::Note;
 
 /// Things that may wait for the line; telemetry that finds no room is offered again by its device.
@@ -84,6 +85,7 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let control = Control::bind(&config.line.socket, config.line.socket_for_group).await.map_err(RunError::Control)?;
+    let web = bind_http(&config).await?;
     let (inbox, items) = bounded(INBOX_MAX);
     let (head, heads) = watch::channel(recovery.state.seq);
     let (snapshots, seen) = watch::channel(Arc::new(Snapshot::default()));
@@ -103,10 +105,10 @@ async fn serve(
     let recall = Recall::new(&config, &proven, (inbox.clone(), clock), looked);
     watch_proof(&mut tasks, recall, kept_there, handle.clone(), anchored.clone());
     let looks = Looks::new(&config.journal, config.people.passwords);
-    let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle, tapped, looks };
-    let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
-    tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));
-    tasks.add("the desk", desk.run(waiting));
+    let http = web.as_ref().map(Web::address);
+    let desk =
+        Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle, tapped, looks, http };
+    open_doors(desk, control, web, &mut tasks);
     start_clocks(&config, clock, &inbox, &mut tasks);
 
     let _watch = journal::watch(&config, clock, inbox.clone())?;
@@ -144,6 +146,24 @@ async fn serve(
     pictures::end(pictures).await;
     let ends = Ends { last_fact, newest, anchored, line_ended, log_ended };
     finish(&inbox, clock, &stop, publisher, ends).await
+}
+
+async fn bind_http(config: &Config) -> Result<Option<Web>, RunError> {
+    let Some(settings) = &config.http else { return Ok(None) };
+    Web::bind(settings).await.map(Some).map_err(|error| RunError::Http(settings.listen, error))
+}
+
+/// The desk, and the ways to it.
+fn open_doors(desk: Desk, control: Control, web: Option<Web>, tasks: &mut Tasks) {
+    let (lines, local) = mpsc::channel(REQUESTS_MAX);
+    let (asked, remote) = mpsc::channel(REQUESTS_MAX);
+    tasks.add("the local socket", control.run(Arc::new(move |line| lines.try_send(line).is_ok())));
+    if let Some(web) = web {
+        tracing::info!(address = %web.address(), "the HTTP door is open");
+        let sink = Arc::new(move |request| asked.try_send(request).is_ok());
+        tasks.add("the HTTP door", web.run(sink, crate::runtime::VERSION));
+    }
+    tasks.add("the desk", desk.run(local, remote));
 }
 
 /// The looks at what the broker has of the checkpoints, from before and from now.

@@ -1,6 +1,7 @@
-//! The desk at the local socket: takes requests, lets the store say what it knows against them, puts them to the line, and
+//! The desk behind the local socket and the HTTP door: takes requests, lets the store say what it knows against them, puts them to the line, and
 //! answers. Questions are answered from the journal and the newest snapshot.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::runtime::spine::Item;
 use crate::runtime::tap::Tapped;
 use crate::store::feed::FeedException;
 use crate::store::{Reader, SKIPPED, StoreError, Work};
+use crate::web::Asked;
 use crate::wire::command::{ClientAnswer, ClientRequest, Command, Look, Reason};
 use crate::wire::order::OrderDraft;
 use crate::wire::topic;
@@ -45,6 +47,24 @@ pub(super) struct Desk {
     pub(super) feed: Option<PublishHandle>,
     pub(super) tapped: Tapped,
     pub(super) looks: Looks,
+    /// Where the HTTP door is open.
+    pub(super) http: Option<SocketAddr>,
+}
+
+/// The way back to who asked.
+enum Way {
+    Line(oneshot::Sender<String>),
+    Http(oneshot::Sender<ClientAnswer>),
+}
+
+impl Way {
+    /// Who left before the answer came needs none.
+    fn give(self, answer: ClientAnswer) {
+        match self {
+            Way::Line(to) => drop(to.send(answer.to_line())),
+            Way::Http(to) => drop(to.send(answer)),
+        }
+    }
 }
 
 /// What became of a line so far.
@@ -60,33 +80,33 @@ type LookOf = Pin<Box<dyn Future<Output = (u64, Asker, Result<Looked, Reason>)> 
 impl Desk {
     /// One request after the other: what the store said of an order still holds when the line decides on it.
     /// Only looks at passwords go on beside it, since they take long.
-    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Line>) {
+    /// The two doors have a queue each, and take turns: none keeps the other out.
+    pub(super) async fn run(mut self, mut lines: mpsc::Receiver<Line>, mut remote: mpsc::Receiver<Asked>) {
         let mut looks = JoinSet::new();
         loop {
-            let (to, answer) = tokio::select! {
-                request = requests.recv() => {
-                    let Some(Line { line, answer: to, .. }) = request else { return };
-                    match self.take(line.as_bytes()).await {
-                        Taken::Answered(answer) => (to, *answer),
-                        Taken::Looked(look) => {
-                            looks.spawn(async move { (to, look.await) });
-                            continue;
-                        }
-                    }
+            let (request, to) = tokio::select! {
+                line = lines.recv() => {
+                    let Some(Line { line, answer, .. }) = line else { return };
+                    (ClientRequest::parse(line.as_bytes()), Way::Line(answer))
                 }
+                Some(Asked { request, answer }) = remote.recv() => (Ok(request), Way::Http(answer)),
                 Some(looked) = looks.join_next(), if !looks.is_empty() => {
                     // A look that did not come to its end drops the way to its asker, who is told so.
-                    let Ok((to, (id, asker, looked))) = looked else { continue };
-                    (to, self.settle(id, asker, looked).await)
+                    if let Ok((to, (id, asker, looked))) = looked {
+                        Way::give(to, self.settle(id, asker, looked).await);
+                    }
+                    continue;
                 }
             };
-            // Who left before the answer came needs none.
-            let _ = to.send(answer.to_line());
+            match self.take(request).await {
+                Taken::Answered(answer) => to.give(*answer),
+                Taken::Looked(look) => drop(looks.spawn(async move { (to, look.await) })),
+            }
         }
     }
 
-    async fn take(&mut self, line: &[u8]) -> Taken {
-        let request = match ClientRequest::parse(line) {
+    async fn take(&mut self, request: Result<ClientRequest, Box<ClientAnswer>>) -> Taken {
+        let request = match request {
             Ok(request) => request,
             Err(refusal) => return Taken::Answered(refusal),
         };
@@ -255,6 +275,9 @@ impl Desk {
             fields.insert("line".to_owned(), json!(self.config.line.name.as_str()));
             fields.insert("version".to_owned(), json!(crate::runtime::VERSION));
             fields.insert("feed".to_owned(), self.feed_status());
+            if let Some(address) = self.http {
+                fields.insert("http".to_owned(), json!(address.to_string()));
+            }
         }
         status
     }

@@ -1,6 +1,7 @@
 //! Why a run of the line ends before it is told to, and with which exit code.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use crate::runtime::assemble::RecoverError;
 use crate::runtime::control::ControlError;
@@ -13,6 +14,8 @@ pub enum RunError {
     /// A fact in the journal cannot be read by this release.
     Recover(String),
     Control(ControlError),
+    /// The HTTP door cannot be opened.
+    Http(SocketAddr, std::io::Error),
     Keys(KeysError),
     Io(std::io::Error),
     /// A part of the daemon ended although it never should.
@@ -25,9 +28,12 @@ impl RunError {
         match self {
             RunError::Store(error) => error.exit_code(),
             RunError::Control(ControlError::Taken { .. }) => 75,
-            RunError::Recover(_) | RunError::Control(_) | RunError::Keys(_) | RunError::Io(_) | RunError::Ended(_) => {
-                74
-            }
+            RunError::Recover(_)
+            | RunError::Control(_)
+            | RunError::Http(..)
+            | RunError::Keys(_)
+            | RunError::Io(_)
+            | RunError::Ended(_) => 74,
         }
     }
 }
@@ -40,6 +46,12 @@ impl fmt::Display for RunError {
                 write!(f, "the journal cannot be folded: {what}; keep the file and ask for help")
             }
             RunError::Control(error) => error.fmt(f),
+            RunError::Http(listen, error) => {
+                write!(
+                    f,
+                    "the HTTP door cannot be opened at {listen}: {error}; free the port, or change listen in [http]"
+                )
+            }
             RunError::Keys(error) => error.fmt(f),
             RunError::Io(error) => write!(f, "the daemon cannot start: {error}"),
             RunError::Ended(what) => write!(f, "{what} ended, and the daemon with it; it is to be started again"),

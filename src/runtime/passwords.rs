@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::config::Passwords;
-use crate::engine::people::{Door, NewUser, PeopleRequest, Phc, Proof, SessionId, UserId};
+use crate::engine::people::{NewUser, PeopleRequest, Phc, Proof, SessionId, UserId};
 use crate::engine::signing::{Act, Challenge};
 use crate::runtime::codes;
 use crate::store::Reader;
@@ -177,7 +177,7 @@ impl Look<'_> {
                 must_change: known.must_change,
                 is_weak: is_weak(&known.phc, self.rules),
             }),
-            None => Err(PeopleRequest::FailedLogIn { user: name, door: Door::Local }),
+            None => Err(PeopleRequest::FailedLogIn { user: name }),
         })
     }
 

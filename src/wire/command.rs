@@ -39,7 +39,9 @@
 //! On MQTT the topic says what to do (`_cmd/feed/replay`) and the payload has no `do`. Every request is answered, a malformed
 //! one with what is wrong; an `id` that could not be read is answered as 0.
 
+mod asker;
 mod batches;
+mod http;
 mod people;
 #[cfg(test)]
 mod tests;
@@ -53,14 +55,14 @@ use serde_json::{Value, json};
 
 use crate::domain::rule::Rule;
 use crate::domain::text::BatchId;
-use crate::engine::input::{Actor, Asker, Request};
+use crate::engine::input::{Asker, Request};
 use crate::engine::output::{Answer, Done, Refused};
-use crate::engine::people::SessionId;
 use crate::engine::reason::{Difference, RequestRefusal};
 use crate::wire::order::{ORDER_BYTES_MAX, OrderDraft, Problem};
 use crate::wire::suggest::nearest;
-use crate::wire::{digest, text, topic};
+use crate::wire::{text, topic};
 
+use asker::Way;
 pub use people::{Newcomer, PasswordCommand, Secret};
 
 /// The longest line.
@@ -183,7 +185,8 @@ mod ruled {
     }
 }
 
-const WORDS: &[&str] = &[
+/// Every command of the local socket.
+pub const WORDS: &[&str] = &[
     "batch_load",
     "batch_start",
     "batch_stop",
@@ -231,17 +234,13 @@ const CODE_BYTES_MAX: usize = 4096;
 /// Serials that one request may name as used: one fact holds them.
 pub const USED_MAX: usize = 1000;
 
-/// Who asks where nobody says so.
-const LOCAL: &str = "local";
-const UPSTREAM: &str = "mqtt";
-
 impl ClientRequest {
     /// One line of the local socket, with or without its line feed.
     pub fn parse(line: &[u8]) -> Result<Self, Box<ClientAnswer>> {
         let mut draft = draft(line)?;
         let id = draft.id().map_err(|reason| refusal(0, reason))?;
         let word = draft.text("do", "one of the commands").and_then(|word| known_word(&word, WORDS));
-        word.and_then(|word| draft.finish(id, word, LOCAL)).map_err(|reason| refusal(id, reason))
+        word.and_then(|word| draft.finish(id, word, &Way::Local)).map_err(|reason| refusal(id, reason))
     }
 
     /// A message under `_cmd/`; `below` is its topic below the prefix. Only what this release takes from upstream.
@@ -252,7 +251,7 @@ impl ClientRequest {
             topic::CMD_FEED_REPLAY => Ok("feed_replay"),
             other => Err(fault("topic", other, "no command of this release", topic::CMD_FEED_REPLAY)),
         };
-        word.and_then(|word| draft.finish(id, word, UPSTREAM)).map_err(|reason| refusal(id, reason))
+        word.and_then(|word| draft.finish(id, word, &Way::Upstream)).map_err(|reason| refusal(id, reason))
     }
 }
 
@@ -300,13 +299,13 @@ struct Draft {
 
 impl Draft {
     /// Takes what the command needs and refuses what is left over.
-    fn finish(mut self, id: u64, word: &'static str, default_actor: &str) -> Result<ClientRequest, Reason> {
+    fn finish(mut self, id: u64, word: &'static str, way: &Way) -> Result<ClientRequest, Reason> {
         if let Some(key) = self.twice.take() {
             return Err(fault(&format!("$.{key}"), "", "the field stands twice", "each field once"));
         }
-        let asker = self.asker(default_actor)?;
+        let asker = self.asker(way)?;
         let command = match word {
-            "batch_load" => Command::Load(Box::new(self.order()?)),
+            "batch_load" => Command::Load(Box::new(self.order(way)?)),
             "batch_reopen" => Command::Reopen(self.batch()?, self.reason()?),
             word if batches::WORDS.contains(&word) => Command::Ask(self.batch_step(word)?),
             "alarm_ack" => Command::Ask(Request::AcknowledgeAlarm(self.whole("alarm", 1)?)),
@@ -342,31 +341,13 @@ impl Draft {
         self.whole("id", 0)
     }
 
-    /// A session says by itself whose it is. Upstream has none.
-    fn asker(&mut self, default: &str) -> Result<Asker, Reason> {
-        let actor = self.actor(default)?;
-        if default != LOCAL || !self.fields.contains_key("session") {
-            return Ok(Asker::Door(actor));
+    fn order(&mut self, way: &Way) -> Result<OrderDraft, Reason> {
+        let order = self.order.take().ok_or_else(|| fault("$.order", "", "is missing", "the order, as an object"))?;
+        let is_remote = matches!(way, Way::Http(_));
+        match order.serials_file().filter(|_| is_remote) {
+            Some(_) => Err(fault("$.order.serials_file", "", "is read for nobody at another computer", "serials")),
+            None => Ok(order),
         }
-        let Some(Value::String(token)) = self.fields.remove("session") else {
-            return Err(fault("$.session", "", "no text", "what `sealgate login` gave"));
-        };
-        let session = SessionId::new(&digest::sha256_hex(token.as_bytes())).unwrap_or_default();
-        Ok(Asker::Session(session))
-    }
-
-    fn actor(&mut self, default: &str) -> Result<Actor, Reason> {
-        const ALLOWED: &str = "1 to 32 bytes";
-        let given = match self.fields.contains_key("actor") {
-            true => self.text("actor", ALLOWED)?,
-            false => default.to_owned(),
-        };
-        let actor = Actor::new(&given).filter(|actor| !actor.is_empty());
-        actor.ok_or_else(|| fault("$.actor", &given, "no name of who asks", ALLOWED))
-    }
-
-    fn order(&mut self) -> Result<OrderDraft, Reason> {
-        self.order.take().ok_or_else(|| fault("$.order", "", "is missing", "the order, as an object"))
     }
 
     fn batch(&mut self) -> Result<BatchId, Reason> {

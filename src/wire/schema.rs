@@ -424,7 +424,7 @@ fn answer() -> Value {
     })
 }
 
-fn order() -> Value {
+pub(crate) fn order() -> Value {
     object(|shape| {
         shape.required("batch", json!({"type": "string", "minLength": 1, "maxLength": 32}));
         shape.required("gtin", digits(8, 14));

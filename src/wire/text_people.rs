@@ -60,7 +60,7 @@ pub(super) fn refusal(refusal: &PeopleRefusal) -> String {
         }
         PeopleRefusal::ProofStale => "the password was changed meanwhile; log in again: `sealgate login NAME`",
         PeopleRefusal::BadName => {
-            "a user's name is a lower-case letter, then letters, digits, `.`, `_` or `-`: 2 to 32 of them, and none of line, local, mqtt"
+            "a user's name is a lower-case letter, then letters, digits, `.`, `_` or `-`: 2 to 32 of them, and none of line, local, mqtt, http"
         }
         PeopleRefusal::UserExists(user) => {
             return format!("there is, or was, somebody called {user}; a name is given once, ever: take another");

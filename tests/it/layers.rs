@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["canary", "domain", "engine", "station", "wire", "store", "line", "device", "publish", "report", "config"],
     ),
     // The settings of each module, and the digest of the files.
-    ("config", &["domain", "engine", "station", "wire", "store", "line", "device", "publish", "sim"]),
+    ("config", &["domain", "engine", "station", "wire", "store", "line", "device", "publish", "web", "sim"]),
     (
         "runtime",
         &[
@@ -48,6 +48,7 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     // Passwords are looked at by the desk, which is no part of the web.
     ("argon2", "argon2", &["runtime"]),
     ("async-opcua", "opcua", &["device", "sim"]),
+    ("axum", "axum", &["web"]),
     ("base64", "base64", &["wire"]),
     ("bytes", "bytes", &["device", "publish", "sim"]),
     ("clap", "clap", &["cli"]),
@@ -55,6 +56,8 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("ed25519-dalek", "ed25519_dalek", &["wire"]),
     ("futures-util", "futures_util", &["device", "publish", "runtime", "sim", "cli"]),
     ("getrandom", "getrandom", &["runtime"]),
+    ("hyper", "hyper", &["web"]),
+    ("hyper-util", "hyper_util", &["web"]),
     ("jiff", "jiff", &["wire", "report", "cli"]),
     ("rumqttc", "rumqttc", &["publish"]),
     ("rumqttd", "rumqttd", &["sim"]),

@@ -18,6 +18,7 @@ mod epcis;
 mod event_hash;
 mod feed;
 mod gs1_vectors;
+mod http;
 #[cfg(feature = "demo")]
 mod identifiers;
 mod keep;

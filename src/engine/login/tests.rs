@@ -75,7 +75,7 @@ impl House {
     }
 
     pub(super) fn fail(&mut self, user: &str) {
-        let failed = PeopleRequest::FailedLogIn { user: id(user), door: Door::Local };
+        let failed = PeopleRequest::FailedLogIn { user: id(user) };
         assert_eq!(self.people(door(), failed), refused(PeopleRefusal::LogInRefused));
     }
 
@@ -159,6 +159,34 @@ fn every_role_may_do_what_its_column_says_and_nothing_else() {
             assert_eq!(said, expected, "{role:?} {action:?}");
         }
     }
+}
+
+#[test]
+fn from_afar_nothing_is_done_without_a_session_that_holds() {
+    let mut house = House { engine: engine(State::default()), entries: Vec::new(), now_us: 0 };
+    let strangers = [Asker::Remote(None), Asker::Remote(Some(token("eve")))];
+    for stranger in strangers {
+        assert_eq!(house.ask(stranger, alarm(7)), refused(PeopleRefusal::NobodyYet));
+        let first = PeopleRequest::AddFirst(newcomer("eve", &[]));
+        assert_eq!(house.people(stranger, first), refused(PeopleRefusal::NobodyYet));
+    }
+    let mut house = House::with("paul", &[Role::Operator]);
+    assert_eq!(house.ask(strangers[0], alarm(7)), refused(PeopleRefusal::NotLoggedIn));
+    assert_eq!(house.ask(strangers[1], alarm(7)), refused(PeopleRefusal::SessionOver));
+    let first = PeopleRequest::AddFirst(newcomer("eve", &[]));
+    assert_eq!(house.people(strangers[0], first), refused(PeopleRefusal::SomebodyAlready));
+    let failed = PeopleRequest::FailedLogIn { user: id("paul") };
+    assert_eq!(house.people(strangers[0], failed), refused(PeopleRefusal::LogInRefused));
+    let told = house.entries.last().expect("a fact");
+    assert!(matches!(told.fact, Fact::LoginFailed { door: Door::Http, .. }), "{:?}", told.fact);
+    let paul = Asker::Remote(Some(token("paul")));
+    let recover = || PeopleRequest::Recover { user: id("anna"), phc: phc(), reason: "x".to_owned() };
+    assert_eq!(house.people(strangers[0], recover()), refused(PeopleRefusal::NotLoggedIn));
+    assert_eq!(house.people(paul, recover()), refused(PeopleRefusal::NotLoggedIn));
+    let unknown = RequestRefusal::UnknownAlarm(7);
+    assert_eq!(house.ask(paul, alarm(7)).expect_err("there is none").reasons, [unknown]);
+    assert_eq!(house.people(paul, PeopleRequest::LogOut), Ok(Done::Changed));
+    assert_eq!(house.ask(paul, alarm(7)), refused(PeopleRefusal::SessionOver));
 }
 
 #[test]
@@ -369,7 +397,7 @@ fn after_a_restore_no_password_of_before_opens_anything() {
     assert_eq!(house.people(door(), log_in(annas)), refused(PeopleRefusal::ProofStale));
     assert_eq!(house.people(door(), log_in(house.proof("paul"))), refused(PeopleRefusal::ProofStale), "nor none");
     for user in ["paul", "nobody"] {
-        let failed = PeopleRequest::FailedLogIn { user: id(user), door: Door::Local };
+        let failed = PeopleRequest::FailedLogIn { user: id(user) };
         assert_eq!(house.people(door(), failed), refused(PeopleRefusal::PasswordsVoid), "{user}");
     }
     let recover = PeopleRequest::Recover { user: id("anna"), phc: phc(), reason: "restored".to_owned() };
@@ -467,7 +495,7 @@ proptest! {
                 6 => PeopleRequest::ChangePassword { proof, phc: phc() },
                 7 => PeopleRequest::Unlock { user },
                 8 | 9 => PeopleRequest::LogIn { proof, session: token(user.as_str()), stronger: None },
-                10 => PeopleRequest::FailedLogIn { user, door: Door::Local },
+                10 => PeopleRequest::FailedLogIn { user },
                 11 => PeopleRequest::Recover { user, phc: phc(), reason },
                 12 => {
                     house.restored();

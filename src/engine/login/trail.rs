@@ -131,7 +131,7 @@ trail! { of_people, PEOPLE, PeopleRequest:
     }, "paul", [("logged_in", "paul"), ("credential_set", "paul")];
     // Never granted, and told all the same.
     PeopleRequest::FailedLogIn { .. } => || {
-        let failed = PeopleRequest::FailedLogIn { user: id("paul"), door: Door::Local };
+        let failed = PeopleRequest::FailedLogIn { user: id("paul") };
         (House::with("paul", &[Role::Operator]), door(), people(failed))
     }, "local", [("login_failed", "paul")];
     PeopleRequest::LogOut => || quality(|_| people(PeopleRequest::LogOut)), "rosa", [("logged_out", "asked")];

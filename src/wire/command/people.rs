@@ -98,7 +98,8 @@ pub(super) const WORDS: &[&str] = &[
 /// Longer ones only cost time.
 const SECRET_BYTES_MAX: usize = 256;
 
-const USER: &str = "a lower-case letter, then letters, digits, `.`, `_`, `-`: 2 to 32 of them; not line, local, mqtt";
+const USER: &str =
+    "a lower-case letter, then letters, digits, `.`, `_`, `-`: 2 to 32 of them; not line, local, mqtt, http";
 
 impl Draft {
     pub(super) fn people(&mut self, word: &str) -> Result<Command, Reason> {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::engine::input::Actor;
 use crate::engine::reason::BatchState;
 
 fn door(actor: &str) -> Asker {
