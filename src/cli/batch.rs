@@ -58,6 +58,12 @@ enum Action {
         #[arg(long, value_parser = source::reason)]
         reason: Option<String>,
     },
+    /// Put a closed batch right: it is stopped again, and closes anew
+    Reopen {
+        batch: String,
+        #[arg(long, value_parser = source::reason)]
+        reason: String,
+    },
     /// End a batch for ever as it is; its serials are not used again
     Abort {
         batch: String,
@@ -92,6 +98,7 @@ pub(super) fn run(args: BatchArgs, shared: &Shared) -> Outcome {
         Action::Hold { batch, reason } => because("batch_hold", &batch, &reason),
         Action::Resume { batch, reason: Some(reason) } => because("batch_resume", &batch, &reason),
         Action::Resume { batch, reason: None } => named("batch_resume", &batch),
+        Action::Reopen { batch, reason } => because("batch_reopen", &batch, &reason),
         Action::Abort { batch, reason } => because("batch_abort", &batch, &reason),
         Action::Close { batch } => named("batch_close", &batch),
         Action::List { journals } => source::answer(&journals, shared, &Question::Batches),

@@ -44,6 +44,7 @@ impl Engine {
             Request::PurgeBatch(batch) => self.purge(step, actor, &batch),
             Request::HoldBatch { batch, reason } => self.hold(step, actor, &batch, reason),
             Request::ResumeBatch { batch, reason } => self.resume(step, actor, &batch, reason),
+            Request::ReopenBatch(reopening) => self.reopen(step, actor, *reopening),
             Request::AbortBatch { batch, reason } => self.abort(step, actor, &batch, reason),
             Request::CloseBatch(batch) => self.close(step, actor, &batch),
             Request::AcknowledgeAlarm(alarm) => self.acknowledge(step, actor, alarm),

@@ -169,6 +169,12 @@ pub enum Fact {
         counts: Box<Counts>,
     },
 
+    /// A closed batch is put right: it is stopped again, with the same order, and its next close says what it is then.
+    BatchReopened {
+        sheet: BatchSheet,
+        opened_seq: u64,
+        reason: String,
+    },
     /// The batch ends without a balance, and its serials are never used again. What it lacks is told, and nobody signed for it.
     BatchAborted {
         opened_seq: u64,

@@ -88,8 +88,9 @@ impl State {
             Fact::BatchPurged { bin } => self.with_batch(batch, |batch| batch.halt(*bin)),
             Fact::BatchHeld { .. } => self.with_batch(batch, |batch| batch.state = BatchState::Held),
             Fact::BatchResumed { .. } => self.with_batch(batch, |batch| batch.state = BatchState::Running),
-            Fact::BatchClosed { .. } => self.close_batch(batch),
-            Fact::BatchAborted { .. } => self.abort_batch(batch),
+            Fact::BatchClosed { counts, .. } => self.close_batch(batch, counts),
+            Fact::BatchReopened { .. } => self.reopen_batch(batch),
+            Fact::BatchAborted { counts, .. } => self.abort_batch(batch, counts),
             Fact::SerialsAllocated { station, from_seq, first_index, serials, .. } => {
                 self.station_mut(station).allocate(*from_seq, last_of(*from_seq, serials));
                 self.with_batch(batch, |batch| batch.allocate(range(*first_index, serials)));

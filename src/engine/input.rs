@@ -14,6 +14,7 @@ use crate::engine::people::{Door, PeopleRequest, SessionId};
 use crate::engine::reason::AlarmKind;
 use crate::engine::recipe::Recipe;
 use crate::engine::rights::Action;
+use crate::engine::state::Batch;
 
 /// One thing for the engine to decide.
 #[derive(Clone, Debug)]
@@ -327,6 +328,7 @@ pub enum Request {
         batch: BatchId,
         reason: Option<String>,
     },
+    ReopenBatch(Box<Reopening>),
     AbortBatch {
         batch: BatchId,
         reason: String,
@@ -340,6 +342,15 @@ pub enum Request {
     /// Whether this may be done now by who asks; the doing is no business of the engine.
     Permission(Action),
     People(Box<PeopleRequest>),
+}
+
+/// A closed batch, folded again from its facts, that is to be put right.
+#[derive(Clone, Debug)]
+pub struct Reopening {
+    pub batch: Batch,
+    /// The newest fact that was there when it was folded.
+    pub through: u64,
+    pub reason: String,
 }
 
 /// Serials of one product, a bounded part of a longer list.

@@ -9,14 +9,15 @@
 //!   around who may resume.
 //! - An abort ends a batch that cannot be balanced. What is on its way is told to be taken off, containers under a permit are held, and
 //!   what is commissioned stays as it is.
+//! - A closed batch that has to be put right is reopened: a fact of its own, and another close. Nothing of the first is taken back.
 
 use crate::domain::tag::StationId;
 use crate::domain::text::BatchId;
 use crate::engine::fact::Fact;
-use crate::engine::input::Actor;
+use crate::engine::input::{Actor, Reopening};
 use crate::engine::output::{Done, Refused, Step};
 use crate::engine::reason::{AlarmKind, RequestRefusal};
-use crate::engine::state::{Batch, Track};
+use crate::engine::state::{Batch, MAX_BATCHES, Track};
 use crate::engine::{Engine, Role, line};
 
 type Outcome = Result<Done, Refused>;
@@ -172,6 +173,31 @@ impl Engine {
             self.flush_all(step);
             self.say_expected(step);
         }
+        Ok(Done::Changed)
+    }
+
+    /// Nothing else may be on the line: a batch that is put right may need it. One that was closed anew since it was folded is
+    /// folded again first.
+    pub(super) fn reopen(&mut self, step: &mut Step, actor: Actor, reopening: Reopening) -> Outcome {
+        let Reopening { batch, through, reason } = reopening;
+        let id = batch.id();
+        let mut reasons = Vec::new();
+        if let Some(open) = self.state.batch(&id) {
+            reasons.push(RequestRefusal::WrongState { batch: id, state: open.state });
+        }
+        if through < self.closed_seq {
+            reasons.push(RequestRefusal::Busy);
+        }
+        reasons.extend(self.state.current().map(|other| RequestRefusal::LineOccupied(other.id())));
+        if self.state.batches.len() >= MAX_BATCHES {
+            reasons.push(RequestRefusal::BatchesFull(u32::try_from(self.state.batches.len()).unwrap_or(u32::MAX)));
+        }
+        if !reasons.is_empty() {
+            return Err(Refused { reasons, differences: Vec::new() });
+        }
+        let (sheet, opened_seq) = (batch.sheet.clone(), batch.opened_seq);
+        self.state.batches.push(batch);
+        self.emit_for(step, id, actor, Fact::BatchReopened { sheet, opened_seq, reason });
         Ok(Done::Changed)
     }
 

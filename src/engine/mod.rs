@@ -153,6 +153,8 @@ pub struct Engine {
     forgets_labels: bool,
     policy: Policy,
     clearance: Clearance,
+    /// The newest close of this run.
+    closed_seq: u64,
     clock: Clock,
     attendance: Attendance,
     /// The digest of the configuration of this run.
@@ -250,6 +252,7 @@ impl Engine {
             run_said: None,
             policy: Policy::default(),
             clearance: Clearance::default(),
+            closed_seq: 0,
             clock: Clock::default(),
             attendance: Attendance::default(),
             config: Text::default(),
@@ -445,6 +448,9 @@ impl Engine {
     fn record(&mut self, step: &mut Step, batch: Option<BatchId>, actor: Actor, fact: Fact) {
         let entry = Entry { seq: self.state.seq.saturating_add(1), batch, actor, fact };
         self.state.apply(&entry);
+        if matches!(entry.fact, Fact::BatchClosed { .. }) {
+            self.closed_seq = entry.seq;
+        }
         step.facts.push(entry);
     }
 

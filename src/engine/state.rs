@@ -1,6 +1,6 @@
 //! What the engine knows: the fold of all facts (I7). `fold` holds the only function that changes it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
@@ -31,6 +31,9 @@ pub struct State {
     pub transit: Transit,
     /// Batches that are not closed, oldest first; at most `MAX_BATCHES`.
     pub batches: Vec<Batch>,
+    /// While facts are folded again: batches that are open at the end of them. Such a one stays here over a close, closed, until
+    /// it is reopened. Empty else.
+    pub kept: BTreeSet<BatchId>,
     pub people: People,
     /// The digest of the configuration that was approved last.
     pub approved: Option<Text<64>>,

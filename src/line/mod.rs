@@ -435,6 +435,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Request::HoldBatch { .. }
             | Request::ResumeBatch { .. }
             | Request::AbortBatch { .. }
+            | Request::ReopenBatch(_)
             | Request::CloseBatch(_)
             | Request::AcknowledgeAlarm(_)
             | Request::DeclareUsed(_)
@@ -467,7 +468,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
     }
 
     fn record(&mut self, now: Now, entry: &Entry, order: Option<&Arc<Order>>) {
-        if let Fact::BatchLoaded { sheet, .. } = &entry.fact {
+        if let Fact::BatchLoaded { sheet, .. } | Fact::BatchReopened { sheet, .. } = &entry.fact {
             self.sheets.insert(sheet.batch, sheet.clone());
         }
         let sheet = entry.batch.and_then(|batch| self.sheets.get(&batch));

@@ -167,6 +167,7 @@ pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
                 return Err(StoreError::Damaged { seq: Some(batch.loaded.seq), what }.into());
             }
             recovery.order(order.as_ref());
+            recovery.state.kept.insert(sheet.batch);
         }
     }
     for alarm in recovered.base.alarms {
@@ -182,6 +183,7 @@ pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
         recovery.fact(fact.undecoded()).map_err(RecoverError::Fact)?;
         Ok::<(), RecoverError>(())
     })?;
+    recovery.state.kept.clear();
     // Where nothing had to be folded, the newest fact itself says how the last run ended.
     recovery.was_stopped = store.ended_in_order()?;
     Ok(recovery)

@@ -17,7 +17,7 @@ use crate::domain::text::BatchId;
 use crate::engine::input::{Actor, Asker, Order, Request};
 use crate::engine::output::{Answer, Done, Refused};
 use crate::engine::people::PeopleRequest;
-use crate::engine::reason::RequestRefusal;
+use crate::engine::reason::{BatchState, RequestRefusal};
 use crate::engine::rights::Action;
 use crate::line::{Arrival, Inbound};
 use crate::publish::{MessageKey, PublishHandle};
@@ -26,6 +26,7 @@ use crate::runtime::codes;
 use crate::runtime::control::ClientRequest as Line;
 use crate::runtime::journal;
 use crate::runtime::passwords::{Looked, Looks};
+use crate::runtime::reopen;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::runtime::tap::Tapped;
@@ -144,6 +145,7 @@ impl Desk {
     async fn answer(&mut self, id: u64, asker: Asker, command: Command) -> ClientAnswer {
         let needed = match &command {
             Command::Load(_) => Some(Action::LoadBatch),
+            Command::Reopen(..) => Some(Action::ReopenBatch),
             Command::FeedReplay { .. } => Some(Action::ReplayFeed),
             Command::FeedRetry { .. } | Command::FeedSkip { .. } => Some(Action::SettleQuarantine),
             Command::Ask(_)
@@ -162,6 +164,7 @@ impl Desk {
         };
         match command {
             Command::Load(draft) => self.load(id, asker, *draft).await,
+            Command::Reopen(batch, reason) => self.reopen(id, asker, batch, reason).await,
             Command::Ask(request) => self.ask(id, asker, request).await,
             Command::Password(_) => refusal(id, "internal", "a password was not looked at".to_owned()),
             Command::Status => ClientAnswer::data(id, self.status()),
@@ -211,11 +214,27 @@ impl Desk {
     }
 
     async fn ask(&self, id: u64, asker: Asker, request: Request) -> ClientAnswer {
-        let closing = if let Request::CloseBatch(batch) = &request { Some(*batch) } else { None };
+        let ending = if let Request::CloseBatch(batch) = &request {
+            Some((*batch, BatchState::Closed))
+        } else if let Request::AbortBatch { batch, .. } = &request {
+            Some((*batch, BatchState::Aborted))
+        } else {
+            None
+        };
         match self.put(id, asker, request).await {
-            Ok(answer) if closing.is_some() => self.closed_before(id, closing, answer).await,
+            Ok(answer) if ending.is_some() => self.ended_before(id, ending, answer).await,
             Ok(answer) => ClientAnswer::of(id, &answer),
             Err(refusal) => *refusal,
+        }
+    }
+
+    async fn reopen(&self, id: u64, asker: Asker, batch: BatchId, reason: String) -> ClientAnswer {
+        let path = self.config.journal.clone();
+        match tokio::task::spawn_blocking(move || reopen::fold(&path, batch, reason)).await {
+            Ok(Ok(Ok(reopening))) => self.ask(id, asker, Request::ReopenBatch(Box::new(reopening))).await,
+            Ok(Ok(Err(refused))) => ClientAnswer::refusal(id, vec![Reason::from(&refused)]),
+            Ok(Err(error)) => refusal(id, "journal", format!("the batch cannot be read again: {error:?}")),
+            Err(error) => refusal(id, "internal", error.to_string()),
         }
     }
 
@@ -233,17 +252,17 @@ impl Desk {
         }
     }
 
-    /// The line forgets a batch that is closed. Who asks again, since the first answer died with a daemon, hears that it is done.
-    async fn closed_before(&self, id: u64, closing: Option<BatchId>, answer: Answer) -> ClientAnswer {
+    /// The line forgets a batch that has ended. Who asks again, since the first answer died with a daemon, hears that it is done.
+    async fn ended_before(&self, id: u64, ending: Option<(BatchId, BatchState)>, answer: Answer) -> ClientAnswer {
         let said = ClientAnswer::of(id, &answer);
-        let (Some(batch), Err(refused)) = (closing, &answer.outcome) else { return said };
+        let (Some((batch, ended)), Err(refused)) = (ending, &answer.outcome) else { return said };
         if refused.reasons != [RequestRefusal::UnknownBatch(batch)] {
             return said;
         }
         let path = self.config.journal.clone();
         let known = move || Reader::open(&path)?.batch(batch.as_str());
         match tokio::task::spawn_blocking(known).await {
-            Ok(Ok(Some(known))) if known.closed_seq.is_some() => {
+            Ok(Ok(Some(known))) if known.state == ended.name() => {
                 ClientAnswer::of(id, &Answer { id: answer.id, outcome: Ok(Done::Already) })
             }
             Ok(Ok(_) | Err(_)) | Err(_) => said,

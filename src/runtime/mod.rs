@@ -21,6 +21,7 @@ mod pictures;
 mod plant;
 mod proof;
 mod recall;
+mod reopen;
 mod restore;
 pub mod service;
 mod snapshot;

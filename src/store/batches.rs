@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::domain::gs1::SerialNumber;
 use crate::store::error::{Flaw, StoreError};
+use crate::store::reader::Reader;
 use crate::store::words::Words;
 use crate::wire::record::{BatchSheet, Order};
 
@@ -106,6 +107,15 @@ impl Batches {
             self.kept.clear();
         }
         self.kept.insert(batch.into(), kept);
+    }
+}
+
+impl Reader {
+    /// The order of a batch that is in the journal, closed or not.
+    pub fn order(&mut self, sheet: &BatchSheet) -> Result<Order, StoreError> {
+        let (conn, words) = self.parts();
+        let order = Batches::default().load(conn, words, sheet)?;
+        Ok(Arc::unwrap_or_clone(order))
     }
 }
 

@@ -164,6 +164,8 @@ pub const ROUTES: &[Route] = &[
         "End a batch whose counts balance"),
     post("/batches/{batch}/hold", "batch_hold", Right::Action(Action::HoldBatch), &[BATCH, REASON], "Nothing goes on until it is resumed"),
     post("/batches/{batch}/purge", "batch_purge", Right::Action(Action::PurgeBatch), &[BATCH], "Run the line empty"),
+    post("/batches/{batch}/reopen", "batch_reopen", Right::Action(Action::ReopenBatch), &[BATCH, REASON],
+        "Put a closed batch right: it is stopped again, and closes anew"),
     post("/batches/{batch}/resume", "batch_resume", Right::Action(Action::ResumeBatch),
         &[BATCH, free("reason", Shape::Text(200))], "Go on with a batch that is held"),
     post("/batches/{batch}/start", "batch_start", Right::Action(Action::StartBatch), &[BATCH], "Begin to print and verify"),

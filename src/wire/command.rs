@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `batch_load` | `order`, an order as an object; see `order` |
 //! | `batch_start`, `batch_stop`, `batch_purge`, `batch_close` | `batch` |
-//! | `batch_hold`, `batch_abort` | `batch`, `reason` |
+//! | `batch_hold`, `batch_abort`, `batch_reopen` | `batch`, `reason` |
 //! | `batch_resume` | `batch`, and `reason` where there is one to tell |
 //! | `alarm_ack` | `alarm` |
 //! | `serials_used` | `gtin`, and `serials`, a list of at most 1000 |
@@ -53,10 +53,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::gs1::{Gtin, SerialNumber};
 use crate::domain::rule::Rule;
 use crate::domain::text::BatchId;
-use crate::engine::input::{Asker, Request, UsedSerials};
+use crate::engine::input::{Asker, Request};
 use crate::engine::output::{Answer, Done, Refused};
 use crate::engine::reason::{Difference, RequestRefusal};
 use crate::wire::order::{ORDER_BYTES_MAX, OrderDraft, Problem};
@@ -81,6 +80,8 @@ pub struct ClientRequest {
 pub enum Command {
     /// The order is still to be finished, with its file where it names one; then it is `Request::LoadBatch`.
     Load(Box<OrderDraft>),
+    /// The batch is to be folded from the journal first; then it is `Request::ReopenBatch`.
+    Reopen(BatchId, String),
     /// For the engine as it stands.
     Ask(Request),
     /// A password is to be looked at first.
@@ -193,6 +194,7 @@ pub const WORDS: &[&str] = &[
     "batch_hold",
     "batch_resume",
     "batch_abort",
+    "batch_reopen",
     "batch_close",
     "batch_list",
     "batch_show",
@@ -304,6 +306,7 @@ impl Draft {
         let asker = self.asker(way)?;
         let command = match word {
             "batch_load" => Command::Load(Box::new(self.order(way)?)),
+            "batch_reopen" => Command::Reopen(self.batch()?, self.reason()?),
             word if batches::WORDS.contains(&word) => Command::Ask(self.batch_step(word)?),
             "alarm_ack" => Command::Ask(Request::AcknowledgeAlarm(self.whole("alarm", 1)?)),
             "serials_used" => Command::Ask(Request::DeclareUsed(self.used()?)),
@@ -352,25 +355,6 @@ impl Draft {
         let given = self.text("batch", ALLOWED)?;
         let batch = BatchId::new(&given).filter(|batch| !batch.is_empty());
         batch.ok_or_else(|| fault("$.batch", &given, "no identifier of a batch", ALLOWED))
-    }
-
-    fn used(&mut self) -> Result<UsedSerials, Reason> {
-        const GTIN: &str = "a GTIN of 14 digits";
-        const SERIALS: &str = "a list of at most 1000 serial numbers, each a text";
-        let given = self.text("gtin", GTIN)?;
-        let gtin = Gtin::new(&given).map_err(|error| fault("$.gtin", &given, &error.to_string(), GTIN))?;
-        let Some(Value::Array(list)) = self.fields.remove("serials") else {
-            return Err(fault("$.serials", "", "is missing or no list", SERIALS));
-        };
-        if list.len() > USED_MAX {
-            return Err(fault("$.serials", &list.len().to_string(), "too many", SERIALS));
-        }
-        let serial = |value: &Value| {
-            let serial = value.as_str().and_then(|text| SerialNumber::new(text).ok());
-            serial.ok_or_else(|| fault("$.serials", &value.to_string(), "no serial number", SERIALS))
-        };
-        let serials = list.iter().map(serial).collect::<Result<Vec<_>, Reason>>()?;
-        Ok(UsedSerials { gtin, serials })
     }
 
     fn code(&mut self) -> Result<String, Reason> {

@@ -121,6 +121,7 @@ fact_kinds! {
     BatchPurged "batch_purged" { bin "bin" }
     BatchHeld "batch_held" { reason "reason" }
     BatchResumed "batch_resumed" { reason "reason" }
+    BatchReopened "batch_reopened" { sheet "", opened_seq "opened_seq", reason "reason" }
     BatchAborted "batch_aborted" {
         opened_seq "opened_seq", counts "counts", differences "differences", reason "reason",
     }

@@ -100,7 +100,11 @@ impl Lowering {
         order: Option<&Arc<Order>>,
         stamp: Stamp,
     ) -> Record {
-        let own_sheet = if let Fact::BatchLoaded { sheet, .. } = &entry.fact { Some(sheet) } else { None };
+        let own_sheet = if let Fact::BatchLoaded { sheet, .. } | Fact::BatchReopened { sheet, .. } = &entry.fact {
+            Some(sheet)
+        } else {
+            None
+        };
         let scene = Scene {
             entry,
             sheet: sheet.or(own_sheet),
@@ -193,6 +197,7 @@ impl Scene<'_> {
             | Fact::BatchHeld { .. }
             | Fact::BatchResumed { .. }
             | Fact::BatchAborted { .. }
+            | Fact::BatchReopened { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::BatchClosed { .. }
             | Fact::SerialsAllocated { .. }

@@ -50,6 +50,9 @@ impl Refold {
             found = order(proof)?;
             self.sheets.insert(sheet.batch, sheet.clone());
         }
+        if let Fact::BatchReopened { sheet, .. } = &entry.fact {
+            self.sheets.insert(sheet.batch, sheet.clone());
+        }
         if let Fact::LineDescribed { description } = &entry.fact
             && let Some(line) = self.lowering.line.clone().placed(description)
         {

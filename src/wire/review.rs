@@ -14,7 +14,10 @@ use crate::wire::fact::{self, StoredFact};
 /// The kinds that stand out: alarms, what was done over a signature, what was tried in vain, clocks, restores, and what became of people.
 pub const EXCEPTIONS: &[&str] = &[
     "alarm_raised",
+    "batch_aborted",
     "batch_close_refused",
+    "batch_held",
+    "batch_reopened",
     "clock_stepped",
     "epoch_raised",
     "line_paused",

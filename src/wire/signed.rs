@@ -13,7 +13,7 @@ use crate::wire::fact::{self, StoredFact};
 use crate::wire::review::Exceptions;
 
 /// Facts that are nothing without a signature right before them.
-const SIGNED: &[&str] = &["audit_reviewed", "config_approved"];
+const SIGNED: &[&str] = &["audit_reviewed", "config_approved", "line_cleared"];
 
 /// Goes along the facts, in order from the first.
 #[derive(Debug, Default)]
@@ -42,9 +42,9 @@ impl SignedRecords {
         self.exceptions.see(stored.seq, stored.kind, stored.body);
         match (stored.kind, batch) {
             ("audit_reviewed", _) => self.review(stored),
-            ("batch_loaded", Some(batch)) => {
+            ("batch_loaded" | "batch_reopened", Some(batch)) => {
                 // One that cannot be read is none that can be signed for.
-                if let Ok(Fact::BatchLoaded { sheet, .. }) = read(stored) {
+                if let Ok(Fact::BatchLoaded { sheet, .. } | Fact::BatchReopened { sheet, .. }) = read(stored) {
                     self.sheets.insert(batch, sheet);
                 }
                 Ok(())

@@ -91,9 +91,7 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         RequestRefusal::BatchExists(batch) => {
             format!("batch {batch} was loaded before with another content; give the new order another identifier")
         }
-        RequestRefusal::LineOccupied(batch) => {
-            format!("batch {batch} is on the line; stop and close it first")
-        }
+        RequestRefusal::LineOccupied(batch) => format!("batch {batch} is on the line; stop and close it first"),
         RequestRefusal::WrongState { batch, state } => {
             let state = state.name();
             format!("batch {batch} is {state}, which does not allow this; see `sealgate batch show {batch}`")
@@ -116,9 +114,7 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         RequestRefusal::RecipeDiffers(other) => {
             format!("station {}: {other}; load the approved one there", other.station)
         }
-        RequestRefusal::AlarmsOpen(count) => {
-            format!("{count} alarms wait for acknowledgement; see `sealgate alarm list`")
-        }
+        RequestRefusal::AlarmsOpen(count) => format!("{count} alarms wait for acknowledgement; see `sealgate alarm list`"),
         RequestRefusal::NotCleared(batch) => {
             format!("the line was not cleared for batch {batch}; look at it, then `sealgate sign clearance {batch}`")
         }
@@ -134,9 +130,7 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         RequestRefusal::ExpiryPast => {
             "the expiry date of the order has passed; correct the order, or the clock of this computer".to_owned()
         }
-        RequestRefusal::UnknownAlarm(alarm) => {
-            format!("alarm {alarm} is not on this line; see `sealgate alarm list`")
-        }
+        RequestRefusal::UnknownAlarm(alarm) => format!("alarm {alarm} is not on this line; see `sealgate alarm list`"),
         RequestRefusal::NotBalanced => {
             "the counts of the batch do not balance; the differences say what is missing".to_owned()
         }

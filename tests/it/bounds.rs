@@ -103,6 +103,7 @@ const BOUNDED: &[Bounded] = &[
     at("src/engine/fold.rs", "by_count", "SsccRange", "as containers"),
     at("src/engine/unit.rs", "ends", "PENDING_ENDS_MAX", "the oldest is decided as missed"),
     at("src/engine/state.rs", "batches", "MAX_BATCHES", "an order is refused"),
+    at("src/engine/state.rs", "kept", "MAX_BATCHES", "an order is refused"),
     at("src/station/image.rs", "held", "Tag", "one value for each tag"),
     at("src/station/manual.rs", "units", "count", "the case is full, and its seal is asked for"),
     at("src/station/manual.rs", "said", "Phase", "what one request and one permit make it say, until the next tick"),

@@ -24,6 +24,7 @@ mod identifiers;
 mod keep;
 mod layers;
 #[cfg(feature = "demo")]
+mod life;
 mod lockstep;
 #[cfg(feature = "demo")]
 mod modbus;

@@ -1,8 +1,10 @@
 //! What the steps of a batch's life change.
 
 use crate::domain::text::BatchId;
+use crate::engine::fact::Counts;
 use crate::engine::reason::BatchState;
 use crate::engine::state::{Batch, Run, State};
+use crate::engine::stops::Recent;
 
 impl State {
     /// With nothing in transit, the next unit printed is the next track: the first pair of the order of printing.
@@ -48,23 +50,40 @@ impl State {
     }
 
     /// One that was held has records in a printer.
-    pub(super) fn abort_batch(&mut self, id: Option<BatchId>) {
+    pub(super) fn abort_batch(&mut self, id: Option<BatchId>, counts: &Counts) {
         if self.current().is_some_and(|current| Some(current.id()) == id) {
             self.take_records_back();
         }
-        self.close_batch(id);
+        self.close_batch(id, counts);
     }
 
     /// The run of its serials ends with it: whoever folds these facts later does not know its pool any more.
-    pub(super) fn close_batch(&mut self, id: Option<BatchId>) {
+    pub(super) fn close_batch(&mut self, id: Option<BatchId>, counts: &Counts) {
         if self.current().is_none_or(|current| Some(current.id()) == id) {
             self.transit.run = None;
         }
+        if id.is_some_and(|id| self.kept.contains(&id)) {
+            return self.with_batch(id, |batch| batch.shelve(counts));
+        }
         self.batches.retain(|open| Some(open.id()) != id);
+    }
+
+    /// Among the others in the order of their loads, as before its close.
+    pub(super) fn reopen_batch(&mut self, id: Option<BatchId>) {
+        self.with_batch(id, |batch| batch.state = BatchState::Stopped);
+        self.batches.sort_by_key(|batch| if batch.opened_seq == 0 { u64::MAX } else { batch.opened_seq });
     }
 }
 
 impl Batch {
+    /// What its close said is what it begins with when it is reopened; what was counted for one run alone is not.
+    fn shelve(&mut self, counts: &Counts) {
+        self.state = BatchState::Closed;
+        self.counts = Counts { unused: 0, unaccounted: 0, bin: 0, ..*counts };
+        (self.bin_before, self.bin_start, self.bin_stop) = (counts.bin, None, None);
+        (self.recent, self.is_cleared, self.performed) = (Recent::default(), false, None);
+    }
+
     pub(super) fn halt(&mut self, bin: Option<u64>) {
         (self.state, self.bin_stop) = (BatchState::Stopped, bin);
     }

@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::gs1::SerialNumber;
 use crate::domain::text::BatchId;
 use crate::engine::fact::Review;
-use crate::engine::input::{Ask, BatchSheet, Input, Order, Request, UsedSerials};
+use crate::engine::input::{Ask, BatchSheet, Input, Order, Reopening, Request, UsedSerials};
 use crate::engine::signing::{Act, Answer, Meaning, Signable};
 use crate::engine::state::State;
 use crate::wire::fact::encode;
@@ -65,6 +65,13 @@ trail! { of_line, LINE, Request:
         house.granted("rosa", Request::StopBatch(b8()));
         Request::AbortBatch { batch: b8(), reason: why() }
     }), "rosa", [("batch_aborted", "because")];
+    Request::ReopenBatch(_) => || quality(|house| {
+        house.granted("rosa", Request::LoadBatch(order()));
+        let batch = house.engine.state().batch(&b8()).cloned().expect("it is loaded");
+        house.granted("rosa", Request::CloseBatch(b8()));
+        let through = house.engine.state().seq;
+        Request::ReopenBatch(Box::new(Reopening { batch, through, reason: why() }))
+    }), "rosa", [("batch_reopened", "because")];
     Request::CloseBatch(_) => || quality(|house| {
         house.granted("rosa", Request::LoadBatch(order()));
         Request::CloseBatch(b8())

@@ -231,6 +231,7 @@ impl Subject {
                 Err(Unfit::Store(error)) => return Err(refuse(&error.to_string())),
             },
             Command::Tap { .. }
+            | Command::Reopen(..)
             | Command::Password(_)
             | Command::Status
             | Command::FeedStatus

@@ -146,6 +146,7 @@ impl Ledger {
             Fact::BatchStarted { .. } => (self.is_running, self.is_batch_open) = (true, true),
             Fact::BatchResumed { .. } | Fact::BatchPurgeStarted => self.is_running = true,
             Fact::BatchStopped { .. } | Fact::BatchPurged { .. } | Fact::BatchHeld { .. } => self.is_running = false,
+            Fact::BatchReopened { .. } => (self.is_batch_open, self.is_batch_closed) = (true, false),
             Fact::BatchAborted { .. } => {
                 (self.is_running, self.is_batch_open, self.is_batch_closed) = (false, false, true);
             }

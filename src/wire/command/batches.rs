@@ -1,10 +1,11 @@
-//! Requests about the life of a batch that is loaded.
+//! Requests about the life of a batch that is loaded, and about serials that were used.
 
 use serde_json::Value;
 
+use crate::domain::gs1::{Gtin, SerialNumber};
 use crate::engine::clearance::{ClearedItem, ItemAnswer};
-use crate::engine::input::Request;
-use crate::wire::command::{Draft, Reason, fault};
+use crate::engine::input::{Request, UsedSerials};
+use crate::wire::command::{Draft, Reason, USED_MAX, fault};
 
 pub(super) const WORDS: &[&str] =
     &["batch_start", "batch_stop", "batch_purge", "batch_hold", "batch_resume", "batch_abort", "batch_close"];
@@ -46,5 +47,24 @@ impl Draft {
             both.ok_or_else(|| fault("$.items", &value.to_string(), "no answer", ALLOWED))
         };
         list.iter().map(answered).collect()
+    }
+
+    pub(super) fn used(&mut self) -> Result<UsedSerials, Reason> {
+        const GTIN: &str = "a GTIN of 14 digits";
+        const SERIALS: &str = "a list of at most 1000 serial numbers, each a text";
+        let given = self.text("gtin", GTIN)?;
+        let gtin = Gtin::new(&given).map_err(|error| fault("$.gtin", &given, &error.to_string(), GTIN))?;
+        let Some(Value::Array(list)) = self.fields.remove("serials") else {
+            return Err(fault("$.serials", "", "is missing or no list", SERIALS));
+        };
+        if list.len() > USED_MAX {
+            return Err(fault("$.serials", &list.len().to_string(), "too many", SERIALS));
+        }
+        let serial = |value: &Value| {
+            let serial = value.as_str().and_then(|text| SerialNumber::new(text).ok());
+            serial.ok_or_else(|| fault("$.serials", &value.to_string(), "no serial number", SERIALS))
+        };
+        let serials = list.iter().map(serial).collect::<Result<Vec<_>, Reason>>()?;
+        Ok(UsedSerials { gtin, serials })
     }
 }

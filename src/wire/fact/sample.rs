@@ -185,6 +185,7 @@ fn life_facts() -> Vec<Fact> {
         Fact::BatchResumed { reason: Some("checked".to_owned()) },
         Fact::BatchAborted { opened_seq: 17, counts: Box::new(counts()), differences, reason: "wrong foil".to_owned() },
         Fact::LineCleared { items },
+        Fact::BatchReopened { sheet: sheet(), opened_seq: 17, reason: "recount".to_owned() },
     ]
 }
 

@@ -264,6 +264,11 @@ fn batch_fact() -> impl Strategy<Value = Fact> {
         vec((".{0,9}", one_of(ItemAnswer::ALL)).prop_map(|(item, answer)| ClearedItem { item, answer }), 0..4)
             .prop_map(|items| Fact::LineCleared { items }),
         Just(Fact::BatchPurgeStarted),
+        (sheet(), any::<u64>(), ".{0,20}").prop_map(|(sheet, opened_seq, reason)| Fact::BatchReopened {
+            sheet,
+            opened_seq,
+            reason
+        }),
         any::<Option<u64>>().prop_map(|bin| Fact::BatchPurged { bin }),
         ".{0,20}".prop_map(|reason| Fact::BatchHeld { reason }),
         option::of(".{0,20}").prop_map(|reason| Fact::BatchResumed { reason }),

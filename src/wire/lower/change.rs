@@ -66,7 +66,9 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::AlarmAcknowledged { alarm } => vec![Change::AlarmAcknowledged { alarm: *alarm }],
         Fact::BatchLoaded { .. } => scene.batch_inserted(),
         Fact::BatchStarted { .. } | Fact::BatchResumed { .. } => vec![scene.batch_state(BatchState::Running)],
-        Fact::BatchStopped { .. } | Fact::BatchPurged { .. } => vec![scene.batch_state(BatchState::Stopped)],
+        Fact::BatchStopped { .. } | Fact::BatchPurged { .. } | Fact::BatchReopened { .. } => {
+            vec![scene.batch_state(BatchState::Stopped)]
+        }
         Fact::BatchPurgeStarted => vec![scene.batch_state(BatchState::Purging)],
         Fact::BatchHeld { .. } => vec![scene.batch_state(BatchState::Held)],
         Fact::BatchAborted { .. } => vec![scene.batch_state(BatchState::Aborted)],

@@ -37,6 +37,7 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::BatchHeld { .. }
         | Fact::BatchResumed { .. }
         | Fact::BatchAborted { .. }
+        | Fact::BatchReopened { .. }
         | Fact::BatchCloseRefused { .. }
         | Fact::SerialsAllocated { .. }
         | Fact::SerialsEncoded { .. }

@@ -71,7 +71,7 @@ fn every_kind_has_its_subject() {
         vec!["camera", "camera", batch],
         vec!["user:m.meier"; 8],
         vec![batch, &config, "user:m.meier", "user:m.meier", "fact:1234567"],
-        vec![batch; 7],
+        vec![batch; 8],
     ];
     assert_eq!(subjects, expected.concat());
 }

@@ -14,7 +14,8 @@ use super::plant::Plant;
 pub(super) fn takes(plant: &Plant) -> Result<(), String> {
     let (entries, order, engine) = plant.record();
     let records: Vec<Record> = entries.iter().map(|entry| lower(entry, order)).collect();
-    let folded = fold(entries, order);
+    let is_open = engine.state().batch(&order.sheet.batch).is_some();
+    let folded = State { kept: Default::default(), ..plant.folded(entries, is_open) };
     same("the fold", engine.state(), &folded)?;
     on_disk(&records, &folded)?;
     let mut journal = MemoryJournal::default();
@@ -35,17 +36,6 @@ fn lower(entry: &Entry, order: &Arc<sealgate::engine::input::Order>) -> Record {
     let sheet = entry.batch.map(|_| &order.sheet);
     let loaded = matches!(entry.fact, Fact::BatchLoaded { .. }).then_some(order);
     Lowering::new(identity).record(entry, sheet, loaded, Stamp::default())
-}
-
-fn fold(entries: &[Entry], order: &Arc<sealgate::engine::input::Order>) -> State {
-    let mut state = State::default();
-    for entry in entries {
-        if matches!(entry.fact, Fact::BatchLoaded { .. }) {
-            state.insert_order(order);
-        }
-        state.apply(entry);
-    }
-    state
 }
 
 /// Recovery reads no more than it must; the fold from the start is its oracle (I7).

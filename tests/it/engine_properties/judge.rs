@@ -75,6 +75,7 @@ enum Phase {
     Running,
     Held,
     Purging,
+    Closed,
     /// It was given up: nothing of it is decided any more.
     Aborted,
 }
@@ -118,6 +119,7 @@ impl Judge {
             Fact::BatchHeld { .. } => self.move_on(&[Phase::Running], Phase::Held)?,
             Fact::BatchResumed { .. } => self.move_on(&[Phase::Held], Phase::Running)?,
             Fact::BatchAborted { .. } => self.move_on(&[Phase::Held, Phase::Still], Phase::Aborted)?,
+            Fact::BatchReopened { .. } => self.move_on(&[Phase::Closed], Phase::Still)?,
             Fact::BatchClosed { counts, .. } => self.closed(counts)?,
             Fact::SerialsAllocated { from_seq, serials, .. } => {
                 (*from_seq..).zip(serials).try_for_each(|(seq, serial)| self.hand_over(seq, *serial))?;
@@ -376,6 +378,7 @@ impl Judge {
         let Counts { received, unused, burned, printed, commissioned, scrapped, unaccounted, .. } = *counts;
         let Counts { packed, loose, triggers, pass, fail, no_read, missed, .. } = *counts;
         let Counts { rejects_commanded, rejects_confirmed, rejects_resolved, bin, phantom, .. } = *counts;
+        self.move_on(&[Phase::Still], Phase::Closed)?;
         let identities = [
             ("serials", received, unused + burned + printed),
             ("printed", printed, commissioned + scrapped + unaccounted),

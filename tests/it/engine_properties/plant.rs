@@ -12,7 +12,7 @@ use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact};
 use sealgate::engine::input::{
     Ask, Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed,
-    Order, PackSpec, PassKey, Read, Request, SsccRange, TrackEnd,
+    Order, PackSpec, PassKey, Read, Reopening, Request, SsccRange, TrackEnd,
 };
 use sealgate::engine::output::Permit;
 use sealgate::engine::reason::BatchState;
@@ -466,15 +466,33 @@ impl Plant {
         })
     }
 
+    /// Folded again, as the journal would give it.
+    fn reopen(&mut self) -> Played {
+        let Some(close) = self.entries.iter().rposition(|at| matches!(at.fact, Fact::BatchClosed { .. })) else {
+            return Ok(());
+        };
+        let folded = self.folded(&self.entries[..=close], true);
+        let Some(batch) = folded.batches.into_iter().next() else { return Ok(()) };
+        let (through, reason) = (self.entries.last().map_or(0, |entry| entry.seq), "recount".to_owned());
+        self.ask(Request::ReopenBatch(Box::new(Reopening { batch, through, reason })))
+    }
+
     fn fold(&self) -> Result<State, String> {
-        let mut state = State::default();
-        for entry in &self.entries {
+        let is_open = self.engine.state().batch(&self.batch()).is_some();
+        let state = State { kept: Default::default(), ..self.folded(&self.entries, is_open) };
+        if state == *self.engine.state() { Ok(state) } else { Err("I7: the state is not the fold of its facts".into()) }
+    }
+
+    /// `is_kept`: a close leaves the batch there for its reopening.
+    pub(super) fn folded(&self, entries: &[Entry], is_kept: bool) -> State {
+        let mut state = State { kept: is_kept.then(|| self.batch()).into_iter().collect(), ..State::default() };
+        for entry in entries {
             if matches!(entry.fact, Fact::BatchLoaded { .. }) {
                 state.insert_order(&self.order);
             }
             state.apply(entry);
         }
-        if state == *self.engine.state() { Ok(state) } else { Err("I7: the state is not the fold of its facts".into()) }
+        state
     }
 
     fn life(&mut self, a: u8, b: u8) -> Played {
@@ -487,6 +505,7 @@ impl Plant {
             3 if b.is_multiple_of(2) => self.ask(Request::PurgeBatch(batch)),
             4 if b.is_multiple_of(2) => self.ask(Request::HoldBatch { batch, reason: reason() }),
             4 | 5 => self.ask(Request::ResumeBatch { batch, reason: None }),
+            7 if self.engine.state().current().is_none() => self.reopen(),
             6 if b.is_multiple_of(16) => self.ask(Request::AbortBatch { batch, reason: reason() }),
             _ => Ok(()),
         }
@@ -705,7 +724,7 @@ impl Plant {
         self.ask(end(self.batch()))?;
         self.flush_done()?;
         self.ask(Request::CloseBatch(self.batch()))?;
-        if self.closed_batches == 1 { Ok(()) } else { Err(format!("not closed: {:?}", self.entries.last())) }
+        if self.closed_batches > 0 { Ok(()) } else { Err(format!("not closed: {:?}", self.entries.last())) }
     }
 
     fn pack_up(&mut self) -> Played {

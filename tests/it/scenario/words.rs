@@ -26,6 +26,7 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         | Fact::BatchStopped { .. } => kind(fact).to_owned(),
         Fact::BatchHeld { reason } => format!("batch_held {reason}"),
         Fact::BatchResumed { .. } => kind(fact).to_owned(),
+        Fact::BatchReopened { sheet, reason, .. } => format!("batch_reopened {} {reason}", sheet.batch),
         Fact::BatchAborted { counts: at_end, differences, .. } => {
             let differences = join(differences.iter().map(difference));
             format!("batch_aborted {} {differences}", counts(at_end)).trim_end().to_owned()

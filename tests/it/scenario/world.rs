@@ -15,7 +15,7 @@ use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact, RequestKey};
 use sealgate::engine::input::{
     Ask, Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed,
-    Order, PackSpec, PassKey, Read, Request, SsccRange, StationRecipe, TrackEnd,
+    Order, PackSpec, PassKey, Read, Reopening, Request, SsccRange, StationRecipe, TrackEnd,
 };
 use sealgate::engine::output::{Done, Permit, Restraint, Step};
 use sealgate::engine::recipe::Recipe;
@@ -120,7 +120,7 @@ impl World {
         match *verb {
             "line" => self.line(args),
             "batch" => self.batch(args),
-            "load" | "start" | "stop" | "purge" | "hold" | "go_on" | "abort" | "close_batch" | "ack" => {
+            "load" | "start" | "stop" | "purge" | "hold" | "go_on" | "abort" | "reopen" | "close_batch" | "ack" => {
                 self.asked(verb, args)
             }
             "encoded" | "printed" | "flushed" | "took" | "strange" => self.printer(verb, args),
@@ -280,6 +280,7 @@ impl World {
             "purge" => Request::PurgeBatch(named),
             "hold" => Request::HoldBatch { batch: named, reason: reason() },
             "go_on" => Request::ResumeBatch { batch: named, reason: None },
+            "reopen" => Request::ReopenBatch(Box::new(self.closed(named, reason())?)),
             "abort" => Request::AbortBatch { batch: named, reason: reason() },
             "close_batch" => Request::CloseBatch(named),
             _ => Request::AcknowledgeAlarm(number(args.first())?.try_into().map_err(|_| "no alarm number")?),
@@ -582,9 +583,23 @@ impl World {
         (0..STATIONS.len()).try_for_each(|station| self.join(station, false))
     }
 
+    /// As the journal would give it.
+    fn closed(&self, batch: BatchId, reason: String) -> Result<Reopening, String> {
+        let is_close = |entry: &Entry| entry.batch == Some(batch) && matches!(entry.fact, Fact::BatchClosed { .. });
+        let close = self.entries.iter().rposition(is_close).ok_or("it was never closed")?;
+        let folded = self.fold(&self.entries[..=close], BTreeSet::from([batch]));
+        let batch = folded.batches.into_iter().find(|at| at.id() == batch).ok_or("it is not there")?;
+        Ok(Reopening { batch, through: self.entries.last().map_or(0, |entry| entry.seq), reason })
+    }
+
     fn folded(&self) -> State {
-        let mut state = State::default();
-        for entry in &self.entries {
+        let open = self.engine().state().batches.iter().map(|batch| batch.id()).collect();
+        State { kept: BTreeSet::new(), ..self.fold(&self.entries, open) }
+    }
+
+    fn fold(&self, entries: &[Entry], kept: BTreeSet<BatchId>) -> State {
+        let mut state = State { kept, ..State::default() };
+        for entry in entries {
             if let Fact::BatchLoaded { sheet, .. } = &entry.fact
                 && let Some(order) = self.orders.iter().find(|order| order.sheet == *sheet)
             {
