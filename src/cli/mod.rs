@@ -8,6 +8,7 @@ mod audit;
 mod batch;
 mod check;
 mod config;
+mod container;
 mod demo;
 mod feed;
 mod live;
@@ -37,6 +38,7 @@ mod status;
 mod store;
 mod tap;
 mod trace;
+mod unit;
 mod user;
 
 use std::path::PathBuf;
@@ -106,6 +108,10 @@ enum Command {
     Status(status::StatusArgs),
     /// Production orders: load, start, stop, close, list, show
     Batch(batch::BatchArgs),
+    /// One unit by hand: sample, scrap, decommission, destroy
+    Unit(unit::UnitArgs),
+    /// Cases and pallets by hand: remove, reopen, unpack, reprint
+    Container(container::ContainerArgs),
     /// Everything known about one unit or container
     Trace(trace::TraceArgs),
     /// What the line waits for: list, ack
@@ -176,6 +182,8 @@ fn dispatch(command: Command, shared: &Shared) -> Outcome {
         Command::Check(args) => check::run(&args, shared),
         Command::Status(args) => status::run(&args, shared),
         Command::Batch(args) => batch::run(args, shared),
+        Command::Unit(args) => unit::run(args, shared),
+        Command::Container(args) => container::run(args, shared),
         Command::Trace(args) => trace::run(args, shared),
         Command::Alarm(args) => alarm::run(args, shared),
         Command::Feed(args) => feed::run(args, shared),

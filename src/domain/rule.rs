@@ -237,6 +237,11 @@ rules! {
     FitChildren "SG-PACK-05" OURS, []
         "Only commissioned units and released containers are packed. A child that does not belong stops the line.";
 
+    OwnProduct "SG-HANDS-01" OURS, []
+        "Hands are put on units and containers of the batch on the line, each named by its own code.";
+    HandsOff "SG-HANDS-02" OURS, []
+        "What a machine is about to decide is no matter of hands: units at the gates, containers under a permit.";
+
     LabelBack "SG-GATE-01" OURS, []
         "A container is released only when its own label was read back as it was given.";
     PermitEnds "SG-GATE-02" OURS, [config("station.NAME.permit_ttl_ms", "ms")]

@@ -50,6 +50,7 @@ impl Engine {
             Request::AcknowledgeAlarm(alarm) => self.acknowledge(step, actor, alarm),
             Request::DeclareUsed(used) => self.declare(step, actor, &used),
             Request::ConfirmSerials => self.confirm(step, actor),
+            Request::Hands(request) => self.ask_hands(step, actor, *request),
             Request::Permission(_) => Ok(Done::Permitted(actor)),
             Request::People(request) => self.ask_about_people(now, step, (asker, actor), *request),
         }
@@ -242,7 +243,8 @@ impl Engine {
     pub(super) fn final_counts(&self, batch: &Batch) -> Counts {
         let mut counts = batch.counts;
         counts.unused = batch.unused();
-        counts.unaccounted = counts.printed.saturating_sub(counts.commissioned).saturating_sub(counts.scrapped);
+        let known = counts.commissioned.saturating_add(counts.scrapped).saturating_add(counts.label_sampled);
+        counts.unaccounted = counts.printed.saturating_sub(known);
         let bin = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.bin).or(batch.bin_stop);
         let pieces = bin.zip(batch.bin_start).map(|(now, then)| now.saturating_sub(then));
         let pieces = pieces.map_or(0, |pieces| u32::try_from(pieces).unwrap_or(u32::MAX));

@@ -9,6 +9,8 @@ use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::clearance::ClearedItem;
+pub use crate::engine::counts::Counts;
+use crate::engine::hands::{Again, Why, Withdrawal};
 use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
 use crate::engine::people::{Door, FullName, Phc, Roles, SessionEnd, SessionId, UserId};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -303,6 +305,8 @@ pub enum Fact {
         container: Sscc,
         token: u32,
         children: Vec<Child>,
+        /// Absent at the first release.
+        again: Option<Again>,
     },
     /// The machine failed or the permit expired there: the container is as it was before the grant.
     CloseFailed {
@@ -425,6 +429,38 @@ pub enum Fact {
         session: SessionId,
         end: SessionEnd,
     },
+    /// A person took a unit, or its label, out of production.
+    UnitWithdrawn {
+        serial: SerialNumber,
+        withdrawal: Withdrawal,
+        why: Why,
+    },
+    /// A person opened a container: what lay in it is loose, and it is invalid until it is closed again or dissolved.
+    ContainerReopened {
+        level: PackLevel,
+        container: Sscc,
+        /// Whether upstream was told of its content.
+        told: bool,
+        /// The child that was taken out.
+        taken: Option<Child>,
+        children: Vec<Child>,
+        why: Why,
+    },
+    /// A container is no more; its SSCC is used up.
+    ContainerDissolved {
+        level: PackLevel,
+        container: Sscc,
+        /// Whether upstream was told of it.
+        told: bool,
+        why: Why,
+    },
+    /// All labels of a container before this copy are void: it gets another one, which has to be read back.
+    LabelVoided {
+        level: PackLevel,
+        container: Sscc,
+        copy: u32,
+        why: Why,
+    },
     /// This configuration, with its tag maps, may be used: its digest, and that of the one that was approved before it.
     ConfigApproved {
         config_sha256: Text<64>,
@@ -544,30 +580,4 @@ pub struct NewEpoch {
     pub lost_store: Option<Text<36>>,
     pub lost_from: Option<u64>,
     pub lost_to: Option<u64>,
-}
-
-/// The counts of I10 at the close of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub received: u32,
-    pub unused: u32,
-    pub burned: u32,
-    pub printed: u32,
-    pub commissioned: u32,
-    pub scrapped: u32,
-    pub unaccounted: u32,
-    pub packed: u32,
-    pub loose: u32,
-    pub triggers: u32,
-    pub pass: u32,
-    pub fail: u32,
-    pub no_read: u32,
-    pub missed: u32,
-    pub rejects_commanded: u32,
-    pub rejects_confirmed: u32,
-    pub rejects_resolved: u32,
-    pub bin: u32,
-    pub phantom: u32,
-    pub cases_released: u32,
-    pub pallets_released: u32,
 }

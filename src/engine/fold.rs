@@ -6,16 +6,13 @@ mod life;
 use std::ops::Range;
 
 use crate::domain::gs1::{SerialNumber, Sscc};
-use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
+use crate::domain::pack::{ContainerState, SerialState};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name};
-use crate::engine::fact::{Child, Entry, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
-use crate::engine::input::CloseEnd;
+use crate::engine::fact::{Entry, Fact, InvalidCause, RequestKey, ResultKey, TrackKey};
 use crate::engine::people::Person;
 use crate::engine::reason::{AlarmKind, BatchState, FailReason};
-use crate::engine::state::{
-    Alarm, Batch, Container, Grant, Request, Run, Stage, State, Station, Track, TrackVerdict, Transit, place,
-};
+use crate::engine::state::{Alarm, Batch, Grant, Request, Run, Stage, State, Station, Track, TrackVerdict, Transit};
 
 impl State {
     /// Folds one fact. The order of a `BatchLoaded` must have been inserted before.
@@ -138,6 +135,18 @@ impl State {
                 self.settle(batch, *token, |batch| batch.reopen(*gate, container, *result));
             }
             Fact::CloseUnresolved { container, token, .. } => self.doubt(batch, *token, container),
+            Fact::UnitWithdrawn { serial, withdrawal, .. } => {
+                self.with_batch(batch, |batch| batch.withdraw(serial, *withdrawal));
+            }
+            Fact::ContainerReopened { level, container, .. } => {
+                self.with_batch(batch, |batch| batch.open_by_hand(*level, container));
+            }
+            Fact::ContainerDissolved { container, .. } => {
+                self.with_batch(batch, |batch| batch.set_container(container, ContainerState::Dissolved));
+            }
+            Fact::LabelVoided { level, container, copy, .. } => {
+                self.with_batch(batch, |batch| batch.void_label(*level, container, *copy));
+            }
         }
     }
 
@@ -471,81 +480,6 @@ impl Batch {
         self.counts.burned = self.counts.burned.saturating_add(burned);
         // The others were read by a camera: they left the printer, whatever it says.
         self.counts.printed = self.counts.printed.saturating_add(all.saturating_sub(burned));
-    }
-
-    fn set_container(&mut self, sscc: &Sscc, state: ContainerState) {
-        if let Some(container) = self.container_mut(sscc) {
-            container.state = state;
-        }
-    }
-
-    fn pack(&mut self, request: &RequestKey, level: PackLevel, sscc: Sscc, children: &[Child]) {
-        let at = match self.by_sscc.get(&sscc) {
-            Some(at) => *at,
-            None => self.insert_container(request, level, sscc),
-        };
-        if let Some(container) = self.containers.get_mut(place(at)) {
-            container.children = children.to_vec();
-        }
-        self.set_parent(children, Some(at));
-    }
-
-    fn insert_container(&mut self, request: &RequestKey, level: PackLevel, sscc: Sscc) -> u32 {
-        let at = u32::try_from(self.containers.len()).unwrap_or(u32::MAX);
-        let state = ContainerState::Open;
-        self.containers.push(Container { sscc, level, state, children: Vec::new(), parent: None });
-        self.by_sscc.insert(sscc, at);
-        self.by_count.insert((request.station, request.epoch, request.container), at);
-        self.sscc_used = self.sscc_used.saturating_add(1);
-        at
-    }
-
-    fn set_parent(&mut self, children: &[Child], parent: Option<u32>) {
-        for child in children {
-            match child {
-                Child::Unit(serial) => self.set_unit_parent(serial, parent),
-                Child::Container(sscc) => {
-                    if let Some(container) = self.container_mut(sscc) {
-                        container.parent = parent;
-                    }
-                }
-            }
-        }
-    }
-
-    fn set_unit_parent(&mut self, serial: &SerialNumber, parent: Option<u32>) {
-        let Some(unit) = self.pool.unit_of_mut(serial) else { return };
-        unit.parent = parent;
-        let counts = &mut self.counts;
-        if parent.is_some() {
-            counts.packed = counts.packed.saturating_add(1);
-            counts.loose = counts.loose.saturating_sub(1);
-        } else {
-            counts.packed = counts.packed.saturating_sub(1);
-            counts.loose = counts.loose.saturating_add(1);
-        }
-    }
-
-    fn release(&mut self, level: PackLevel, sscc: &Sscc) {
-        self.set_container(sscc, ContainerState::Released);
-        let counts = &mut self.counts;
-        match level {
-            PackLevel::Case => counts.cases_released = counts.cases_released.saturating_add(1),
-            PackLevel::Pallet => counts.pallets_released = counts.pallets_released.saturating_add(1),
-            PackLevel::Unit | PackLevel::Bundle => {}
-        }
-    }
-
-    /// A seal that did not happen leaves an open container without children; a release that did not, a closed one.
-    fn reopen(&mut self, gate: Gate, sscc: &Sscc, result: CloseEnd) {
-        debug_assert!(result != CloseEnd::Done, "a close that is done does not fail");
-        if gate == Gate::Release {
-            return self.set_container(sscc, ContainerState::Closed);
-        }
-        let Some(container) = self.container_mut(sscc) else { return };
-        container.state = ContainerState::Open;
-        let children = std::mem::take(&mut container.children);
-        self.set_parent(&children, None);
     }
 }
 

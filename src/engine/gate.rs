@@ -4,11 +4,11 @@ use crate::domain::pack::{ContainerState, Gate};
 use crate::domain::tag::StationId;
 use crate::domain::time::Now;
 use crate::engine::Engine;
-use crate::engine::fact::{Child, Fact, RequestKey};
+use crate::engine::fact::{Fact, RequestKey};
 use crate::engine::input::{CloseEnd, GateState};
 use crate::engine::output::{Permit, Restraint, Step};
 use crate::engine::reason::{AlarmKind, RefuseReason};
-use crate::engine::state::{Grant, Stage};
+use crate::engine::state::{Container, Grant, Stage};
 
 /// A permit without an acknowledgement is said again so often, so soon after it was given: the machine that never saw it has
 /// its whole time to live from then, and still answers before we give it up.
@@ -60,23 +60,23 @@ impl Engine {
 
     fn is_open(&self, key: &RequestKey) -> bool {
         let container = self.state.current().and_then(|batch| batch.container_of(key));
-        container.is_some_and(|container| container.state == ContainerState::Open)
+        container.is_some_and(|container| container.state == ContainerState::Open && !container.is_reopened)
     }
 
     fn settle_close(&mut self, step: &mut Step, grant: Grant, result: CloseEnd) {
         let Grant { gate, container, token, .. } = grant;
-        let Some((level, children)) = self.contents(&grant) else { return };
+        let Some(held) = self.held(&grant) else { return };
+        let (level, children, again) = (held.level, held.children.clone(), held.told.again());
         let fact = match (result, gate) {
             (CloseEnd::Done, Gate::Seal) => Fact::Closed { level, container, token, children },
-            (CloseEnd::Done, Gate::Release) => Fact::Released { level, container, token, children },
+            (CloseEnd::Done, Gate::Release) => Fact::Released { level, container, token, children, again },
             (CloseEnd::MachineFailure | CloseEnd::Expired, _) => Fact::CloseFailed { gate, container, token, result },
         };
         self.emit(step, fact);
     }
 
-    fn contents(&self, grant: &Grant) -> Option<(crate::domain::pack::PackLevel, Vec<Child>)> {
-        let container = self.state.current()?.container(&grant.container)?;
-        Some((container.level, container.children.clone()))
+    fn held(&self, grant: &Grant) -> Option<&Container> {
+        self.state.current()?.container(&grant.container)
     }
 
     /// A gate that closed something nobody permitted.
@@ -192,9 +192,8 @@ impl Engine {
             .values()
             .any(|alarm| alarm.kind == AlarmKind::CloseUnresolved && alarm.station == Some(spec.name));
         let is_shut = self.live(station).is_some_and(|live| live.gate == Some(GateState::Shut) && !live.is_gate_used);
-        let Some((level, _)) = self.contents(&grant).filter(|_| is_looked_at && is_shut && !grant.acked) else {
-            return;
-        };
+        let level = self.held(&grant).map(|container| container.level);
+        let Some(level) = level.filter(|_| is_looked_at && is_shut && !grant.acked) else { return };
         let Grant { gate, container, token, .. } = grant;
         self.emit(step, Fact::CloseFailed { gate, container, token, result: CloseEnd::Expired });
         let reasons = vec![RefuseReason::OnHold];
@@ -206,11 +205,10 @@ impl Engine {
 
     /// Containers between two gates, and those that wait for a person.
     pub fn open_containers(&self) -> u32 {
-        let open = self.state.current().map_or(0, |batch| {
-            let unfinished =
-                |state| matches!(state, ContainerState::Granted | ContainerState::Closed | ContainerState::Held);
-            batch.containers.iter().filter(|container| unfinished(container.state)).count()
-        });
+        let open = self
+            .state
+            .current()
+            .map_or(0, |batch| batch.containers.iter().filter(|container| container.is_unfinished()).count());
         u32::try_from(open).unwrap_or(u32::MAX)
     }
 }

@@ -10,6 +10,7 @@ use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::Start;
 use crate::engine::fact::{Gone, Picture, PictureDigest};
+use crate::engine::hands::HandsRequest;
 use crate::engine::people::{Door, PeopleRequest, SessionId};
 use crate::engine::reason::AlarmKind;
 use crate::engine::recipe::Recipe;
@@ -339,6 +340,8 @@ pub enum Request {
     DeclareUsed(UsedSerials),
     /// Upstream has named all serials that were used since the backup.
     ConfirmSerials,
+    /// Product by hand.
+    Hands(Box<HandsRequest>),
     /// Whether this may be done now by who asks; the doing is no business of the engine.
     Permission(Action),
     People(Box<PeopleRequest>),

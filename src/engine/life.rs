@@ -118,7 +118,11 @@ impl Engine {
         let transit = &self.state.transit;
         let is_left = live.and_then(|live| live.entered).is_none_or(|entered| transit.last_ended >= entered);
         let ends_wait = live.is_some_and(|live| !live.ends.is_empty());
-        !self.flush_owed() && transit.tracks.is_empty() && is_left && !ends_wait && batch.unended() == 0
+        !self.flush_owed()
+            && transit.tracks.is_empty()
+            && is_left
+            && !ends_wait
+            && batch.unended(transit.unknown.len()) == 0
     }
 
     pub(super) fn hold(&mut self, step: &mut Step, actor: Actor, id: &BatchId, reason: String) -> Outcome {
@@ -227,11 +231,13 @@ impl Engine {
 }
 
 impl Batch {
-    /// Printed units that have not left the line, as far as the counts tell.
-    fn unended(&self) -> u32 {
+    /// Printed units that have not left the line, as far as the counts tell. Labels that a person took off the belt have no other end;
+    /// `unnamed` of them may lie in the reject bin, and are counted there.
+    fn unended(&self, unnamed: usize) -> u32 {
         let counts = &self.counts;
         let ended = counts.commissioned.saturating_add(counts.rejects_confirmed);
-        counts.printed.saturating_sub(ended.saturating_add(counts.rejects_resolved))
+        let taken = self.unread_by_hand.saturating_sub(u32::try_from(unnamed).unwrap_or(u32::MAX));
+        counts.printed.saturating_sub(ended.saturating_add(counts.rejects_resolved).saturating_add(taken))
     }
 }
 

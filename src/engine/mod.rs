@@ -7,10 +7,12 @@
 mod batch;
 pub mod clearance;
 mod clock;
+mod counts;
 pub mod decide;
 pub mod fact;
 mod fold;
 mod gate;
+pub mod hands;
 mod hold;
 pub mod input;
 mod life;

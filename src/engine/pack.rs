@@ -215,7 +215,8 @@ fn words(reasons: &[RefuseReason]) -> String {
 
 /// `is_held` where a person has not looked yet at what was refused here before.
 fn rule_seal(batch: &Batch, level: PackLevel, key: &RequestKey, request: &CloseRequest, is_held: bool) -> Ruling {
-    let before = batch.container_of(key);
+    // Under the count of one that is no more, a new one begins.
+    let before = batch.container_of(key).filter(|container| container.state != ContainerState::Dissolved);
     let mut reasons = Vec::new();
     if request.not_good {
         reasons.push(RefuseReason::NotGood);

@@ -3,6 +3,7 @@
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::text::{BatchId, Text};
 use crate::domain::time::ClockState;
+use crate::engine::hands::HandsRefusal;
 use crate::engine::people::PeopleRefusal;
 use crate::engine::recipe::OtherRecipe;
 
@@ -132,6 +133,7 @@ pub enum Difference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestRefusal {
     People(PeopleRefusal),
+    Hands(HandsRefusal),
     UnknownBatch(BatchId),
     /// A batch with this identifier was loaded before, with another content.
     BatchExists(BatchId),

@@ -27,6 +27,16 @@ pub enum Action {
     /// Look at what stood out of the audit trail, and sign for it.
     ReviewAudit,
     AcknowledgeAlarm,
+    SampleUnit,
+    /// A label that never became a product.
+    ScrapLabel,
+    /// Decommission or destroy.
+    WithdrawUnit,
+    /// One child out of its container.
+    RemoveChild,
+    /// Everything out of it.
+    OpenContainer,
+    ReprintLabel,
     /// A configuration that was edited may be used.
     ApproveConfig,
     /// Serials after a restore.
@@ -61,6 +71,12 @@ impl Action {
         Action::VerifyClearance,
         Action::ReviewAudit,
         Action::AcknowledgeAlarm,
+        Action::SampleUnit,
+        Action::ScrapLabel,
+        Action::WithdrawUnit,
+        Action::RemoveChild,
+        Action::OpenContainer,
+        Action::ReprintLabel,
         Action::ApproveConfig,
         Action::NameSerials,
         Action::ReplayFeed,
@@ -89,6 +105,12 @@ impl Action {
             Action::VerifyClearance  => [O,     X,         X,      O,          O,    O],
             Action::ReviewAudit      => [O,     O,         X,      O,          O,    O],
             Action::AcknowledgeAlarm => [X,     X,         X,      X,          O,    O],
+            Action::SampleUnit       => [O,     X,         X,      O,          O,    O],
+            Action::ScrapLabel       => [X,     X,         X,      O,          O,    O],
+            Action::WithdrawUnit     => [O,     X,         X,      O,          O,    O],
+            Action::RemoveChild      => [X,     X,         X,      O,          O,    O],
+            Action::OpenContainer    => [O,     X,         X,      O,          O,    O],
+            Action::ReprintLabel     => [O,     X,         X,      O,          O,    O],
             Action::ApproveConfig    => [O,     O,         X,      O,          O,    O],
             Action::NameSerials      => [O,     X,         X,      O,          O,    O],
             Action::ReplayFeed       => [O,     X,         X,      X,          O,    O],
@@ -116,6 +138,12 @@ impl Action {
             Action::VerifyClearance => "verify the clearance of the line",
             Action::ReviewAudit => "review the audit trail",
             Action::AcknowledgeAlarm => "acknowledge an alarm",
+            Action::SampleUnit => "take a sample",
+            Action::ScrapLabel => "scrap a label",
+            Action::WithdrawUnit => "decommission or destroy a unit",
+            Action::RemoveChild => "take a child out of its container",
+            Action::OpenContainer => "reopen or unpack a container",
+            Action::ReprintLabel => "reprint the label of a container",
             Action::ApproveConfig => "approve a configuration",
             Action::NameSerials => "name serials that were used",
             Action::ReplayFeed => "replay the feed",
@@ -164,6 +192,7 @@ impl Request {
             Request::CloseBatch(_) => Need::Right(Action::CloseBatch),
             Request::AcknowledgeAlarm(_) => Need::Right(Action::AcknowledgeAlarm),
             Request::DeclareUsed(_) | Request::ConfirmSerials => Need::Right(Action::NameSerials),
+            Request::Hands(request) => Need::Right(request.action()),
             Request::Permission(action) => Need::Right(*action),
             Request::People(request) => request.need(),
         }

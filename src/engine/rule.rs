@@ -2,6 +2,7 @@
 
 use crate::domain::rule::Rule;
 use crate::domain::time::ClockState;
+use crate::engine::hands::HandsRefusal;
 use crate::engine::people::PeopleRefusal;
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason, RequestRefusal};
 
@@ -70,6 +71,7 @@ impl RequestRefusal {
     pub fn rule(&self) -> Rule {
         match self {
             RequestRefusal::People(refusal) => refusal.rule(),
+            RequestRefusal::Hands(refusal) => refusal.rule(),
             RequestRefusal::UnknownBatch(_) | RequestRefusal::UnknownAlarm(_) | RequestRefusal::UnknownStation(_) => {
                 Rule::KnownName
             }
@@ -115,6 +117,19 @@ impl PeopleRefusal {
             | PeopleRefusal::NothingToSign
             | PeopleRefusal::NothingPerformed => Rule::BoundSignature,
             PeopleRefusal::SamePerson => Rule::TwoPersons,
+        }
+    }
+}
+
+impl HandsRefusal {
+    pub fn rule(self) -> Rule {
+        match self {
+            HandsRefusal::NoBatch | HandsRefusal::UnitState(_) | HandsRefusal::ContainerState(_) => Rule::Sequence,
+            HandsRefusal::NoUnit | HandsRefusal::NoContainer => Rule::KnownName,
+            HandsRefusal::ForeignUnit(_) | HandsRefusal::UnknownUnit(_) | HandsRefusal::UnknownContainer(_) => {
+                Rule::OwnProduct
+            }
+            HandsRefusal::InTransit | HandsRefusal::PermitInForce(_) => Rule::HandsOff,
         }
     }
 }

@@ -83,7 +83,7 @@ impl Engine {
 
 impl Batch {
     /// Where a child stands in the order of its kind: of printing, of packing.
-    fn place_of(&self, child: &Child) -> Option<u32> {
+    pub(super) fn place_of(&self, child: &Child) -> Option<u32> {
         match child {
             Child::Unit(serial) => self.pool.find(serial),
             Child::Container(sscc) => self.by_sscc.get(sscc).copied(),

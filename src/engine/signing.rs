@@ -401,8 +401,13 @@ fn variance_fields(sheet: &BatchSheet, opened_seq: u64, counts: &Counts) -> Vec<
         ("cases_released", cases_released),
         ("pallets_released", pallets_released),
     ];
+    // Told where there are any, so that records of before there could be read as they did.
+    let Counts { label_sampled, sampled, inactive, destroyed, .. } = *counts;
+    let by_hand =
+        [("label_sampled", label_sampled), ("sampled", sampled), ("inactive", inactive), ("destroyed", destroyed)];
+    let by_hand = by_hand.into_iter().filter(|(_, number)| *number > 0);
     let mut fields = sheet_fields(sheet);
     fields.push(("opened_seq", opened_seq.to_string()));
-    fields.extend(numbers.map(|(key, number)| (key, number.to_string())));
+    fields.extend(numbers.into_iter().chain(by_hand).map(|(key, number)| (key, number.to_string())));
     fields
 }

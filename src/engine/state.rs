@@ -6,6 +6,7 @@ use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
 use crate::domain::text::{BatchId, Name, Text};
 use crate::engine::fact::{Child, Counts, RequestKey};
+use crate::engine::hands::Told;
 use crate::engine::input::{BatchSheet, Order};
 use crate::engine::people::People;
 use crate::engine::pool::Pool;
@@ -180,6 +181,8 @@ pub struct Batch {
     pub bin_stop: Option<u64>,
     /// Pieces that lay in the bin when its count began anew.
     pub bin_before: u32,
+    /// Labels that a person took away before a camera had read them.
+    pub unread_by_hand: u32,
     /// The newest inspections, for the stops.
     pub recent: Recent,
     /// The last that was told of its serials running out.
@@ -195,6 +198,11 @@ pub struct Container {
     pub state: ContainerState,
     pub children: Vec<Child>,
     pub parent: Option<u32>,
+    pub told: Told,
+    /// Opened by hand, and not packed again since.
+    pub is_reopened: bool,
+    /// Labels that were made beyond the first; it and all but the newest are void.
+    pub labels: u32,
 }
 
 impl State {
@@ -235,6 +243,7 @@ impl State {
             bin_start: None,
             bin_stop: None,
             bin_before: 0,
+            unread_by_hand: 0,
             recent: Recent::default(),
             pool_told: None,
             performed: None,
@@ -258,6 +267,17 @@ impl Run {
         let distance = u32::try_from(track.abs_diff(self.track)).ok()?;
         let is_before = track < self.track;
         Some(if is_before { self.place.wrapping_sub(distance) } else { self.place.wrapping_add(distance) })
+    }
+}
+
+impl Container {
+    /// Between two gates, or nobody's until somebody has finished it.
+    pub(super) fn is_unfinished(&self) -> bool {
+        match self.state {
+            ContainerState::Granted | ContainerState::Closed | ContainerState::Held => true,
+            ContainerState::Open => self.is_reopened || self.told != Told::Nothing,
+            ContainerState::Released | ContainerState::Dissolved => false,
+        }
     }
 }
 

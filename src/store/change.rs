@@ -33,6 +33,7 @@ impl Scope<'_> {
             Change::SerialsUsed { gtin, serials } => self.claim_used(gtin, serials),
             Change::SerialVerified { batch, serial } => self.verify_serial(batch, serial),
             Change::SerialState { batch, serial, state } => self.set_serial_state(batch, serial, state),
+            Change::SerialWithdrawn { batch, serial, state } => self.withdraw_serial(batch, serial, state),
             Change::Inspection(row) => self.insert_inspection(row),
             Change::InspectionFailed { inspection } => self.one(
                 "inspection",
@@ -223,6 +224,18 @@ impl Scope<'_> {
         let id = self.unit(batch, serial)?;
         let state = self.word(state)?;
         self.one("serial", "UPDATE serial SET state = ?2, changed_seq = ?3 WHERE id = ?1", (id, state, self.seq))
+    }
+
+    /// The row holds its newest fact alone: the one that commissioned or sampled it goes on as a run of one.
+    fn withdraw_serial(&mut self, batch: &str, serial: &str, state: &str) -> Outcome {
+        let id = self.unit(batch, serial)?;
+        self.execute(
+            "serial run",
+            "INSERT INTO serial_run (batch, state, first_index, seq, count) \
+             SELECT id >> 32, state, id & 4294967295, changed_seq, 1 FROM serial WHERE id = ?1 AND state IN (?2, ?3)",
+            (id, words::COMMISSIONED, words::SAMPLED),
+        )?;
+        self.set_serial_state(batch, serial, state)
     }
 
     fn insert_inspection(&mut self, row: &InspectionRow) -> Outcome {

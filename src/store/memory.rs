@@ -197,6 +197,7 @@ impl Kept {
             }
             Change::SerialVerified { batch, serial } => self.unit(batch, serial).map(|unit| unit.1 = true),
             Change::SerialState { batch, serial, state } => self.unit(batch, serial).map(|unit| unit.0 = state),
+            Change::SerialWithdrawn { batch, serial, state } => self.unit(batch, serial).map(|unit| unit.0 = state),
             Change::Inspection(row) => self.insert_inspection(seq, row),
             Change::InspectionFailed { inspection } => replace(&mut self.inspections, inspection, "fail", "inspection"),
             Change::InspectionTracked { inspection, track: _ } => match self.inspections.contains_key(inspection) {

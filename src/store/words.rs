@@ -10,6 +10,8 @@ const CACHED_MAX: usize = 4096;
 
 /// Given by `schema.sql`, for ever.
 pub(super) const UNALLOCATED: i64 = 3;
+pub(super) const COMMISSIONED: i64 = 9;
+pub(super) const SAMPLED: i64 = 10;
 pub(super) const CLOSED: i64 = 16;
 pub(super) const OPEN: i64 = 14;
 pub(super) const LOADED: i64 = 19;

@@ -102,7 +102,8 @@ impl Refusal {
             "not_logged_in" | "session_over" | "nobody_yet" | "log_in_refused" | "passwords_void"
             | "password_changed" => Refusal::NotLoggedIn,
             "not_allowed" | "must_change_password" | "foreign_origin" => Refusal::NotAllowed,
-            "unknown_batch" | "unknown_alarm" | "unknown_user" | "unknown_device" | "no_feed" => Refusal::NotFound,
+            "unknown_batch" | "unknown_alarm" | "unknown_user" | "unknown_device" | "unknown_unit"
+            | "unknown_container" | "no_feed" => Refusal::NotFound,
             "bad_order" | "weak_password" | "bad_user" | "no_role" | "key_reused" => Refusal::Unfit,
             "busy" | "stopping" | "slow" | "no_answer" | "journal" | "internal" => Refusal::Unavailable,
             _ => Refusal::Conflict,

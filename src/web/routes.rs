@@ -1,6 +1,7 @@
 //! The one table of the HTTP door: what can be asked, where, by whom, and with which fields. The router, the OpenAPI document and the
 //! test of roles and routes all come from it. A command of the local socket that has no route here says why it has none.
 
+use crate::engine::hands::HandReason;
 use crate::engine::rights::Action;
 use crate::engine::signing::Signable;
 use crate::wire::order::ORDER_BYTES_MAX;
@@ -137,8 +138,17 @@ const STREAM: Field = free("stream", Shape::Words(crate::wire::topic::STREAMS));
 const ACT: Field = needed("action", Shape::Act);
 const SEQ: Field = needed("seq", Shape::Whole(1, u64::MAX));
 
+/// What every hand on product says.
+const HANDS: &[Field] = &[
+    needed("code", Shape::Text(4096)),
+    needed("reason", Shape::Words(HandReason::NAMES)),
+    free("note", Shape::Text(200)),
+];
+
 const PEOPLE: Right = Right::Action(Action::AdministerPeople);
 const SERIALS: Right = Right::Action(Action::NameSerials);
+const OPEN: Right = Right::Action(Action::OpenContainer);
+const WITHDRAW: Right = Right::Action(Action::WithdrawUnit);
 const QUARANTINE: Right = Right::Action(Action::SettleQuarantine);
 
 /// By path.
@@ -174,6 +184,11 @@ pub const ROUTES: &[Route] = &[
         "The record of a close that does not balance, and a challenge to sign it with"),
     prepare("/config/approval", Signable::ConfigApproval, Action::ApproveConfig, &[],
         "The configuration as it is, and a challenge to sign it with"),
+    post("/containers/remove", "container_remove", Right::Action(Action::RemoveChild), HANDS, "Take one child out, by its own code"),
+    post("/containers/reopen", "container_reopen", OPEN, HANDS, "Open a closed container, and what lies around it"),
+    post("/containers/reprint", "container_reprint", Right::Action(Action::ReprintLabel), HANDS,
+        "Another label; those before are void"),
+    post("/containers/unpack", "container_unpack", OPEN, HANDS, "Everything out: the container is no more"),
     get("/feed", "feed_status", &[], "The feed to the broker"),
     get("/feed/quarantine", "feed_quarantine", &[], "What the broker refuses"),
     get("/feed/quarantine/export", "feed_export", &[], "The same, with what the messages say"),
@@ -195,6 +210,10 @@ pub const ROUTES: &[Route] = &[
         "What passed the line after an entry of the tap"),
     get("/trace", "trace", &[needed("code", Shape::Text(4096))],
         "Everything known of a code, as read or typed; null where it is none of this line"),
+    post("/units/decommission", "unit_decommission", WITHDRAW, HANDS, "A commissioned unit whose number stands for nothing any more"),
+    post("/units/destroy", "unit_destroy", WITHDRAW, HANDS, "A commissioned unit, or a sample, that is destroyed"),
+    post("/units/sample", "unit_sample", Right::Action(Action::SampleUnit), HANDS, "Take a sample of a unit, or of a label"),
+    post("/units/scrap", "unit_scrap", Right::Action(Action::ScrapLabel), HANDS, "A printed label that never became a product"),
     get("/users", "user_list", &[], "Everybody who has or had an account"),
     post("/users", "user_add", PEOPLE, &[USER, needed("full_name", Shape::Text(64)), ROLES, PASSWORD], "A new account"),
     post("/users/{user}/disable", "user_disable", PEOPLE, &[USER, REASON], "Nobody logs in with it any more"),

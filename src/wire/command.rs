@@ -31,6 +31,8 @@
 //! | `user_reset` | `user`, `new_password` |
 //! | `user_passwd` | `user`, `password`, `new_password` |
 //! | `user_unlock` | `user` |
+//! | `unit_sample`, `unit_scrap`, `unit_decommission`, `unit_destroy` | `code`, `reason` (of a closed set), and `note` |
+//! | `container_remove`, `container_reopen`, `container_unpack`, `container_reprint` | the same |
 //! | `sign_prepare` | `action`, `batch`; for `clearance` `items`, a list of `item` and `answer` (`done` or `not_applicable`) |
 //! | `sign` | `action`, `user`, `password`, `challenge`, and `meaning` (`performed` or `verified`) |
 //!
@@ -41,6 +43,7 @@
 
 mod asker;
 mod batches;
+mod hands;
 mod http;
 mod people;
 #[cfg(test)]
@@ -200,6 +203,14 @@ pub const WORDS: &[&str] = &[
     "batch_show",
     "alarm_ack",
     "alarm_list",
+    "unit_sample",
+    "unit_scrap",
+    "unit_decommission",
+    "unit_destroy",
+    "container_remove",
+    "container_reopen",
+    "container_unpack",
+    "container_reprint",
     "serials_used",
     "serials_confirm",
     "trace",
@@ -311,6 +322,7 @@ impl Draft {
             "alarm_ack" => Command::Ask(Request::AcknowledgeAlarm(self.whole("alarm", 1)?)),
             "serials_used" => Command::Ask(Request::DeclareUsed(self.used()?)),
             "serials_confirm" => Command::Ask(Request::ConfirmSerials),
+            word if hands::WORDS.contains(&word) => self.hands(word)?,
             word if people::WORDS.contains(&word) => self.people(word)?,
             "batch_list" => Command::Look(Look::Batches),
             "batch_show" => Command::Look(Look::Batch(self.batch()?)),
@@ -365,10 +377,15 @@ impl Draft {
     }
 
     fn reason(&mut self) -> Result<String, Reason> {
+        self.sentence("reason")
+    }
+
+    /// Why, in a person's own words.
+    fn sentence(&mut self, key: &str) -> Result<String, Reason> {
         const ALLOWED: &str = "why, 1 to 200 bytes";
-        let given = self.text("reason", ALLOWED)?;
+        let given = self.text(key, ALLOWED)?;
         let fits = (1..=200).contains(&given.trim().len()) && !given.chars().any(char::is_control);
-        if fits { Ok(given.trim().to_owned()) } else { Err(fault("$.reason", &given, "no reason", ALLOWED)) }
+        if fits { Ok(given.trim().to_owned()) } else { Err(fault(&format!("$.{key}"), &given, "no reason", ALLOWED)) }
     }
 
     fn stream(&mut self) -> Result<&'static str, Reason> {

@@ -76,6 +76,40 @@ pub fn packing(clock: EventClock, place: &EventPlace, parent: &str, children: &[
     body.into_event()
 }
 
+/// A parent was opened: what was told of its content holds no more.
+pub fn unpacking(clock: EventClock, place: &EventPlace, parent: &str, children: &[String]) -> Event {
+    debug_assert!(!children.is_empty(), "what was packed had children");
+    let mut body = Body::new("AggregationEvent", clock, place);
+    body.parent = Some(parent);
+    body.children = Some(children);
+    body.action = "DELETE";
+    body.biz_step = "unpacking";
+    body.disposition = "in_progress";
+    body.into_event()
+}
+
+/// How a commissioned object leaves production otherwise than packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// Examined or kept: it is no longer for sale, and its identifier still stands for it.
+    Sampled,
+    /// Its identifier stands for nothing any more.
+    Decommissioned,
+    Destroyed,
+}
+
+/// An object that was commissioned left production. It was unpacked before.
+pub fn withdrawal(clock: EventClock, place: &EventPlace, epc: &String, what: Withdrawn) -> Event {
+    let mut body = Body::new("ObjectEvent", clock, place);
+    body.epc_list = Some(std::slice::from_ref(epc));
+    (body.action, body.biz_step, body.disposition) = match what {
+        Withdrawn::Sampled => ("OBSERVE", "sampling", "non_sellable_other"),
+        Withdrawn::Decommissioned => ("DELETE", "decommissioning", "inactive"),
+        Withdrawn::Destroyed => ("DELETE", "destroying", "destroyed"),
+    };
+    body.into_event()
+}
+
 /// The order of these fields is the order in the bytes.
 #[derive(Serialize)]
 struct Body<'a> {

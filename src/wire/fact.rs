@@ -10,6 +10,7 @@
 mod class;
 mod device_text;
 mod field;
+mod hands;
 mod json;
 mod people;
 mod reasons;
@@ -157,7 +158,9 @@ fact_kinds! {
     CloseRefused "close_refused" { request "", gate "gate", level "level", container "container", reasons "reasons" }
     PermitAcked "permit_acked" { container "container", token "token" }
     Closed "closed" { level "level", container "container", token "token", children "children" }
-    Released "released" { level "level", container "container", token "token", children "children" }
+    Released "released" {
+        level "level", container "container", token "token", children "children", again "again",
+    }
     CloseFailed "close_failed" { gate "gate", container "container", token "token", result "result" }
     CloseUnresolved "close_unresolved" { gate "gate", container "container", token "token" }
     GateForced "gate_forced" { station "station", epoch "epoch", container "container" }
@@ -191,6 +194,12 @@ fact_kinds! {
     UserRecovered "user_recovered" { user "user", reason "reason" }
     SignatureRefused "signature_refused" { user "user", action "action", reason "reason" }
     AuditReviewed "audit_reviewed" { review "" }
+    UnitWithdrawn "unit_withdrawn" { serial "serial", withdrawal "state", why "" }
+    ContainerReopened "container_reopened" {
+        level "level", container "container", told "told", taken "taken", children "children", why "",
+    }
+    ContainerDissolved "container_dissolved" { level "level", container "container", told "told", why "" }
+    LabelVoided "label_voided" { level "level", container "container", copy "copy", why "" }
 }
 
 fn read_with(

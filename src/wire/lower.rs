@@ -223,7 +223,11 @@ impl Scene<'_> {
             | Fact::Closed { container, .. }
             | Fact::Released { container, .. }
             | Fact::CloseFailed { container, .. }
-            | Fact::CloseUnresolved { container, .. } => self.container(*container),
+            | Fact::CloseUnresolved { container, .. }
+            | Fact::ContainerReopened { container, .. }
+            | Fact::ContainerDissolved { container, .. }
+            | Fact::LabelVoided { container, .. } => self.container(*container),
+            Fact::UnitWithdrawn { serial, .. } => self.unit(*serial).unwrap_or_default(),
             Fact::CloseRefused { request, container, .. } => self.container_or(*container, &request.station),
             Fact::GateForced { station, container, .. } => self.container_or(*container, station),
         }

@@ -16,5 +16,6 @@ pub mod schema;
 pub mod signed;
 pub(crate) mod suggest;
 pub mod text;
+mod text_hands;
 mod text_people;
 pub mod topic;

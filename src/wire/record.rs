@@ -93,6 +93,12 @@ pub enum Change {
         serial: String,
         state: &'static str,
     },
+    /// A state by hand: the fact that moved it before stays with the unit.
+    SerialWithdrawn {
+        batch: String,
+        serial: String,
+        state: &'static str,
+    },
     Inspection(InspectionRow),
     /// The verdict of an inspection turns to `fail` (a pass that came too late).
     InspectionFailed {

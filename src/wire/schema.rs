@@ -69,7 +69,11 @@ pub fn all() -> Vec<(String, Value)> {
         (topic::CHECKPOINT.to_owned(), checkpoint()),
         (topic::BATCH_CLOSED.to_owned(), batch_closed()),
         (topic::epcis("commissioning"), commissioning()),
-        (topic::epcis("packing"), packing()),
+        (topic::epcis("packing"), aggregation("ADD", "packing")),
+        (topic::epcis("unpacking"), aggregation("DELETE", "unpacking")),
+        (topic::epcis("sampling"), withdrawal("OBSERVE", "sampling", "non_sellable_other")),
+        (topic::epcis("decommissioning"), withdrawal("DELETE", "decommissioning", "inactive")),
+        (topic::epcis("destroying"), withdrawal("DELETE", "destroying", "destroyed")),
         (topic::CMD_FEED_REPLAY.to_owned(), feed_replay()),
         (topic::CMD_FEED_WATERMARK.to_owned(), feed_watermark()),
         ("_answer/feed/watermark".to_owned(), watermark_answer()),
@@ -339,15 +343,15 @@ fn batch_closed() -> Value {
     })
 }
 
-/// What both of our EPCIS events have.
-fn epcis_event(shape: &mut Shape, kind: &str, biz_step: &str, disposition: &str) {
+/// What all of our EPCIS events have.
+fn epcis_event(shape: &mut Shape, kind: &str, action: &str, (biz_step, disposition): (&str, &str)) {
     let place = || object(|place| place.required("id", text()));
     shape.required("@context", json!({"type": "array"}));
     shape.required("type", json!({"const": kind}));
     shape.required("eventID", json!({"type": "string", "pattern": "^ni:///sha-256;[0-9a-f]{64}\\?ver=CBV2\\.0$"}));
     shape.required("eventTime", time());
     shape.required("eventTimeZoneOffset", json!({"type": "string", "pattern": "^[+-][0-9]{2}:[0-9]{2}$"}));
-    shape.required("action", json!({"const": "ADD"}));
+    shape.required("action", json!({"const": action}));
     shape.required("bizStep", json!({"const": biz_step}));
     shape.required("disposition", json!({"const": disposition}));
     shape.required("readPoint", place());
@@ -360,7 +364,7 @@ fn epcs() -> Value {
 
 fn commissioning() -> Value {
     object(|shape| {
-        epcis_event(shape, "ObjectEvent", "commissioning", "active");
+        epcis_event(shape, "ObjectEvent", "ADD", ("commissioning", "active"));
         shape.required("epcList", epcs());
         let ilmd = object(|ilmd| {
             ilmd.required("cbvmda:lotNumber", cset82());
@@ -370,9 +374,16 @@ fn commissioning() -> Value {
     })
 }
 
-fn packing() -> Value {
+fn withdrawal(action: &str, biz_step: &str, disposition: &str) -> Value {
     object(|shape| {
-        epcis_event(shape, "AggregationEvent", "packing", "in_progress");
+        epcis_event(shape, "ObjectEvent", action, (biz_step, disposition));
+        shape.required("epcList", epcs());
+    })
+}
+
+fn aggregation(action: &str, biz_step: &str) -> Value {
+    object(|shape| {
+        epcis_event(shape, "AggregationEvent", action, (biz_step, "in_progress"));
         shape.required("parentID", json!({"type": "string", "pattern": "^urn:epc:id:sscc:"}));
         shape.required("childEPCs", epcs());
     })

@@ -3,7 +3,7 @@
 
 use crate::domain::rule::Rule;
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason, RequestRefusal};
-use crate::wire::text_people;
+use crate::wire::{text_hands, text_people};
 
 /// The differences that have one count.
 pub(crate) const DIFFERENCES_WITH_COUNT: &[&str] =
@@ -34,13 +34,17 @@ pub fn difference(difference: &Difference) -> String {
             "{count} printed serials are neither commissioned nor rejected; find these units or labels. The batch stays stopped until somebody signs for them"
         ),
         Difference::Loose(count) => {
-            format!("{count} commissioned units are in no case; pack them, or reject them with a reason")
+            format!(
+                "{count} commissioned units are in no case; pack them, or take each out of production: `sealgate unit`"
+            )
         }
         Difference::InTransit(count) => {
             format!("{count} units are between camera and reject gate; run the belt until it is empty")
         }
         Difference::OpenContainers(count) => {
-            format!("{count} containers are not released; finish their close at the packer or palletizer")
+            format!(
+                "{count} containers are not released; finish their close at the packer or palletizer, or unpack them: `sealgate container unpack`"
+            )
         }
         Difference::UnresolvedRejects(count) => {
             format!("{count} rejects were commanded and not confirmed; find these units, then acknowledge their alarms")
@@ -58,6 +62,7 @@ pub fn difference(difference: &Difference) -> String {
 pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
     match refusal {
         RequestRefusal::People(refusal) => text_people::code(refusal),
+        RequestRefusal::Hands(refusal) => text_hands::code(refusal),
         RequestRefusal::UnknownBatch(_) => "unknown_batch",
         RequestRefusal::BatchExists(_) => "batch_exists",
         RequestRefusal::LineOccupied(_) => "line_occupied",
@@ -82,9 +87,11 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of refusal")]
 pub fn refusal(refusal: &RequestRefusal) -> String {
     match refusal {
         RequestRefusal::People(refusal) => text_people::refusal(refusal),
+        RequestRefusal::Hands(refusal) => text_hands::refusal(refusal),
         RequestRefusal::UnknownBatch(batch) => {
             format!("batch {batch} was never loaded on this line; see `sealgate batch list`")
         }

@@ -305,23 +305,31 @@ pub struct BatchClosed {
 }
 
 macro_rules! counts_line {
-    ($($count:ident),+ $(,)?) => {
-        /// The counts of I10, as the closing fact has them.
+    ([$($count:ident),+ $(,)?] [$($some:ident),+ $(,)?]) => {
+        /// The counts of I10, as the closing fact has them: those by hand where there are any.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-        pub struct CountsLine { $(pub $count: u32),+ }
+        pub struct CountsLine {
+            $(pub $count: u32,)+
+            $(#[serde(default, skip_serializing_if = "is_none")] pub $some: u32,)+
+        }
 
         impl From<Counts> for CountsLine {
             fn from(counts: Counts) -> Self {
-                let Counts { $($count),+ } = counts;
-                Self { $($count),+ }
+                let Counts { $($count,)+ $($some),+ } = counts;
+                Self { $($count,)+ $($some),+ }
             }
         }
     };
 }
 
 counts_line! {
-    received, unused, burned, printed, commissioned, scrapped, unaccounted, packed, loose, triggers, pass, fail, no_read,
-    missed, rejects_commanded, rejects_confirmed, rejects_resolved, bin, phantom, cases_released, pallets_released,
+    [received, unused, burned, printed, commissioned, scrapped, unaccounted, packed, loose, triggers, pass, fail, no_read,
+     missed, rejects_commanded, rejects_confirmed, rejects_resolved, bin, phantom, cases_released, pallets_released]
+    [label_sampled, sampled, inactive, destroyed]
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 impl BatchLine {

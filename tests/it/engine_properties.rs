@@ -75,16 +75,19 @@ fn a_calm_batch_always_closes() {
 /// The generator must reach what it is to attack.
 #[test]
 fn random_plants_close_cases() {
-    let mut containers = 0;
-    let strategy = prop::collection::vec((0..plant::CHAOS, any::<u8>(), any::<u8>()), 160);
+    let (mut containers, mut withdrawn, mut again) = (0, 0, 0);
+    let strategy = prop::collection::vec((0..plant::CHAOS, any::<u8>(), any::<u8>()), 240);
     let mut runner = TestRunner::deterministic();
-    for _ in 0..64 {
+    for _ in 0..96 {
         let tree = strategy.new_tree(&mut runner).expect("the strategy rejects nothing");
         let mut plant = Plant::new();
         for (kind, a, b) in proptest::strategy::ValueTree::current(&tree) {
             plant.play(Act { kind, a, b }).expect("judged in the other tests");
         }
         containers += plant.judge.closed_containers();
+        withdrawn += plant.judge.withdrawn_units();
+        again += plant.judge.released_again;
     }
     assert!(containers > 20, "{containers} containers were closed");
+    assert!(withdrawn + again > 20, "{withdrawn} units went by hand, {again} containers came back");
 }

@@ -3,7 +3,9 @@
 use std::fs;
 
 use jsonschema::Validator;
-use sealgate::wire::epcis::{Event, EventClock, EventPlace, Ilmd, commissioning, packing};
+use sealgate::wire::epcis::{
+    Event, EventClock, EventPlace, Ilmd, Withdrawn, commissioning, packing, unpacking, withdrawal,
+};
 use sealgate::wire::event_hash::{Context, event_id};
 use serde_json::{Value, json};
 
@@ -50,6 +52,10 @@ fn our_events_are_valid_as_published() {
         commissioning(CLOCK, &bare, &[case.into()], None),
         commissioning(CLOCK, &bare, &hostile, Some(ilmd)),
         packing(CLOCK, &place(), case, &hostile),
+        unpacking(CLOCK, &place(), case, &hostile),
+        withdrawal(CLOCK, &place(), &unit(HOSTILE[0]), Withdrawn::Sampled),
+        withdrawal(CLOCK, &bare, &unit("11"), Withdrawn::Decommissioned),
+        withdrawal(CLOCK, &place(), &unit("11"), Withdrawn::Destroyed),
     ] {
         let value = parsed(&event);
         let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
@@ -101,6 +107,25 @@ fn a_commissioning_event_has_these_bytes() {
     assert_eq!(event.biz_step, "commissioning");
 }
 
+/// What leaves production is told by the words of GS1 for it (CBV 2.0), and what lies in an opened case is no more said to.
+#[test]
+fn a_withdrawal_has_its_action_its_step_and_its_disposition() {
+    for (what, words) in [
+        (Withdrawn::Sampled, ["OBSERVE", "sampling", "non_sellable_other"]),
+        (Withdrawn::Decommissioned, ["DELETE", "decommissioning", "inactive"]),
+        (Withdrawn::Destroyed, ["DELETE", "destroying", "destroyed"]),
+    ] {
+        let event = withdrawal(CLOCK, &place(), &unit("11"), what);
+        let value = parsed(&event);
+        assert_eq!(["action", "bizStep", "disposition"].map(|key| value[key].clone()), words.map(|word| json!(word)));
+        assert_eq!((&value["type"], &value["epcList"]), (&json!("ObjectEvent"), &json!([unit("11")])));
+        assert_eq!((event.biz_step, value.get("ilmd")), (words[1], None));
+    }
+    let value = parsed(&unpacking(CLOCK, &place(), "urn:x:1", &[unit("11")]));
+    assert_eq!((&value["type"], &value["action"]), (&json!("AggregationEvent"), &json!("DELETE")));
+    assert_eq!((&value["bizStep"], &value["childEPCs"]), (&json!("unpacking"), &json!([unit("11")])));
+}
+
 /// As the reference program has it for this event.
 const PACKING_ID: &str = "ni:///sha-256;c1b987dae5cdf2df1272f0bcafadfa38ebae0e707ace27342b48695b29292714?ver=CBV2.0";
 
@@ -128,6 +153,8 @@ fn the_id_in_the_bytes_is_the_hash_of_the_bytes() {
     for event in [
         commissioning(CLOCK, &place(), &HOSTILE.map(unit), Some(ILMD)),
         packing(CLOCK, &place(), "urn:x:1", &HOSTILE.map(unit)),
+        unpacking(CLOCK, &place(), "urn:x:1", &HOSTILE.map(unit)),
+        withdrawal(CLOCK, &place(), &unit(HOSTILE[1]), Withdrawn::Destroyed),
     ] {
         let value = parsed(&event);
         assert_eq!(value["eventID"], json!(event.id));

@@ -8,6 +8,7 @@ use sealgate::domain::gs1::{SerialNumber, Sscc};
 use sealgate::domain::rule::{Class, Place, Rule};
 use sealgate::domain::text::{BatchId, Text};
 use sealgate::domain::time::ClockState;
+use sealgate::engine::hands::HandsRefusal;
 use sealgate::engine::people::{PeopleRefusal, user_id};
 use sealgate::engine::reason::{AlarmKind, BatchState, Difference, FailReason, RefuseReason, RequestRefusal};
 use sealgate::engine::recipe::OtherRecipe;
@@ -52,6 +53,9 @@ fn refusals() -> Vec<RequestRefusal> {
         RequestRefusal::People(PeopleRefusal::LastAdmin(user_id("m.meier").unwrap())),
         RequestRefusal::People(PeopleRefusal::RecordChanged),
         RequestRefusal::People(PeopleRefusal::SamePerson),
+        RequestRefusal::Hands(HandsRefusal::NoContainer),
+        RequestRefusal::Hands(HandsRefusal::UnknownContainer(sscc())),
+        RequestRefusal::Hands(HandsRefusal::PermitInForce(sscc())),
         RequestRefusal::AlarmsOpen(1),
         RequestRefusal::NotCleared(batch),
         RequestRefusal::ItemOpen("belt".to_owned()),

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::signatures::{batch, sheet, word};
 use super::tests::{House, door, engine, id, newcomer, phc, session, token};
 use super::*;
+use crate::domain::code::Code;
 use crate::domain::gs1::SerialNumber;
 use crate::domain::text::BatchId;
 use crate::engine::fact::Review;
+use crate::engine::hands::{Hand, HandReason, HandsRequest, Why};
 use crate::engine::input::{Ask, BatchSheet, Input, Order, Reopening, Request, UsedSerials};
 use crate::engine::signing::{Act, Answer, Meaning, Signable};
 use crate::engine::state::State;
@@ -87,6 +89,11 @@ trail! { of_line, LINE, Request:
         house.step(Input::Noticed(AlarmKind::SerialsSuspended, String::new()));
         Request::ConfirmSerials
     }), "rosa", [("alarm_acknowledged")];
+    Request::Hands(_) => || {
+        let (code, why) = (Code::Serial(serial("A1")), Why { reason: HandReason::Damaged, note: Some(why()) });
+        let scrap = HandsRequest::Withdraw { hand: Hand::Scrap, code, why };
+        (House::with_variance(), session("rosa"), Request::Hands(Box::new(scrap)))
+    }, "rosa", [("unit_withdrawn", "A1", "label_scrapped", "damaged", "because")];
     // It asks, and changes nothing: what is done with it is no part of the record.
     Request::Permission(_) => || quality(|_| Request::Permission(Action::ReplayFeed)), "rosa", [];
     Request::People(_) => || quality(|_| people(PeopleRequest::LogOut)), "rosa", [("logged_out", "asked")];

@@ -8,6 +8,7 @@ use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::text::Name;
 use crate::engine::fact::{Child, Counts, Entry, Fact, RequestKey, ResultKey, TrackKey};
+use crate::engine::hands::Withdrawal;
 use crate::engine::reason::FailReason;
 use crate::sim::swarm::violation::{Verdict, Violation, claim};
 
@@ -18,6 +19,7 @@ pub enum Stage {
     Closed,
     Released,
     Held,
+    Dissolved,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub struct Serial {
     pub is_commissioned: bool,
     pub is_scrapped: bool,
     pub is_invalid: bool,
+    /// Where it is after a hand took it out of production.
+    withdrawn: Option<Withdrawal>,
     pub parent: Option<Sscc>,
 }
 
@@ -84,6 +88,8 @@ pub struct Ledger {
     pub is_batch_closed: bool,
     pub commissioned: u32,
     scrapped: u32,
+    /// By hand, in the order of `Withdrawal::ALL`.
+    withdrawn: [u32; 5],
     pub released: [u32; 2],
     pub refused: u32,
 }
@@ -183,6 +189,10 @@ impl Ledger {
             }
             Fact::CloseFailed { container, token, gate, .. } => self.fail(*gate, *token, container)?,
             Fact::CloseUnresolved { container, .. } => self.known(container)?.doubt(),
+            Fact::UnitWithdrawn { serial, withdrawal, .. } => self.withdraw(*serial, *withdrawal)?,
+            Fact::ContainerReopened { container, children, .. } => self.reopen(container, children)?,
+            Fact::ContainerDissolved { container, .. } => self.dissolve(container)?,
+            Fact::LabelVoided { container, .. } => self.void_label(container)?,
             Fact::LineStarted { .. }
             | Fact::LineStopped
             | Fact::StationJoined { .. }
@@ -249,6 +259,7 @@ impl Ledger {
     fn forget(&mut self, station: &Name) {
         self.decided.remove(station);
         self.answered.remove(station);
+        self.newest.remove(station);
         if station.as_str() == "rejector" {
             self.passes.clear();
         }
@@ -331,7 +342,8 @@ impl Ledger {
         match child {
             Child::Unit(serial) => {
                 let unit = self.serials.entry(*serial).or_default();
-                let is_fit = level == PackLevel::Case && unit.is_commissioned && !unit.is_scrapped;
+                let is_good = unit.is_commissioned && !unit.is_scrapped && unit.withdrawn.is_none();
+                let is_fit = level == PackLevel::Case && is_good;
                 // I02, I11: only good children.
                 claim(is_fit, "I02", || format!("unit {serial} is not fit for {container}"))?;
                 // I03: one live parent.
@@ -356,6 +368,7 @@ impl Ledger {
         if let Some(granted) = failed.filter(|granted| is_granted(granted)) {
             return claim(!granted.is_open, "I22", || format!("{request:?} is refused while its permit stands"));
         }
+        self.newest.remove(&request.station);
         self.answer(request)
     }
 
@@ -413,13 +426,76 @@ impl Ledger {
         }
         vessel.stage = Stage::Open;
         let children = std::mem::take(&mut vessel.children);
+        self.leave(&children);
+        Ok(())
+    }
+
+    /// A unit is in no container when it goes, and goes once; a sample may be destroyed later.
+    fn withdraw(&mut self, serial: SerialNumber, withdrawal: Withdrawal) -> Verdict {
+        let known = self.serials.entry(serial).or_default();
+        let is_label = matches!(withdrawal, Withdrawal::LabelSampled | Withdrawal::LabelScrapped);
+        let is_later = known.withdrawn == Some(Withdrawal::Sampled) && withdrawal == Withdrawal::Destroyed;
+        claim(known.parent.is_none(), "I03", || format!("{serial} goes out of a container that is closed"))?;
+        claim(known.is_commissioned != is_label, "I06", || format!("{serial} is {}", withdrawal.name()))?;
+        let is_free = !known.is_scrapped && (known.withdrawn.is_none() || is_later);
+        claim(is_free, "I06", || format!("{serial} is {} and was settled before", withdrawal.name()))?;
+        let before = known.withdrawn.replace(withdrawal);
+        (known.is_scrapped, known.is_verified) = (is_label, true);
+        let at = |withdrawal| Withdrawal::ALL.iter().position(|one| *one == withdrawal).unwrap_or_default();
+        if let Some(before) = before {
+            self.withdrawn[at(before)] -= 1;
+        }
+        self.withdrawn[at(withdrawal)] += 1;
+        self.scrapped += u32::from(withdrawal == Withdrawal::LabelScrapped);
+        Ok(())
+    }
+
+    /// I04: no hand is put on what a machine may close yet, and what lies around is opened before.
+    fn reopen(&mut self, container: &Sscc, children: &[Child]) -> Verdict {
+        let is_packed = self.case_parents.contains_key(container);
+        let mut standing = self.newest.values().filter_map(|token| self.tokens.get(token));
+        let is_open = standing.any(|granted| granted.is_open && granted.container == *container);
+        let vessel = self.known(container)?;
+        let may_be_opened = matches!(vessel.stage, Stage::Closed | Stage::Released | Stage::Held);
+        claim(may_be_opened, "I04", || format!("{container} is opened by hand and is {:?}", vessel.stage))?;
+        let is_whole = vessel.children == children;
+        let was_released = vessel.stage == Stage::Released;
+        (vessel.stage, vessel.children) = (Stage::Open, Vec::new());
+        let at = usize::from(vessel.level == PackLevel::Pallet);
+        claim(is_whole, "I04", || format!("{container} is opened with other children than were packed"))?;
+        claim(!is_packed, "I04", || format!("{container} is opened in a container that is closed"))?;
+        claim(!is_open, "I22", || format!("{container} is opened under a permit"))?;
+        self.released[at] -= u32::from(was_released);
+        self.leave(children);
+        Ok(())
+    }
+
+    fn dissolve(&mut self, container: &Sscc) -> Verdict {
+        let vessel = self.known(container)?;
+        let is_empty = vessel.stage == Stage::Open && vessel.children.is_empty();
+        vessel.stage = Stage::Dissolved;
+        claim(is_empty, "I04", || format!("{container} is dissolved and holds children"))
+    }
+
+    fn void_label(&mut self, container: &Sscc) -> Verdict {
+        let is_packed = self.case_parents.contains_key(container);
+        let vessel = self.known(container)?;
+        let was_released = vessel.stage == Stage::Released;
+        let is_closed = was_released || vessel.stage == Stage::Closed;
+        vessel.stage = Stage::Closed;
+        let at = usize::from(vessel.level == PackLevel::Pallet);
+        claim(is_closed && !is_packed, "I08", || format!("{container} gets another label where it is"))?;
+        self.released[at] -= u32::from(was_released);
+        Ok(())
+    }
+
+    fn leave(&mut self, children: &[Child]) {
         for child in children {
             match child {
-                Child::Unit(serial) => self.serials.entry(serial).or_default().parent = None,
-                Child::Container(sscc) => drop(self.case_parents.remove(&sscc)),
+                Child::Unit(serial) => self.serials.entry(*serial).or_default().parent = None,
+                Child::Container(sscc) => drop(self.case_parents.remove(sscc)),
             }
         }
-        Ok(())
     }
 
     /// I14: the counts balance among themselves and with what was counted here.
@@ -427,17 +503,23 @@ impl Ledger {
         let Counts { received, unused, burned, printed, commissioned, scrapped, unaccounted, .. } = *counts;
         let Counts { packed, loose, triggers, pass, fail, no_read, missed, .. } = *counts;
         let Counts { rejects_commanded, rejects_confirmed, rejects_resolved, bin, phantom, .. } = *counts;
+        let Counts { label_sampled, sampled, inactive, destroyed, .. } = *counts;
+        let [labels, _, samples, withdrawn, gone] = self.withdrawn;
         let identities = [
             ("serials", received, unused + burned + printed),
-            ("printed", printed, commissioned + scrapped + unaccounted),
+            ("printed", printed, commissioned + scrapped + label_sampled + unaccounted),
             ("unaccounted", unaccounted, 0),
-            ("commissioned", commissioned, packed + loose),
+            ("commissioned", commissioned, packed + sampled + inactive + destroyed + loose),
             ("loose", loose, 0),
             ("triggers", triggers, pass + fail + no_read + missed),
             ("rejects", rejects_commanded, rejects_confirmed + rejects_resolved),
             ("bin", bin, rejects_confirmed + phantom),
             ("commissioned here", commissioned, self.commissioned),
             ("scrapped here", scrapped, self.scrapped),
+            ("label_sampled here", label_sampled, labels),
+            ("sampled here", sampled, samples),
+            ("inactive here", inactive, withdrawn),
+            ("destroyed here", destroyed, gone),
         ];
         for (what, left, right) in identities {
             // I14

@@ -10,9 +10,10 @@ use crate::domain::text::Text;
 use crate::domain::time::ClockState;
 use crate::engine::clearance::ClearedItem;
 use crate::engine::fact::{
-    Child, Counts, Description, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, PictureDigest, ReadPoint,
+    Child, Description, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, PictureDigest, ReadPoint,
     RequestKey, ResultKey, Review, TrackKey,
 };
+use crate::engine::hands::Why;
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::reason::{AlarmKind, FailReason};
 use crate::engine::signing::Signature;
@@ -299,19 +300,11 @@ impl Field for Vec<FailReason> {
 /// Children as short element strings: `21` and the serial number of a unit of the batch, `00` and the SSCC of a container.
 impl Field for Vec<Child> {
     fn write(&self, out: &mut ObjectWriter, key: &'static str) {
-        let elements = self.iter().map(|child| match child {
-            Child::Unit(serial) => ["21", serial.as_str()].concat(),
-            Child::Container(sscc) => ["00", sscc.as_str()].concat(),
-        });
-        out.texts(key, elements);
+        out.texts(key, self.iter().map(child_text));
     }
 
     fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
-        body.texts(key, |element| match element.split_at_checked(2)? {
-            ("21", value) => serial(value).map(Child::Unit),
-            ("00", value) => sscc(value).map(Child::Container),
-            _ => None,
-        })
+        body.texts(key, child)
     }
 
     fn describe(shape: &mut Shape, key: &'static str) {
@@ -369,14 +362,8 @@ struct_fields! {
         challenge "challenge", offset_minutes "offset_minutes", clock "clock",
     }
     Review { from_seq "from_seq", to_seq "to_seq", exceptions "exceptions", sha256 "sha256" }
+    Why { reason "reason", note "note" }
     SsccRange { extension "extension", prefix "prefix", first "first", last "last" }
-    Counts {
-        received "received", unused "unused", burned "burned", printed "printed", commissioned "commissioned",
-        scrapped "scrapped", unaccounted "unaccounted", packed "packed", loose "loose", triggers "triggers",
-        pass "pass", fail "fail", no_read "no_read", missed "missed", rejects_commanded "rejects_commanded",
-        rejects_confirmed "rejects_confirmed", rejects_resolved "rejects_resolved", bin "bin", phantom "phantom",
-        cases_released "cases_released", pallets_released "pallets_released",
-    }
 }
 
 /// A list of structs, each an object of its own.
@@ -458,6 +445,21 @@ fn gtin(text: &str) -> Option<Gtin> {
 
 fn sscc(text: &str) -> Option<Sscc> {
     Sscc::new(text).ok()
+}
+
+pub(super) fn child_text(child: &Child) -> String {
+    match child {
+        Child::Unit(serial) => ["21", serial.as_str()].concat(),
+        Child::Container(sscc) => ["00", sscc.as_str()].concat(),
+    }
+}
+
+pub(super) fn child(element: &str) -> Option<Child> {
+    match element.split_at_checked(2)? {
+        ("21", value) => serial(value).map(Child::Unit),
+        ("00", value) => sscc(value).map(Child::Container),
+        _ => None,
+    }
 }
 
 fn serial(text: &str) -> Option<SerialNumber> {

@@ -11,6 +11,7 @@ use crate::engine::fact::{
     Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
     RequestKey, ResultKey, Review, TrackKey,
 };
+use crate::engine::hands::{Again, HandReason, Why, Withdrawal};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -64,6 +65,7 @@ pub(crate) fn counts() -> Counts {
         phantom: 19,
         cases_released: 20,
         pallets_released: 21,
+        ..Counts::default()
     }
 }
 
@@ -90,6 +92,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.push(loaded_with_recipes());
     facts.extend(people_facts());
     facts.extend(life_facts());
+    facts.extend(hands_facts());
     facts
 }
 
@@ -194,6 +197,32 @@ fn review() -> Review {
     Review { from_seq: 1, to_seq: 1_234_567, exceptions: 12, sha256 }
 }
 
+fn hands_facts() -> Vec<Fact> {
+    let (container, level) = (sscc(41), PackLevel::Case);
+    let why = Why { reason: HandReason::Damaged, note: None };
+    let noted = Why { reason: HandReason::Other, note: Some("fell \"off\"".to_owned()) };
+    let unit = Child::Unit(serial("a+b/c"));
+    let children = vec![Child::Unit(serial("A1")), unit];
+    let by_hand = Counts { label_sampled: 22, sampled: 23, inactive: 24, destroyed: 25, ..counts() };
+    vec![
+        Fact::UnitWithdrawn { serial: serial("a+b/c"), withdrawal: Withdrawal::Sampled, why: noted.clone() },
+        Fact::UnitWithdrawn { serial: serial("A1"), withdrawal: Withdrawal::LabelScrapped, why: why.clone() },
+        Fact::ContainerReopened {
+            level,
+            container,
+            told: true,
+            taken: Some(unit),
+            children: children.clone(),
+            why: why.clone(),
+        },
+        Fact::ContainerReopened { level, container, told: false, taken: None, children: children.clone(), why: noted },
+        Fact::ContainerDissolved { level, container, told: true, why: why.clone() },
+        Fact::LabelVoided { level: PackLevel::Pallet, container, copy: 2, why },
+        Fact::Released { level, container, token: 901, children, again: Some(Again::Packed) },
+        Fact::BatchClosed { opened_seq: 17, counts: Box::new(by_hand) },
+    ]
+}
+
 fn signature() -> Signature {
     Signature {
         user: Text::new("m.meier").expect("short"),
@@ -294,7 +323,7 @@ fn container_facts() -> Vec<Fact> {
         Fact::CloseRefused { request: request(), gate, level: case, container: None, reasons },
         Fact::PermitAcked { container, token },
         Fact::Closed { level: case, container, token, children },
-        Fact::Released { level: pallet, container, token, children: cases },
+        Fact::Released { level: pallet, container, token, children: cases, again: None },
         Fact::CloseFailed { gate, container, token, result: CloseEnd::MachineFailure },
         Fact::CloseUnresolved { gate: Gate::Release, container, token },
         Fact::GateForced { station: name("packer"), epoch: 1, container: Some(container) },

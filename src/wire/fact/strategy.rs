@@ -15,6 +15,7 @@ use crate::engine::fact::{
     Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
     RequestKey, ResultKey, Review, TrackKey,
 };
+use crate::engine::hands::{Again, HandReason, Why, Withdrawal};
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
@@ -24,8 +25,17 @@ use crate::engine::signing::Signable;
 const CSET_82: &str = "[!\"%-?A-Z_a-z]{1,20}";
 
 pub(crate) fn fact() -> BoxedStrategy<Fact> {
-    prop_oneof![line_fact(), batch_fact(), serials_fact(), unit_fact(), track_fact(), container_fact(), people_fact()]
-        .boxed()
+    prop_oneof![
+        line_fact(),
+        batch_fact(),
+        serials_fact(),
+        unit_fact(),
+        track_fact(),
+        container_fact(),
+        hands_fact(),
+        people_fact()
+    ]
+    .boxed()
 }
 
 fn people_fact() -> impl Strategy<Value = Fact> {
@@ -248,9 +258,10 @@ fn line_fact() -> impl Strategy<Value = Fact> {
 }
 
 fn batch_fact() -> impl Strategy<Value = Fact> {
-    let counts = any::<(u32, u32)>().prop_map(|(received, pallets_released)| Counts {
+    let counts = any::<(u32, u32, u32)>().prop_map(|(received, pallets_released, sampled)| Counts {
         received,
         pallets_released,
+        sampled,
         ..Counts::default()
     });
     prop_oneof![
@@ -328,6 +339,24 @@ fn track_fact() -> impl Strategy<Value = Fact> {
     })
 }
 
+fn hands_fact() -> impl Strategy<Value = Fact> {
+    let why = (one_of(HandReason::ALL), any::<Option<String>>()).prop_map(|(reason, note)| Why { reason, note });
+    let words = (one_of(PackLevel::ALL), one_of(Withdrawal::ALL), option::of(one_of(Again::ALL)));
+    (0..5, words, (serial(), sscc()), any::<(bool, bool, u32)>(), children(), why).prop_map(|parts| {
+        let (which, (level, withdrawal, again), (serial, container), (told, is_one, copy), children, why) = parts;
+        match which {
+            0 => Fact::UnitWithdrawn { serial, withdrawal, why },
+            1 => {
+                let taken = is_one.then_some(Child::Unit(serial));
+                Fact::ContainerReopened { level, container, told, taken, children, why }
+            }
+            2 => Fact::ContainerDissolved { level, container, told, why },
+            3 => Fact::LabelVoided { level, container, copy, why },
+            _ => Fact::Released { level, container, token: copy, children, again },
+        }
+    })
+}
+
 fn container_fact() -> impl Strategy<Value = Fact> {
     let gate = one_of(&[Gate::Seal, Gate::Release]);
     let result = one_of(&[CloseEnd::Done, CloseEnd::MachineFailure, CloseEnd::Expired]);
@@ -341,7 +370,7 @@ fn container_fact() -> impl Strategy<Value = Fact> {
             2 => Fact::CloseRefused { request, gate, level, container: some, reasons },
             3 => Fact::PermitAcked { container, token },
             4 => Fact::Closed { level, container, token, children },
-            5 => Fact::Released { level, container, token, children },
+            5 => Fact::Released { level, container, token, children, again: None },
             6 => Fact::CloseFailed { gate, container, token, result },
             7 => Fact::CloseUnresolved { gate, container, token },
             _ => Fact::GateForced { station: request.station, epoch: request.epoch, container: some },

@@ -107,6 +107,17 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::CloseUnresolved { container, token, .. } => {
             settled(*container, ContainerState::Held, *token, "unresolved")
         }
+        Fact::UnitWithdrawn { serial, withdrawal, .. } => vec![Change::SerialWithdrawn {
+            batch: scene.batch.clone(),
+            serial: serial.as_str().to_owned(),
+            state: withdrawal.name(),
+        }],
+        Fact::ContainerReopened { container, .. } => vec![
+            Change::MembersRemoved { parent: container.as_str().to_owned() },
+            container_state(*container, ContainerState::Open),
+        ],
+        Fact::ContainerDissolved { container, .. } => vec![container_state(*container, ContainerState::Dissolved)],
+        Fact::LabelVoided { container, .. } => vec![container_state(*container, ContainerState::Closed)],
     }
 }
 

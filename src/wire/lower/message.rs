@@ -6,16 +6,31 @@
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::PackLevel;
 use crate::engine::fact::{Child, Counts, Fact, TrackKey};
+use crate::engine::hands::{Again, Withdrawal};
 use crate::wire::digest;
-use crate::wire::epcis::{self, Event, EventClock, EventPlace, Ilmd};
+use crate::wire::epcis::{self, Event, EventClock, EventPlace, Ilmd, Withdrawn};
 use crate::wire::lower::{Lowering, Scene};
 use crate::wire::record::Message;
 use crate::wire::topic::{self, BatchClosed};
 
+#[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
 pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Vec<Message> {
     match &scene.entry.fact {
         Fact::Commissioned { track, serial } => commissioned(lowering, scene, track, *serial),
-        Fact::Released { level, container, children, .. } => released(lowering, scene, (*level, *container), children),
+        Fact::Released { level, container, children, again, .. } => {
+            released(lowering, scene, (*level, *container), children, *again)
+        }
+        Fact::UnitWithdrawn { serial, withdrawal, .. } => withdrawn(lowering, scene, *serial, *withdrawal),
+        Fact::ContainerReopened { level, container, told: true, children, .. } => {
+            reopened(lowering, scene, (*level, *container), children)
+        }
+        Fact::ContainerDissolved { level, container, told: true, .. } => {
+            let parent = scene.container(*container);
+            let place = lowering.place_of_level(*level);
+            let event = epcis::withdrawal(clock(lowering, scene), &place, &parent, Withdrawn::Decommissioned);
+            vec![epcis_message(event, &parent)]
+        }
+        Fact::ContainerReopened { .. } | Fact::ContainerDissolved { .. } | Fact::LabelVoided { .. } => Vec::new(),
         Fact::BatchClosed { opened_seq, counts } => batch_closed(scene, *opened_seq, **counts, body),
         Fact::LineStarted { .. }
         | Fact::LineStopped
@@ -104,18 +119,51 @@ fn released(
     scene: &Scene<'_>,
     (level, container): (PackLevel, Sscc),
     children: &[Child],
+    again: Option<Again>,
 ) -> Vec<Message> {
     let parent = scene.container(container);
     let place: EventPlace = lowering.place_of_level(level);
     let clock = clock(lowering, scene);
-    let label = epcis::commissioning(clock, &place, std::slice::from_ref(&parent), None);
-    let mut messages = vec![epcis_message(label, &parent)];
+    let mut messages = Vec::new();
+    if again.is_none() {
+        let label = epcis::commissioning(clock, &place, std::slice::from_ref(&parent), None);
+        messages.push(epcis_message(label, &parent));
+    }
     let children: Vec<String> = children.iter().filter_map(|child| scene.child(child)).collect();
-    if !children.is_empty() {
+    if !children.is_empty() && again != Some(Again::Relabelled) {
         let packed = epcis::packing(clock, &place, &parent, &children);
         messages.push(epcis_message(packed, &parent));
     }
     messages
+}
+
+/// A label that never became a product has no event: it was never told of.
+fn withdrawn(lowering: &Lowering, scene: &Scene<'_>, serial: SerialNumber, withdrawal: Withdrawal) -> Vec<Message> {
+    let what = match withdrawal {
+        Withdrawal::LabelSampled | Withdrawal::LabelScrapped => return Vec::new(),
+        Withdrawal::Sampled => Withdrawn::Sampled,
+        Withdrawal::Inactive => Withdrawn::Decommissioned,
+        Withdrawal::Destroyed => Withdrawn::Destroyed,
+    };
+    let Some(unit) = scene.unit(serial) else { return Vec::new() };
+    let event = epcis::withdrawal(clock(lowering, scene), &lowering.place(None), &unit, what);
+    vec![epcis_message(event, &unit)]
+}
+
+/// Until it is closed again nobody knows what is in it, and nothing is said to be.
+fn reopened(
+    lowering: &Lowering,
+    scene: &Scene<'_>,
+    (level, container): (PackLevel, Sscc),
+    children: &[Child],
+) -> Vec<Message> {
+    let parent = scene.container(container);
+    let children: Vec<String> = children.iter().filter_map(|child| scene.child(child)).collect();
+    if children.is_empty() {
+        return Vec::new();
+    }
+    let event = epcis::unpacking(clock(lowering, scene), &lowering.place_of_level(level), &parent, &children);
+    vec![epcis_message(event, &parent)]
 }
 
 fn batch_closed(scene: &Scene<'_>, first_seq: u64, counts: Counts, body: &str) -> Vec<Message> {
@@ -151,6 +199,10 @@ fn epcis_message(event: Event, subject: &str) -> Message {
         topic: topic::epcis(event.biz_step),
         kind: match event.biz_step {
             "packing" => "sealgate.epcis.packing",
+            "unpacking" => "sealgate.epcis.unpacking",
+            "sampling" => "sealgate.epcis.sampling",
+            "decommissioning" => "sealgate.epcis.decommissioning",
+            "destroying" => "sealgate.epcis.destroying",
             _ => "sealgate.epcis.commissioning",
         },
         subject: subject.to_owned(),

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::domain::pack::Gate;
 use crate::engine::fact::{InvalidCause, TrackKey};
+use crate::engine::hands::Withdrawal;
 use crate::engine::input::CloseEnd;
 use crate::wire::fact::{sample, strategy};
 use crate::wire::record::{Change, Message};
@@ -72,6 +73,9 @@ fn every_kind_has_its_subject() {
         vec!["user:m.meier"; 8],
         vec![batch, &config, "user:m.meier", "user:m.meier", "fact:1234567"],
         vec![batch; 8],
+        vec!["urn:epc:id:sgtin:030001.0012345.a+b%2Fc", "urn:epc:id:sgtin:030001.0012345.A1"],
+        vec![case; 5],
+        vec![batch],
     ];
     assert_eq!(subjects, expected.concat());
 }
@@ -99,7 +103,8 @@ fn a_commissioned_unit_is_told_in_epcis_with_lot_and_expiry() {
 #[test]
 fn a_released_container_is_commissioned_before_it_is_packed() {
     let children = vec![Child::Unit(unit()), Child::Container(sample::sscc(2))];
-    let record = record(Fact::Released { level: PackLevel::Case, container: sample::sscc(41), token: 9, children });
+    let record =
+        record(Fact::Released { level: PackLevel::Case, container: sample::sscc(41), token: 9, children, again: None });
     let topics: Vec<&str> = record.messages.iter().map(|message| message.topic.as_str()).collect();
     assert_eq!(topics, ["_epcis/commissioning", "_epcis/packing"]);
     let (label, packed) = (body(&record.messages[0]), body(&record.messages[1]));
@@ -114,7 +119,12 @@ fn a_released_container_is_commissioned_before_it_is_packed() {
 fn a_unit_that_never_passed_has_no_event() {
     for fact in sample::facts() {
         let told = !record(fact.clone()).messages.is_empty();
-        let expected = matches!(fact, Fact::Commissioned { .. } | Fact::Released { .. } | Fact::BatchClosed { .. });
+        let expected = match &fact {
+            Fact::Commissioned { .. } | Fact::Released { .. } | Fact::BatchClosed { .. } => true,
+            Fact::UnitWithdrawn { withdrawal, .. } => *withdrawal == Withdrawal::Sampled,
+            Fact::ContainerReopened { told, .. } | Fact::ContainerDissolved { told, .. } => *told,
+            _ => false,
+        };
         assert_eq!(told, expected, "{fact:?}");
     }
 }

@@ -8,6 +8,7 @@ use sealgate::domain::tag::StationId;
 use sealgate::domain::text::Name;
 use sealgate::engine::Engine;
 use sealgate::engine::fact::{Child, Counts, Fact, RequestKey, ResultKey};
+use sealgate::engine::hands::{Again, Withdrawal};
 use sealgate::engine::input::{Input, Observed, TrackEnd};
 use sealgate::engine::output::{Permit, Recheck, Step};
 use sealgate::engine::reason::AlarmKind;
@@ -22,6 +23,7 @@ enum Stage {
     Closed,
     Released,
     Held,
+    Dissolved,
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ struct Vessel {
     level: PackLevel,
     stage: Stage,
     children: Vec<Child>,
+    /// Whether upstream knows it, and what is in it.
+    is_known: (bool, bool),
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +52,9 @@ pub(crate) struct Judge {
     vessels: BTreeMap<Sscc, Vessel>,
     parents: BTreeMap<Child, Sscc>,
     tokens: BTreeMap<u32, Granted>,
+    /// The permit that each station holds: a new request and a new epoch leave it behind.
+    standing: BTreeMap<Name, u32>,
+    withdrawn: BTreeMap<SerialNumber, Withdrawal>,
     printed: BTreeMap<u64, SerialNumber>,
     invalid: BTreeSet<SerialNumber>,
     answered: BTreeMap<Name, BTreeSet<u64>>,
@@ -65,6 +72,7 @@ pub(crate) struct Judge {
     seq: u64,
     phase: Phase,
     scrapped: u32,
+    pub(crate) released_again: usize,
 }
 
 /// What the batch allows.
@@ -144,18 +152,26 @@ impl Judge {
             Fact::Packed { level, container, children, .. } => self.packed(*level, container, children, capacity)?,
             Fact::CloseGranted { request, gate, container, token, .. } => {
                 self.answer(request);
+                self.standing.insert(request.station, *token);
                 self.granted(engine, input, *gate, container, *token)?;
             }
             Fact::CloseRefused { request, reasons, .. } => {
                 claim(!reasons.is_empty(), || "a close was refused for no reason".to_owned())?;
+                self.standing.remove(&request.station);
                 self.answer(request);
             }
             Fact::Closed { container, token, children, .. } => self.done(*token, container, children, Stage::Closed)?,
-            Fact::Released { container, token, children, .. } => {
+            Fact::Released { container, token, children, again, .. } => {
                 self.done(*token, container, children, Stage::Released)?;
+                self.told(container, *again)?;
             }
             Fact::CloseFailed { container, token, gate, .. } => self.failed(*gate, *token, container)?,
             Fact::CloseUnresolved { container, .. } => self.vessel(container)?.stage = Stage::Held,
+            Fact::GateForced { container: Some(container), .. } => self.vessel(container)?.stage = Stage::Held,
+            Fact::UnitWithdrawn { serial, withdrawal, .. } => self.withdrawn(*serial, *withdrawal)?,
+            Fact::ContainerReopened { container, told, children, .. } => self.reopened(container, *told, children)?,
+            Fact::ContainerDissolved { container, told, .. } => self.dissolved(container, *told)?,
+            Fact::LabelVoided { container, .. } => self.relabelled(container)?,
             Fact::StationFaulted { .. }
             | Fact::LineDescribed { .. }
             | Fact::StoreRestored { .. }
@@ -168,7 +184,7 @@ impl Judge {
             | Fact::PhantomReject { .. }
             | Fact::EndsMissed { .. }
             | Fact::PermitAcked { .. }
-            | Fact::GateForced { .. }
+            | Fact::GateForced { container: None, .. }
             | Fact::ClockFound { .. }
             | Fact::ClockStepped { .. }
             | Fact::LinePaused { .. }
@@ -258,6 +274,8 @@ impl Judge {
     fn scrapped(&mut self, serial: SerialNumber) -> Verdict {
         let good = self.commissioned.contains(&serial);
         claim(!good, || format!("a commissioned unit is scrapped: {serial}"))?;
+        let went = self.withdrawn.get(&serial);
+        claim(went.is_none(), || format!("{serial} is scrapped and went before: {went:?}"))?;
         self.scrapped += 1;
         Ok(())
     }
@@ -273,6 +291,7 @@ impl Judge {
     fn forget(&mut self, station: Name) {
         self.answered.remove(&station);
         self.decided.remove(&station);
+        self.standing.remove(&station);
         match station.as_str() {
             "printer" => self.printed.clear(),
             "rejector" => {
@@ -304,7 +323,10 @@ impl Judge {
         }
         for child in children {
             let fit = match child {
-                Child::Unit(serial) => level == PackLevel::Case && self.commissioned.contains(serial),
+                Child::Unit(serial) => {
+                    let is_good = self.commissioned.contains(serial) && !self.withdrawn.contains_key(serial);
+                    level == PackLevel::Case && is_good
+                }
                 Child::Container(sscc) => {
                     let inner = self.vessels.get(sscc);
                     level == PackLevel::Pallet
@@ -315,7 +337,8 @@ impl Judge {
             let before = self.parents.insert(*child, *container);
             claim(before.is_none(), || format!("I3: {child:?} has two parents"))?;
         }
-        let vessel = Vessel { level, stage: Stage::Open, children: children.to_vec() };
+        let is_known = self.vessels.get(container).is_some_and(|at| at.is_known.0);
+        let vessel = Vessel { level, stage: Stage::Open, children: children.to_vec(), is_known: (is_known, false) };
         self.vessels.insert(*container, vessel);
         Ok(())
     }
@@ -360,10 +383,74 @@ impl Judge {
             return Ok(());
         }
         vessel.stage = Stage::Open;
-        for child in std::mem::take(&mut vessel.children) {
-            self.parents.remove(&child);
-        }
+        let children = std::mem::take(&mut vessel.children);
+        self.parents.retain(|child, _| !children.contains(child));
         Ok(())
+    }
+
+    /// What upstream hears: of each container once, and of its content whenever it is another one.
+    fn told(&mut self, container: &Sscc, again: Option<Again>) -> Verdict {
+        let vessel = self.vessel(container)?;
+        let due = match vessel.is_known {
+            (false, _) => None,
+            (true, false) => Some(Again::Packed),
+            (true, true) => Some(Again::Relabelled),
+        };
+        vessel.is_known = (true, true);
+        self.released_again += usize::from(again.is_some());
+        claim(again == due, || format!("{container} is told of as {again:?}, and should be as {due:?}"))
+    }
+
+    fn withdrawn(&mut self, serial: SerialNumber, withdrawal: Withdrawal) -> Verdict {
+        let is_label = matches!(withdrawal, Withdrawal::LabelSampled | Withdrawal::LabelScrapped);
+        let is_product = self.commissioned.contains(&serial);
+        claim(is_label != is_product, || {
+            format!("{serial} is {} and was commissioned: {is_product}", withdrawal.name())
+        })?;
+        let is_inside = self.parents.contains_key(&Child::Unit(serial));
+        claim(!is_inside, || format!("I5: {serial} goes out of a container that is closed"))?;
+        let is_awaited = self.passes.values().any(|pass| *pass == serial);
+        claim(!is_awaited, || format!("I8: {serial} may pass the gate, and goes"))?;
+        let before = self.withdrawn.insert(serial, withdrawal);
+        let is_later = before == Some(Withdrawal::Sampled) && withdrawal == Withdrawal::Destroyed;
+        claim(before.is_none() || is_later, || format!("{serial} goes twice: {before:?}, {withdrawal:?}"))?;
+        self.scrapped += u32::from(withdrawal == Withdrawal::LabelScrapped);
+        Ok(())
+    }
+
+    /// I3, I5: outermost first, and never under a permit.
+    fn reopened(&mut self, container: &Sscc, told: bool, children: &[Child]) -> Verdict {
+        let is_inside = self.parents.contains_key(&Child::Container(*container));
+        let mut standing = self.standing.values().filter_map(|token| self.tokens.get(token));
+        let is_permitted = standing.any(|permit| permit.is_open && permit.container == *container);
+        let vessel = self.vessel(container)?;
+        let is_closed = matches!(vessel.stage, Stage::Closed | Stage::Released | Stage::Held);
+        let stage = std::mem::replace(&mut vessel.stage, Stage::Open);
+        let held = std::mem::take(&mut vessel.children);
+        let was_told = std::mem::replace(&mut vessel.is_known.1, false);
+        claim(is_closed, || format!("I5: {container} is opened and is {stage:?}"))?;
+        claim(!is_inside, || format!("I5: {container} is opened, and what lies around it is not"))?;
+        claim(!is_permitted, || format!("I5: {container} is opened under a permit"))?;
+        claim(held == children, || format!("I5: {container} is opened with other children than were packed"))?;
+        claim(told == was_told, || format!("{container} was told of: {was_told}, and is said to be: {told}"))?;
+        self.parents.retain(|child, _| !children.contains(child));
+        Ok(())
+    }
+
+    fn dissolved(&mut self, container: &Sscc, told: bool) -> Verdict {
+        let vessel = self.vessel(container)?;
+        let is_empty = vessel.stage == Stage::Open && vessel.children.is_empty();
+        vessel.stage = Stage::Dissolved;
+        claim(is_empty, || format!("{container} is dissolved and is not open and empty"))?;
+        claim(told == vessel.is_known.0, || format!("{container} is dissolved, told of: {told}"))
+    }
+
+    fn relabelled(&mut self, container: &Sscc) -> Verdict {
+        let is_inside = self.parents.contains_key(&Child::Container(*container));
+        let vessel = self.vessel(container)?;
+        let is_closed = matches!(vessel.stage, Stage::Closed | Stage::Released);
+        vessel.stage = Stage::Closed;
+        claim(is_closed && !is_inside, || format!("I4: {container} gets another label where it is"))
     }
 
     fn spend(&mut self, token: u32, container: &Sscc) -> Verdict {
@@ -378,18 +465,29 @@ impl Judge {
         let Counts { received, unused, burned, printed, commissioned, scrapped, unaccounted, .. } = *counts;
         let Counts { packed, loose, triggers, pass, fail, no_read, missed, .. } = *counts;
         let Counts { rejects_commanded, rejects_confirmed, rejects_resolved, bin, phantom, .. } = *counts;
+        let Counts { label_sampled, sampled, inactive, destroyed, cases_released, pallets_released, .. } = *counts;
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let went = |withdrawal| count(self.withdrawn.values().filter(|at| **at == withdrawal).count());
+        let is_released = |vessel: &&Vessel, level| vessel.stage == Stage::Released && vessel.level == level;
+        let released = |level| count(self.vessels.values().filter(|at| is_released(at, level)).count());
         self.move_on(&[Phase::Still], Phase::Closed)?;
         let identities = [
             ("serials", received, unused + burned + printed),
-            ("printed", printed, commissioned + scrapped + unaccounted),
+            ("printed", printed, commissioned + scrapped + label_sampled + unaccounted),
             ("unaccounted", unaccounted, 0),
-            ("commissioned", commissioned, packed + loose),
+            ("commissioned", commissioned, packed + sampled + inactive + destroyed + loose),
             ("loose", loose, 0),
             ("triggers", triggers, pass + fail + no_read + missed),
             ("rejects", rejects_commanded, rejects_confirmed + rejects_resolved),
             ("bin", bin, rejects_confirmed + phantom),
             ("commissioned here", commissioned, u32::try_from(self.commissioned.len()).unwrap_or(u32::MAX)),
             ("scrapped here", scrapped, self.scrapped),
+            ("label_sampled here", label_sampled, went(Withdrawal::LabelSampled)),
+            ("sampled here", sampled, went(Withdrawal::Sampled)),
+            ("inactive here", inactive, went(Withdrawal::Inactive)),
+            ("destroyed here", destroyed, went(Withdrawal::Destroyed)),
+            ("cases here", cases_released, released(PackLevel::Case)),
+            ("pallets here", pallets_released, released(PackLevel::Pallet)),
         ];
         for (what, left, right) in identities {
             claim(left == right, || format!("I10: {what}: {left} is not {right}, in {counts:?}"))?;
@@ -452,12 +550,23 @@ impl Judge {
 
     /// Commissioned units, or released cases, that lie nowhere.
     pub(crate) fn loose_units(&self) -> Vec<SerialNumber> {
-        self.commissioned.iter().filter(|serial| !self.parents.contains_key(&Child::Unit(**serial))).copied().collect()
+        let is_loose = |serial: &&SerialNumber| {
+            !self.parents.contains_key(&Child::Unit(**serial)) && !self.withdrawn.contains_key(*serial)
+        };
+        self.commissioned.iter().filter(is_loose).copied().collect()
     }
 
     pub(crate) fn loose_cases(&self) -> Vec<Sscc> {
         let released = self.vessels.iter().filter(|(_, at)| at.level == PackLevel::Case && at.stage == Stage::Released);
         released.map(|(sscc, _)| *sscc).filter(|sscc| !self.parents.contains_key(&Child::Container(*sscc))).collect()
+    }
+
+    pub(crate) fn any_container(&self, at: usize) -> Option<Sscc> {
+        self.vessels.keys().nth(at % self.vessels.len().max(1)).copied()
+    }
+
+    pub(crate) fn withdrawn_units(&self) -> usize {
+        self.withdrawn.len()
     }
 
     pub(crate) fn alarms(&self) -> Vec<u32> {

@@ -3,20 +3,22 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sealgate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
-use sealgate::domain::pack::{Gate, PackLevel};
+use sealgate::domain::code::Code;
+use sealgate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
+use sealgate::domain::pack::{ContainerState, Gate, PackLevel};
 use sealgate::domain::tag::StationId;
 use sealgate::domain::text::{BatchId, Text};
 use sealgate::domain::time::Now;
 use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact};
+use sealgate::engine::hands::{Hand, HandReason, HandsRequest, Why};
 use sealgate::engine::input::{
     Ask, Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed,
     Order, PackSpec, PassKey, Read, Reopening, Request, SsccRange, TrackEnd,
 };
 use sealgate::engine::output::Permit;
 use sealgate::engine::reason::BatchState;
-use sealgate::engine::state::{Stage, State};
+use sealgate::engine::state::{Container, Stage, State};
 use sealgate::engine::{Engine, Role, Settings, Start, StationSpec};
 use sealgate::wire::order::serials_sha256;
 
@@ -32,8 +34,8 @@ const CAPACITY: u16 = 2;
 const WAITING: usize = 24;
 const SERIALS: u32 = 400;
 /// Acts of a plant; those from `CHAOS` on are what no plant does.
-pub(crate) const CHAOS: u8 = 26;
-pub(crate) const KINDS: u8 = 30;
+pub(crate) const CHAOS: u8 = 29;
+pub(crate) const KINDS: u8 = 33;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Act {
@@ -49,6 +51,8 @@ struct Device {
     seq: u64,
     /// Units that entered; containers begun.
     count: u64,
+    /// Packers: the container that stands there.
+    container: u64,
     request: Option<CloseRequest>,
 }
 
@@ -275,6 +279,8 @@ impl Plant {
             23 => self.repeat(a),
             24 if b.is_multiple_of(4) => self.oddity(a),
             25 => self.tick(600_000),
+            26 | 27 => self.hands(a, b),
+            28 => self.close_again(a),
             _ if kind >= CHAOS => self.chaos(kind, a, b),
             _ => Ok(()),
         }
@@ -365,13 +371,17 @@ impl Plant {
     }
 
     fn close_pallet(&mut self, a: u8) -> Played {
+        self.pack_pallet(a, true)
+    }
+
+    fn pack_pallet(&mut self, a: u8, is_new: bool) -> Played {
         let mut cases = self.judge.loose_cases();
         cases.truncate(if a.is_multiple_of(8) { 1 } else { 2 });
         if cases.is_empty() {
             return Ok(());
         }
         let children = cases.iter().map(|sscc| format!("00{sscc}").into_bytes()).collect();
-        self.request(PALLETIZER, Gate::Seal, true, children, None)
+        self.request(PALLETIZER, Gate::Seal, is_new, children, None)
     }
 
     fn request(
@@ -387,11 +397,78 @@ impl Plant {
         }
         let device = self.device(station);
         device.seq += 1;
-        device.count += u64::from(is_new && gate == Gate::Seal);
-        let (seq, container) = (device.seq, device.count);
+        if is_new && gate == Gate::Seal {
+            device.count += 1;
+            device.container = device.count;
+        }
+        let (seq, container) = (device.seq, device.container);
         let request = CloseRequest { seq, gate, container, children, child_count: None, label_read, not_good: false };
         device.request = Some(request.clone());
         self.observe(station, Observed::CloseRequested(request))
+    }
+
+    /// A person at the wrong moment as at the right one, with the right code and with wrong ones.
+    fn hands(&mut self, a: u8, b: u8) -> Played {
+        let loose = self.judge.loose_units();
+        let any = |list: &[SerialNumber]| list.get(usize::from(b / 8) % list.len().max(1)).copied();
+        let container = self.judge.any_container(usize::from(b / 8));
+        let code = match (b % 8, a % 8) {
+            (0, _) => Code::Serial(SerialNumber::new("Z9").expect("legal")),
+            (1, _) => {
+                let gtin = Gtin::new("09506000134369").expect("legal");
+                Code::Sgtin { gtin, serial: serial(u32::from(b / 8)) }
+            }
+            (2, 4..) => Code::Serial(serial(u32::from(b / 8))),
+            (_, 5..) => container.map_or_else(|| Code::Serial(serial(0)), Code::Sscc),
+            (3, 4) => container.map_or_else(|| Code::Serial(serial(0)), Code::Sscc),
+            (4, _) => any(&loose).map_or_else(|| Code::Serial(serial(1)), Code::Serial),
+            (5, _) => any(&self.judge.awaited_units()).map_or_else(|| Code::Serial(serial(2)), Code::Serial),
+            _ => Code::Serial(serial(u32::from(b / 8))),
+        };
+        self.touch(a, code)
+    }
+
+    fn touch(&mut self, a: u8, code: Code) -> Played {
+        let why = Why { reason: HandReason::Damaged, note: None };
+        self.ask(Request::Hands(Box::new(match a % 8 {
+            0 => HandsRequest::Withdraw { hand: Hand::Sample, code, why },
+            1 => HandsRequest::Withdraw { hand: Hand::Scrap, code, why },
+            2 => HandsRequest::Withdraw { hand: Hand::Decommission, code, why },
+            3 => HandsRequest::Withdraw { hand: Hand::Destroy, code, why },
+            4 => HandsRequest::Remove { code, why },
+            5 => HandsRequest::Reopen { code, why },
+            6 => HandsRequest::Unpack { code, why },
+            _ => HandsRequest::Reprint { code, why },
+        })))
+    }
+
+    /// The machine asks for a container that was opened by hand, under the count that it had.
+    fn close_again(&mut self, a: u8) -> Played {
+        let station = if a.is_multiple_of(4) { PALLETIZER } else { PACKER };
+        let Some((container, _)) = self.opened(station) else { return Ok(()) };
+        self.device(station).container = container;
+        if station == PALLETIZER {
+            return self.pack_pallet(a, false);
+        }
+        let children = self.judge.loose_units().iter().take(2).map(code_of).collect();
+        self.request(PACKER, Gate::Seal, false, children, None)
+    }
+
+    /// A container that was opened by hand and that this machine still counts.
+    fn opened(&self, station: u8) -> Option<(u64, Sscc)> {
+        self.counted(station, |container| container.state == ContainerState::Open && container.is_reopened)
+    }
+
+    /// A container of this machine's present count.
+    fn counted(&self, station: u8, is_meant: impl Fn(&Container) -> bool) -> Option<(u64, Sscc)> {
+        let name = self.engine.settings().stations[usize::from(station)].name;
+        let epoch = self.engine.state().station(&name).epoch;
+        let batch = self.engine.state().current()?;
+        let mut counted = batch.by_count.iter().filter(|((of, at, _), _)| *of == name && *at == epoch);
+        counted.find_map(|((_, _, count), at)| {
+            let container = batch.containers.get(usize::try_from(*at).ok()?)?;
+            is_meant(container).then_some((*count, container.sscc))
+        })
     }
 
     fn release(&mut self, station: u8, a: u8) -> Played {
@@ -710,6 +787,11 @@ impl Plant {
         self.acknowledge(usize::MAX)?;
         for _ in 0..600 {
             self.pack_up()?;
+            for station in [PACKER, PALLETIZER] {
+                if let Some((_, sscc)) = self.opened(station) {
+                    self.touch(6, Code::Sscc(sscc))?;
+                }
+            }
             let is_empty = self.judge.loose_units().is_empty() && self.judge.loose_cases().is_empty();
             if is_empty && self.belt.is_empty() {
                 break;
@@ -718,6 +800,7 @@ impl Plant {
             self.tick(600_000)?;
             self.read(255, 0)?;
             self.end(255)?;
+            self.acknowledge(usize::MAX)?;
         }
         // A line that is empty is stopped as soon as its printer is.
         let end = if self.bin.is_multiple_of(2) { Request::PurgeBatch } else { Request::StopBatch };
@@ -728,14 +811,37 @@ impl Plant {
     }
 
     fn pack_up(&mut self) -> Played {
-        while self.judge.loose_units().len() >= 2 {
-            let children = self.judge.loose_units().iter().take(2).map(code_of).collect();
-            self.request(PACKER, Gate::Seal, true, children, None)?;
-            self.close_both_gates(PACKER)?;
+        for station in [PACKER, PALLETIZER] {
+            // Those that a person has relabelled.
+            for _ in 0..SERIALS {
+                let closed = self.counted(station, |at| at.state == ContainerState::Closed);
+                let Some((count, sscc)) = closed else { break };
+                self.device(station).container = count;
+                self.request(station, Gate::Release, false, Vec::new(), Some(format!("00{sscc}").into_bytes()))?;
+                self.answer_close(station, 255)?;
+            }
         }
-        while self.judge.loose_cases().len() >= 2 {
-            self.close_pallet(255)?;
-            self.close_both_gates(PALLETIZER)?;
+        let mut tries = 0..usize::try_from(SERIALS).expect("small");
+        while self.judge.loose_units().len() >= 2 && tries.next().is_some() {
+            match self.opened(PACKER) {
+                Some(_) => self.close_again(1)?,
+                None => {
+                    let children = self.judge.loose_units().iter().take(2).map(code_of).collect();
+                    self.request(PACKER, Gate::Seal, true, children, None)?;
+                }
+            }
+            if self.is_granted(PACKER) {
+                self.close_both_gates(PACKER)?;
+            }
+        }
+        while self.judge.loose_cases().len() >= 2 && tries.next().is_some() {
+            match self.opened(PALLETIZER) {
+                Some(_) => self.close_again(4)?,
+                None => self.close_pallet(255)?,
+            }
+            if self.is_granted(PALLETIZER) {
+                self.close_both_gates(PALLETIZER)?;
+            }
         }
         Ok(())
     }
@@ -755,6 +861,7 @@ impl Plant {
             5..=7 => self.end(255),
             8 => self.tick(u64::from(a) * 1000),
             9 => self.crash(),
+            10 if a % 2 == 0 => self.hands(a / 2, b),
             10 => self.pack_up(),
             _ if a % 4 == 0 => self.oddity(0),
             _ => self.acknowledge(usize::MAX),

@@ -117,7 +117,7 @@ impl Story {
         self.add(Fact::Closed { level, container, token, children: children.clone() });
         let token = token + 1;
         self.add(Fact::CloseGranted { request: key(token.into()), gate: release, container, token, ttl_ms: 2000 });
-        self.add(Fact::Released { level, container, token, children });
+        self.add(Fact::Released { level, container, token, children, again: None });
     }
 
     /// A batch from its load to its close.

@@ -3,6 +3,7 @@
 use sealgate::domain::gs1::{SerialNumber, Sscc};
 use sealgate::domain::pack::Gate;
 use sealgate::engine::fact::{Child, Counts, Fact, RequestKey, TrackKey};
+use sealgate::engine::hands::HandsRefusal;
 use sealgate::engine::input::CloseEnd;
 use sealgate::engine::reason::{Difference, RefuseReason, RequestRefusal};
 use sealgate::wire::fact::kind;
@@ -99,10 +100,7 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         Fact::PhantomReject { count, .. } => format!("phantom_reject {count}"),
         Fact::EndsMissed { from, to, .. } => format!("ends_missed {from} to {to}"),
         Fact::Packed { request, children, .. } => {
-            let children = children.iter().map(|child| match child {
-                Child::Unit(serial) => serial.to_string(),
-                Child::Container(sscc) => names.container(sscc),
-            });
+            let children = children.iter().map(|at| child(names, at));
             format!("packed {} in {}", join(children), names.request(request))
         }
         Fact::CloseGranted { request, gate: at, .. } => format!("{}_granted {}", gate(*at), names.request(request)),
@@ -112,7 +110,10 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         }
         Fact::PermitAcked { container, .. } => format!("permit_acked {}", names.container(container)),
         Fact::Closed { container, .. } => format!("closed {}", names.container(container)),
-        Fact::Released { container, .. } => format!("released {}", names.container(container)),
+        Fact::Released { container, again, .. } => {
+            let again = again.map_or_else(String::new, |again| format!(" again {}", again.name()));
+            format!("released {}{again}", names.container(container))
+        }
         Fact::CloseFailed { container, result, gate: at, .. } => {
             let why = match result {
                 CloseEnd::Done => "done",
@@ -125,6 +126,28 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
             format!("{}_unresolved {}", gate(*at), names.container(container))
         }
         Fact::GateForced { station, .. } => format!("gate_forced {station}"),
+        Fact::UnitWithdrawn { serial, withdrawal, why } => {
+            format!("{} {serial} {}", withdrawal.name(), why.reason.name())
+        }
+        Fact::ContainerReopened { container, taken, told, why, .. } => {
+            let taken = taken.as_ref().map_or_else(String::new, |taken| format!(" for {}", child(names, taken)));
+            let told = if *told { " told" } else { "" };
+            format!("reopened {}{taken}{told} {}", names.container(container), why.reason.name())
+        }
+        Fact::ContainerDissolved { container, told, why, .. } => {
+            let told = if *told { " told" } else { "" };
+            format!("dissolved {}{told} {}", names.container(container), why.reason.name())
+        }
+        Fact::LabelVoided { container, copy, why, .. } => {
+            format!("label_voided {} copy {copy} {}", names.container(container), why.reason.name())
+        }
+    }
+}
+
+fn child(names: &dyn Names, child: &Child) -> String {
+    match child {
+        Child::Unit(serial) => serial.to_string(),
+        Child::Container(sscc) => names.container(sscc),
     }
 }
 
@@ -184,7 +207,22 @@ fn difference(difference: &Difference) -> String {
     }
 }
 
-pub(crate) fn answer(refusal: &RequestRefusal) -> String {
+fn hands(names: &dyn Names, refusal: &HandsRefusal) -> String {
+    match refusal {
+        HandsRefusal::NoBatch => "no_batch".to_owned(),
+        HandsRefusal::NoUnit => "no_unit".to_owned(),
+        HandsRefusal::NoContainer => "no_container".to_owned(),
+        HandsRefusal::ForeignUnit(_) => "foreign_unit".to_owned(),
+        HandsRefusal::UnknownUnit(serial) => format!("unknown_unit({serial})"),
+        HandsRefusal::UnknownContainer(_) => "unknown_container".to_owned(),
+        HandsRefusal::UnitState(state) => format!("unit_state({})", state.name()),
+        HandsRefusal::ContainerState(state) => format!("container_state({})", state.name()),
+        HandsRefusal::InTransit => "in_transit".to_owned(),
+        HandsRefusal::PermitInForce(sscc) => format!("permit_in_force({})", names.container(sscc)),
+    }
+}
+
+pub(crate) fn answer(names: &dyn Names, refusal: &RequestRefusal) -> String {
     match refusal {
         RequestRefusal::UnknownBatch(batch) => format!("unknown_batch({batch})"),
         RequestRefusal::BatchExists(batch) => format!("batch_exists({batch})"),
@@ -207,6 +245,7 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::Busy => "busy".to_owned(),
         RequestRefusal::RecipeDiffers(other) => format!("recipe_differs({})", other.station),
         RequestRefusal::People(refusal) => format!("{refusal:?}"),
+        RequestRefusal::Hands(refusal) => hands(names, refusal),
         RequestRefusal::ClockUnsure(clock) => format!("clock_unsure({})", clock.name()),
     }
 }
@@ -235,6 +274,10 @@ fn counts(counts: &Counts) -> String {
         ("phantom", counts.phantom),
         ("cases_released", counts.cases_released),
         ("pallets_released", counts.pallets_released),
+        ("label_sampled", counts.label_sampled),
+        ("sampled", counts.sampled),
+        ("inactive", counts.inactive),
+        ("destroyed", counts.destroyed),
     ];
     join(all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name}={count}")))
 }

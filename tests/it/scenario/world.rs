@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sealgate::domain::code::Code;
 use sealgate::domain::element::ElementString;
 use sealgate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber, Sscc};
 use sealgate::domain::pack::{Gate, PackLevel};
@@ -13,6 +14,7 @@ use sealgate::domain::time::Now;
 use sealgate::engine::clearance::Clearance;
 use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact, RequestKey};
+use sealgate::engine::hands::{Hand, HandReason, HandsRequest, Why};
 use sealgate::engine::input::{
     Ask, Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed,
     Order, PackSpec, PassKey, Read, Reopening, Request, SsccRange, StationRecipe, TrackEnd,
@@ -123,6 +125,7 @@ impl World {
             "load" | "start" | "stop" | "purge" | "hold" | "go_on" | "abort" | "reopen" | "close_batch" | "ack" => {
                 self.asked(verb, args)
             }
+            "unit" | "container" => self.hands(verb, args),
             "encoded" | "printed" | "flushed" | "took" | "strange" => self.printer(verb, args),
             "read" | "noread" | "missed_results" | "repeat_result" => self.camera(verb, args),
             "gate" | "rejected" | "missing" | "expire" | "ends_missed" | "phantom" | "bin" | "bin_full" => {
@@ -286,6 +289,26 @@ impl World {
             _ => Request::AcknowledgeAlarm(number(args.first())?.try_into().map_err(|_| "no alarm number")?),
         };
         self.step(Input::Asked(Ask { id: 1, asker: Asker::Door(Text::new("local").expect("short")), request }))
+    }
+
+    /// `unit sample A1 damaged`, `container unpack C1 rework`: the code of what lies in the hand.
+    fn hands(&mut self, verb: &str, args: &[&str]) -> Played {
+        let (word, thing) = args.first().zip(args.get(1)).ok_or("`unit sample A1 REASON`")?;
+        let scanned = self.child(thing)?;
+        let code = Code::parse(&scanned).map_err(|error| error.to_string())?;
+        let reason = args.get(2).copied().unwrap_or("damaged");
+        let reason = HandReason::parse(reason).ok_or_else(|| format!("`{reason}` is no reason"))?;
+        let why = Why { reason, note: None };
+        let request = match (verb, *word, Hand::parse(word)) {
+            ("unit", _, Some(hand)) => HandsRequest::Withdraw { hand, code, why },
+            ("container", "remove", _) => HandsRequest::Remove { code, why },
+            ("container", "reopen", _) => HandsRequest::Reopen { code, why },
+            ("container", "unpack", _) => HandsRequest::Unpack { code, why },
+            ("container", "reprint", _) => HandsRequest::Reprint { code, why },
+            _ => return Err(format!("`{verb} {word}` is nothing that a hand does")),
+        };
+        let (asker, request) = (Asker::Door(Text::new("local").expect("short")), Request::Hands(Box::new(request)));
+        self.step(Input::Asked(Ask { id: 1, asker, request }))
     }
 
     /// The order of the batch whose products are on the line: the last that was loaded.
@@ -677,7 +700,9 @@ impl World {
                     Ok(Done::Already) => "already".to_owned(),
                     Ok(Done::Prepared(_)) => "prepared".to_owned(),
                     Ok(Done::Permitted(actor)) => format!("permitted {actor}"),
-                    Err(refused) => format!("refused {}", words::join(refused.reasons.iter().map(words::answer))),
+                    Err(refused) => {
+                        format!("refused {}", words::join(refused.reasons.iter().map(|why| words::answer(self, why))))
+                    }
                 });
             }
         }
