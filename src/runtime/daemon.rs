@@ -104,8 +104,7 @@ async fn serve(
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
     let recall = Recall::new(&config, &proven, (inbox.clone(), clock), looked);
     watch_proof(&mut tasks, recall, kept_there, handle.clone(), anchored.clone());
-    let looks = Looks::new(&config.journal, config.people.passwords);
-    let http = web.as_ref().map(Web::address);
+    let (looks, http) = (Looks::new(&config.journal, config.people.passwords), web.as_ref().map(Web::address));
     let desk =
         Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle, tapped, looks, http };
     open_doors(desk, control, web, &mut tasks);
