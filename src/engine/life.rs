@@ -200,7 +200,7 @@ impl Engine {
             return Err(Refused { reasons, differences: Vec::new() });
         }
         let (sheet, opened_seq) = (batch.sheet.clone(), batch.opened_seq);
-        self.state.batches.push(batch);
+        self.state.insert_closed(batch);
         self.emit_for(step, id, actor, Fact::BatchReopened { sheet, opened_seq, reason });
         Ok(Done::Changed)
     }

@@ -224,6 +224,16 @@ impl State {
         self.stations.get(name).copied().unwrap_or_default()
     }
 
+    /// A batch that is closed enters as it was at its close, to be reopened.
+    pub(super) fn insert_closed(&mut self, batch: Batch) {
+        self.batches.push(batch);
+    }
+
+    /// A batch that is open at the end of the facts that are folded.
+    pub fn keep(&mut self, batch: BatchId) {
+        self.kept.insert(batch);
+    }
+
     /// A batch enters with its pool; the pool is no part of its fact, only its hash is.
     pub fn insert_order(&mut self, order: &Order) {
         let received = u32::try_from(order.serials.len()).unwrap_or(u32::MAX);

@@ -167,7 +167,7 @@ pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
                 return Err(StoreError::Damaged { seq: Some(batch.loaded.seq), what }.into());
             }
             recovery.order(order.as_ref());
-            recovery.state.kept.insert(sheet.batch);
+            recovery.state.keep(sheet.batch);
         }
     }
     for alarm in recovered.base.alarms {
