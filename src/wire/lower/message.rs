@@ -12,6 +12,7 @@ use crate::wire::lower::{Lowering, Scene};
 use crate::wire::record::Message;
 use crate::wire::topic::{self, BatchClosed};
 
+#[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
 pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Vec<Message> {
     match &scene.entry.fact {
         Fact::Commissioned { track, serial } => commissioned(lowering, scene, track, *serial),
