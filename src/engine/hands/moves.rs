@@ -23,7 +23,7 @@ impl Engine {
         match request {
             HandsRequest::Withdraw { hand, code, why } => self.take_out(step, actor, hand, &code, why),
             HandsRequest::Remove { code, why } => self.remove(step, actor, &code, &why),
-            HandsRequest::Reopen { code, why } => self.reopen(step, actor, &code, &why),
+            HandsRequest::Reopen { code, why } => self.open_by_code(step, actor, &code, &why),
             HandsRequest::Unpack { code, why } => self.unpack(step, actor, &code, why),
             HandsRequest::Reprint { code, why } => self.reprint(step, actor, &code, why),
         }
@@ -67,7 +67,7 @@ impl Engine {
         Ok(Done::Changed)
     }
 
-    fn reopen(&mut self, step: &mut Step, actor: Actor, code: &Code, why: &Why) -> Outcome {
+    fn open_by_code(&mut self, step: &mut Step, actor: Actor, code: &Code, why: &Why) -> Outcome {
         let batch = self.handled()?;
         let container = container_of(batch, code)?;
         match container.state {
