@@ -189,10 +189,10 @@ impl House {
         };
         let token = token.as_ref().and_then(Value::as_str);
         let mut response = outcome::response(&answer);
-        if token.is_some() || (route.word == "logout" && answer.ok) {
-            if let Ok(cookie) = HeaderValue::from_str(&guard::cookie(token, self.is_near)) {
-                response.headers_mut().insert(SET_COOKIE, cookie);
-            }
+        let is_changed = token.is_some() || (route.word == "logout" && answer.ok);
+        let cookie = is_changed.then(|| HeaderValue::from_str(&guard::cookie(token, self.is_near)));
+        if let Some(Ok(cookie)) = cookie {
+            response.headers_mut().insert(SET_COOKIE, cookie);
         }
         response
     }
