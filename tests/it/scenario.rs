@@ -7,12 +7,14 @@
 //!
 //! `SEALGATE_BLESS=1` writes what the engine did into the files instead of comparing; read the difference before you commit it.
 
+mod twin;
 mod words;
 mod world;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use twin::{Step, Story};
 use world::{Outcome, World};
 
 fn folder() -> PathBuf {
@@ -63,7 +65,7 @@ fn normal(expected: &str) -> String {
 fn run(name: &str, text: &str) -> (Vec<String>, String) {
     let (mut wrong, mut blessed) = (Vec::new(), String::new());
     let mut world = World::default();
-    let mut broken = false;
+    let (mut broken, mut story) = (false, Story::default());
     for (number, raw) in (1..).zip(text.lines()) {
         let Some(line) = Line::parse(raw) else {
             blessed.push_str(raw);
@@ -72,12 +74,19 @@ fn run(name: &str, text: &str) -> (Vec<String>, String) {
         };
         if let Some(title) = line.input.strip_prefix("scenario ") {
             (world, broken) = (World::titled(title), false);
+            wrong.extend(std::mem::take(&mut story).twins());
+        }
+        if let Some(why) = line.input.strip_prefix("differs ") {
+            story.differs(why);
+            let _ = writeln!(blessed, "{raw}");
+            continue;
         }
         if broken || line.input.starts_with("scenario ") {
             let _ = writeln!(blessed, "{raw}");
             continue;
         }
         let at = format!("{name}:{number}");
+        story.lines.push(Step { at: at.clone(), input: line.input, differs: None });
         match world.play(line.input) {
             Ok(outcome) => {
                 wrong.extend(check(&at, &world, &line, &outcome));
@@ -90,6 +99,7 @@ fn run(name: &str, text: &str) -> (Vec<String>, String) {
             }
         }
     }
+    wrong.extend(story.twins());
     (wrong, blessed)
 }
 

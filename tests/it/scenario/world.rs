@@ -13,8 +13,8 @@ use sealgate::domain::time::Now;
 use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact, RequestKey};
 use sealgate::engine::input::{
-    Ask, Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed,
-    Order, PackSpec, PassKey, Read, Request, SsccRange, StationRecipe, TrackEnd,
+    Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order,
+    PackSpec, PassKey, Read, Request, SsccRange, StationRecipe, TrackEnd,
 };
 use sealgate::engine::output::{Done, Permit, Restraint, Step};
 use sealgate::engine::recipe::Recipe;
@@ -23,6 +23,11 @@ use sealgate::engine::stops::Stops;
 use sealgate::engine::{Engine, Policy, Role, Settings, Start, StationSpec};
 
 use super::words::{self, Names};
+
+mod people;
+mod twin;
+
+pub(crate) use twin::End;
 
 pub(crate) const STATIONS: [&str; 5] = ["printer", "camera", "rejector", "packer", "palletizer"];
 const PRINTER: usize = 0;
@@ -52,6 +57,7 @@ struct Device {
     printed: u64,
     count: u64,
     request: Option<CloseRequest>,
+    is_open: bool,
     /// It has started again, and no epoch of its own says what it still holds.
     is_guessed: bool,
     /// What it shows, where it shows one.
@@ -74,7 +80,15 @@ pub(crate) struct World {
     labels: BTreeMap<String, u64>,
     ssccs: BTreeMap<Sscc, String>,
     result: Option<CameraResult>,
+    /// Who asks, where it is not the door.
+    asker: Option<Asker>,
+    /// All that the stations have shown in their epochs.
+    history: Vec<Observation>,
     steps: Vec<Step>,
+    /// Machines that were away when the daemon died, and have not joined since.
+    unheard: Vec<usize>,
+    /// How far the printer had taken records over before this line gave it more.
+    took_by_itself: Option<u64>,
     /// The track that the line is about, and the acknowledgement that it must bring.
     here: Option<u64>,
     owed: Option<Permit>,
@@ -108,14 +122,19 @@ impl World {
         }
         let words: Vec<&str> = line.split_whitespace().collect();
         let (verb, args) = words.split_first().ok_or("an empty line")?;
-        (self.here, self.owed) = (None, None);
+        (self.here, self.owed, self.took_by_itself) = (None, None, None);
         self.steps.clear();
         self.pass_time(10_000);
         if self.engine.is_none() && !matches!(*verb, "line" | "batch") {
             return Err("a scenario begins with `line` or `batch`".to_owned());
         }
-        let is_setup = matches!(*verb, "line" | "batch" | "encoded" | "crash" | "container_count");
-        match *verb {
+        let is_setup = matches!(*verb, "line" | "batch" | "encoded" | "crash" | "people" | "container_count");
+        self.dispatch(verb, args)?;
+        Ok(self.outcome(is_setup, *verb == "resume"))
+    }
+
+    fn dispatch(&mut self, verb: &str, args: &[&str]) -> Played {
+        match verb {
             "line" => self.line(args),
             "batch" => self.batch(args),
             "load" | "start" | "stop" | "close_batch" | "ack" => self.asked(verb, args),
@@ -132,9 +151,12 @@ impl World {
             "resume" => self.resume(args),
             "doubt" => self.step(Input::Doubted(args.join(" "))),
             "shutdown" => self.step(Input::Stopping),
+            "as" | "upstream" => self.acting(verb, args),
+            "people" => self.people(args),
+            "add" | "answer" | "disable" | "enable" | "first" | "login" | "logout" | "may" | "password" | "prepare"
+            | "reset_password" | "roles" | "sign" | "unlock" => self.about_people(verb, args),
             _ => Err(format!("`{verb}` is no word of a scenario")),
-        }?;
-        Ok(self.outcome(is_setup, *verb == "resume"))
+        }
     }
 
     fn pass_time(&mut self, us: u64) {
@@ -159,7 +181,9 @@ impl World {
         }
         for permit in &step.permits {
             if let Permit::Print { seq, .. } = permit {
-                self.devices[PRINTER].accepted = self.devices[PRINTER].accepted.max(*seq);
+                let accepted = &mut self.devices[PRINTER].accepted;
+                self.took_by_itself.get_or_insert(*accepted);
+                *accepted = (*accepted).max(*seq);
             }
         }
         self.entries.extend(step.facts.iter().cloned());
@@ -169,7 +193,9 @@ impl World {
 
     fn observe(&mut self, station: usize, what: Observed) -> Played {
         let seen_mono_us = self.now.mono_us;
-        self.step(Input::Observed(Observation { station: id(station), seen_mono_us, what }))
+        let observation = Observation { station: id(station), seen_mono_us, what };
+        self.history.push(observation.clone());
+        self.step(Input::Observed(observation))
     }
 
     fn line(&mut self, args: &[&str]) -> Played {
@@ -243,7 +269,10 @@ impl World {
                 self.observe(station, Observed::Entered { count: device.count })?;
                 self.observe(station, Observed::BinCounted { count: device.accepted })
             }
-            PACKER | PALLETIZER => self.observe(station, Observed::GateMoved { state: GateState::Shut }),
+            PACKER | PALLETIZER => {
+                let state = if device.is_open { GateState::Open } else { GateState::Shut };
+                self.observe(station, Observed::GateMoved { state })
+            }
             _ => Ok(()),
         }
     }
@@ -272,7 +301,7 @@ impl World {
             "close_batch" => Request::CloseBatch(named),
             _ => Request::AcknowledgeAlarm(number(args.first())?.try_into().map_err(|_| "no alarm number")?),
         };
-        self.step(Input::Asked(Ask { id: 1, asker: Asker::Door(Text::new("local").expect("short")), request }))
+        self.ask_for(request)
     }
 
     /// The order of the batch whose products are on the line: the last that was loaded.
@@ -488,8 +517,11 @@ impl World {
                 let token = self.engine().state().last_token;
                 return self.observe(station, Observed::PermitAcked { token });
             }
-            "opens" => return self.observe(station, Observed::GateMoved { state: GateState::Open }),
-            "shuts" => return self.observe(station, Observed::GateMoved { state: GateState::Shut }),
+            "opens" | "shuts" => {
+                self.devices[station].is_open = verb == "opens";
+                let state = if verb == "opens" { GateState::Open } else { GateState::Shut };
+                return self.observe(station, Observed::GateMoved { state });
+            }
             "jammed" => CloseEnd::MachineFailure,
             "expired" => CloseEnd::Expired,
             _ => CloseEnd::Done,
@@ -504,11 +536,15 @@ impl World {
     fn link(&mut self, verb: &str, args: &[&str]) -> Played {
         let station = STATIONS.iter().position(|name| args.first() == Some(name)).ok_or("which station?")?;
         match verb {
-            "join" => self.join(station, false),
+            "join" => {
+                self.join(station, false)?;
+                self.is_heard(station)
+            }
             "reset" => {
                 if station == REJECTOR {
                     self.labels.clear();
                 }
+                self.history.retain(|at| at.station != id(station));
                 let kept = options(args).get("kept").map(|count| number(Some(count))).transpose()?;
                 let count = kept.unwrap_or_default();
                 self.devices[station] = Device {
