@@ -85,6 +85,8 @@ pub(crate) struct World {
     /// All that the stations have shown in their epochs.
     history: Vec<Observation>,
     steps: Vec<Step>,
+    /// Those whose session ended with the daemon, unasked.
+    lapsed: BTreeSet<String>,
     /// Machines that were away when the daemon died, and have not joined since.
     unheard: Vec<usize>,
     /// How far the printer had taken records over before this line gave it more.

@@ -21,7 +21,12 @@ impl World {
     /// `as rosa …` in her session, `upstream …` without one.
     pub(super) fn acting(&mut self, verb: &str, args: &[&str]) -> Played {
         let (asker, rest) = match (verb, args) {
-            ("as", [user, rest @ ..]) => (Asker::Session(session(user)?), rest),
+            ("as", [user, rest @ ..]) => {
+                if self.lapsed.remove(*user) {
+                    self.log_in(user)?;
+                }
+                (Asker::Session(session(user)?), rest)
+            }
             ("as", []) => return Err("as whom?".to_owned()),
             (_, rest) => (Asker::Door(door("mqtt")), rest),
         };
@@ -57,7 +62,10 @@ impl World {
         let name = args.first().copied().unwrap_or_default();
         let reason = "as the scenario says".to_owned();
         let request = match verb {
-            "login" => return self.log_in_with(name, args.get(1).copied()),
+            "login" => {
+                let times = args.get(2).map_or(Ok(1), |_| super::number(args.get(2)))?;
+                return (0..times).try_for_each(|_| self.log_in_with(name, args.get(1).copied()));
+            }
             "sign" => return self.sign(args),
             "first" => PeopleRequest::AddFirst(newcomer(name, Roles::default())?),
             "add" => PeopleRequest::Add(newcomer(name, roles(args)?)?),
@@ -125,8 +133,8 @@ impl World {
         self.step(sealgate::engine::input::Input::Asked(Ask { id: 1, asker, request }))
     }
 
-    /// Those whose sessions a crash has ended.
-    pub(super) fn logged_in(entries: &[Entry]) -> Vec<String> {
+    /// Those who have a session.
+    pub(super) fn logged_in(entries: &[Entry]) -> BTreeSet<String> {
         let mut there = BTreeSet::new();
         for entry in entries {
             match &entry.fact {
@@ -136,11 +144,7 @@ impl World {
                 _ => {}
             }
         }
-        there.into_iter().collect()
-    }
-
-    pub(super) fn log_in_again(&mut self, users: &[String]) -> Played {
-        users.iter().try_for_each(|user| self.log_in(user))
+        there
     }
 
     /// The facts that set the passwords of a person, oldest first.

@@ -32,7 +32,7 @@ impl World {
     }
 
     /// The daemon dies with all that was not durable, and starts again. The machines noticed nothing: those that were there join with
-    /// what they show and have shown, and whoever was logged in logs in again.
+    /// what they show and have shown; whoever was logged in logs in again before the next thing is asked for.
     pub(crate) fn die_and_return(&mut self, kept: Kept) -> Played {
         let is_there = |station: &usize| self.engine().state().station(&name_of(*station)).joined;
         let there: Vec<usize> = (0..STATIONS.len()).filter(is_there).collect();
@@ -49,7 +49,7 @@ impl World {
         there.iter().try_for_each(|station| self.join(*station, false))?;
         self.show_again(&there)?;
         self.unheard = (0..STATIONS.len()).filter(|station| !there.contains(station)).collect();
-        self.log_in_again(&logged_in)?;
+        self.lapsed = logged_in;
         self.steps.clear();
         Ok(())
     }
@@ -136,11 +136,15 @@ impl World {
     }
 }
 
-/// Facts about the run of the daemon and its links, which a crash adds to.
+/// Facts about the run of the daemon, its links and its sessions, which a crash changes.
 fn is_of_the_run(fact: &Fact) -> bool {
     matches!(
         fact,
-        Fact::LineStarted { .. } | Fact::StationJoined { .. } | Fact::StationLost { .. } | Fact::LoggedIn { .. }
+        Fact::LineStarted { .. }
+            | Fact::StationJoined { .. }
+            | Fact::StationLost { .. }
+            | Fact::LoggedIn { .. }
+            | Fact::LoggedOut { .. }
     )
 }
 
