@@ -114,27 +114,18 @@ fn again(input: &str) -> Option<&str> {
 
 /// The first lines that only one of both has.
 fn difference(end: &End, twin: &End) -> String {
-    let of = |end: &[String], twin: &[String]| {
-        let only = |these: &[String], those: &[String], sign: &str| {
-            let mut left: Vec<&String> = those.iter().collect();
-            let mut out = Vec::new();
-            for line in these {
-                match left.iter().position(|other| *other == line) {
-                    Some(at) => drop(left.swap_remove(at)),
-                    None => out.push(format!("{sign}{}", line.trim())),
-                }
+    let (end, twin) = (end.lines(), twin.lines());
+    let only = |these: &[String], those: &[String], sign: &str| {
+        let mut left: Vec<&String> = those.iter().collect();
+        let is_new = |line: &&String| match left.iter().position(|other| other == line) {
+            Some(at) => {
+                left.swap_remove(at);
+                false
             }
-            out
+            None => true,
         };
-        let mut out = only(end, twin, "- ");
-        out.extend(only(twin, end, "+ "));
-        out
+        these.iter().filter(is_new).map(|line| format!("{sign} {}", line.trim())).take(6).collect::<Vec<_>>()
     };
-    let mut lines = of(&end.facts, &twin.facts);
-    lines.extend(of(&end.state, &twin.state));
-    lines.truncate(12);
-    if lines.is_empty() {
-        lines.push("the same lines in another order".to_owned());
-    }
+    let lines = [only(&end, &twin, "-"), only(&twin, &end, "+")].concat();
     format!("another end\n    {}", lines.join("\n    "))
 }

@@ -587,7 +587,8 @@ impl World {
         let us = milli(word.trim_end_matches('s'))?.unsigned_abs() * 1000;
         let mut left = us;
         while left > 0 {
-            let part = left.min(100_000);
+            // Of a long time only the last seconds count.
+            let part = if left > 10_000_000 { 1_000_000 } else { left.min(100_000) };
             self.pass_time(part);
             self.step(Input::Tick)?;
             left -= part;

@@ -4,6 +4,7 @@ use sealgate::engine::Engine;
 use sealgate::engine::fact::Fact;
 use sealgate::engine::input::{Input, Observation, Observed};
 use sealgate::engine::state::State;
+use sealgate::engine::stops::Recent;
 
 use super::{PRINTER, Played, STATIONS, World, name_of};
 
@@ -14,11 +15,22 @@ pub(crate) struct Kept {
     orders: usize,
 }
 
-/// What a scenario leaves behind, in lines that can be compared.
-#[derive(Debug, PartialEq, Eq)]
+/// What a scenario leaves behind.
+#[derive(Debug, PartialEq)]
 pub(crate) struct End {
-    pub(crate) facts: Vec<String>,
-    pub(crate) state: Vec<String>,
+    /// What every fact says and who did it, sorted.
+    facts: Vec<String>,
+    state: State,
+    /// The newest inspections of each batch: whether each was a reject.
+    recent: Vec<String>,
+}
+
+impl End {
+    /// In lines, for whoever looks for a difference.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let state = format!("{:#?}", self.state);
+        self.facts.iter().chain(&self.recent).map(String::as_str).chain(state.lines()).map(str::to_owned).collect()
+    }
 }
 
 impl World {
@@ -128,12 +140,17 @@ impl World {
             })
             .collect();
         facts.sort();
-        let Some(engine) = &self.engine else { return End { facts, state: Vec::new() } };
-        let text = format!("{:#?}", without_numbers(engine.state().clone()));
-        let is_number = |line: &&str| line.trim_start().starts_with("inspection:");
-        let state = text.lines().filter(|line| !is_number(line)).map(str::to_owned).collect();
-        End { facts, state }
+        let mut state = self.engine.as_ref().map(|engine| engine.state().clone()).unwrap_or_default();
+        let recent = state.batches.iter_mut().map(|batch| recent_of(&std::mem::take(&mut batch.recent))).collect();
+        End { facts, state: without_numbers(state), recent }
     }
+}
+
+/// Without the numbers of the facts.
+fn recent_of(recent: &Recent) -> String {
+    let text = format!("{recent:?}");
+    let words = text.split(' ').filter(|word| !word.trim_end_matches(',').bytes().all(|byte| byte.is_ascii_digit()));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Facts about the run of the daemon, its links and its sessions, which a crash changes.
@@ -160,6 +177,7 @@ fn each_serial(words: &str) -> Vec<String> {
 /// The state without the numbers of facts: a run more has more facts.
 fn without_numbers(mut state: State) -> State {
     state.seq = 0;
+    state.transit.tracks.values_mut().for_each(|track| track.inspection = 0);
     state.transit.unknown.iter_mut().for_each(|(_, inspection)| *inspection = 0);
     state.transit.missed.iter_mut().for_each(|missed| missed.inspection = 0);
     for batch in &mut state.batches {
