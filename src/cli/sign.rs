@@ -39,16 +39,35 @@ enum Meaning {
 }
 
 pub(super) fn run(args: SignArgs, shared: &Shared) -> Outcome {
-    let Action::Close { batch, meaning } = args.action;
+    match args.action {
+        Action::Close { batch, meaning } => {
+            let batch = Value::from(batch).to_string();
+            let look = Look { word: "batch_show", parts: &[("batch", &batch)] };
+            sign(shared, "variance_close", &[("batch", &batch)], (meaning, look))
+        }
+    }
+}
+
+/// What is shown of the record before anybody signs.
+struct Look<'a> {
+    word: &'a str,
+    parts: &'a [(&'a str, &'a str)],
+}
+
+/// Both components each time (21 CFR 11.200): who is logged in gives the password to what was just shown. `parts` say of what the
+/// act is, in JSON.
+fn sign(shared: &Shared, action: &str, parts: &[(&str, &str)], (meaning, look): (Meaning, Look<'_>)) -> Outcome {
     let (socket, config) = source::daemon(shared)?;
     let style = source::style(shared, config.as_ref());
     let Some(session) = session::of(&socket) else {
         return Err(Exit::No.failure("nobody is logged in; log in first: `sealgate login NAME`"));
     };
-    let batch = Value::from(batch).to_string();
-    let prepared = live::ask(&socket, "sign_prepare", &[("batch", &batch)])?;
+    let text = |text: &str| Value::from(text).to_string();
+    let action = text(action);
+    let parts: Vec<_> = [("action", action.as_str())].into_iter().chain(parts.iter().copied()).collect();
+    let prepared = live::ask(&socket, "sign_prepare", &parts)?;
     let Some(data) = prepared.data.as_ref().filter(|_| prepared.ok) else { return Ok(source::told(style, &prepared)) };
-    let shown: ClientAnswer = live::ask(&socket, "batch_show", &[("batch", &batch)])?;
+    let shown: ClientAnswer = live::ask(&socket, look.word, look.parts)?;
     if !shared.json {
         shown.data.iter().for_each(|data| print::value(style, data));
         print::out(&format!("record  {}\n", data["subject_hash"].as_str().unwrap_or_default()));
@@ -57,9 +76,14 @@ pub(super) fn run(args: SignArgs, shared: &Shared) -> Outcome {
         Meaning::Performed => "performed",
         Meaning::Verified => "verified",
     };
-    let text = |text: &str| Value::from(text).to_string();
     let password = text(&prompt::password(&format!("{} signs as {meaning}. Password: ", session.user))?);
     let (user, challenge, meaning) = (text(&session.user), data["challenge"].to_string(), text(meaning));
-    let parts = [("user", user.as_str()), ("password", &password), ("challenge", &challenge), ("meaning", &meaning)];
+    let parts = [
+        ("user", user.as_str()),
+        ("action", &action),
+        ("password", &password),
+        ("challenge", &challenge),
+        ("meaning", &meaning),
+    ];
     Ok(source::told(style, &live::ask(&socket, "sign", &parts)?))
 }

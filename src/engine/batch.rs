@@ -5,7 +5,7 @@ use crate::domain::tag::StationId;
 use crate::domain::text::BatchId;
 use crate::domain::time::Now;
 use crate::engine::fact::{Counts, Fact};
-use crate::engine::input::{Actor, Ask, Asker, BatchSheet, Order, Request, SsccRange};
+use crate::engine::input::{Actor, Ask, Asker, Order, Request, SsccRange};
 use crate::engine::output::{Answer, Done, Refused, Step};
 use crate::engine::reason::{AlarmKind, BatchState, Difference, RequestRefusal};
 use crate::engine::state::{Batch, MAX_BATCHES, Run};
@@ -15,11 +15,16 @@ type Outcome = Result<Done, Refused>;
 
 /// What the close of a batch would say.
 pub(super) struct Closing {
-    pub(super) sheet: BatchSheet,
-    pub(super) opened_seq: u64,
-    pub(super) counts: Counts,
+    opened_seq: u64,
+    counts: Counts,
     /// What stands between the batch and its close.
     pub(super) differences: Vec<Difference>,
+}
+
+impl Closing {
+    pub(super) fn fact(&self) -> Fact {
+        Fact::BatchClosed { opened_seq: self.opened_seq, counts: Box::new(self.counts) }
+    }
 }
 
 impl Engine {
@@ -171,15 +176,13 @@ impl Engine {
         if self.flush_owed() {
             return refuse(RequestRefusal::Busy);
         }
-        self.conclude(step, *id, actor, closing);
+        self.emit_for(step, *id, actor, closing.fact());
+        self.concluded(step);
         Ok(Done::Changed)
     }
 
-    /// The end of a batch, once it balances or is signed for.
-    pub(super) fn conclude(&mut self, step: &mut Step, id: BatchId, actor: Actor, closing: Closing) {
-        let Closing { opened_seq, counts, .. } = closing;
-        self.emit_for(step, id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
-        // Its serials run out no more.
+    /// After the end of a batch that balanced or was signed for: its serials run out no more.
+    pub(super) fn concluded(&mut self, step: &mut Step) {
         [AlarmKind::SerialPoolLow, AlarmKind::SerialsExhausted].into_iter().for_each(|kind| self.ease(step, kind));
     }
 
@@ -198,7 +201,7 @@ impl Engine {
         let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
         let counts = self.final_counts(batch);
         let differences = self.differences(batch, &counts);
-        Ok(Closing { sheet: batch.sheet.clone(), opened_seq: batch.opened_seq, counts, differences })
+        Ok(Closing { opened_seq: batch.opened_seq, counts, differences })
     }
 
     fn acknowledge(&mut self, step: &mut Step, actor: Actor, alarm: u32) -> Outcome {

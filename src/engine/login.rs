@@ -162,10 +162,8 @@ impl Engine {
             PeopleRequest::Unlock { user } => self.unlock(step, actor, user),
             PeopleRequest::LogIn { proof, session } => self.log_in(now, step, proof, session),
             PeopleRequest::FailedLogIn { user, door } => self.fail_log_in(now, step, actor, user, door),
-            PeopleRequest::Prepare { batch, challenge } => self.prepare(now, step, actor, batch, challenge),
-            PeopleRequest::Sign { proof, challenge, meaning } => {
-                self.sign(now, step, actor, proof, (challenge, meaning))
-            }
+            PeopleRequest::Prepare { act, challenge } => self.prepare(now, step, actor, (act, challenge)),
+            PeopleRequest::Sign { proof, answer } => self.sign(now, step, actor, (proof, answer)),
             PeopleRequest::LogOut => {
                 self.end_sessions(step, |id, _| (asker == Asker::Session(*id)).then_some(SessionEnd::Asked));
                 Ok(Done::Changed)

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::text::{BatchId, Text};
+use crate::domain::text::Text;
 use crate::engine::input::Actor;
 use crate::engine::rights::Action;
-use crate::engine::signing::{Challenge, Meaning};
+use crate::engine::signing::{Act, Answer, Challenge};
 
 /// Unique for ever: a person who left is disabled, and nobody else gets the name.
 pub type UserId = Actor;
@@ -282,15 +282,14 @@ pub enum PeopleRequest {
         door: Door,
     },
     LogOut,
-    /// The close of a batch over its differences is to be signed.
+    /// This is to be signed.
     Prepare {
-        batch: BatchId,
+        act: Act,
         challenge: Challenge,
     },
     Sign {
         proof: Proof,
-        challenge: Challenge,
-        meaning: Meaning,
+        answer: Answer,
     },
 }
 

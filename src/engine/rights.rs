@@ -3,6 +3,7 @@
 
 use crate::engine::input::Request;
 use crate::engine::people::{PeopleRequest, Role, Roles};
+use crate::engine::signing::Meaning;
 
 /// What people do to a line, as rights tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +131,8 @@ impl PeopleRequest {
             | PeopleRequest::Unlock { .. } => Need::Right(Action::AdministerPeople),
             PeopleRequest::ChangePassword { .. } | PeopleRequest::LogOut => Need::Session,
             // Whoever may verify may perform too.
-            PeopleRequest::Prepare { .. } => Need::Right(Action::SignVariance),
-            PeopleRequest::Sign { meaning, .. } => Need::Right(meaning.action()),
+            PeopleRequest::Prepare { act, .. } => Need::Right(act.signable().right(Meaning::Performed)),
+            PeopleRequest::Sign { answer, .. } => Need::Right(answer.action.right(answer.meaning)),
             PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } => Need::Nothing,
         }
     }

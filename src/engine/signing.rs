@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use crate::domain::text::{BatchId, Text};
 use crate::domain::time::{ClockState, Now};
 use crate::engine::Engine;
-use crate::engine::batch::Closing;
 use crate::engine::fact::{Counts, Fact};
 use crate::engine::input::{Actor, BatchSheet};
 use crate::engine::login::{Outcome, refuse};
@@ -51,16 +50,9 @@ impl Meaning {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|meaning| meaning.name() == name)
     }
-
-    pub(super) fn action(self) -> Action {
-        match self {
-            Meaning::Performed => Action::SignVariance,
-            Meaning::Verified => Action::VerifyVariance,
-        }
-    }
 }
 
-/// What can be signed.
+/// What can be signed: the policy table. Each kind has its rights, its number of signers and the fact that it allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signable {
     /// The close of a batch whose counts do not balance (I10).
@@ -80,9 +72,55 @@ impl Signable {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|what| what.name() == name)
     }
+
+    /// Whether another person than who performed must verify before it happens.
+    pub fn is_verified(self) -> bool {
+        match self {
+            Signable::VarianceClose => true,
+        }
+    }
+
+    pub(super) fn right(self, meaning: Meaning) -> Action {
+        match (self, meaning) {
+            (Signable::VarianceClose, Meaning::Performed) => Action::SignVariance,
+            (Signable::VarianceClose, Meaning::Verified) => Action::VerifyVariance,
+        }
+    }
+
+    /// The kind of signature that may stand right before this fact.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "most facts are nothing that is signed for")]
+    pub fn of(fact: &Fact) -> Option<Self> {
+        match fact {
+            Fact::BatchClosed { .. } => Some(Signable::VarianceClose),
+            _ => None,
+        }
+    }
 }
 
-/// One signature, as it is printed and as it is proven. Its subject is the batch of the fact.
+/// What a person wants to sign for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// The close of this batch, whose counts do not balance.
+    VarianceClose(BatchId),
+}
+
+impl Act {
+    pub fn signable(&self) -> Signable {
+        match self {
+            Act::VarianceClose(_) => Signable::VarianceClose,
+        }
+    }
+}
+
+/// What a signer answers to a challenge with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub challenge: Challenge,
+    pub action: Signable,
+    pub meaning: Meaning,
+}
+
+/// One signature, as it is printed and as it is proven. What it is of is told by the fact that it allows, right behind it: `record`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     pub user: UserId,
@@ -104,12 +142,19 @@ pub struct Performed {
 }
 
 /// A challenge that waits for its signature.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Prepared {
     user: UserId,
-    batch: BatchId,
+    act: Act,
     subject_hash: SubjectHash,
     until_us: u64,
+}
+
+/// An act as it would happen now: the batch that it is of, and the fact that it would be.
+struct Planned {
+    batch: Option<BatchId>,
+    fact: Fact,
+    subject_hash: SubjectHash,
 }
 
 impl Engine {
@@ -118,41 +163,35 @@ impl Engine {
         now: Now,
         step: &mut Step,
         user: Actor,
-        batch: BatchId,
-        challenge: Challenge,
+        (act, challenge): (Act, Challenge),
     ) -> Outcome {
-        let subject_hash = self.variance(step, &batch)?.0;
+        let subject_hash = self.plan(step, &act)?.subject_hash;
         let challenges = &mut self.attendance.challenges;
         if challenges.len() >= CHALLENGES_MAX {
             let oldest = challenges.iter().min_by_key(|(_, at)| at.until_us).map(|(challenge, _)| *challenge);
             oldest.and_then(|oldest| challenges.remove(&oldest));
         }
         let until_us = now.mono_us.saturating_add(CHALLENGE_US);
-        self.attendance.challenges.insert(challenge, Prepared { user, batch, subject_hash, until_us });
+        self.attendance.challenges.insert(challenge, Prepared { user, act, subject_hash, until_us });
         Ok(Done::Prepared(subject_hash))
     }
 
     /// A challenge is used up by the first try, whatever becomes of it.
-    pub(super) fn sign(
-        &mut self,
-        now: Now,
-        step: &mut Step,
-        user: Actor,
-        proof: Proof,
-        (challenge, meaning): (Challenge, Meaning),
-    ) -> Outcome {
+    pub(super) fn sign(&mut self, now: Now, step: &mut Step, user: Actor, (proof, answer): (Proof, Answer)) -> Outcome {
+        let Answer { challenge, action, meaning } = answer;
         let prepared = self.attendance.challenges.remove(&challenge);
         let prepared = prepared.filter(|at| at.user == user && proof.user == user && now.mono_us < at.until_us);
-        let Some(Prepared { batch, subject_hash, .. }) = prepared else {
+        let prepared = prepared.filter(|at| at.act.signable() == action);
+        let Some(Prepared { act, subject_hash, .. }) = prepared else {
             return refuse(PeopleRefusal::UnknownChallenge);
         };
         let person = self.proven(proof)?;
-        let (hash, closing) = self.variance(step, &batch)?;
+        let Planned { batch, fact, subject_hash: hash } = self.plan(step, &act)?;
         if hash != subject_hash {
             return refuse(PeopleRefusal::RecordChanged);
         }
         if meaning == Meaning::Verified {
-            let performed = self.state.batch(&batch).and_then(|batch| batch.performed);
+            let performed = batch.and_then(|batch| self.state.batch(&batch)?.performed);
             match performed.filter(|performed| performed.subject_hash == hash) {
                 None => return refuse(PeopleRefusal::NothingPerformed),
                 Some(performed) if performed.user == user => return refuse(PeopleRefusal::SamePerson),
@@ -163,21 +202,41 @@ impl Engine {
             user,
             full_name: person.full_name,
             meaning,
-            action: Signable::VarianceClose,
+            action,
             subject_hash,
             challenge,
             offset_minutes: self.policy.offset_minutes,
             clock: self.clock(),
         };
-        self.emit_for(step, batch, user, Fact::Signed { signature: Box::new(signature) });
-        if meaning == Meaning::Verified {
-            self.conclude(step, batch, user, closing);
+        self.record(step, batch, user, Fact::Signed { signature: Box::new(signature) });
+        if action.is_verified() == (meaning == Meaning::Verified) {
+            self.enact(step, user, batch, fact);
         }
         Ok(Done::Changed)
     }
 
-    /// A stopped batch that only counts keep from its close: the hash of its record, and the record.
-    fn variance(&mut self, step: &mut Step, batch: &BatchId) -> Result<(SubjectHash, Closing), Refused> {
+    /// What an act would be now, or why it cannot be.
+    fn plan(&mut self, step: &mut Step, act: &Act) -> Result<Planned, Refused> {
+        let (batch, fact) = match act {
+            Act::VarianceClose(batch) => (Some(*batch), self.variance(step, batch)?),
+        };
+        let sheet = batch.and_then(|batch| self.state.batch(&batch)).map(|batch| &batch.sheet);
+        let subject_hash = record(sheet, &fact).map(|record| hash(&record)).unwrap_or_default();
+        Ok(Planned { batch, fact, subject_hash })
+    }
+
+    /// The fact itself, right behind its signature, and what follows from it.
+    fn enact(&mut self, step: &mut Step, actor: Actor, batch: Option<BatchId>, fact: Fact) {
+        let action = Signable::of(&fact);
+        self.record(step, batch, actor, fact);
+        match action {
+            Some(Signable::VarianceClose) => self.concluded(step),
+            None => {}
+        }
+    }
+
+    /// The close of a stopped batch that only counts keep from it.
+    fn variance(&mut self, step: &mut Step, batch: &BatchId) -> Result<Fact, Refused> {
         let closing = self.closing(step, batch)?;
         if closing.differences.is_empty() {
             return refuse(PeopleRefusal::NothingToSign);
@@ -189,7 +248,7 @@ impl Engine {
         if self.flush_owed() {
             return Err(Refused { reasons: vec![RequestRefusal::Busy], differences: Vec::new() });
         }
-        Ok((hash(&record(&closing.sheet, closing.opened_seq, &closing.counts)), closing))
+        Ok(closing.fact())
     }
 }
 
@@ -210,19 +269,32 @@ fn hash(record: &str) -> SubjectHash {
     SubjectHash::new(&hex).unwrap_or_default()
 }
 
-/// The record that is signed: what the close will say of the batch, one `key length:value` a line. It follows from the facts
-/// `batch_loaded` and `batch_closed` alone.
-pub fn record(sheet: &BatchSheet, opened_seq: u64, counts: &Counts) -> String {
-    let Counts { received, unused, burned, printed, commissioned, scrapped, unaccounted, packed, loose, .. } = *counts;
-    let Counts { triggers, pass, fail, no_read, missed, rejects_commanded, rejects_confirmed, .. } = *counts;
-    let Counts { rejects_resolved, bin, phantom, cases_released, pallets_released, .. } = *counts;
-    let texts = [
-        ("record", "sealgate variance_close 1".to_owned()),
+/// The record that is signed, one `key length:value` a line: what the fact says that a signature allows. Whoever holds the facts can make it
+/// again. `None` where the fact is nothing to sign for, or lacks the order that it belongs to.
+#[allow(clippy::wildcard_enum_match_arm, reason = "most facts are nothing that is signed for")]
+pub fn record(sheet: Option<&BatchSheet>, fact: &Fact) -> Option<String> {
+    let fields = match fact {
+        Fact::BatchClosed { opened_seq, counts } => variance_fields(sheet?, *opened_seq, counts),
+        _ => return None,
+    };
+    let title = format!("sealgate {} 1", Signable::of(fact)?.name());
+    let fields = std::iter::once(("record", title)).chain(fields);
+    Some(fields.map(|(key, value)| format!("{key} {}:{value}\n", value.len())).collect())
+}
+
+/// What is told of the order in every record of a batch.
+fn sheet_fields(sheet: &BatchSheet) -> Vec<(&'static str, String)> {
+    vec![
         ("batch", sheet.batch.to_string()),
         ("gtin", sheet.gtin.as_str().to_owned()),
         ("lot", sheet.lot.as_str().to_owned()),
-        ("opened_seq", opened_seq.to_string()),
-    ];
+    ]
+}
+
+fn variance_fields(sheet: &BatchSheet, opened_seq: u64, counts: &Counts) -> Vec<(&'static str, String)> {
+    let Counts { received, unused, burned, printed, commissioned, scrapped, unaccounted, packed, loose, .. } = *counts;
+    let Counts { triggers, pass, fail, no_read, missed, rejects_commanded, rejects_confirmed, .. } = *counts;
+    let Counts { rejects_resolved, bin, phantom, cases_released, pallets_released, .. } = *counts;
     let numbers = [
         ("received", received),
         ("unused", unused),
@@ -246,6 +318,8 @@ pub fn record(sheet: &BatchSheet, opened_seq: u64, counts: &Counts) -> String {
         ("cases_released", cases_released),
         ("pallets_released", pallets_released),
     ];
-    let numbers = numbers.into_iter().map(|(key, number)| (key, number.to_string()));
-    texts.into_iter().chain(numbers).map(|(key, value)| format!("{key} {}:{value}\n", value.len())).collect()
+    let mut fields = sheet_fields(sheet);
+    fields.push(("opened_seq", opened_seq.to_string()));
+    fields.extend(numbers.map(|(key, number)| (key, number.to_string())));
+    fields
 }

@@ -252,7 +252,7 @@ impl Run {
 
 impl Batch {
     pub(super) fn take_signature(&mut self, signature: &Signature) {
-        if signature.meaning == Meaning::Performed {
+        if signature.meaning == Meaning::Performed && signature.action.is_verified() {
             self.performed = Some(Performed { user: signature.user, subject_hash: signature.subject_hash });
         }
     }

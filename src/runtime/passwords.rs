@@ -96,15 +96,15 @@ fn look(journal: &Path, command: PasswordCommand) -> Result<Looked, Reason> {
             Ok(Looked { request: PeopleRequest::AddFirst(hashed(new)?), told: None })
         }
         PasswordCommand::Add(new) => Ok(Looked { request: PeopleRequest::Add(hashed(new)?), told: None }),
-        PasswordCommand::Prepare(batch) => {
+        PasswordCommand::Prepare(act) => {
             let challenge = hex(&random::<32>()?);
-            let told = json!({ "batch": batch.as_str(), "challenge": challenge, "valid_s": 60 });
+            let told = json!({ "action": act.signable().name(), "challenge": challenge, "valid_s": 60 });
             let challenge = Challenge::new(&challenge).unwrap_or_default();
-            Ok(Looked { request: PeopleRequest::Prepare { batch, challenge }, told: Some(told) })
+            Ok(Looked { request: PeopleRequest::Prepare { act, challenge }, told: Some(told) })
         }
-        PasswordCommand::Sign { user, password, challenge, meaning } => {
+        PasswordCommand::Sign { user, password, answer } => {
             let request = match prove(journal, Some(user), &password)? {
-                Ok((proof, _)) => PeopleRequest::Sign { proof, challenge, meaning },
+                Ok((proof, _)) => PeopleRequest::Sign { proof, answer },
                 Err(failed) => failed,
             };
             Ok(Looked { request, told: None })

@@ -7,7 +7,7 @@ use crate::domain::text::BatchId;
 use crate::engine::fact::Fact;
 use crate::engine::input::BatchSheet;
 use crate::engine::people::UserId;
-use crate::engine::signing::{Challenge, Meaning, Signature, SubjectHash, record};
+use crate::engine::signing::{Challenge, Meaning, Signable, Signature, SubjectHash, record};
 use crate::wire::digest::sha256_hex;
 use crate::wire::fact::{self, StoredFact};
 
@@ -19,18 +19,18 @@ pub struct SignedRecords {
     /// Who signed for what they did, of these, and for which record.
     performed: BTreeMap<BatchId, (UserId, SubjectHash)>,
     challenges: BTreeSet<Challenge>,
-    /// A verification: what it allowed is the next fact.
-    verified: Option<(BatchId, Signature)>,
+    /// The last signature that an act needs: the act is the next fact.
+    last: Option<(Option<BatchId>, Signature)>,
 }
 
 impl SignedRecords {
     /// # Errors
     /// Why the fact and a signature do not go together.
     pub fn see(&mut self, stored: StoredFact<'_>) -> Result<(), String> {
-        if let Some((batch, signature)) = self.verified.take() {
-            return self.close(batch, &signature, stored);
-        }
         let batch = stored.batch.and_then(BatchId::new);
+        if let Some((signed_for, signature)) = self.last.take() {
+            self.hold(signed_for, &signature, stored)?;
+        }
         match (stored.kind, batch) {
             ("batch_loaded", Some(batch)) => {
                 // One that cannot be read is none that can be signed for.
@@ -40,49 +40,56 @@ impl SignedRecords {
                 Ok(())
             }
             ("batch_closed", Some(batch)) => {
-                self.forget(batch);
+                self.sheets.remove(&batch);
+                self.performed.remove(&batch);
                 Ok(())
             }
-            ("signed", batch) => match (read(stored)?, batch) {
-                (Fact::Signed { signature }, Some(batch)) => self.sign(batch, *signature),
-                (_, _) => Err("it signs for no batch".to_owned()),
-            },
+            ("signed", batch) => {
+                let Fact::Signed { signature } = read(stored)? else { return Ok(()) };
+                self.sign(batch, *signature)
+            }
             (_, _) => Ok(()),
         }
     }
 
-    fn forget(&mut self, batch: BatchId) -> (Option<BatchSheet>, Option<(UserId, SubjectHash)>) {
-        (self.sheets.remove(&batch), self.performed.remove(&batch))
-    }
-
-    fn sign(&mut self, batch: BatchId, signature: Signature) -> Result<(), String> {
+    fn sign(&mut self, batch: Option<BatchId>, signature: Signature) -> Result<(), String> {
         if !self.challenges.insert(signature.challenge) {
             return Err("its challenge was used by an earlier signature".to_owned());
         }
-        if !self.sheets.contains_key(&batch) {
+        if let Some(batch) = batch.filter(|batch| !self.sheets.contains_key(batch)) {
             return Err(format!("it signs for {batch}, which is not there to be signed for"));
         }
-        match signature.meaning {
-            Meaning::Performed => drop(self.performed.insert(batch, (signature.user, signature.subject_hash))),
-            Meaning::Verified => self.verified = Some((batch, signature)),
+        match (signature.action.is_verified(), signature.meaning, batch) {
+            (true, Meaning::Performed, Some(batch)) => {
+                self.performed.insert(batch, (signature.user, signature.subject_hash));
+            }
+            (true, Meaning::Performed, None) => return Err("it signs for no batch".to_owned()),
+            (false, Meaning::Verified, _) => return Err("nobody verifies this".to_owned()),
+            (true, Meaning::Verified, _) | (false, Meaning::Performed, _) => self.last = Some((batch, signature)),
         }
         Ok(())
     }
 
-    /// What the verification `signature` allowed: the fact right behind it.
-    fn close(&mut self, batch: BatchId, signature: &Signature, stored: StoredFact<'_>) -> Result<(), String> {
-        let is_close = stored.kind == "batch_closed" && stored.batch == Some(batch.as_str());
-        let Some(Fact::BatchClosed { opened_seq, counts }) = is_close.then(|| read(stored)).transpose()? else {
-            return Err(format!("{} signed for the close of {batch}, and this is another fact", signature.user));
+    /// The act that the signature allowed: the fact right behind it.
+    fn hold(&self, batch: Option<BatchId>, signature: &Signature, stored: StoredFact<'_>) -> Result<(), String> {
+        let Signature { user, action, .. } = signature;
+        let of = batch.map_or_else(String::new, |batch| format!(" of {batch}"));
+        let is_of = stored.batch == batch.as_ref().map(BatchId::as_str);
+        let fact = read(stored).ok().filter(|fact| is_of && Signable::of(fact) == Some(*action));
+        let Some(fact) = fact else {
+            return Err(format!("{user} signed for the {}{of}, and this is another fact", action.name()));
         };
-        let (sheet, performed) = self.forget(batch);
-        let hash = sheet.map(|sheet| sha256_hex(record(&sheet, opened_seq, &counts).as_bytes()));
+        let sheet = batch.and_then(|batch| self.sheets.get(&batch));
+        let hash = record(sheet, &fact).map(|record| sha256_hex(record.as_bytes()));
         if hash.as_deref() != Some(signature.subject_hash.as_str()) {
-            return Err(format!("it is not the record that {} signed for", signature.user));
+            return Err(format!("it is not the record that {user} signed for"));
         }
-        match performed {
-            Some((user, hash)) if hash == signature.subject_hash && user != signature.user => Ok(()),
-            Some(_) | None => Err(format!("nobody beside {} signed for this record", signature.user)),
+        if !action.is_verified() {
+            return Ok(());
+        }
+        match batch.and_then(|batch| self.performed.get(&batch)) {
+            Some((first, hash)) if *hash == signature.subject_hash && first != user => Ok(()),
+            Some(_) | None => Err(format!("nobody beside {user} signed for this record")),
         }
     }
 }
@@ -132,7 +139,8 @@ mod tests {
     // F150
     #[test]
     fn a_signature_holds_for_the_record_that_the_facts_give_and_for_no_other() {
-        let hash = sha256_hex(record(&sample::sheet(), 1, &sample::counts()).as_bytes());
+        let hash =
+            sha256_hex(record(Some(&sample::sheet()), &closed(sample::counts())).expect("signed for").as_bytes());
         let performed = |user, hash: &str| signature(user, "c1", Meaning::Performed, hash);
         let verified = |user, challenge, hash: &str| signature(user, challenge, Meaning::Verified, hash);
         let good = [loaded(), performed("rosa", &hash), verified("paul", "c2", &hash), closed(sample::counts())];

@@ -7,7 +7,7 @@ use crate::domain::text::{BatchId, Name};
 use crate::engine::fact::Entry;
 use crate::engine::input::{BatchSheet, Order, PackSpec, Request, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference};
-use crate::engine::signing::{Challenge, Meaning, SubjectHash, record};
+use crate::engine::signing::{Act, Answer, Challenge, Meaning, Signable, SubjectHash, record};
 
 fn batch() -> BatchId {
     BatchId::new("B7").expect("short")
@@ -60,18 +60,25 @@ impl House {
     }
 
     fn prepare(&mut self, user: &str, challenge: &str) -> Result<Done, Refused> {
-        self.people(session(user), PeopleRequest::Prepare { batch: batch(), challenge: word(challenge) })
+        self.people(
+            session(user),
+            PeopleRequest::Prepare { act: Act::VarianceClose(batch()), challenge: word(challenge) },
+        )
     }
 
     fn sign(&mut self, user: &str, challenge: &str, meaning: Meaning) -> Result<Done, Refused> {
         let proof = self.proof(user);
-        self.people(session(user), PeopleRequest::Sign { proof, challenge: word(challenge), meaning })
+        self.people(session(user), PeopleRequest::Sign { proof, answer: answer(challenge, meaning) })
     }
 
     fn signs(&mut self, user: &str, challenge: &str, meaning: Meaning) -> Result<Done, Refused> {
         self.prepare(user, challenge).expect("a record to sign");
         self.sign(user, challenge, meaning)
     }
+}
+
+fn answer(challenge: &str, meaning: Meaning) -> Answer {
+    Answer { challenge: word(challenge), action: Signable::VarianceClose, meaning }
 }
 
 fn word(text: &str) -> Challenge {
@@ -91,11 +98,11 @@ fn a_batch_that_does_not_balance_closes_over_the_signatures_of_two_people() {
     house.decided(Fact::AlarmRaised { alarm: 1, kind, station: None, detail: String::new() });
     house.prepare("paul", "c4").expect("a record to sign");
     let proof = house.proof("paul");
-    let request = PeopleRequest::Sign { proof, challenge: word("c4"), meaning: Meaning::Verified };
+    let request = PeopleRequest::Sign { proof, answer: answer("c4", Meaning::Verified) };
     let ask = crate::engine::input::Ask { id: 1, asker: session("paul"), request: Request::People(Box::new(request)) };
     let step = house.step(crate::engine::input::Input::Asked(ask));
     let facts: Vec<&Fact> = step.facts.iter().map(|entry| &entry.fact).collect();
-    let [Fact::Signed { signature }, Fact::BatchClosed { opened_seq, counts }, Fact::AlarmAcknowledged { alarm: 1 }] =
+    let [Fact::Signed { signature }, closed @ Fact::BatchClosed { counts, .. }, Fact::AlarmAcknowledged { alarm: 1 }] =
         facts[..]
     else {
         panic!("signature and close are one step, as is what ends with the batch: {facts:?}");
@@ -108,7 +115,7 @@ fn a_batch_that_does_not_balance_closes_over_the_signatures_of_two_people() {
     // 21 CFR 11.70: from the facts alone anybody can make the hash again.
     let hash: String = {
         use sha2::Digest;
-        let digest = sha2::Sha256::digest(record(&sheet(), *opened_seq, counts).as_bytes());
+        let digest = sha2::Sha256::digest(record(Some(&sheet()), closed).expect("signed for").as_bytes());
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     };
     assert_eq!(Some(signature.subject_hash), SubjectHash::new(&hash));
@@ -130,7 +137,7 @@ fn a_challenge_is_used_once_by_one_person_within_a_minute() {
     assert_eq!(house.sign("paul", "c3", Meaning::Verified), unknown(), "too late");
     house.prepare("paul", "c4").expect("a record");
     let proof = house.proof("rosa");
-    let stolen = PeopleRequest::Sign { proof, challenge: word("c4"), meaning: Meaning::Verified };
+    let stolen = PeopleRequest::Sign { proof, answer: answer("c4", Meaning::Verified) };
     assert_eq!(house.people(session("paul"), stolen), unknown(), "another's password");
     assert!(house.engine.state().batch(&batch()).is_some());
 }

@@ -5,10 +5,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::domain::text::BatchId;
 use crate::engine::input::Request;
 use crate::engine::people::{FullName, PeopleRequest, Role, Roles, UserId, full_name, user_id};
-use crate::engine::signing::{Challenge, Meaning};
+use crate::engine::signing::{Act, Answer, Challenge, Meaning, Signable};
 use crate::wire::command::{Command, Draft, Look, Reason, fault};
 
 /// A password or a code as it was typed.
@@ -44,13 +43,12 @@ pub enum PasswordCommand {
         user: Option<UserId>,
         password: Secret,
     },
-    /// A batch whose close is to be signed.
-    Prepare(BatchId),
+    /// What is to be signed.
+    Prepare(Act),
     Sign {
         user: UserId,
         password: Secret,
-        challenge: Challenge,
-        meaning: Meaning,
+        answer: Answer,
     },
     Reset {
         user: UserId,
@@ -124,14 +122,28 @@ impl Draft {
                 let user = user_id(&self.text("user", USER)?);
                 Command::Password(PasswordCommand::LogIn { user, password: self.secret("password")? })
             }
-            "sign_prepare" => Command::Password(PasswordCommand::Prepare(self.batch()?)),
+            "sign_prepare" => Command::Password(PasswordCommand::Prepare(self.act()?)),
             "sign" => self.sign()?,
             _ => ask(PeopleRequest::LogOut),
         })
     }
 
+    fn action(&mut self) -> Result<Signable, Reason> {
+        let words: Vec<&str> = Signable::ALL.iter().map(|action| action.name()).collect();
+        let words = words.join(", ");
+        let given = self.text("action", &words)?;
+        Signable::parse(&given).ok_or_else(|| fault("$.action", &given, "nothing that is signed for", &words))
+    }
+
+    fn act(&mut self) -> Result<Act, Reason> {
+        Ok(match self.action()? {
+            Signable::VarianceClose => Act::VarianceClose(self.batch()?),
+        })
+    }
+
     fn sign(&mut self) -> Result<Command, Reason> {
         let user = self.user()?;
+        let action = self.action()?;
         let given = self.text("meaning", "performed or verified")?;
         let meaning = Meaning::parse(&given);
         let meaning = meaning.ok_or_else(|| fault("$.meaning", &given, "no meaning", "performed or verified"))?;
@@ -139,7 +151,8 @@ impl Draft {
         let challenge = Challenge::new(&given);
         let challenge = challenge.ok_or_else(|| fault("$.challenge", "", "too long", "what sign_prepare gave"))?;
         let password = self.secret("password")?;
-        Ok(Command::Password(PasswordCommand::Sign { user, password, challenge, meaning }))
+        let answer = Answer { challenge, action, meaning };
+        Ok(Command::Password(PasswordCommand::Sign { user, password, answer }))
     }
 
     fn newcomer(&mut self, roles: Roles) -> Result<Newcomer, Reason> {
