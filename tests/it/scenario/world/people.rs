@@ -7,7 +7,7 @@ use sealgate::engine::fact::{Entry, Fact};
 use sealgate::engine::input::{Actor, Ask, Asker, Request};
 use sealgate::engine::people::{Door, NewUser, PeopleRequest, Phc, Proof, Role, Roles, SessionId, UserId, full_name};
 use sealgate::engine::rights::Action;
-use sealgate::engine::signing::{Challenge, Meaning};
+use sealgate::engine::signing::{Act, Answer, Challenge, Meaning, Signable};
 
 use super::{Played, World};
 use crate::scenario::words;
@@ -78,7 +78,8 @@ impl World {
             "logout" => PeopleRequest::LogOut,
             "prepare" => {
                 let batch = Text::new(name).ok_or("a batch name has at most 32 bytes")?;
-                PeopleRequest::Prepare { batch, challenge: challenge(args.get(1).copied().unwrap_or_default())? }
+                let challenge = challenge(args.get(1).copied().unwrap_or_default())?;
+                PeopleRequest::Prepare { act: Act::VarianceClose(batch), challenge }
             }
             "answer" => {
                 let whose = match args.get(2..) {
@@ -86,7 +87,8 @@ impl World {
                     _ => self.own_name()?,
                 };
                 let meaning = meaning(args.get(1))?;
-                PeopleRequest::Sign { proof: self.proof(&whose)?, challenge: challenge(name)?, meaning }
+                let answer = Answer { challenge: challenge(name)?, action: Signable::VarianceClose, meaning };
+                PeopleRequest::Sign { proof: self.proof(&whose)?, answer }
             }
             _ => return self.ask_for(Request::Permission(action(name)?)),
         };
