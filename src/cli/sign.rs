@@ -11,6 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   sealgate sign close B-2026-117 --as performed    the first of two signatures: by who answers for the batch
   sealgate sign close B-2026-117 --as verified     the second, by another person: the batch closes with it
+  sealgate sign config                             where the site asks for it, before the first start with an edited configuration
 
 A batch whose counts do not balance closes over two signatures. Each is bound to the counts as they are at that moment.";
 
@@ -30,6 +31,8 @@ enum Action {
         #[arg(long = "as", value_enum)]
         meaning: Meaning,
     },
+    /// The use of this line's configuration and tag maps, as the daemon runs with them
+    Config,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -44,6 +47,10 @@ pub(super) fn run(args: SignArgs, shared: &Shared) -> Outcome {
             let batch = Value::from(batch).to_string();
             let look = Look { word: "batch_show", parts: &[("batch", &batch)] };
             sign(shared, "variance_close", &[("batch", &batch)], (meaning, look))
+        }
+        Action::Config => {
+            let look = Look { word: "status", parts: &[] };
+            sign(shared, "config_approval", &[], (Meaning::Performed, look))
         }
     }
 }

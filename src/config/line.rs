@@ -29,6 +29,7 @@ pub struct Line {
     pub clock_file: PathBuf,
     /// Nothing is started and no unit passes while the clock is not known to be right.
     pub commission_needs_clock: bool,
+    pub config_needs_approval: bool,
     /// Rejects that stop the line.
     pub stops: Stops,
 }
@@ -83,6 +84,7 @@ pub(super) struct FileLine {
     socket_for_group: Option<Field<bool>>,
     clock_file: Option<Field<String>>,
     commission_needs_clock: Option<Field<bool>>,
+    config_needs_approval: Option<Field<bool>>,
     stops: Stops,
 }
 
@@ -107,6 +109,7 @@ impl FileLine {
             socket_for_group: section.word("socket_access", &[("user", false), ("group", true)]),
             clock_file: section.filled("clock_file"),
             commission_needs_clock: section.flag("commission_needs_clock"),
+            config_needs_approval: section.flag("config_needs_approval"),
             stops: stops(&mut section),
         };
         let _: Option<()> = section.missing("name", NAME);
@@ -137,6 +140,7 @@ impl FileLine {
             socket_for_group: self.socket_for_group.is_some_and(|field| field.value),
             clock_file: self.clock_file.map_or_else(|| PathBuf::from(CLOCK_FILE), |field| folder.join(field.value)),
             commission_needs_clock: self.commission_needs_clock.is_some_and(|field| field.value),
+            config_needs_approval: self.config_needs_approval.is_some_and(|field| field.value),
             stops: self.stops,
         })
     }

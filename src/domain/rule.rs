@@ -284,6 +284,8 @@ rules! {
         "No batch starts by a clock that was never set.";
     ClockKnown "SP-CLOCK-01" SITE, [config("line.commission_needs_clock", "true or false")]
         "Where the site asks for it, nothing starts and no unit passes while the clock is not known to be right.";
+    ConfigApproved "SP-CONFIG-01" SITE, [config("line.config_needs_approval", "true or false")]
+        "Where the site asks for it, no batch starts with a configuration or a tag map that was edited and not signed for.";
     ClockSteady "SG-CLOCK-02" OURS, []
         "A step of the clock is told. The order of the record does not depend on the clock.";
 

@@ -118,6 +118,9 @@ impl Engine {
         if alarms > 0 {
             reasons.push(RequestRefusal::AlarmsOpen(u32::try_from(alarms).unwrap_or(u32::MAX)));
         }
+        if self.policy.config_needs_approval && self.state.approved != Some(self.config) {
+            reasons.push(RequestRefusal::ConfigNotApproved);
+        }
         reasons.extend(self.clock_refusal());
         if !reasons.is_empty() {
             return Err(Refused { reasons, differences: Vec::new() });

@@ -391,7 +391,12 @@ pub enum Fact {
         session: SessionId,
         end: SessionEnd,
     },
-    /// A person signed for the batch of this fact. What the signature allows follows in the same commit.
+    /// This configuration, with its tag maps, may be used: its digest, and that of the one that was approved before it.
+    ConfigApproved {
+        config_sha256: Text<64>,
+        before: Option<Text<64>>,
+    },
+    /// A person signed for the batch of this fact, or for the line. What the signature allows follows in the same commit.
     Signed {
         signature: Box<Signature>,
     },

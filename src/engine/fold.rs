@@ -59,6 +59,7 @@ impl State {
             Fact::LoginUnlocked { user } => {
                 self.people.with(user, |person| (person.is_locked, person.failures) = (false, 0));
             }
+            Fact::ConfigApproved { config_sha256, .. } => self.approved = Some(*config_sha256),
             Fact::Signed { signature } => self.with_batch(batch, |batch| batch.take_signature(signature)),
             Fact::LoggedIn { user, .. } => self.people.with(user, |person| person.failures = 0),
             Fact::SerialsRetired { first_index, serials } => {

@@ -150,6 +150,8 @@ pub struct Engine {
     policy: Policy,
     clock: Clock,
     attendance: Attendance,
+    /// The digest of the configuration of this run.
+    config: Text<64>,
 }
 
 /// What a site may ask for beyond the rules of the line.
@@ -157,6 +159,8 @@ pub struct Engine {
 pub struct Policy {
     /// Nothing is started and no unit passes while the clock is not known to be right.
     pub commission_needs_clock: bool,
+    /// No batch starts with a configuration that nobody signed for.
+    pub config_needs_approval: bool,
     /// Rejects that stop the line.
     pub stops: Stops,
     /// Local time at the line, minutes east of UTC, as signatures tell it.
@@ -238,6 +242,7 @@ impl Engine {
             policy: Policy::default(),
             clock: Clock::default(),
             attendance: Attendance::default(),
+            config: Text::default(),
             #[cfg(feature = "canary")]
             forgets_labels: false,
         }
@@ -271,6 +276,7 @@ impl Engine {
                 if let Some(key) = key {
                     self.emit(&mut step, Fact::KeyAnnounced { key });
                 }
+                self.config = config_sha256;
                 self.emit(&mut step, Fact::LineStarted { version, config_sha256, clean });
                 for doubt in doubts {
                     self.doubt(&mut step, doubt);
@@ -466,7 +472,7 @@ impl Engine {
 }
 
 /// What the first fact of a run says, and what must be looked at before the line may run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Start {
     pub version: Text<16>,
     pub config_sha256: Text<64>,

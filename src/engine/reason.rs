@@ -154,6 +154,8 @@ pub enum RequestRefusal {
     /// Upstream has not said yet which serials were used since the backup.
     SerialsSuspended,
     Busy,
+    /// Nobody signed for the configuration of this run.
+    ConfigNotApproved,
     /// The clock is unset, or not known to be right where the line's policy asks for that.
     ClockUnsure(ClockState),
 }

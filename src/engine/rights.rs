@@ -17,6 +17,8 @@ pub enum Action {
     /// Be the second person who looks at it.
     VerifyVariance,
     AcknowledgeAlarm,
+    /// A configuration that was edited may be used.
+    ApproveConfig,
     /// Serials after a restore.
     NameSerials,
     /// Messages of the feed sent again.
@@ -39,6 +41,7 @@ impl Action {
         Action::SignVariance,
         Action::VerifyVariance,
         Action::AcknowledgeAlarm,
+        Action::ApproveConfig,
         Action::NameSerials,
         Action::ReplayFeed,
         Action::SettleQuarantine,
@@ -57,6 +60,7 @@ impl Action {
             Action::SignVariance     => [O,     X,         X,      O,          O,    O],
             Action::VerifyVariance   => [O,     O,         X,      O,          O,    O],
             Action::AcknowledgeAlarm => [X,     X,         X,      X,          O,    O],
+            Action::ApproveConfig    => [O,     O,         X,      O,          O,    O],
             Action::NameSerials      => [O,     X,         X,      O,          O,    O],
             Action::ReplayFeed       => [O,     X,         X,      X,          O,    O],
             Action::SettleQuarantine => [O,     X,         X,      O,          O,    O],
@@ -74,6 +78,7 @@ impl Action {
             Action::SignVariance => "sign for a batch whose counts do not balance",
             Action::VerifyVariance => "verify the close of a batch whose counts do not balance",
             Action::AcknowledgeAlarm => "acknowledge an alarm",
+            Action::ApproveConfig => "approve a configuration",
             Action::NameSerials => "name serials that were used",
             Action::ReplayFeed => "replay the feed",
             Action::SettleQuarantine => "settle the feed's quarantine",

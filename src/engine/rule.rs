@@ -80,6 +80,7 @@ impl RequestRefusal {
             RequestRefusal::RecipeDiffers(_) => Rule::Recipe,
             RequestRefusal::ExpiryPast => Rule::NotExpired,
             RequestRefusal::NotBalanced => Rule::Balance,
+            RequestRefusal::ConfigNotApproved => Rule::ConfigApproved,
             RequestRefusal::SerialsSuspended => Rule::AfterRestore,
             RequestRefusal::BatchesFull(_) | RequestRefusal::Busy => Rule::Bounded,
             RequestRefusal::ClockUnsure(ClockState::Unset) => Rule::ClockSet,

@@ -57,15 +57,18 @@ impl Meaning {
 pub enum Signable {
     /// The close of a batch whose counts do not balance (I10).
     VarianceClose,
+    /// The use of a configuration that was edited.
+    ConfigApproval,
 }
 
 impl Signable {
-    pub const ALL: &'static [Signable] = &[Signable::VarianceClose];
+    pub const ALL: &'static [Signable] = &[Signable::VarianceClose, Signable::ConfigApproval];
 
     /// The stable word, lower snake case.
     pub fn name(self) -> &'static str {
         match self {
             Signable::VarianceClose => "variance_close",
+            Signable::ConfigApproval => "config_approval",
         }
     }
 
@@ -77,6 +80,7 @@ impl Signable {
     pub fn is_verified(self) -> bool {
         match self {
             Signable::VarianceClose => true,
+            Signable::ConfigApproval => false,
         }
     }
 
@@ -84,6 +88,7 @@ impl Signable {
         match (self, meaning) {
             (Signable::VarianceClose, Meaning::Performed) => Action::SignVariance,
             (Signable::VarianceClose, Meaning::Verified) => Action::VerifyVariance,
+            (Signable::ConfigApproval, _) => Action::ApproveConfig,
         }
     }
 
@@ -92,6 +97,7 @@ impl Signable {
     pub fn of(fact: &Fact) -> Option<Self> {
         match fact {
             Fact::BatchClosed { .. } => Some(Signable::VarianceClose),
+            Fact::ConfigApproved { .. } => Some(Signable::ConfigApproval),
             _ => None,
         }
     }
@@ -102,12 +108,15 @@ impl Signable {
 pub enum Act {
     /// The close of this batch, whose counts do not balance.
     VarianceClose(BatchId),
+    /// The use of the configuration of this run.
+    ConfigApproval,
 }
 
 impl Act {
     pub fn signable(&self) -> Signable {
         match self {
             Act::VarianceClose(_) => Signable::VarianceClose,
+            Act::ConfigApproval => Signable::ConfigApproval,
         }
     }
 }
@@ -219,6 +228,7 @@ impl Engine {
     fn plan(&mut self, step: &mut Step, act: &Act) -> Result<Planned, Refused> {
         let (batch, fact) = match act {
             Act::VarianceClose(batch) => (Some(*batch), self.variance(step, batch)?),
+            Act::ConfigApproval => (None, self.config_approval()?),
         };
         let sheet = batch.and_then(|batch| self.state.batch(&batch)).map(|batch| &batch.sheet);
         let subject_hash = record(sheet, &fact).map(|record| hash(&record)).unwrap_or_default();
@@ -231,7 +241,7 @@ impl Engine {
         self.record(step, batch, actor, fact);
         match action {
             Some(Signable::VarianceClose) => self.concluded(step),
-            None => {}
+            Some(Signable::ConfigApproval) | None => {}
         }
     }
 
@@ -249,6 +259,14 @@ impl Engine {
             return Err(Refused { reasons: vec![RequestRefusal::Busy], differences: Vec::new() });
         }
         Ok(closing.fact())
+    }
+
+    fn config_approval(&self) -> Result<Fact, Refused> {
+        let (config_sha256, before) = (self.config, self.state.approved);
+        if before == Some(config_sha256) {
+            return refuse(PeopleRefusal::NothingToSign);
+        }
+        Ok(Fact::ConfigApproved { config_sha256, before })
     }
 }
 
@@ -275,6 +293,10 @@ fn hash(record: &str) -> SubjectHash {
 pub fn record(sheet: Option<&BatchSheet>, fact: &Fact) -> Option<String> {
     let fields = match fact {
         Fact::BatchClosed { opened_seq, counts } => variance_fields(sheet?, *opened_seq, counts),
+        Fact::ConfigApproved { config_sha256, before } => vec![
+            ("config_sha256", config_sha256.to_string()),
+            ("before", before.map_or_else(String::new, |before| before.to_string())),
+        ],
         _ => return None,
     };
     let title = format!("sealgate {} 1", Signable::of(fact)?.name());

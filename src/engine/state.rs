@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::gs1::{SerialNumber, Sscc};
 use crate::domain::pack::{ContainerState, Gate, PackLevel, SerialState};
-use crate::domain::text::{BatchId, Name};
+use crate::domain::text::{BatchId, Name, Text};
 use crate::engine::fact::{Child, Counts, RequestKey};
 use crate::engine::input::{BatchSheet, Order};
 use crate::engine::people::People;
@@ -32,6 +32,8 @@ pub struct State {
     /// Batches that are not closed, oldest first; at most `MAX_BATCHES`.
     pub batches: Vec<Batch>,
     pub people: People,
+    /// The digest of the configuration that was approved last.
+    pub approved: Option<Text<64>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

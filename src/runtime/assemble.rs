@@ -79,6 +79,7 @@ pub(super) fn line<J: Journal, P: Plant>(
     let stations = stations(config, &state);
     let policy = Policy {
         commission_needs_clock: config.line.commission_needs_clock,
+        config_needs_approval: config.line.config_needs_approval,
         stops: config.line.stops,
         offset_minutes: i64::from(config.line.utc_offset_min),
     };
@@ -145,11 +146,15 @@ fn person(row: &PersonRow) -> Option<(UserId, Person)> {
 /// The fold of the journal (I7).
 pub fn recover(store: &mut Store) -> Result<Recovery, RecoverError> {
     let recovered = store.recover()?;
+    let mut base = State::default();
+    for standing in &recovered.base.standing {
+        base.apply(&fact::decode(standing.undecoded()).map_err(RecoverError::Fact)?);
+    }
     let mut recovery = Recovery::new(State {
         seq: recovered.from_seq.saturating_sub(1),
         last_token: recovered.base.token_max,
         last_alarm: recovered.base.alarm_max,
-        ..State::default()
+        ..base
     });
     for batch in &recovered.open_batches {
         let entry = fact::decode(batch.loaded.undecoded()).map_err(RecoverError::Fact)?;

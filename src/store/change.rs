@@ -83,11 +83,20 @@ impl Scope<'_> {
             Change::StationCursor { station, device_epoch, epoch } => self.set_station(station, *device_epoch, *epoch),
             Change::MessagesExpired(gone) => messages::let_go(self.conn, self.words, gone),
             Change::Signature(row) => self.insert_signature(row),
+            Change::Newest { kind } => self.stand(kind),
             Change::Person { user, change } => self.change_person(user, change),
             Change::EpochRaised { epoch } => {
                 self.one("earlier epoch", "UPDATE meta SET epoch = ?1 WHERE epoch < ?1", [epoch])
             }
         }
+    }
+
+    fn stand(&mut self, kind: &str) -> Outcome {
+        self.one(
+            "newest fact",
+            "INSERT INTO newest (kind, seq) VALUES (?1, ?2) ON CONFLICT (kind) DO UPDATE SET seq = excluded.seq",
+            (kind, self.seq),
+        )
     }
 
     /// Serials in the order of printing into the batch's own pages; sorted into the index of all that were ever used.

@@ -41,6 +41,8 @@ pub struct Base {
     pub alarms: Vec<OpenAlarm>,
     /// Everybody, as the newest facts left them: to apply an older one about a person again, and all that follow it, changes nothing.
     pub people: Vec<PersonRow>,
+    /// Facts before `from_seq` that still stand, since there is none of their kind after them. They come before all else.
+    pub standing: Vec<StoredFact>,
     /// Each station's present epochs.
     pub stations: Vec<StationRow>,
     /// Batches that were loaded before `from_seq` and are closed: their identifiers and SSCC ranges are used for ever.
@@ -91,6 +93,7 @@ impl Store {
             alarm_max: highest(conn, "SELECT max(alarm) FROM alarm")?,
             alarms: alarms(conn, words, from_seq)?,
             people,
+            standing: standing(conn, words, from_seq)?,
             stations,
             closed_batches: closed.into_iter().filter(|batch| batch.loaded.seq < from_seq).collect(),
         };
@@ -166,6 +169,12 @@ fn fact(conn: &Connection, words: &mut Words, seq: i64) -> Result<StoredFact, St
         Some(row) => facts::read(conn, words, row),
         None => Err(StoreError::damaged(format!("fact {seq}, that a table names, is missing"))),
     }
+}
+
+fn standing(conn: &Connection, words: &mut Words, from_seq: u64) -> Result<Vec<StoredFact>, StoreError> {
+    let sql = "SELECT seq FROM newest WHERE seq < ?1 ORDER BY seq";
+    let seqs: Vec<i64> = rows(conn, sql, [signed(from_seq)], |row| row.get(0))?;
+    seqs.into_iter().map(|seq| fact(conn, words, seq)).collect()
 }
 
 fn alarms(conn: &Connection, words: &mut Words, from_seq: u64) -> Result<Vec<OpenAlarm>, StoreError> {
@@ -250,18 +259,20 @@ mod tests {
             )
         };
         let later = vec![
-            record(21, "batch_closed", vec![Change::BatchState { batch: "B1".into(), state: "closed" }]),
-            joined(22, 2),
+            record(21, "config_approved", vec![Change::Newest { kind: "config_approved" }]),
+            record(22, "batch_closed", vec![Change::BatchState { batch: "B1".into(), state: "closed" }]),
             joined(23, 2),
-            record(24, "alarm_acknowledged", vec![Change::AlarmAcknowledged { alarm: 1 }]),
+            joined(24, 2),
+            record(25, "alarm_acknowledged", vec![Change::AlarmAcknowledged { alarm: 1 }]),
         ];
         line.commit(&job(later), || 0).expect("committed");
         let recovered = line.recover().expect("recovers");
-        assert_eq!(recovered.from_seq, 22, "a join of the same epoch does not begin it anew");
-        assert_eq!(recovered.base.alarms.len(), 1, "it was open when fact 22 came");
+        assert_eq!(recovered.from_seq, 23, "a join of the same epoch does not begin it anew");
+        assert_eq!(recovered.base.alarms.len(), 1, "it was open when fact 23 came");
+        assert_eq!(recovered.base.standing.iter().map(|fact| fact.seq).collect::<Vec<_>>(), [21]);
         let closed: Vec<_> =
             recovered.base.closed_batches.iter().map(|batch| (&*batch.batch, batch.closed_seq)).collect();
-        assert_eq!(closed, [("B1", Some(21))]);
+        assert_eq!(closed, [("B1", Some(22))]);
         assert_eq!(recovered.base.stations.iter().map(|station| station.epoch).collect::<Vec<_>>(), [2]);
     }
 }

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_expired.sql"),
     include_str!("schema_pictures.sql"),
     include_str!("schema_people.sql"),
+    include_str!("schema_newest.sql"),
 ];
 
 pub(super) fn version_known() -> i64 {

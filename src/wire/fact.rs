@@ -178,6 +178,7 @@ fact_kinds! {
     LoggedIn "logged_in" { user "user", session "session" }
     LoggedOut "logged_out" { user "user", session "session", end "end" }
     Signed "signed" { signature "" }
+    ConfigApproved "config_approved" { config_sha256 "config_sha256", before "before" }
 }
 
 fn read_with(

@@ -169,6 +169,8 @@ impl Scene<'_> {
             | Fact::LoggedIn { user, .. }
             | Fact::LoggedOut { user, .. } => ["user:", user.as_str()].concat(),
             Fact::LoginFailed { user: None, .. } => String::new(),
+            Fact::ConfigApproved { config_sha256, .. } => ["config:", config_sha256.as_str()].concat(),
+            Fact::Signed { signature } => self.signed_for(signature),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
@@ -183,7 +185,6 @@ impl Scene<'_> {
             | Fact::BatchStopped { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::BatchClosed { .. }
-            | Fact::Signed { .. }
             | Fact::SerialsAllocated { .. }
             | Fact::SerialsEncoded { .. }
             | Fact::SerialsRetired { .. }

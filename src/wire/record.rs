@@ -166,6 +166,10 @@ pub enum Change {
         change: PersonChange,
     },
     Signature(SignatureRow),
+    /// The fact stands until the next one of its kind.
+    Newest {
+        kind: &'static str,
+    },
 }
 
 /// A signature; its number is that of its fact.

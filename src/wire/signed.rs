@@ -11,6 +11,9 @@ use crate::engine::signing::{Challenge, Meaning, Signable, Signature, SubjectHas
 use crate::wire::digest::sha256_hex;
 use crate::wire::fact::{self, StoredFact};
 
+/// Facts that are nothing without a signature right before them.
+const SIGNED: &[&str] = &["config_approved"];
+
 /// Goes along the facts, in order from the first.
 #[derive(Debug, Default)]
 pub struct SignedRecords {
@@ -30,6 +33,8 @@ impl SignedRecords {
         let batch = stored.batch.and_then(BatchId::new);
         if let Some((signed_for, signature)) = self.last.take() {
             self.hold(signed_for, &signature, stored)?;
+        } else if SIGNED.contains(&stored.kind) {
+            return Err("nobody signed for it".to_owned());
         }
         match (stored.kind, batch) {
             ("batch_loaded", Some(batch)) => {
@@ -149,6 +154,7 @@ mod tests {
         let other = "a1".repeat(32);
         let changed = Counts { unaccounted: 0, ..sample::counts() };
         for (facts, why) in [
+            (vec![Fact::ConfigApproved { config_sha256: Default::default(), before: None }], "nobody signed"),
             (
                 vec![loaded(), performed("rosa", &hash), verified("paul", "c2", &hash), closed(changed)],
                 "not the record",

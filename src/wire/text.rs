@@ -66,6 +66,7 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::SsccUsed(_) => "sscc_used",
         RequestRefusal::StationAway(_) => "station_away",
         RequestRefusal::RecipeDiffers(_) => "recipe_differs",
+        RequestRefusal::ConfigNotApproved => "config_not_approved",
         RequestRefusal::UnknownStation(_) => "unknown_station",
         RequestRefusal::AlarmsOpen(_) => "alarms_open",
         RequestRefusal::BatchesFull(_) => "batches_full",
@@ -102,6 +103,9 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         }
         RequestRefusal::StationAway(station) => {
             format!("station {station} does not answer; see `sealgate status`, then check its power, cable and address")
+        }
+        RequestRefusal::ConfigNotApproved => {
+            "nobody signed for the configuration of this run: `sealgate sign config` does".to_owned()
         }
         RequestRefusal::UnknownStation(station) => {
             format!("the order names a recipe for {station}, which is no station of this line; correct the order")

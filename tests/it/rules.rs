@@ -58,6 +58,7 @@ fn refusals() -> Vec<RequestRefusal> {
         RequestRefusal::UnknownAlarm(1),
         RequestRefusal::NotBalanced,
         RequestRefusal::SerialsSuspended,
+        RequestRefusal::ConfigNotApproved,
         RequestRefusal::Busy,
         RequestRefusal::ClockUnsure(ClockState::Unset),
         RequestRefusal::ClockUnsure(ClockState::Unknown),

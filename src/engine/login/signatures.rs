@@ -5,9 +5,10 @@ use super::*;
 use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::text::{BatchId, Name};
 use crate::engine::fact::Entry;
-use crate::engine::input::{BatchSheet, Order, PackSpec, Request, SsccRange};
+use crate::engine::input::{BatchSheet, Input, Order, PackSpec, Request, SsccRange};
 use crate::engine::reason::{AlarmKind, Difference};
 use crate::engine::signing::{Act, Answer, Challenge, Meaning, Signable, SubjectHash, record};
+use crate::engine::{Policy, Start};
 
 fn batch() -> BatchId {
     BatchId::new("B7").expect("short")
@@ -100,7 +101,7 @@ fn a_batch_that_does_not_balance_closes_over_the_signatures_of_two_people() {
     let proof = house.proof("paul");
     let request = PeopleRequest::Sign { proof, answer: answer("c4", Meaning::Verified) };
     let ask = crate::engine::input::Ask { id: 1, asker: session("paul"), request: Request::People(Box::new(request)) };
-    let step = house.step(crate::engine::input::Input::Asked(ask));
+    let step = house.step(Input::Asked(ask));
     let facts: Vec<&Fact> = step.facts.iter().map(|entry| &entry.fact).collect();
     let [Fact::Signed { signature }, closed @ Fact::BatchClosed { counts, .. }, Fact::AlarmAcknowledged { alarm: 1 }] =
         facts[..]
@@ -155,6 +156,46 @@ fn a_record_that_changed_is_not_what_was_signed() {
     assert_eq!(house.sign("paul", "c2", Meaning::Verified), refused(PeopleRefusal::RecordChanged));
     let void = house.signs("paul", "c3", Meaning::Verified);
     assert_eq!(void, refused(PeopleRefusal::NothingPerformed), "the first signature was for another record");
+}
+
+#[test]
+fn a_configuration_that_was_edited_is_used_once_quality_has_signed_for_it() {
+    let mut house = House::with_variance();
+    let start = |house: &mut House, digest: &str| {
+        let config_sha256 = Text::new(digest).expect("short");
+        let start = Start { version: Text::default(), config_sha256, clean: true, ..Start::default() };
+        house.step(Input::Started(Box::new(start)));
+        house.log_in("rosa");
+        house.log_in("olaf");
+    };
+    let blocked = |house: &mut House| {
+        let Err(refused) = house.ask(session("olaf"), Request::StartBatch(batch())) else {
+            house.ask(session("olaf"), Request::StopBatch(batch())).expect("it runs");
+            return false;
+        };
+        assert_eq!(refused.reasons, [RequestRefusal::ConfigNotApproved]);
+        true
+    };
+    let policy = Policy { config_needs_approval: true, ..Policy::default() };
+    house.engine = house.engine.clone().with_policy(policy);
+    start(&mut house, "first");
+    assert!(blocked(&mut house));
+    let prepare = |challenge: &str| PeopleRequest::Prepare { act: Act::ConfigApproval, challenge: word(challenge) };
+    let wrong = house.people(session("olaf"), prepare("c1"));
+    assert_eq!(wrong, refused(PeopleRefusal::NotAllowed(Action::ApproveConfig)));
+    house.people(session("rosa"), prepare("c2")).expect("there is something to sign for");
+    let other = house.sign("rosa", "c2", Meaning::Performed);
+    assert_eq!(other, refused(PeopleRefusal::UnknownChallenge), "the challenge is for another act");
+    house.people(session("rosa"), prepare("c3")).expect("there is something to sign for");
+    let proof = house.proof("rosa");
+    let answer = Answer { challenge: word("c3"), action: Signable::ConfigApproval, meaning: Meaning::Performed };
+    assert_eq!(house.people(session("rosa"), PeopleRequest::Sign { proof, answer }), Ok(Done::Changed));
+    assert!(!blocked(&mut house));
+    assert_eq!(house.people(session("rosa"), prepare("c4")), refused(PeopleRefusal::NothingToSign));
+    start(&mut house, "first");
+    assert!(!blocked(&mut house), "it is the same");
+    start(&mut house, "second");
+    assert!(blocked(&mut house), "it was edited");
 }
 
 // F152

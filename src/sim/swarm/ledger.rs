@@ -214,6 +214,7 @@ impl Ledger {
             | Fact::LoggedIn { .. }
             | Fact::LoggedOut { .. }
             | Fact::Signed { .. }
+            | Fact::ConfigApproved { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

@@ -138,6 +138,7 @@ impl Draft {
     fn act(&mut self) -> Result<Act, Reason> {
         Ok(match self.action()? {
             Signable::VarianceClose => Act::VarianceClose(self.batch()?),
+            Signable::ConfigApproval => Act::ConfigApproval,
         })
     }
 

@@ -160,6 +160,10 @@ fn people_facts() -> Vec<Fact> {
         Fact::LoggedIn { user, session },
         Fact::LoggedOut { user, session, end: SessionEnd::Idle },
         Fact::Signed { signature: Box::new(signature()) },
+        Fact::ConfigApproved {
+            config_sha256: Text::new(&"5a".repeat(32)).expect("64 characters"),
+            before: Text::new(&"4b".repeat(32)),
+        },
     ]
 }
 

@@ -30,7 +30,7 @@ fn people_fact() -> impl Strategy<Value = Fact> {
     let roles = || vec(one_of(Role::ALL), 0..4).prop_map(|roles| roles.into_iter().collect::<Roles>());
     let phc = "[ -~]{0,128}".prop_map(|text| Phc::new(&text).expect("short"));
     let words = (one_of(SessionEnd::ALL), any::<(bool, bool)>(), any::<u32>(), any::<String>());
-    (0..8, (text(), text(), text()), (roles(), roles()), phc, words).prop_map(|parts| {
+    (0..9, (text(), text(), text()), (roles(), roles()), phc, words).prop_map(|parts| {
         let (which, (user, full_name, session), (roles, roles_before), phc, (end, flags, failures, reason)) = parts;
         let (is_enabled, was_enabled) = flags;
         match which {
@@ -41,6 +41,7 @@ fn people_fact() -> impl Strategy<Value = Fact> {
             4 => Fact::LoginLocked { user, lock_s: failures },
             5 => Fact::LoginUnlocked { user },
             6 => Fact::LoggedIn { user, session },
+            7 => Fact::ConfigApproved { config_sha256: session, before: was_enabled.then_some(session) },
             _ => Fact::LoggedOut { user, session, end },
         }
     })

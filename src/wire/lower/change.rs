@@ -8,6 +8,7 @@ use crate::engine::fact::{Child, Fact, RequestKey, ResultKey, TrackKey};
 use crate::engine::people::{Role, Roles, UserId};
 use crate::engine::reason::{AlarmKind, BatchState, FailReason};
 use crate::engine::signing::Signature;
+use crate::wire::fact;
 use crate::wire::lower::{Scene, own_serial, owned};
 use crate::wire::record::{Change, InspectionRow, PermitRow, PersonChange, SignatureRow};
 
@@ -35,6 +36,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::LoggedOut { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
         Fact::Signed { signature } => vec![scene.signature(signature)],
+        Fact::ConfigApproved { .. } => vec![Change::Newest { kind: fact::kind(&scene.entry.fact) }],
         Fact::UserAdded { user, full_name, roles } => {
             person(user, PersonChange::Added { full_name: owned(full_name), roles: words(*roles) })
         }
@@ -128,13 +130,18 @@ impl Scene<'_> {
         inserted.into_iter().collect()
     }
 
+    /// The batch, or what of the line.
+    pub(super) fn signed_for(&self, signature: &Signature) -> String {
+        if self.batch.is_empty() { signature.action.name().to_owned() } else { self.batch.clone() }
+    }
+
     fn signature(&self, signature: &Signature) -> Change {
         Change::Signature(SignatureRow {
             user: owned(&signature.user),
             full_name: owned(&signature.full_name),
             meaning: signature.meaning.name(),
             at_us: self.stamp.at_us,
-            subject: self.batch.clone(),
+            subject: self.signed_for(signature),
             subject_hash: owned(&signature.subject_hash),
             challenge: owned(&signature.challenge),
         })

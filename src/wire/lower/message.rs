@@ -57,6 +57,7 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::LoggedIn { .. }
         | Fact::LoggedOut { .. }
         | Fact::Signed { .. }
+        | Fact::ConfigApproved { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }

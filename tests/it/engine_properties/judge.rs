@@ -166,6 +166,7 @@ impl Judge {
             | Fact::LoggedIn { .. }
             | Fact::LoggedOut { .. }
             | Fact::Signed { .. }
+            | Fact::ConfigApproved { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

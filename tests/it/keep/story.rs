@@ -12,9 +12,10 @@ use sealgate::engine::fact::{Child, Counts, Entry, Fact, Gone, InvalidCause, Req
 use sealgate::engine::input::{BatchSheet, LostCause, Order, PackSpec, SsccRange};
 use sealgate::engine::people::{Door, Phc, Role, Roles};
 use sealgate::engine::reason::{AlarmKind, FailReason};
-use sealgate::engine::signing::{Meaning, Signable, Signature};
+use sealgate::engine::signing::{Meaning, Signable, Signature, record};
 use sealgate::store::commit::Job;
 use sealgate::store::{Settings, Store, Work, open};
+use sealgate::wire::digest::sha256_hex;
 use sealgate::wire::lower::{LineIdentity, Lowering, Stamp};
 use sealgate::wire::order::serials_sha256;
 
@@ -191,7 +192,16 @@ impl Story {
         };
         // For the batch that is still open.
         let before = self.batch.replace(Text::new("B2").unwrap());
+        self.add(Fact::Signed { signature: Box::new(signature.clone()) });
+        self.batch = None;
+        let config_sha256 = Text::new(&"5a".repeat(32)).unwrap();
+        let approved = Fact::ConfigApproved { config_sha256, before: None };
+        let subject_hash = Text::new(&sha256_hex(record(None, &approved).unwrap().as_bytes())).unwrap();
+        let challenge = Text::new(&"c3".repeat(32)).unwrap();
+        let action = Signable::ConfigApproval;
+        let signature = Signature { action, subject_hash, challenge, ..signature };
         self.add(Fact::Signed { signature: Box::new(signature) });
+        self.add(approved);
         self.batch = before;
     }
 

@@ -41,6 +41,7 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         }
         Fact::AlarmAcknowledged { alarm } => format!("acknowledged {alarm}"),
         Fact::Signed { signature } => format!("signed {} {}", signature.user, signature.meaning.name()),
+        Fact::ConfigApproved { .. } => "config_approved".to_owned(),
         Fact::UserAdded { user, .. } => format!("user_added {user}"),
         Fact::UserChanged { user, .. } => format!("user_changed {user}"),
         Fact::CredentialSet { user, .. } => format!("credential_set {user}"),
@@ -187,6 +188,7 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::ExpiryPast => "expiry_past".to_owned(),
         RequestRefusal::UnknownAlarm(alarm) => format!("unknown_alarm({alarm})"),
         RequestRefusal::NotBalanced => "not_balanced".to_owned(),
+        RequestRefusal::ConfigNotApproved => "config_not_approved".to_owned(),
         RequestRefusal::SerialsSuspended => "serials_suspended".to_owned(),
         RequestRefusal::Busy => "busy".to_owned(),
         RequestRefusal::RecipeDiffers(other) => format!("recipe_differs({})", other.station),
