@@ -147,6 +147,9 @@ pub struct Engine {
     /// Releases a container whose label was not read: a fault of our own.
     #[cfg(feature = "canary")]
     forgets_labels: bool,
+    /// Asks nobody for a role: a fault of our own.
+    #[cfg(feature = "canary")]
+    forgets_roles: bool,
     policy: Policy,
     clock: Clock,
     attendance: Attendance,
@@ -245,6 +248,8 @@ impl Engine {
             config: Text::default(),
             #[cfg(feature = "canary")]
             forgets_labels: false,
+            #[cfg(feature = "canary")]
+            forgets_roles: false,
         }
     }
 

@@ -94,8 +94,8 @@ pub(super) struct Crowd {
     next_move_us: u64,
     /// Whether the moves may disturb the line.
     is_wild: bool,
-    /// The newest challenges and whose they are.
-    challenges: Vec<(UserId, Challenge)>,
+    /// The newest challenges, whose they are, and what for.
+    challenges: Vec<(UserId, Challenge, Signable)>,
 }
 
 impl Crowd {
@@ -349,26 +349,27 @@ impl World {
 
     fn prepare(&mut self, user: UserId, asker: Asker) {
         let challenge = self.crowd.token();
-        self.crowd.challenges.push((user, challenge));
+        let is_config = self.crowd.random.below(4) == 0;
+        let act = if is_config { Act::ConfigApproval } else { Act::VarianceClose(self.setup.order.sheet.batch) };
+        self.crowd.challenges.push((user, challenge, act.signable()));
         if self.crowd.challenges.len() > 16 {
             self.crowd.challenges.remove(0);
         }
-        self.ask_as(asker, PeopleRequest::Prepare { act: Act::VarianceClose(self.setup.order.sheet.batch), challenge });
+        self.ask_as(asker, PeopleRequest::Prepare { act, challenge });
     }
 
     /// On a whim nobody verifies what another performed: the batch would be closed.
     fn answer(&mut self, drawn: Move, user: UserId, asker: Asker) {
         let challenges = self.crowd.challenges.clone();
-        let newest = challenges.iter().rev().find(|(of, _)| *of == user);
+        let newest = challenges.iter().rev().find(|(of, ..)| *of == user);
         let any = self.crowd.pick(&challenges);
-        let Some((_, challenge)) = (if drawn == Move::Replay { any } else { newest }) else { return };
+        let Some((_, challenge, action)) = (if drawn == Move::Replay { any } else { newest }) else { return };
         let is_alone = drawn == Move::SignAlone && self.roster().performed() == Some(user);
         let meaning = if is_alone { Meaning::Verified } else { Meaning::Performed };
-        self.sign(user, asker, *challenge, meaning);
+        self.sign(user, asker, Answer { challenge: *challenge, action: *action, meaning });
     }
 
-    fn sign(&mut self, user: UserId, asker: Asker, challenge: Challenge, meaning: Meaning) {
-        let answer = Answer { challenge, action: Signable::VarianceClose, meaning };
+    fn sign(&mut self, user: UserId, asker: Asker, answer: Answer) {
         if let Some(proof) = self.proof(&user, 0) {
             self.ask_as(asker, PeopleRequest::Sign { proof, answer });
         }
@@ -387,14 +388,15 @@ impl World {
         let meaning = if performed == Some(calm) { Meaning::Verified } else { Meaning::Performed };
         let challenge = self.crowd.token();
         let act = Act::VarianceClose(self.setup.order.sheet.batch);
+        let answer = Answer { challenge, action: act.signable(), meaning };
         self.ask_as(asker, PeopleRequest::Prepare { act, challenge });
-        self.sign(user, asker, challenge, meaning);
+        self.sign(user, asker, answer);
         if user == second && meaning == Meaning::Verified {
             self.tally.make(Move::Verify);
         }
         if is_odd {
             self.tally.make(Move::Replay);
-            self.sign(user, asker, challenge, meaning);
+            self.sign(user, asker, answer);
         }
     }
 }

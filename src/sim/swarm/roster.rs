@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::text::BatchId;
 use crate::engine::fact::{Entry, Fact};
 use crate::engine::people::{FAILURES_MAX, FullName, Role, Roles, SessionId, UserId};
-use crate::engine::signing::{Challenge, Meaning, Signature, SubjectHash};
+use crate::engine::signing::{Challenge, Meaning, Signable, Signature, SubjectHash};
 use crate::sim::swarm::violation::{Verdict, claim};
 
 /// What an account is locked for, at least, by the clock of the run.
@@ -87,8 +87,11 @@ impl Roster {
             Fact::SerialsDeclared { .. } | Fact::SerialsRetired { .. } => &[Supervisor, Quality],
             Fact::UserAdded { .. } | Fact::UserChanged { .. } | Fact::LoginUnlocked { .. } => &[Admin],
             Fact::CredentialSet { user, .. } if *user != entry.actor => &[Admin],
-            Fact::Signed { signature } if signature.meaning == Meaning::Verified => &[Quality],
-            Fact::Signed { .. } => &[Supervisor, Quality],
+            Fact::Signed { signature } => match (signature.action, signature.meaning) {
+                (Signable::VarianceClose, Meaning::Performed) => &[Supervisor, Quality],
+                (Signable::VarianceClose, Meaning::Verified) | (Signable::ConfigApproval, _) => &[Quality],
+            },
+            Fact::ConfigApproved { .. } => &[Quality],
             Fact::CredentialSet { .. } | Fact::LoginFailed { .. } | Fact::LoggedIn { .. } | Fact::LoggedOut { .. } => {
                 return Ok(());
             }
@@ -184,11 +187,14 @@ impl Roster {
 
     // I20: a signature is its person's own, by a challenge of its own; two people sign, and for the same record.
     fn signed(&mut self, entry: &Entry, signature: &Signature) -> Verdict {
-        let Signature { user, full_name, meaning, subject_hash, challenge, .. } = signature;
+        let Signature { user, full_name, meaning, action, subject_hash, challenge, .. } = signature;
         let account = self.accounts.get(user);
         let is_own = entry.actor == *user && account.is_some_and(|at| at.full_name == *full_name && !at.is_locked());
         claim(is_own, "I20", || format!("{} signed as {user}: {account:?}", entry.actor))?;
         claim(self.challenges.insert(*challenge), "I20", || format!("a challenge of {user} was used twice"))?;
+        if *action != Signable::VarianceClose {
+            return Ok(());
+        }
         let Some(batch) = entry.batch else { return claim(false, "I20", || "signed for no batch".to_owned()) };
         if *meaning == Meaning::Performed {
             self.performed = Some((*user, batch, *subject_hash));

@@ -18,6 +18,7 @@ use sealgate::engine::input::{
 };
 use sealgate::engine::output::{Done, Permit, Restraint, Step};
 use sealgate::engine::recipe::Recipe;
+use sealgate::engine::signing::Signable;
 use sealgate::engine::state::{Stage, State};
 use sealgate::engine::stops::Stops;
 use sealgate::engine::{Engine, Policy, Role, Settings, Start, StationSpec};
@@ -80,6 +81,10 @@ pub(crate) struct World {
     labels: BTreeMap<String, u64>,
     ssccs: BTreeMap<Sscc, String>,
     result: Option<CameraResult>,
+    /// The digest of the configuration that a start finds.
+    config: Text<64>,
+    /// What each challenge is for.
+    acts: BTreeMap<String, Signable>,
     /// Who asks, where it is not the door.
     asker: Option<Asker>,
     /// All that the stations have shown in their epochs.
@@ -130,7 +135,8 @@ impl World {
         if self.engine.is_none() && !matches!(*verb, "line" | "batch") {
             return Err("a scenario begins with `line` or `batch`".to_owned());
         }
-        let is_setup = matches!(*verb, "line" | "batch" | "encoded" | "crash" | "people" | "container_count");
+        let is_setup =
+            matches!(*verb, "line" | "batch" | "encoded" | "crash" | "edit_config" | "people" | "container_count");
         self.dispatch(verb, args)?;
         Ok(self.outcome(is_setup, *verb == "resume"))
     }
@@ -152,6 +158,10 @@ impl World {
             "crash" => self.crash(),
             "resume" => self.resume(args),
             "doubt" => self.step(Input::Doubted(args.join(" "))),
+            "edit_config" => {
+                self.config = args.first().and_then(|name| Text::new(name)).ok_or("a short name")?;
+                Ok(())
+            }
             "shutdown" => self.step(Input::Stopping),
             "as" | "upstream" => self.acting(verb, args),
             "people" => self.people(args),
@@ -207,7 +217,8 @@ impl World {
         let limit =
             |key: &str| options.get(key).map_or(Ok(0), |word| word.parse().map_err(|_| format!("{key}=NUMBER")));
         let stops = Stops { in_a_row: limit("row")?, most: limit("most")?, of: limit("of")? };
-        self.policy = Policy { stops, ..Policy::default() };
+        let config_needs_approval = options.get("approval") == Some(&"asked");
+        self.policy = Policy { stops, config_needs_approval, ..Policy::default() };
         let recipe = options.get("recipe").and_then(|word| Recipe::new(word));
         self.is_blind = options.get("buffer") == Some(&"unknown");
         let is_in_order = options.get("order") == Some(&"kept");
@@ -235,7 +246,7 @@ impl World {
         let version = Text::new("0").expect("short");
         self.step(Input::Started(Box::new(Start {
             version,
-            config_sha256: Text::default(),
+            config_sha256: self.config,
             clean: true,
             epoch: None,
             key: None,

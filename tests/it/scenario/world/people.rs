@@ -77,9 +77,13 @@ impl World {
             "password" => PeopleRequest::ChangePassword { proof: self.proof(&self.own_name()?)?, phc: phc() },
             "logout" => PeopleRequest::LogOut,
             "prepare" => {
-                let batch = Text::new(name).ok_or("a batch name has at most 32 bytes")?;
-                let challenge = challenge(args.get(1).copied().unwrap_or_default())?;
-                PeopleRequest::Prepare { act: Act::VarianceClose(batch), challenge }
+                let word = args.get(1).copied().unwrap_or_default();
+                let act = match name {
+                    "config" => Act::ConfigApproval,
+                    batch => Act::VarianceClose(Text::new(batch).ok_or("a batch name has at most 32 bytes")?),
+                };
+                self.acts.insert(word.to_owned(), act.signable());
+                PeopleRequest::Prepare { act, challenge: challenge(word)? }
             }
             "answer" => {
                 let whose = match args.get(2..) {
@@ -87,7 +91,8 @@ impl World {
                     _ => self.own_name()?,
                 };
                 let meaning = meaning(args.get(1))?;
-                let answer = Answer { challenge: challenge(name)?, action: Signable::VarianceClose, meaning };
+                let action = self.acts.get(name).copied().unwrap_or(Signable::VarianceClose);
+                let answer = Answer { challenge: challenge(name)?, action, meaning };
                 PeopleRequest::Sign { proof: self.proof(&whose)?, answer }
             }
             _ => return self.ask_for(Request::Permission(action(name)?)),
