@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::outcome::{Exit, Failure, Outcome};
-use super::{Shared, print, source};
+use super::{Journals, Shared, print, source};
 use crate::config::Config;
+use crate::report::Question;
 use crate::runtime::keys;
 use crate::store::verify::{self, Signer, Trust, VerifyReport};
 use crate::wire::checkpoint::{KeyRing, notes_in};
@@ -19,6 +20,7 @@ Examples:
   sealgate audit verify --db line3.db --public-key line3.pub --anchors feed.jsonl
                                           the same, and who signed it, and that its end was not cut off
   sealgate audit verify --db a.db --db b.db --json
+  sealgate audit review                   what stood out since the last review; `sealgate sign review` signs for it
   sealgate audit key                      the public keys of the line, the newest last
   sealgate audit key --rotate             a new key; the daemon signs with it from its next start on
 
@@ -52,6 +54,11 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         public_key: Option<PathBuf>,
     },
+    /// Review by exception: alarms, failed log-ins, refused signatures, clock steps, restores, and what was done over a signature
+    Review {
+        #[command(flatten)]
+        journals: Journals,
+    },
     /// The keys that sign the journal of the configuration
     Key {
         /// Make a new key, with the consent of the present one
@@ -63,6 +70,7 @@ enum Action {
 pub(super) fn run(args: &AuditArgs, shared: &Shared) -> Outcome {
     match &args.action {
         Action::Verify { db, anchors, public_key } => verify(db, &trust(anchors, public_key.as_deref())?, shared),
+        Action::Review { journals } => source::answer(journals, shared, &Question::Review(None)),
         Action::Key { rotate } => key(&source::config(shared)?, *rotate, shared),
     }
 }

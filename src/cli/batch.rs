@@ -15,7 +15,9 @@ const EXAMPLES: &str = "\
 Examples:
   sealgate batch load order.json          validate an order and load it; nothing is loaded of a bad one
   sealgate batch start B-2026-117         the operator can start the line
-  sealgate batch stop B-2026-117          the belt stops; let it run dry before, or start again to clear it
+  sealgate batch purge B-2026-117         nothing more is printed, and the line runs empty; then the batch is stopped
+  sealgate batch stop B-2026-117          at once, with what is on the belt; a purge later clears it
+  sealgate batch hold B-2026-117 --reason \"smell of solvent\"
   sealgate batch close B-2026-117         only where every serial is accounted for
   sealgate batch list --json              every batch of this line
   sealgate batch show B-2026-117 --db line3.db
@@ -40,8 +42,28 @@ enum Action {
     Load { file: PathBuf },
     /// Begin to print and verify
     Start { batch: String },
-    /// End printing; the batch can be started again or closed
+    /// Stop printing and the belt at once; the batch can be started again, purged or closed
     Stop { batch: String },
+    /// Print nothing more and let the line run empty; the batch is stopped then
+    Purge { batch: String },
+    /// Keep the belt standing until the batch is resumed; the printer keeps its buffer
+    Hold {
+        batch: String,
+        #[arg(long, value_parser = source::reason)]
+        reason: String,
+    },
+    /// Go on with a batch that is held
+    Resume {
+        batch: String,
+        #[arg(long, value_parser = source::reason)]
+        reason: Option<String>,
+    },
+    /// End a batch for ever as it is; its serials are not used again
+    Abort {
+        batch: String,
+        #[arg(long, value_parser = source::reason)]
+        reason: String,
+    },
     /// End the batch for ever, with its counts balanced
     Close { batch: String },
     /// Every batch, the newest first
@@ -58,15 +80,27 @@ enum Action {
 }
 
 pub(super) fn run(args: BatchArgs, shared: &Shared) -> Outcome {
-    let named = |word: &str, batch: &str| source::command(shared, word, &[("batch", &Value::from(batch).to_string())]);
+    let named = |word: &str, batch: &str| source::command(shared, word, &[("batch", &quoted(batch))]);
+    let because = |word: &str, batch: &str, reason: &str| {
+        source::command(shared, word, &[("batch", &quoted(batch)), ("reason", &quoted(reason))])
+    };
     match args.action {
         Action::Load { file } => load(&file, shared),
         Action::Start { batch } => named("batch_start", &batch),
         Action::Stop { batch } => named("batch_stop", &batch),
+        Action::Purge { batch } => named("batch_purge", &batch),
+        Action::Hold { batch, reason } => because("batch_hold", &batch, &reason),
+        Action::Resume { batch, reason: Some(reason) } => because("batch_resume", &batch, &reason),
+        Action::Resume { batch, reason: None } => named("batch_resume", &batch),
+        Action::Abort { batch, reason } => because("batch_abort", &batch, &reason),
         Action::Close { batch } => named("batch_close", &batch),
         Action::List { journals } => source::answer(&journals, shared, &Question::Batches),
         Action::Show { batch, journals } => source::answer(&journals, shared, &Question::Batch(batch)),
     }
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
 }
 
 /// An order is checked here first, so that its problems are shown without a daemon, and there again.

@@ -12,7 +12,8 @@ Examples:
   sealgate login m.meier                  asks for the password
   sealgate login m.meier < password.txt   one line from a file
 
-A session ends with `sealgate logout`, after ten minutes without a request, after twelve hours, and with the daemon.";
+A session ends with `sealgate logout`, after ten minutes without a request, after twelve hours ([people] in the config
+says otherwise), and with the daemon.";
 
 const LOGOUT_EXAMPLES: &str = "\
 Examples:

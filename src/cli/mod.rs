@@ -112,11 +112,11 @@ enum Command {
     Alarm(alarm::AlarmArgs),
     /// The feed to the broker: status, replay
     Feed(feed::FeedArgs),
-    /// Prove a journal: verify, keys
+    /// Prove a journal and look at what stands out: verify, review, key
     Audit(audit::AuditArgs),
-    /// People: init, add, list, roles, disable, enable, passwd, reset, unlock
+    /// People: init, add, list, roles, disable, enable, passwd, reset, recover, unlock
     User(user::UserArgs),
-    /// Electronic signatures: close
+    /// Electronic signatures: close, review
     Sign(sign::SignArgs),
     /// Begin a session with the running daemon
     Login(login::LoginArgs),

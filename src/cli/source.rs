@@ -61,6 +61,7 @@ fn words(question: &Question) -> (&'static str, Option<(&'static str, String)>) 
         Question::Trace(code) => ("trace", field("code", code)),
         Question::Alarms => ("alarm_list", None),
         Question::Users => ("user_list", None),
+        Question::Review(to_seq) => ("audit_review", to_seq.map(|seq| ("to_seq", seq.to_string()))),
         Question::Feed => ("feed_status", None),
         Question::Quarantine => ("feed_quarantine", None),
         Question::QuarantineExport => ("feed_export", None),

@@ -169,7 +169,8 @@ fn restore(backup: &Path, reason: &str, shared: &Shared) -> Outcome {
             "epoch": restored.epoch,
             "lost": lost,
             "kept": restored.kept.map(|kept| kept.display().to_string()),
-            "text": "serials are suspended: ask upstream which were used since the backup, then `sealgate serials confirm`",
+            "text": "serials are suspended: ask upstream which were used since the backup, then `sealgate serials confirm`; where people have accounts, \
+                     no password opens anything before it is set anew: `sealgate user recover ADMIN`, then `sealgate user reset` for each",
         }),
     );
     Ok(Exit::Done)

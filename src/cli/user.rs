@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::outcome::{Exit, Failure, Outcome};
 use super::{Journals, Shared, prompt, session, source};
 use crate::report::Question;
+use crate::runtime::WayBack;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +18,8 @@ Examples:
   sealgate user list --json               who has or had an account
   sealgate user passwd                    another password of your own
   sealgate user reset m.meier             another password for somebody, who must replace it at the next log-in
+  sealgate user recover a.admin --reason \"password forgotten\"
+                                          another password for an administrator, as root on the computer of the line
   sealgate user disable m.meier --reason \"left the company\"
 
 Passwords are asked for, or read from standard input, one a line. Roles: operator, supervisor, quality, maintenance, admin, auditor.";
@@ -80,6 +83,12 @@ enum Action {
     Passwd,
     /// A password for somebody else, who must replace it at the next log-in
     Reset { user: String },
+    /// A password for an administrator who forgot the own, or of all after a restore; for whoever may write beside the journal: root
+    Recover {
+        user: String,
+        #[arg(long, value_parser = source::reason)]
+        reason: String,
+    },
     /// End a lock after failed log-ins
     Unlock { user: String },
 }
@@ -113,6 +122,7 @@ pub(super) fn run(args: UserArgs, shared: &Shared) -> Outcome {
             let password = prompt::new_password("New password: ")?;
             command(shared, "user_reset", &[("user", user.into()), ("new_password", password.into())])
         }
+        Action::Recover { user, reason } => recover(shared, &user, &reason),
         Action::Unlock { user } => command(shared, "user_unlock", &[("user", user.into())]),
     }
 }
@@ -137,6 +147,25 @@ fn init(shared: &Shared, user: &str, full_name: &str, code_file: Option<PathBuf>
         ("password", password.into()),
     ];
     command(shared, "user_init", &parts)
+}
+
+/// The daemon takes the code by its hash beside the journal, which is gone again when this ends.
+fn recover(shared: &Shared, user: &str, reason: &str) -> Outcome {
+    let journal = source::config(shared)?.journal;
+    let password = prompt::new_password("New password: ")?;
+    let way = WayBack::open(&journal).map_err(|error| {
+        let folder = journal.parent().unwrap_or(&journal).display();
+        Exit::Io.failure(format!(
+            "{folder}: nothing can be left there ({error}); this is for root on the computer of the line"
+        ))
+    })?;
+    let parts = [
+        ("code", way.code().into()),
+        ("user", user.into()),
+        ("new_password", password.into()),
+        ("reason", reason.into()),
+    ];
+    command(shared, "user_recover", &parts)
 }
 
 fn unread(file: &std::path::Path, error: &std::io::Error) -> Failure {

@@ -29,6 +29,8 @@ pub struct Line {
     pub clock_file: PathBuf,
     /// Nothing is started and no unit passes while the clock is not known to be right.
     pub commission_needs_clock: bool,
+    /// Units that stood on the belt at a stop are verified as any other, instead of being rejects.
+    pub inspects_after_stop: bool,
     pub config_needs_approval: bool,
     /// Rejects that stop the line.
     pub stops: Stops,
@@ -84,6 +86,7 @@ pub(super) struct FileLine {
     socket_for_group: Option<Field<bool>>,
     clock_file: Option<Field<String>>,
     commission_needs_clock: Option<Field<bool>>,
+    inspects_after_stop: Option<Field<bool>>,
     config_needs_approval: Option<Field<bool>>,
     stops: Stops,
 }
@@ -109,6 +112,7 @@ impl FileLine {
             socket_for_group: section.word("socket_access", &[("user", false), ("group", true)]),
             clock_file: section.filled("clock_file"),
             commission_needs_clock: section.flag("commission_needs_clock"),
+            inspects_after_stop: section.word("after_stop", &[("reject", false), ("inspect", true)]),
             config_needs_approval: section.flag("config_needs_approval"),
             stops: stops(&mut section),
         };
@@ -140,6 +144,7 @@ impl FileLine {
             socket_for_group: self.socket_for_group.is_some_and(|field| field.value),
             clock_file: self.clock_file.map_or_else(|| PathBuf::from(CLOCK_FILE), |field| folder.join(field.value)),
             commission_needs_clock: self.commission_needs_clock.is_some_and(|field| field.value),
+            inspects_after_stop: self.inspects_after_stop.is_some_and(|field| field.value),
             config_needs_approval: self.config_needs_approval.is_some_and(|field| field.value),
             stops: self.stops,
         })

@@ -9,6 +9,7 @@
 //!
 //! There is no reload and no merging of several files: a restart is cheap and tested.
 
+mod clearance;
 pub mod described;
 mod device;
 pub mod documented;
@@ -16,6 +17,7 @@ mod line;
 mod map;
 mod map_checks;
 mod map_modbus;
+mod people;
 mod pictures;
 mod problem;
 mod reader;
@@ -29,6 +31,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use line::{Line, Mqtt, Proof};
+pub use people::{Passwords, People};
 pub use problem::{Problem, Severity};
 pub use station::Station;
 pub use store::Upkeep;
@@ -47,7 +50,9 @@ pub struct Config {
     pub line: Line,
     pub journal: PathBuf,
     pub upkeep: Upkeep,
+    pub clearance: engine::clearance::Clearance,
     pub proof: Proof,
+    pub people: People,
     /// `None`: no feed.
     pub mqtt: Option<Mqtt>,
     /// By `DeviceId`.
@@ -72,6 +77,8 @@ struct FileConfig {
     line: Option<line::FileLine>,
     journal: Option<line::FileJournal>,
     upkeep: Upkeep,
+    clearance: engine::clearance::Clearance,
+    people: People,
     mqtt: Option<Mqtt>,
     devices: Vec<device::FileDevice>,
     stations: Vec<station::FileStation>,
@@ -114,6 +121,8 @@ impl FileConfig {
             line,
             journal: root.section("journal").and_then(|section| line::journal(section, folder)),
             upkeep: root.section("store").map(store::read).unwrap_or_default(),
+            clearance: root.section("clearance").map(clearance::read).unwrap_or_default(),
+            people: root.section("people").map(people::read).unwrap_or_default(),
             mqtt: root.section("mqtt").and_then(|section| line::mqtt(section, &name, folder)),
             devices: root
                 .named("device")

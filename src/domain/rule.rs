@@ -197,6 +197,8 @@ rules! {
         "A serial number is read once. A second reading is a reject and stops the line.";
     Grade "SP-UNIT-01" SITE, [config("station.NAME.grade_min", "grade of ISO/IEC 15415, 0.0 to 4.0")]
         "Where a lowest print grade is set, every code is graded, and none lies below it.";
+    AfterStop "SP-UNIT-02" SITE, [config("line.after_stop", "reject or inspect")]
+        "A unit that stood on the belt when its batch was stopped is a reject, or is verified as any other, as the site sets.";
     CameraAgrees "SG-UNIT-09" OURS, []
         "A unit that the camera itself finds bad does not pass.";
     InTime "SG-UNIT-10" OURS, [config("station.NAME.verdict_deadline_ms", "ms")]
@@ -205,7 +207,7 @@ rules! {
         "Where units come to the packer in order, one that a later case has overtaken stops the line.";
 
     Sequence "SG-STEP-01" law("21 CFR 11.10(f), operational system checks"), []
-        "Steps follow each other as they are permitted: load, start, stop and close a batch; seal, then release a container.";
+        "Steps follow each other as they are permitted: load, start, hold, purge, stop and close a batch; seal, then release a container.";
 
     OneBatch "SG-BATCH-01" OURS, []
         "One batch is on the line at a time.";
@@ -215,6 +217,8 @@ rules! {
         "A batch is neither loaded nor started after its expiry date.";
     Recipe "SP-BATCH-01" SITE, [config("station.NAME.recipe", "text"), order("recipes", "text")]
         "Where a recipe is approved for a station, it runs no other.";
+    Cleared "SP-BATCH-02" SITE, [config("clearance.required", "true or false"), config("clearance.items", "texts")]
+        "Where the site asks for it, a batch starts only on a line that two persons signed for as cleared, item by item.";
     Balance "SG-BATCH-04" OURS, []
         "A batch closes only when its counts balance, to the last serial number, unit, reject and container.";
     WholeOrder "SG-BATCH-05" OURS, [order("batch", "text")]
@@ -289,18 +293,22 @@ rules! {
     ClockSteady "SG-CLOCK-02" OURS, []
         "A step of the clock is told. The order of the record does not depend on the clock.";
 
-    LoggedIn "SG-PEOPLE-01" law("21 CFR 11.10(d), limited access"), []
+    LoggedIn "SG-PEOPLE-01" law("21 CFR 11.10(d), limited access"), [config("people.idle_s", "s"), config("people.session_h", "h")]
         "From the first account on, whoever changes something is logged in.";
     Authority "SG-PEOPLE-02" law("21 CFR 11.10(g), authority checks"), []
         "Each action is for the roles that may do it, and for nobody else.";
     OnePerson "SG-PEOPLE-03" law("21 CFR 11.100(a), unique to one individual"), []
         "An account belongs to one person, for ever: its name is never given to another.";
-    OwnSecret "SG-PEOPLE-04" law("21 CFR 11.200(a)(2), used by genuine owners"), []
+    OwnSecret "SG-PEOPLE-04" law("21 CFR 11.200(a)(2), used by genuine owners"), [config("people.password_length_min", "characters")]
         "A password is known to its owner alone: one that somebody else set is changed before anything is done with it.";
-    Attempts "SG-PEOPLE-05" law("21 CFR 11.300(d), attempts at unauthorized use"), []
+    Attempts "SG-PEOPLE-05" law("21 CFR 11.300(d), attempts at unauthorized use"), [config("people.lock_after", "log-ins"), config("people.lock_min", "min")]
         "Log-ins that fail lock the account, and are told at once.";
     LastAdmin "SG-PEOPLE-06" OURS, []
         "Somebody can always administer the accounts.";
+    WayBack "SG-PEOPLE-07" law("21 CFR 11.300(c), loss management"), []
+        "Whoever may write beside the journal gives an administrator another password, which must be changed, and it is told.";
+    Recalled "SG-PEOPLE-08" law("21 CFR 11.300(b), issuances checked, recalled or revised"), []
+        "After a restore no password of before opens anything.";
     BoundSignature "SG-SIGN-01" law("21 CFR 11.70, linked to its record"), []
         "A signature is for one record as it is at that moment, and for one use.";
     TwoPersons "SG-SIGN-02" OURS, []

@@ -41,6 +41,10 @@ impl Engine {
             Request::LoadBatch(order) => self.load(now, step, actor, &order),
             Request::StartBatch(batch) => self.start(now, step, actor, &batch),
             Request::StopBatch(batch) => self.stop(step, actor, &batch),
+            Request::PurgeBatch(batch) => self.purge(step, actor, &batch),
+            Request::HoldBatch { batch, reason } => self.hold(step, actor, &batch, reason),
+            Request::ResumeBatch { batch, reason } => self.resume(step, actor, &batch, reason),
+            Request::AbortBatch { batch, reason } => self.abort(step, actor, &batch, reason),
             Request::CloseBatch(batch) => self.close(step, actor, &batch),
             Request::AcknowledgeAlarm(alarm) => self.acknowledge(step, actor, alarm),
             Request::DeclareUsed(used) => self.declare(step, actor, &used),
@@ -96,8 +100,12 @@ impl Engine {
     fn start(&mut self, now: Now, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
         self.encode_seen(step);
         let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
-        if batch.state == BatchState::Running {
-            return Ok(Done::Already);
+        match batch.state {
+            BatchState::Running => return Ok(Done::Already),
+            BatchState::Loaded | BatchState::Stopped => {}
+            state @ (BatchState::Held | BatchState::Purging | BatchState::Closed | BatchState::Aborted) => {
+                return refuse(RequestRefusal::WrongState { batch: *id, state });
+            }
         }
         let mut reasons = Vec::new();
         if let Some(other) = self.state.current().filter(|other| other.id() != *id) {
@@ -111,6 +119,7 @@ impl Engine {
             reasons.push(RequestRefusal::StationAway(spec.name));
         }
         reasons.extend(self.unapproved(&batch.sheet));
+        reasons.extend(self.uncleared(batch));
         if self.flush_owed() {
             reasons.push(RequestRefusal::Busy);
         }
@@ -139,8 +148,8 @@ impl Engine {
         let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
         match batch.state {
             BatchState::Stopped => return Ok(Done::Already),
-            BatchState::Running => {}
-            BatchState::Loaded | BatchState::Closed => {
+            BatchState::Running | BatchState::Purging => {}
+            BatchState::Loaded | BatchState::Held | BatchState::Closed | BatchState::Aborted => {
                 return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
             }
         }
@@ -166,7 +175,7 @@ impl Engine {
         match batch.state {
             BatchState::Stopped => {}
             BatchState::Loaded => return self.give_back(step, actor, id),
-            BatchState::Running | BatchState::Closed => {
+            BatchState::Running | BatchState::Held | BatchState::Purging | BatchState::Closed | BatchState::Aborted => {
                 return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
             }
         }
@@ -191,13 +200,10 @@ impl Engine {
 
     /// A stopped batch, as its close would tell it now.
     pub(super) fn closing(&mut self, step: &mut Step, id: &BatchId) -> Result<Closing, Refused> {
-        let state = self.state.batch(id).map(|batch| batch.state);
-        match state {
+        match self.state.batch(id).map(|batch| batch.state) {
             None => return refuse(RequestRefusal::UnknownBatch(*id)),
             Some(BatchState::Stopped) => {}
-            Some(state @ (BatchState::Loaded | BatchState::Running | BatchState::Closed)) => {
-                return refuse(RequestRefusal::WrongState { batch: *id, state });
-            }
+            Some(state) => return refuse(RequestRefusal::WrongState { batch: *id, state }),
         }
         self.encode_seen(step);
         self.infer_rejects(step, self.closed_run());
@@ -221,7 +227,7 @@ impl Engine {
 
     /// At the end of a batch the last printed unit and the last track close the run of the order of printing.
     /// The run ends there where both agree with it; else it stays as the facts left it.
-    fn closed_run(&self) -> Option<Run> {
+    pub(super) fn closed_run(&self) -> Option<Run> {
         let run = self.state.transit.run?;
         let last_track = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.entered)?;
         let last_place = self.state.current().and_then(|batch| {
@@ -232,7 +238,7 @@ impl Engine {
         Some(if agrees { Run { to: run.to.max(last_track), ..run } } else { run })
     }
 
-    fn final_counts(&self, batch: &Batch) -> Counts {
+    pub(super) fn final_counts(&self, batch: &Batch) -> Counts {
         let mut counts = batch.counts;
         counts.unused = batch.unused();
         counts.unaccounted = counts.printed.saturating_sub(counts.commissioned).saturating_sub(counts.scrapped);
@@ -244,7 +250,7 @@ impl Engine {
     }
 
     /// The identities of I10. What does not balance leaves the batch stopped.
-    fn differences(&self, batch: &Batch, counts: &Counts) -> Vec<Difference> {
+    pub(super) fn differences(&self, batch: &Batch, counts: &Counts) -> Vec<Difference> {
         let mut out = Vec::new();
         let mut differ = |amount: u32, difference: fn(u32) -> Difference| {
             if amount > 0 {
@@ -272,7 +278,7 @@ impl Engine {
         self.printers().into_iter().any(|id| self.known(id).flush_owed)
     }
 
-    fn printers(&self) -> Vec<StationId> {
+    pub(super) fn printers(&self) -> Vec<StationId> {
         let is_printer = |id: &StationId| matches!(self.spec(*id).map(|spec| spec.role), Some(Role::Printer { .. }));
         self.ids().filter(is_printer).collect()
     }

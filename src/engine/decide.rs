@@ -34,7 +34,7 @@ impl Engine {
 
     /// What the camera is to compare with now; `None` where it must let nothing through.
     pub(super) fn expected(&self) -> Option<Vec<u8>> {
-        let batch = self.state.current().filter(|batch| batch.state == BatchState::Running)?;
+        let batch = self.state.current().filter(|batch| batch.state != BatchState::Stopped)?;
         expected_data(&batch.sheet)
     }
 

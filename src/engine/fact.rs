@@ -8,11 +8,12 @@ use crate::domain::pack::{Gate, PackLevel};
 use crate::domain::tag::StationKind;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
+use crate::engine::clearance::ClearedItem;
 use crate::engine::input::{Actor, BatchSheet, CloseEnd, LostCause};
 use crate::engine::people::{Door, FullName, Phc, Roles, SessionEnd, SessionId, UserId};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
 use crate::engine::recipe::Recipe;
-use crate::engine::signing::Signature;
+use crate::engine::signing::{Signable, Signature};
 
 /// One fact with what the journal holds beside it. `seq` is dense from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +135,10 @@ pub enum Fact {
         serial_count: u32,
         serials_sha256: Text<64>,
     },
+    /// Two persons have looked at every item: nothing of another product is on the line.
+    LineCleared {
+        items: Vec<ClearedItem>,
+    },
     BatchStarted {
         bin: Option<u64>,
         /// The last track that entered before: the next unit printed is the next track.
@@ -142,6 +147,19 @@ pub enum Fact {
     BatchStopped {
         bin: Option<u64>,
     },
+    /// Nothing is printed any more, and the line runs empty.
+    BatchPurgeStarted,
+    /// The line is empty: whatever was printed has left it. The batch is stopped.
+    BatchPurged {
+        bin: Option<u64>,
+    },
+    /// The belt stands until somebody with the right resumes the batch; the printer keeps its buffer.
+    BatchHeld {
+        reason: String,
+    },
+    BatchResumed {
+        reason: Option<String>,
+    },
     BatchCloseRefused {
         differences: Vec<Difference>,
     },
@@ -149,6 +167,14 @@ pub enum Fact {
     BatchClosed {
         opened_seq: u64,
         counts: Box<Counts>,
+    },
+
+    /// The batch ends without a balance, and its serials are never used again. What it lacks is told, and nobody signed for it.
+    BatchAborted {
+        opened_seq: u64,
+        counts: Box<Counts>,
+        differences: Vec<Difference>,
+        reason: String,
     },
 
     /// `first_index` is the place of the first serial in the order; the serials of one fact are consecutive there.
@@ -218,7 +244,8 @@ pub enum Fact {
     UnexpectedPass {
         track: TrackKey,
     },
-    /// An inspected unit that never left the reject gate, and that later ones have overtaken: it was taken off the belt.
+    /// An inspected unit that never left the reject gate: later ones have overtaken it, so that it was taken off the belt, or its
+    /// batch was aborted over it.
     UnitRemoved {
         track: TrackKey,
     },
@@ -315,7 +342,8 @@ pub enum Fact {
         begun: NewEpoch,
     },
 
-    /// This file is a backup that was put back; the facts after the one before this were made again or are lost.
+    /// This file is a backup that was put back; the facts after the one before this were made again or are lost. No password of before it
+    /// opens anything.
     StoreRestored {
         /// SHA-256 of the backup as it was given.
         backup_sha256: Text<64>,
@@ -400,6 +428,32 @@ pub enum Fact {
     Signed {
         signature: Box<Signature>,
     },
+    /// An administrator gets a password without the old one, by whoever may write beside the journal; the next fact holds it.
+    UserRecovered {
+        user: UserId,
+        reason: String,
+    },
+    /// A signature that was tried and did not come to be; why is a word of the refusal.
+    SignatureRefused {
+        user: UserId,
+        action: Signable,
+        reason: Name,
+    },
+    /// Whoever signed right before this has looked at every exception of these facts.
+    AuditReviewed {
+        review: Review,
+    },
+}
+
+/// Which facts were reviewed, and what stood out of them (`wire::review`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Review {
+    /// Right behind the review before.
+    pub from_seq: u64,
+    pub to_seq: u64,
+    pub exceptions: u32,
+    /// Over all of them, in lower-case hex.
+    pub sha256: Text<64>,
 }
 
 /// SHA-256 of a picture's content, in lower-case hex.

@@ -1,6 +1,8 @@
 //! `State::apply`: the only change of the engine's state. Recovery calls it with the facts of the journal, `Engine::step`
 //! with those just decided. It never refuses and never decides: what was written is folded as it was written.
 
+mod life;
+
 use std::ops::Range;
 
 use crate::domain::gs1::{SerialNumber, Sscc};
@@ -37,12 +39,15 @@ impl State {
             | Fact::LinePaused { .. }
             | Fact::KeyAnnounced { .. }
             | Fact::EpochRaised { .. }
-            | Fact::StoreRestored { .. }
             | Fact::MessagesExpired { .. }
             | Fact::SerialsDeclared { .. }
             | Fact::PictureStored { .. }
             | Fact::PicturesRemoved { .. }
+            | Fact::UserRecovered { .. }
+            | Fact::SignatureRefused { .. }
+            | Fact::AuditReviewed { .. }
             | Fact::LoggedOut { .. } => {}
+            Fact::StoreRestored { .. } => self.people.void_passwords(),
             Fact::UserAdded { user, full_name, roles } => self.people.add(*user, Person::new(*full_name, *roles)),
             Fact::UserChanged { user, roles, is_enabled, .. } => {
                 self.people.with(user, |person| (person.roles, person.is_enabled) = (*roles, *is_enabled));
@@ -76,9 +81,15 @@ impl State {
             Fact::AlarmAcknowledged { alarm } => self.acknowledge(*alarm),
             Fact::BatchLoaded { .. } => self.with_batch(batch, |batch| batch.opened_seq = entry.seq),
             Fact::BatchCloseRefused { .. } => {}
+            Fact::LineCleared { .. } => self.with_batch(batch, |batch| batch.is_cleared = true),
             Fact::BatchStarted { bin, track } => self.start_batch(batch, *bin, *track),
             Fact::BatchStopped { bin } => self.stop_batch(batch, *bin),
+            Fact::BatchPurgeStarted => self.purge_batch(batch),
+            Fact::BatchPurged { bin } => self.with_batch(batch, |batch| batch.halt(*bin)),
+            Fact::BatchHeld { .. } => self.with_batch(batch, |batch| batch.state = BatchState::Held),
+            Fact::BatchResumed { .. } => self.with_batch(batch, |batch| batch.state = BatchState::Running),
             Fact::BatchClosed { .. } => self.close_batch(batch),
+            Fact::BatchAborted { .. } => self.abort_batch(batch),
             Fact::SerialsAllocated { station, from_seq, first_index, serials, .. } => {
                 self.station_mut(station).allocate(*from_seq, last_of(*from_seq, serials));
                 self.with_batch(batch, |batch| batch.allocate(range(*first_index, serials)));
@@ -181,44 +192,6 @@ impl State {
         }
     }
 
-    /// With nothing in transit, the next unit printed is the next track: the first pair of the order of printing.
-    fn start_batch(&mut self, id: Option<BatchId>, bin: Option<u64>, track: Option<u64>) {
-        let (mut next, mut is_first) = (0, false);
-        self.with_batch(id, |batch| {
-            is_first = batch.state == BatchState::Loaded;
-            batch.recent.forget();
-            batch.state = BatchState::Running;
-            batch.bin_start = batch.bin_start.or(bin);
-            next = batch.next_place;
-        });
-        if is_first {
-            // What an earlier batch left unnamed is none of this one's serials.
-            self.transit.unknown.clear();
-        }
-        // The place before the first may wrap; distances are taken with wrapping arithmetic too.
-        let run = track.map(|track| Run { track, place: next.wrapping_sub(1), to: track });
-        self.transit.run = run.filter(|_| self.transit.tracks.is_empty());
-    }
-
-    /// Records that a printer still holds are taken back; it says when its buffer is empty.
-    fn stop_batch(&mut self, id: Option<BatchId>, bin: Option<u64>) {
-        for station in self.stations.values_mut().filter(|station| station.allocated > station.printed) {
-            station.flush_owed = true;
-        }
-        self.with_batch(id, |batch| {
-            batch.state = BatchState::Stopped;
-            batch.bin_stop = bin;
-        });
-    }
-
-    /// The run of its serials ends with it: whoever folds these facts later does not know its pool any more.
-    fn close_batch(&mut self, id: Option<BatchId>) {
-        if self.current().is_none_or(|current| Some(current.id()) == id) {
-            self.transit.run = None;
-        }
-        self.batches.retain(|open| Some(open.id()) != id);
-    }
-
     fn invalidate(&mut self, station: &Name, cause: InvalidCause) {
         let at = self.station_mut(station);
         at.printed = at.allocated;
@@ -271,7 +244,10 @@ impl State {
         if is_new {
             // A reject is owed for each track once, however often a camera answers for it.
             self.command_reject(batch);
-            self.note_inspected(batch, self.seq, true);
+            // What stood on the belt says nothing of the printing.
+            if !reasons.contains(&FailReason::Stranded) {
+                self.note_inspected(batch, self.seq, true);
+            }
         }
         if !reasons.contains(&FailReason::SecondRead) {
             self.extend_run(result, own.map(|(_, place)| place));
@@ -336,7 +312,7 @@ impl State {
         });
         for other in self.batches.iter_mut().filter(|other| Some(other.id()) != batch) {
             // A piece in the bin that was inspected before this batch began is none of its pieces.
-            if other.state == BatchState::Running || other.state == BatchState::Stopped {
+            if other.state.is_on_line() {
                 other.bin_start = other.bin_start.map(|bin| bin.saturating_add(1));
             }
         }
@@ -494,13 +470,6 @@ impl Batch {
         self.counts.burned = self.counts.burned.saturating_add(burned);
         // The others were read by a camera: they left the printer, whatever it says.
         self.counts.printed = self.counts.printed.saturating_add(all.saturating_sub(burned));
-    }
-
-    fn rebase_bin(&mut self) {
-        if matches!(self.state, BatchState::Running | BatchState::Stopped) && self.bin_start.is_some() {
-            self.bin_before = self.counts.rejects_confirmed.saturating_add(self.counts.phantom);
-            (self.bin_start, self.bin_stop) = (Some(0), None);
-        }
     }
 
     fn set_container(&mut self, sscc: &Sscc, state: ContainerState) {

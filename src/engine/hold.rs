@@ -5,7 +5,7 @@ use crate::domain::text::Name;
 use crate::engine::Engine;
 use crate::engine::fact::Fact;
 use crate::engine::output::{Permit, Restraint, Step};
-use crate::engine::reason::{AlarmKind, BatchState};
+use crate::engine::reason::AlarmKind;
 
 /// Doubts about the journal that may wait at once. The line is held by the first; what they are about is found again by
 /// `audit verify`.
@@ -55,11 +55,9 @@ impl Engine {
         self.state.alarms.values().any(|alarm| alarm.kind == AlarmKind::JournalDoubt)
     }
 
-    /// A running batch, every station there, nothing that waits for a person.
+    /// A batch that runs or runs empty, every station there, nothing that waits for a person.
     pub fn may_run(&self) -> bool {
-        self.state
-            .current()
-            .is_some_and(|batch| batch.state == BatchState::Running && self.unapproved(&batch.sheet).is_empty())
+        self.state.current().is_some_and(|batch| batch.state.is_moving() && self.unapproved(&batch.sheet).is_empty())
             && self.state.alarms_that_hold() == 0
             && !self.clock_blocks()
             && self.ids().all(|id| self.known(id).joined)

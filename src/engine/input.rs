@@ -296,7 +296,22 @@ pub struct Ask {
 pub enum Request {
     LoadBatch(Arc<Order>),
     StartBatch(BatchId),
+    /// At once: the belt stands.
     StopBatch(BatchId),
+    /// Nothing more is printed, and the belt runs until it is empty.
+    PurgeBatch(BatchId),
+    HoldBatch {
+        batch: BatchId,
+        reason: String,
+    },
+    ResumeBatch {
+        batch: BatchId,
+        reason: Option<String>,
+    },
+    AbortBatch {
+        batch: BatchId,
+        reason: String,
+    },
     CloseBatch(BatchId),
     AcknowledgeAlarm(u32),
     /// Serials that were used, as upstream knows them.

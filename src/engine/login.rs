@@ -5,9 +5,13 @@
 //! of lasts its whole time again, since no clock of ours runs while we do not.
 
 #[cfg(test)]
+mod clearances;
+#[cfg(test)]
 mod signatures;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trail;
 
 use std::collections::BTreeMap;
 
@@ -18,7 +22,7 @@ use crate::engine::fact::Fact;
 use crate::engine::input::{Actor, Asker};
 use crate::engine::output::{Done, Refused, Step};
 use crate::engine::people::{
-    Door, FAILURES_MAX, NewUser, PeopleRefusal, PeopleRequest, Person, Phc, Proof, Role, Roles, SessionEnd, SessionId,
+    Door, Limits, NewUser, PeopleRefusal, PeopleRequest, Person, Phc, Proof, Role, Roles, SessionEnd, SessionId,
     USERS_MAX, UserId, user_id,
 };
 use crate::engine::reason::{AlarmKind, RequestRefusal};
@@ -27,20 +31,6 @@ use crate::engine::signing::{Challenge, Prepared};
 
 /// Sessions at once; another one displaces the one that is idle longest.
 const SESSIONS_MAX: usize = 64;
-
-/// How long sessions and locks last, in seconds of running time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Periods {
-    idle_s: u32,
-    session_s: u32,
-    lock_s: u32,
-}
-
-impl Default for Periods {
-    fn default() -> Self {
-        Self { idle_s: 600, session_s: 43_200, lock_s: 900 }
-    }
-}
 
 /// Who is there now. Empty after a restart.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +63,8 @@ impl Engine {
             Asker::Session(session) => (Some(session).filter(|_| !is_empty), local()),
         };
         match (need, asker) {
-            (Need::Nothing, _) => Ok(door),
+            // Whose name a door says counts for nothing once people have names of their own.
+            (Need::Nothing, _) => Ok(if is_empty { door } else { local() }),
             (Need::Nobody, _) if is_empty => Ok(door),
             (Need::Nobody, _) => refuse(PeopleRefusal::SomebodyAlready),
             (Need::Session | Need::Right(Action::AdministerPeople), None) if is_empty => {
@@ -106,7 +97,7 @@ impl Engine {
 
     /// Whose session it is; that it was used.
     fn attend(&mut self, now: Now, step: &mut Step, session: SessionId) -> Result<(UserId, Person), Refused> {
-        self.end_sessions(step, |_, at| periods(at, now));
+        self.end_old_sessions(now, step);
         let found = self.attendance.sessions.get_mut(&session).map(|at| {
             at.used_us = now.mono_us;
             at.user
@@ -117,8 +108,8 @@ impl Engine {
 
     /// Ends what has lasted long enough: sessions and locks.
     pub(super) fn mind_people(&mut self, now: Now, step: &mut Step) {
-        self.end_sessions(step, |_, at| periods(at, now));
-        let lock_us = micros(Periods::default().lock_s);
+        self.end_old_sessions(now, step);
+        let lock_us = micros(self.policy.people.lock_s);
         let locked: Vec<UserId> =
             self.state.people.users.iter().filter(|(_, person)| person.is_locked).map(|(user, _)| *user).collect();
         self.attendance.locks.retain(|user, _| locked.contains(user));
@@ -128,6 +119,11 @@ impl Engine {
                 self.record(step, None, super::line(), Fact::LoginUnlocked { user });
             }
         }
+    }
+
+    fn end_old_sessions(&mut self, now: Now, step: &mut Step) {
+        let limits = self.policy.people;
+        self.end_sessions(step, |_, at| at.is_over(now, limits));
     }
 
     /// Ends every session for which `why` has a reason.
@@ -167,9 +163,10 @@ impl Engine {
                 self.change_user(step, actor, user, reason, |person| person.is_enabled = true)
             }
             PeopleRequest::ResetPassword { user, phc } => self.reset_password(step, actor, user, phc),
+            PeopleRequest::Recover { user, phc, reason } => self.recover(step, actor, (user, phc), reason),
             PeopleRequest::ChangePassword { proof, phc } => self.change_password(step, actor, proof, phc),
             PeopleRequest::Unlock { user } => self.unlock(step, actor, user),
-            PeopleRequest::LogIn { proof, session } => self.log_in(now, step, proof, session),
+            PeopleRequest::LogIn { proof, session, stronger } => self.log_in(now, step, (proof, stronger), session),
             PeopleRequest::FailedLogIn { user, door } => self.fail_log_in(now, step, actor, user, door),
             PeopleRequest::Prepare { act, challenge } => self.prepare(now, step, actor, (act, challenge)),
             PeopleRequest::Sign { proof, answer } => self.sign(now, step, actor, (proof, answer)),
@@ -244,6 +241,21 @@ impl Engine {
         Ok(Done::Changed)
     }
 
+    /// Whoever may write beside the journal can do anything to this line; that it was done is told.
+    fn recover(&mut self, step: &mut Step, actor: Actor, (user, phc): (UserId, Phc), reason: String) -> Outcome {
+        let person = self.state.people.enabled(&user).filter(|person| person.roles.has(Role::Admin)).copied();
+        let Some(person) = person else { return refuse(PeopleRefusal::NotAnAdmin(user)) };
+        self.record(step, None, actor, Fact::UserRecovered { user, reason: reason.clone() });
+        self.record(step, None, actor, Fact::CredentialSet { user, phc, must_change: true });
+        if person.is_locked {
+            self.record(step, None, actor, Fact::LoginUnlocked { user });
+        }
+        self.end_sessions_of(step, user);
+        let detail = format!("{user} was given another password on the computer of the line: {reason}");
+        self.raise(step, AlarmKind::AccountRecovered, None, detail);
+        Ok(Done::Changed)
+    }
+
     fn change_password(&mut self, step: &mut Step, actor: Actor, proof: Proof, phc: Phc) -> Outcome {
         let user = proof.user;
         if user != actor {
@@ -276,8 +288,14 @@ impl Engine {
         Ok(person)
     }
 
-    fn log_in(&mut self, now: Now, step: &mut Step, proof: Proof, session: SessionId) -> Outcome {
-        self.proven(proof)?;
+    fn log_in(
+        &mut self,
+        now: Now,
+        step: &mut Step,
+        (proof, stronger): (Proof, Option<Phc>),
+        session: SessionId,
+    ) -> Outcome {
+        let must_change = self.proven(proof)?.must_change;
         if self.attendance.sessions.len() >= SESSIONS_MAX {
             let idle = self.attendance.sessions.iter().min_by_key(|(_, at)| at.used_us).map(|(id, _)| *id);
             self.end_sessions(step, |id, _| (Some(*id) == idle).then_some(SessionEnd::Displaced));
@@ -286,53 +304,64 @@ impl Engine {
         let at = Session { user, begun_us: now.mono_us, used_us: now.mono_us };
         self.attendance.sessions.insert(session, at);
         self.record(step, None, user, Fact::LoggedIn { user, session });
+        if let Some(phc) = stronger {
+            self.record(step, None, user, Fact::CredentialSet { user, phc, must_change });
+        }
         Ok(Done::Changed)
     }
 
     /// Every failure of an account up to its lock is a fact; so are the first ones under names that nobody has.
     fn fail_log_in(&mut self, now: Now, step: &mut Step, actor: Actor, user: UserId, door: Door) -> Outcome {
-        let lock_s = Periods::default().lock_s;
+        let Limits { failures: failures_max, lock_s, .. } = self.policy.people;
         let Some(person) = self.state.people.users.get(&user).copied() else {
             self.fail_stranger(now, step, actor, door);
-            return refuse(PeopleRefusal::LogInRefused);
+            return self.refuse_log_in();
         };
         if person.is_locked {
-            return refuse(PeopleRefusal::LogInRefused);
+            return self.refuse_log_in();
         }
         let failures = person.failures.saturating_add(1);
         self.record(step, None, actor, Fact::LoginFailed { user: Some(user), door, failures });
-        if failures >= FAILURES_MAX {
+        if failures >= failures_max {
             self.record(step, None, super::line(), Fact::LoginLocked { user, lock_s });
             let detail = format!("{failures} failed log-ins of {user}; the account is locked for {} min", lock_s / 60);
             self.raise(step, AlarmKind::UnauthorisedUse, None, detail);
         }
-        refuse(PeopleRefusal::LogInRefused)
+        self.refuse_log_in()
+    }
+
+    /// The same words for every name, so that nobody learns which there are.
+    fn refuse_log_in(&self) -> Outcome {
+        let is_void = self.state.people.has_void_password();
+        refuse(if is_void { PeopleRefusal::PasswordsVoid } else { PeopleRefusal::LogInRefused })
     }
 
     fn fail_stranger(&mut self, now: Now, step: &mut Step, actor: Actor, door: Door) {
+        let Limits { failures: failures_max, lock_s, .. } = self.policy.people;
         let at = &mut self.attendance;
-        if at.strangers >= FAILURES_MAX && now.mono_us < at.strangers_until_us {
+        if at.strangers >= failures_max && now.mono_us < at.strangers_until_us {
             return;
         }
-        at.strangers = if at.strangers >= FAILURES_MAX { 1 } else { at.strangers.saturating_add(1) };
-        at.strangers_until_us = now.mono_us.saturating_add(micros(Periods::default().lock_s));
+        at.strangers = if at.strangers >= failures_max { 1 } else { at.strangers.saturating_add(1) };
+        at.strangers_until_us = now.mono_us.saturating_add(micros(lock_s));
         let failures = at.strangers;
         self.record(step, None, actor, Fact::LoginFailed { user: None, door, failures });
-        if failures >= FAILURES_MAX {
+        if failures >= failures_max {
             let detail = format!("{failures} failed log-ins under names that nobody has");
             self.raise(step, AlarmKind::UnauthorisedUse, None, detail);
         }
     }
 }
 
-/// Whether a session has lasted long enough, and why.
-fn periods(at: &Session, now: Now) -> Option<SessionEnd> {
-    let since = |us: u64| now.mono_us.saturating_sub(us);
-    let Periods { idle_s, session_s, .. } = Periods::default();
-    if since(at.begun_us) >= micros(session_s) {
-        return Some(SessionEnd::Expired);
+impl Session {
+    /// Whether it has lasted long enough, and why.
+    fn is_over(&self, now: Now, Limits { idle_s, session_s, .. }: Limits) -> Option<SessionEnd> {
+        let since = |us: u64| now.mono_us.saturating_sub(us);
+        if since(self.begun_us) >= micros(session_s) {
+            return Some(SessionEnd::Expired);
+        }
+        (since(self.used_us) >= micros(idle_s)).then_some(SessionEnd::Idle)
     }
-    (since(at.used_us) >= micros(idle_s)).then_some(SessionEnd::Idle)
 }
 
 fn micros(seconds: u32) -> u64 {

@@ -5,6 +5,7 @@
 //! gate positions). It is empty after a restart and is read again from the devices.
 
 mod batch;
+pub mod clearance;
 mod clock;
 pub mod decide;
 pub mod fact;
@@ -12,6 +13,7 @@ mod fold;
 mod gate;
 mod hold;
 pub mod input;
+mod life;
 mod login;
 mod missed;
 pub mod output;
@@ -38,6 +40,7 @@ use crate::domain::pack::PackLevel;
 use crate::domain::tag::{StationId, StationKind};
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::Now;
+use crate::engine::clearance::Clearance;
 use crate::engine::clock::Clock;
 use crate::engine::decide::Decide;
 use crate::engine::fact::{Description, Entry, Fact, NewEpoch, NewKey, Picture};
@@ -46,6 +49,7 @@ use crate::engine::input::{
 };
 use crate::engine::login::Attendance;
 use crate::engine::output::Step;
+use crate::engine::people::Limits;
 use crate::engine::reason::AlarmKind;
 use crate::engine::recipe::Recipe;
 use crate::engine::state::{State, Station};
@@ -151,6 +155,7 @@ pub struct Engine {
     #[cfg(feature = "canary")]
     forgets_roles: bool,
     policy: Policy,
+    clearance: Clearance,
     clock: Clock,
     attendance: Attendance,
     /// The digest of the configuration of this run.
@@ -162,12 +167,16 @@ pub struct Engine {
 pub struct Policy {
     /// Nothing is started and no unit passes while the clock is not known to be right.
     pub commission_needs_clock: bool,
+    /// Units that stood on the belt at a stop are verified as any other, instead of being rejects.
+    pub inspects_after_stop: bool,
     /// No batch starts with a configuration that nobody signed for.
     pub config_needs_approval: bool,
     /// Rejects that stop the line.
     pub stops: Stops,
     /// Local time at the line, minutes east of UTC, as signatures tell it.
     pub offset_minutes: i64,
+    /// Sessions and locks.
+    pub people: Limits,
 }
 
 /// What a station shows now.
@@ -243,6 +252,7 @@ impl Engine {
             live,
             run_said: None,
             policy: Policy::default(),
+            clearance: Clearance::default(),
             clock: Clock::default(),
             attendance: Attendance::default(),
             config: Text::default(),
@@ -306,6 +316,7 @@ impl Engine {
         }
         self.stop_for_rejects(&mut step);
         self.tell_pool(&mut step);
+        self.settle_purge(&mut step);
         self.settle_run(&mut step);
         step
     }

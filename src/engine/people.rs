@@ -20,8 +20,6 @@ pub type SessionId = Text<64>;
 
 /// People of one journal, those who left among them.
 pub const USERS_MAX: usize = 1000;
-/// Failures in a row that lock an account (21 CFR 11.300(d)).
-pub const FAILURES_MAX: u32 = 5;
 
 /// Actors of facts that nobody may be called.
 const RESERVED: [&str; 3] = ["line", "local", "mqtt"];
@@ -164,7 +162,7 @@ pub struct Person {
     pub full_name: FullName,
     pub roles: Roles,
     pub is_enabled: bool,
-    /// The fact that holds the hash of the password; 0 before there is one.
+    /// The fact that holds the hash of the password; 0 before there is one, and since the journal was restored.
     pub credential_seq: u64,
     /// The password was chosen by somebody else: nothing is allowed before it is replaced.
     pub must_change: bool,
@@ -197,12 +195,22 @@ impl People {
         self.users.is_empty()
     }
 
-    /// Whether somebody but this one can administer people.
+    /// A backup brings back old passwords, of people who left among them: none opens anything before somebody sets it anew.
+    pub(super) fn void_passwords(&mut self) {
+        self.users.values_mut().for_each(|person| person.credential_seq = 0);
+    }
+
+    /// Whether somebody's password is void since a restore.
+    pub(super) fn has_void_password(&self) -> bool {
+        self.users.values().any(|person| person.credential_seq == 0)
+    }
+
     /// The person, where the account may be used.
     pub(super) fn enabled(&self, user: &UserId) -> Option<&Person> {
         self.users.get(user).filter(|person| person.is_enabled)
     }
 
+    /// Whether somebody but this one can administer people.
     pub(super) fn has_admin_beside(&self, user: &UserId) -> bool {
         self.users.iter().any(|(id, person)| id != user && person.is_enabled && person.roles.has(Role::Admin))
     }
@@ -239,6 +247,24 @@ pub fn full_name(text: &str) -> Option<FullName> {
     is_printed.then(|| FullName::new(text)).flatten()
 }
 
+/// How long sessions and locks last, in seconds of running time, and what locks an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A session ends in which nothing was asked for so long.
+    pub idle_s: u32,
+    /// And one that has lasted so long.
+    pub session_s: u32,
+    /// Failures in a row that lock an account (21 CFR 11.300(d)).
+    pub failures: u32,
+    pub lock_s: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { idle_s: 600, session_s: 43_200, failures: 5, lock_s: 900 }
+    }
+}
+
 /// What is asked for about people.
 #[derive(Clone, Debug)]
 pub enum PeopleRequest {
@@ -264,6 +290,12 @@ pub enum PeopleRequest {
         user: UserId,
         phc: Phc,
     },
+    /// An administrator's, without the old one. Whoever asks has shown that the folder of the journal is open to him.
+    Recover {
+        user: UserId,
+        phc: Phc,
+        reason: String,
+    },
     /// One's own.
     ChangePassword {
         proof: Proof,
@@ -275,6 +307,8 @@ pub enum PeopleRequest {
     LogIn {
         proof: Proof,
         session: SessionId,
+        /// The same password under the costs of today, where its hash was made with lower ones.
+        stronger: Option<Phc>,
     },
     /// A password that was not right, or a name that nobody has.
     FailedLogIn {
@@ -339,6 +373,10 @@ pub enum PeopleRefusal {
     MustChange,
     /// Name or password wrong, account locked or disabled: whoever tries is not told which.
     LogInRefused,
+    /// The same, and the journal was restored: passwords of before open nothing.
+    PasswordsVoid,
+    /// The way back is for those who can open it to the others.
+    NotAnAdmin(UserId),
     /// The password was changed while it was being looked at.
     ProofStale,
     BadName,

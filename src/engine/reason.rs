@@ -6,6 +6,8 @@ use crate::domain::time::ClockState;
 use crate::engine::people::PeopleRefusal;
 use crate::engine::recipe::OtherRecipe;
 
+pub use crate::engine::life::BatchState;
+
 /// Why a unit failed its verification (GS1-DataMatrix, element string, order, serial, grade).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailReason {
@@ -49,6 +51,8 @@ pub enum FailReason {
     ClockUnsure,
     /// The camera itself says that the unit is not good.
     DeviceFailed,
+    /// It stood on the belt, printed and not read, when its batch was stopped.
+    Stranded,
 }
 
 /// Why a close was refused. The machine gets `code()`.
@@ -146,6 +150,12 @@ pub enum RequestRefusal {
     /// The order names a recipe for a station that this line does not have.
     UnknownStation(Text<24>),
     AlarmsOpen(u32),
+    /// The line was not cleared for this batch, and the site asks for that.
+    NotCleared(BatchId),
+    /// An item of the checklist is not answered.
+    ItemOpen(String),
+    /// No item of the checklist, or one that is answered twice.
+    ItemUnknown(String),
     /// So many batches are not closed that no other can be loaded.
     BatchesFull(u32),
     ExpiryPast,
@@ -158,15 +168,6 @@ pub enum RequestRefusal {
     ConfigNotApproved,
     /// The clock is unset, or not known to be right where the line's policy asks for that.
     ClockUnsure(ClockState),
-}
-
-/// The life of a batch in this release; clearance, challenge and the rest join later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BatchState {
-    Loaded,
-    Running,
-    Stopped,
-    Closed,
 }
 
 /// What the line waits for a person to acknowledge.
@@ -255,6 +256,10 @@ pub enum AlarmKind {
     PicturesLost,
     /// Somebody tried passwords until an account was locked (21 CFR 11.300(d)).
     UnauthorisedUse,
+    /// The journal was restored: no password of before opens anything.
+    PasswordsVoid,
+    /// An administrator was given a password without the old one, by whoever may write beside the journal.
+    AccountRecovered,
 }
 
 impl FailReason {
@@ -284,6 +289,7 @@ impl FailReason {
         FailReason::Late,
         FailReason::ClockUnsure,
         FailReason::DeviceFailed,
+        FailReason::Stranded,
     ];
 
     /// The stable word, lower snake case.
@@ -314,25 +320,7 @@ impl FailReason {
             FailReason::Late => "late",
             FailReason::ClockUnsure => "clock_unsure",
             FailReason::DeviceFailed => "device_failed",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|word| word.name() == name)
-    }
-}
-
-impl BatchState {
-    pub const ALL: &'static [BatchState] =
-        &[BatchState::Loaded, BatchState::Running, BatchState::Stopped, BatchState::Closed];
-
-    /// The stable word, lower snake case.
-    pub fn name(self) -> &'static str {
-        match self {
-            BatchState::Loaded => "loaded",
-            BatchState::Running => "running",
-            BatchState::Stopped => "stopped",
-            BatchState::Closed => "closed",
+            FailReason::Stranded => "stranded",
         }
     }
 
@@ -387,6 +375,8 @@ impl AlarmKind {
         AlarmKind::VerdictsSlow,
         AlarmKind::PicturesLost,
         AlarmKind::UnauthorisedUse,
+        AlarmKind::PasswordsVoid,
+        AlarmKind::AccountRecovered,
     ];
 
     /// Whether the line waits for the acknowledgement. Upstream is no part of the line: what is wrong with the feed is told,
@@ -431,6 +421,8 @@ impl AlarmKind {
             | AlarmKind::StrangeRecord
             | AlarmKind::PicturesLost
             | AlarmKind::UnauthorisedUse
+            | AlarmKind::PasswordsVoid
+            | AlarmKind::AccountRecovered
             | AlarmKind::ClockStepped
             | AlarmKind::ClockRollback
             | AlarmKind::ClockUnset
@@ -488,6 +480,8 @@ impl AlarmKind {
             AlarmKind::VerdictsSlow => "verdicts_slow",
             AlarmKind::PicturesLost => "pictures_lost",
             AlarmKind::UnauthorisedUse => "unauthorised_use",
+            AlarmKind::PasswordsVoid => "passwords_void",
+            AlarmKind::AccountRecovered => "account_recovered",
         }
     }
 

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::engine::fact::Fact;
 use crate::engine::input::BatchSheet;
 use crate::engine::output::Step;
-use crate::engine::reason::{AlarmKind, BatchState, RequestRefusal};
+use crate::engine::reason::{AlarmKind, RequestRefusal};
 
 /// The name of a recipe, as the machine shows it.
 pub type Recipe = Text<64>;
@@ -41,7 +41,7 @@ impl Engine {
         if self.known(station).recipe != recipe {
             self.emit(step, Fact::RecipeFound { station: spec.name, recipe });
         }
-        let running = self.state.current().filter(|batch| batch.state == BatchState::Running);
+        let running = self.state.current().filter(|batch| batch.state.is_moving());
         if let Some(refusal) = running.and_then(|batch| self.other_recipe(station, &batch.sheet)) {
             self.raise(step, AlarmKind::RecipeDiffers, Some(station), refusal.to_string());
         }

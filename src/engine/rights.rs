@@ -11,11 +11,20 @@ pub enum Action {
     LoadBatch,
     StartBatch,
     StopBatch,
+    PurgeBatch,
+    HoldBatch,
+    ResumeBatch,
+    AbortBatch,
     CloseBatch,
     /// Answer for a batch whose counts do not balance.
     SignVariance,
     /// Be the second person who looks at it.
     VerifyVariance,
+    /// Answer for a line that is clear.
+    ClearLine,
+    VerifyClearance,
+    /// Look at what stood out of the audit trail, and sign for it.
+    ReviewAudit,
     AcknowledgeAlarm,
     /// A configuration that was edited may be used.
     ApproveConfig,
@@ -37,9 +46,16 @@ impl Action {
         Action::LoadBatch,
         Action::StartBatch,
         Action::StopBatch,
+        Action::PurgeBatch,
+        Action::HoldBatch,
+        Action::ResumeBatch,
+        Action::AbortBatch,
         Action::CloseBatch,
         Action::SignVariance,
         Action::VerifyVariance,
+        Action::ClearLine,
+        Action::VerifyClearance,
+        Action::ReviewAudit,
         Action::AcknowledgeAlarm,
         Action::ApproveConfig,
         Action::NameSerials,
@@ -56,9 +72,16 @@ impl Action {
             Action::LoadBatch        => [O,     X,         X,      O,          O,    O],
             Action::StartBatch       => [X,     X,         X,      O,          O,    O],
             Action::StopBatch        => [X,     X,         X,      X,          O,    O],
+            Action::PurgeBatch       => [X,     X,         X,      O,          O,    O],
+            Action::HoldBatch        => [X,     X,         X,      X,          O,    O],
+            Action::ResumeBatch      => [O,     X,         X,      O,          O,    O],
+            Action::AbortBatch       => [O,     X,         X,      O,          O,    O],
             Action::CloseBatch       => [O,     X,         X,      O,          O,    O],
             Action::SignVariance     => [O,     X,         X,      O,          O,    O],
             Action::VerifyVariance   => [O,     O,         X,      O,          O,    O],
+            Action::ClearLine        => [X,     X,         X,      O,          O,    O],
+            Action::VerifyClearance  => [O,     X,         X,      O,          O,    O],
+            Action::ReviewAudit      => [O,     O,         X,      O,          O,    O],
             Action::AcknowledgeAlarm => [X,     X,         X,      X,          O,    O],
             Action::ApproveConfig    => [O,     O,         X,      O,          O,    O],
             Action::NameSerials      => [O,     X,         X,      O,          O,    O],
@@ -74,9 +97,16 @@ impl Action {
             Action::LoadBatch => "load a batch",
             Action::StartBatch => "start a batch",
             Action::StopBatch => "stop a batch",
+            Action::PurgeBatch => "purge a batch",
+            Action::HoldBatch => "hold a batch",
+            Action::ResumeBatch => "resume a batch that is held",
+            Action::AbortBatch => "abort a batch",
             Action::CloseBatch => "close a batch",
             Action::SignVariance => "sign for a batch whose counts do not balance",
             Action::VerifyVariance => "verify the close of a batch whose counts do not balance",
+            Action::ClearLine => "sign for the clearance of the line",
+            Action::VerifyClearance => "verify the clearance of the line",
+            Action::ReviewAudit => "review the audit trail",
             Action::AcknowledgeAlarm => "acknowledge an alarm",
             Action::ApproveConfig => "approve a configuration",
             Action::NameSerials => "name serials that were used",
@@ -115,6 +145,10 @@ impl Request {
             Request::LoadBatch(_) => Need::Right(Action::LoadBatch),
             Request::StartBatch(_) => Need::Right(Action::StartBatch),
             Request::StopBatch(_) => Need::Right(Action::StopBatch),
+            Request::PurgeBatch(_) => Need::Right(Action::PurgeBatch),
+            Request::HoldBatch { .. } => Need::Right(Action::HoldBatch),
+            Request::ResumeBatch { .. } => Need::Right(Action::ResumeBatch),
+            Request::AbortBatch { .. } => Need::Right(Action::AbortBatch),
             Request::CloseBatch(_) => Need::Right(Action::CloseBatch),
             Request::AcknowledgeAlarm(_) => Need::Right(Action::AcknowledgeAlarm),
             Request::DeclareUsed(_) | Request::ConfirmSerials => Need::Right(Action::NameSerials),
@@ -138,7 +172,9 @@ impl PeopleRequest {
             // Whoever may verify may perform too.
             PeopleRequest::Prepare { act, .. } => Need::Right(act.signable().right(Meaning::Performed)),
             PeopleRequest::Sign { answer, .. } => Need::Right(answer.action.right(answer.meaning)),
-            PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } => Need::Nothing,
+            PeopleRequest::LogIn { .. } | PeopleRequest::FailedLogIn { .. } | PeopleRequest::Recover { .. } => {
+                Need::Nothing
+            }
         }
     }
 }

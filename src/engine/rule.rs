@@ -25,6 +25,7 @@ impl FailReason {
             FailReason::Late => Rule::InTime,
             FailReason::ClockUnsure => Rule::ClockKnown,
             FailReason::DeviceFailed => Rule::CameraAgrees,
+            FailReason::Stranded => Rule::AfterStop,
         }
     }
 }
@@ -78,6 +79,9 @@ impl RequestRefusal {
             RequestRefusal::SerialUsed(_) | RequestRefusal::SsccUsed(_) => Rule::UsedOnce,
             RequestRefusal::StationAway(_) | RequestRefusal::AlarmsOpen(_) => Rule::Ready,
             RequestRefusal::RecipeDiffers(_) => Rule::Recipe,
+            RequestRefusal::NotCleared(_) | RequestRefusal::ItemOpen(_) | RequestRefusal::ItemUnknown(_) => {
+                Rule::Cleared
+            }
             RequestRefusal::ExpiryPast => Rule::NotExpired,
             RequestRefusal::NotBalanced => Rule::Balance,
             RequestRefusal::ConfigNotApproved => Rule::ConfigApproved,
@@ -102,6 +106,8 @@ impl PeopleRefusal {
             PeopleRefusal::BadName | PeopleRefusal::UserExists(_) | PeopleRefusal::SomebodyAlready => Rule::OnePerson,
             PeopleRefusal::MustChange | PeopleRefusal::ProofStale | PeopleRefusal::OwnPassword => Rule::OwnSecret,
             PeopleRefusal::LastAdmin(_) => Rule::LastAdmin,
+            PeopleRefusal::PasswordsVoid => Rule::Recalled,
+            PeopleRefusal::NotAnAdmin(_) => Rule::WayBack,
             PeopleRefusal::UnknownUser(_) => Rule::KnownName,
             PeopleRefusal::UsersFull => Rule::Bounded,
             PeopleRefusal::UnknownChallenge
@@ -151,6 +157,8 @@ impl AlarmKind {
             AlarmKind::StrangeRecord => Rule::OwnRecords,
             AlarmKind::PicturesLost => Rule::Pictures,
             AlarmKind::UnauthorisedUse => Rule::Attempts,
+            AlarmKind::PasswordsVoid => Rule::Recalled,
+            AlarmKind::AccountRecovered => Rule::WayBack,
         }
     }
 }

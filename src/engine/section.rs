@@ -36,7 +36,7 @@ impl Engine {
         }
     }
 
-    fn remove_from_gate(&mut self, step: &mut Step, rejector: StationId, track: u64, at: &Track) {
+    pub(super) fn remove_from_gate(&mut self, step: &mut Step, rejector: StationId, track: u64, at: &Track) {
         let Some(spec) = self.spec(rejector) else { return };
         let known = self.known(rejector);
         let key = TrackKey { station: spec.name, epoch: known.epoch, track, inspection: Some(at.inspection) };

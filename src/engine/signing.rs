@@ -6,10 +6,11 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::text::{BatchId, Text};
+use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::{ClockState, Now};
 use crate::engine::Engine;
-use crate::engine::fact::{Counts, Fact};
+use crate::engine::clearance::ClearedItem;
+use crate::engine::fact::{Counts, Fact, Review};
 use crate::engine::input::{Actor, BatchSheet};
 use crate::engine::login::{Outcome, refuse};
 use crate::engine::output::{Done, Refused, Step};
@@ -21,6 +22,16 @@ use crate::engine::rights::Action;
 pub type Challenge = Text<64>;
 /// SHA-256 of a record, in lower-case hex.
 pub type SubjectHash = Text<64>;
+
+/// Refusals of a signature that are facts, each with its word there. A wrong password is a failed log-in.
+const FLAWS: [(PeopleRefusal, &str); 6] = [
+    (PeopleRefusal::UnknownChallenge, "unknown_challenge"),
+    (PeopleRefusal::RecordChanged, "record_changed"),
+    (PeopleRefusal::NothingPerformed, "nothing_performed"),
+    (PeopleRefusal::SamePerson, "same_person"),
+    (PeopleRefusal::ProofStale, "password_changed"),
+    (PeopleRefusal::LogInRefused, "log_in_refused"),
+];
 
 /// How long a challenge may be answered.
 const CHALLENGE_US: u64 = 60_000_000;
@@ -57,18 +68,25 @@ impl Meaning {
 pub enum Signable {
     /// The close of a batch whose counts do not balance (I10).
     VarianceClose,
+    /// The clearance of the line for a batch.
+    Clearance,
     /// The use of a configuration that was edited.
     ConfigApproval,
+    /// A look at all that stood out since the last one.
+    AuditReview,
 }
 
 impl Signable {
-    pub const ALL: &'static [Signable] = &[Signable::VarianceClose, Signable::ConfigApproval];
+    pub const ALL: &'static [Signable] =
+        &[Signable::VarianceClose, Signable::Clearance, Signable::ConfigApproval, Signable::AuditReview];
 
     /// The stable word, lower snake case.
     pub fn name(self) -> &'static str {
         match self {
             Signable::VarianceClose => "variance_close",
+            Signable::Clearance => "clearance",
             Signable::ConfigApproval => "config_approval",
+            Signable::AuditReview => "audit_review",
         }
     }
 
@@ -79,8 +97,9 @@ impl Signable {
     /// Whether another person than who performed must verify before it happens.
     pub fn is_verified(self) -> bool {
         match self {
-            Signable::VarianceClose => true,
+            Signable::VarianceClose | Signable::Clearance => true,
             Signable::ConfigApproval => false,
+            Signable::AuditReview => false,
         }
     }
 
@@ -88,7 +107,10 @@ impl Signable {
         match (self, meaning) {
             (Signable::VarianceClose, Meaning::Performed) => Action::SignVariance,
             (Signable::VarianceClose, Meaning::Verified) => Action::VerifyVariance,
+            (Signable::Clearance, Meaning::Performed) => Action::ClearLine,
+            (Signable::Clearance, Meaning::Verified) => Action::VerifyClearance,
             (Signable::ConfigApproval, _) => Action::ApproveConfig,
+            (Signable::AuditReview, Meaning::Performed | Meaning::Verified) => Action::ReviewAudit,
         }
     }
 
@@ -97,7 +119,9 @@ impl Signable {
     pub fn of(fact: &Fact) -> Option<Self> {
         match fact {
             Fact::BatchClosed { .. } => Some(Signable::VarianceClose),
+            Fact::LineCleared { .. } => Some(Signable::Clearance),
             Fact::ConfigApproved { .. } => Some(Signable::ConfigApproval),
+            Fact::AuditReviewed { .. } => Some(Signable::AuditReview),
             _ => None,
         }
     }
@@ -108,15 +132,21 @@ impl Signable {
 pub enum Act {
     /// The close of this batch, whose counts do not balance.
     VarianceClose(BatchId),
+    /// The clearance of the line for this batch, as it was answered.
+    Clearance(BatchId, Vec<ClearedItem>),
     /// The use of the configuration of this run.
     ConfigApproval,
+    /// Whoever asks has made it of the facts as they are on disk.
+    AuditReview(Review),
 }
 
 impl Act {
     pub fn signable(&self) -> Signable {
         match self {
             Act::VarianceClose(_) => Signable::VarianceClose,
+            Act::Clearance(..) => Signable::Clearance,
             Act::ConfigApproval => Signable::ConfigApproval,
+            Act::AuditReview(_) => Signable::AuditReview,
         }
     }
 }
@@ -185,8 +215,19 @@ impl Engine {
         Ok(Done::Prepared(subject_hash))
     }
 
-    /// A challenge is used up by the first try, whatever becomes of it.
+    /// One that does not come to be is told too.
     pub(super) fn sign(&mut self, now: Now, step: &mut Step, user: Actor, (proof, answer): (Proof, Answer)) -> Outcome {
+        let signed = self.try_to_sign(now, step, user, (proof, answer));
+        let reasons = signed.as_ref().err().map_or(&[][..], |refused| refused.reasons.as_slice());
+        let flaw = FLAWS.iter().find(|(flaw, _)| reasons.contains(&RequestRefusal::People(*flaw)));
+        if let Some(reason) = flaw.and_then(|(_, word)| Name::new(word)) {
+            self.record(step, None, user, Fact::SignatureRefused { user, action: answer.action, reason });
+        }
+        signed
+    }
+
+    /// A challenge is used up by the first try, whatever becomes of it.
+    fn try_to_sign(&mut self, now: Now, step: &mut Step, user: Actor, (proof, answer): (Proof, Answer)) -> Outcome {
         let Answer { challenge, action, meaning } = answer;
         let prepared = self.attendance.challenges.remove(&challenge);
         let prepared = prepared.filter(|at| at.user == user && proof.user == user && now.mono_us < at.until_us);
@@ -228,7 +269,9 @@ impl Engine {
     fn plan(&mut self, step: &mut Step, act: &Act) -> Result<Planned, Refused> {
         let (batch, fact) = match act {
             Act::VarianceClose(batch) => (Some(*batch), self.variance(step, batch)?),
+            Act::Clearance(batch, items) => (Some(*batch), self.clearing(batch, items)?),
             Act::ConfigApproval => (None, self.config_approval()?),
+            Act::AuditReview(review) => (None, Fact::AuditReviewed { review: *review }),
         };
         let sheet = batch.and_then(|batch| self.state.batch(&batch)).map(|batch| &batch.sheet);
         let subject_hash = record(sheet, &fact).map(|record| hash(&record)).unwrap_or_default();
@@ -241,7 +284,7 @@ impl Engine {
         self.record(step, batch, actor, fact);
         match action {
             Some(Signable::VarianceClose) => self.concluded(step),
-            Some(Signable::ConfigApproval) | None => {}
+            Some(Signable::Clearance | Signable::ConfigApproval | Signable::AuditReview) | None => {}
         }
     }
 
@@ -293,10 +336,12 @@ fn hash(record: &str) -> SubjectHash {
 pub fn record(sheet: Option<&BatchSheet>, fact: &Fact) -> Option<String> {
     let fields = match fact {
         Fact::BatchClosed { opened_seq, counts } => variance_fields(sheet?, *opened_seq, counts),
+        Fact::LineCleared { items } => clearance_fields(sheet?, items),
         Fact::ConfigApproved { config_sha256, before } => vec![
             ("config_sha256", config_sha256.to_string()),
             ("before", before.map_or_else(String::new, |before| before.to_string())),
         ],
+        Fact::AuditReviewed { review } => review_fields(review),
         _ => return None,
     };
     let title = format!("sealgate {} 1", Signable::of(fact)?.name());
@@ -310,6 +355,21 @@ fn sheet_fields(sheet: &BatchSheet) -> Vec<(&'static str, String)> {
         ("batch", sheet.batch.to_string()),
         ("gtin", sheet.gtin.as_str().to_owned()),
         ("lot", sheet.lot.as_str().to_owned()),
+    ]
+}
+
+fn clearance_fields(sheet: &BatchSheet, items: &[ClearedItem]) -> Vec<(&'static str, String)> {
+    let answered = items.iter().flat_map(|at| [("item", at.item.clone()), ("answer", at.answer.name().to_owned())]);
+    sheet_fields(sheet).into_iter().chain(answered).collect()
+}
+
+fn review_fields(review: &Review) -> Vec<(&'static str, String)> {
+    let Review { from_seq, to_seq, exceptions, sha256 } = review;
+    vec![
+        ("from_seq", from_seq.to_string()),
+        ("to_seq", to_seq.to_string()),
+        ("exceptions", exceptions.to_string()),
+        ("sha256", sha256.as_str().to_owned()),
     ]
 }
 

@@ -5,7 +5,6 @@ use crate::domain::tag::StationId;
 use crate::domain::time::Now;
 use crate::engine::input::PassKey;
 use crate::engine::output::{ClosePermit, Permit, Recheck, Restraint, Step};
-use crate::engine::reason::BatchState;
 use crate::engine::state::{Grant, Stage, TrackVerdict};
 use crate::engine::{Engine, Role};
 
@@ -86,7 +85,7 @@ impl Engine {
 
     /// The second look, when the facts of a permit are durable: epoch, holds, deadline, presence.
     pub fn recheck(&self, now: Now, permit: &Permit) -> Recheck {
-        let running = self.state.current().is_some_and(|batch| batch.state == BatchState::Running);
+        let printing = self.state.current().is_some_and(|batch| batch.state.is_printing());
         let (station, device_epoch, sound) = match permit {
             Permit::Pass { key, until_mono_us } => return self.recheck_pass(now, *key, *until_mono_us),
             Permit::Run { station } => (*station, None, self.may_run()),
@@ -100,7 +99,7 @@ impl Engine {
             Permit::Print { station, device_epoch, seq, data } => {
                 // Printed or burned meanwhile, a record is not handed over.
                 let is_owed = self.owed_record(*station, *seq).as_ref() == Some(data);
-                (*station, Some(*device_epoch), running && is_owed)
+                (*station, Some(*device_epoch), printing && is_owed)
             }
             Permit::Flush { station, device_epoch, flush } => {
                 let known = self.known(*station);

@@ -162,6 +162,10 @@ pub struct Batch {
     pub pool: Pool,
     /// The place in the order of the next serial to give to a printer.
     pub next_place: u32,
+    /// The line was cleared for it, and no other batch has started since.
+    pub is_cleared: bool,
+    /// Units of places before this one were printed, or could be, when the batch was stopped at once.
+    pub stranded_before: u32,
     /// SSCCs used so far.
     pub sscc_used: u64,
     pub containers: Vec<Container>,
@@ -191,9 +195,9 @@ pub struct Container {
 }
 
 impl State {
-    /// The batch on the line: running or stopped.
+    /// The batch on the line.
     pub fn current(&self) -> Option<&Batch> {
-        self.batches.iter().find(|batch| matches!(batch.state, BatchState::Running | BatchState::Stopped))
+        self.batches.iter().find(|batch| batch.state.is_on_line())
     }
 
     /// Open alarms for which the line waits.
@@ -218,6 +222,8 @@ impl State {
             state: BatchState::Loaded,
             pool: Pool::new(order.serials.clone()),
             next_place: 0,
+            is_cleared: false,
+            stranded_before: 0,
             sscc_used: 0,
             containers: Vec::new(),
             by_sscc: BTreeMap::new(),

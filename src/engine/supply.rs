@@ -207,7 +207,7 @@ impl Engine {
         if known.flush_owed {
             return;
         }
-        let Some(batch) = self.state.current().filter(|batch| batch.state == BatchState::Running) else { return };
+        let Some(batch) = self.state.current().filter(|batch| batch.state.is_printing()) else { return };
         let Some((_, serials)) = self.records(station, after, known.allocated) else { return };
         let first = after.saturating_add(1);
         for (seq, serial) in (first..).zip(serials) {
@@ -230,8 +230,8 @@ impl Engine {
         let known = self.known(station);
         if known.flush_owed && flush == known.flushes.saturating_add(1) {
             self.encode(step, station);
-            let running = self.state.current().is_some_and(|batch| batch.state == BatchState::Running);
-            let cause = if running { InvalidCause::BufferDoubted } else { InvalidCause::BatchStopped };
+            let printing = self.state.current().is_some_and(|batch| batch.state.is_printing());
+            let cause = if printing { InvalidCause::BufferDoubted } else { InvalidCause::BatchStopped };
             self.burn(step, station, cause);
             self.with_live(station, |live| (live.emptied, live.is_strange) = (live.shown, false));
             self.allocate(step, station);
@@ -248,9 +248,9 @@ impl Engine {
         let Some(spec) = self.spec(station) else { return };
         let known = self.known(station);
         let lost = self.records(station, known.printed, known.allocated);
-        let nothing = || self.state.current().map(|batch| (batch.next_place, Vec::new()));
-        // A flush that found nothing is a fact too: the next one must have another number.
-        let lost = if cause == InvalidCause::BufferLost { lost } else { lost.or_else(nothing) };
+        // A flush that found nothing is a fact too: the next one must have another number. So is one whose batch was aborted.
+        let nothing = || (self.state.current().map_or(0, |batch| batch.next_place), Vec::new());
+        let lost = if cause == InvalidCause::BufferLost { lost } else { Some(lost.unwrap_or_else(nothing)) };
         let Some((first_index, serials)) = lost else { return };
         self.emit(step, Fact::SerialsInvalidated { station: spec.name, cause, first_index, serials });
     }

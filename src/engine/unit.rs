@@ -157,6 +157,9 @@ impl Engine {
             }
         }
         finds.reasons.extend(self.track_reason(result.track));
+        if self.is_stranded(finds.serial) {
+            finds.reasons.push(FailReason::Stranded);
+        }
         if finds.reasons.is_empty() && self.clock_blocks() {
             finds.reasons.push(FailReason::ClockUnsure);
         }
@@ -166,6 +169,13 @@ impl Engine {
             finds.reasons.retain(|reason| *reason != FailReason::Duplicate);
         }
         finds
+    }
+
+    /// Whether a unit was printed before a stop and stood on the belt, unread, where the site does not ask for its verification.
+    fn is_stranded(&self, serial: Option<SerialNumber>) -> bool {
+        let Some((batch, serial)) = self.state.current().zip(serial) else { return false };
+        let is_before = batch.pool.find(&serial).is_some_and(|place| place < batch.stranded_before);
+        is_before && !self.policy.inspects_after_stop && self.is_unread(&serial)
     }
 
     /// Until something has left the gate in its new epoch, each join leaves it open which epoch a result is meant in.

@@ -434,6 +434,10 @@ impl<J: Journal, P: Plant> Line<J, P> {
             Request::LoadBatch(order) => Some(Arc::clone(order)),
             Request::StartBatch(_)
             | Request::StopBatch(_)
+            | Request::PurgeBatch(_)
+            | Request::HoldBatch { .. }
+            | Request::ResumeBatch { .. }
+            | Request::AbortBatch { .. }
             | Request::CloseBatch(_)
             | Request::AcknowledgeAlarm(_)
             | Request::DeclareUsed(_)
@@ -476,7 +480,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             self.passed.push(Passed::Fact(record.row.clone()));
         }
         self.records.push(record);
-        if let (Fact::BatchClosed { .. }, Some(batch)) = (&entry.fact, entry.batch) {
+        if let (Fact::BatchClosed { .. } | Fact::BatchAborted { .. }, Some(batch)) = (&entry.fact, entry.batch) {
             self.sheets.remove(&batch);
         }
     }

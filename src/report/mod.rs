@@ -15,10 +15,14 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::code::CodeError;
 use crate::domain::rule::Rule;
+use crate::store::facts::StoredFact;
 use crate::store::people::PersonRow;
 use crate::store::query::{Alarms, BatchRow};
 use crate::store::{Reader, Snapshot, StoreError};
 use crate::wire::{text, topic};
+
+/// States of a batch that is on the line.
+const ON_LINE: [&str; 4] = ["running", "held", "purging", "stopped"];
 
 /// What can be asked of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub enum Question {
     Alarms,
     /// Who has or had an account.
     Users,
+    /// What stood out since the last review, up to this fact or the newest.
+    Review(Option<u64>),
     Feed,
     /// Messages that the feed goes on without.
     Quarantine,
@@ -56,6 +62,7 @@ impl Question {
             Question::Trace(code) => format!("{code:?}: it is in no batch and on no container of this journal"),
             Question::Alarms => "alarms".to_owned(),
             Question::Users => "users".to_owned(),
+            Question::Review(_) => "exceptions".to_owned(),
             Question::Feed => "the feed".to_owned(),
             Question::Quarantine | Question::QuarantineExport => "the quarantine".to_owned(),
         }
@@ -68,6 +75,7 @@ impl Question {
             | Question::Batches
             | Question::Alarms
             | Question::Users
+            | Question::Review(_)
             | Question::Feed
             | Question::Quarantine
             | Question::QuarantineExport => true,
@@ -86,6 +94,7 @@ pub fn answer(db: &Path, question: &Question) -> Result<Value, ReportError> {
         Question::Trace(code) => trace::answer(&mut reader, code),
         Question::Alarms => alarms(&mut reader),
         Question::Users => users(&reader),
+        Question::Review(to_seq) => review(&mut reader, *to_seq),
         Question::Feed => feed::status(&mut reader),
         Question::Quarantine => feed::quarantine(&mut reader, feed::Bodies::Left),
         Question::QuarantineExport => feed::quarantine(&mut reader, feed::Bodies::Told),
@@ -109,6 +118,30 @@ fn users(reader: &Reader) -> Result<Value, ReportError> {
     Ok(reader.people()?.into_iter().map(row).collect())
 }
 
+/// The review that is due, and every exception in it.
+fn review(reader: &mut Reader, to_seq: Option<u64>) -> Result<Value, ReportError> {
+    let (review, found) = reader.review(to_seq)?;
+    let row = |fact: StoredFact| {
+        let mut fields = object(json!({ "seq": fact.seq }));
+        put_time(&mut fields, "at", Some(fact.at_us));
+        fields.extend(object(json!({
+            "kind": &*fact.kind,
+            "batch": fact.batch.as_deref(),
+            "actor": &*fact.actor,
+            "subject": fact.subject,
+            "body": serde_json::from_str::<Value>(&fact.body).unwrap_or_default(),
+        })));
+        Value::Object(fields)
+    };
+    Ok(json!({
+        "from_seq": review.from_seq,
+        "to_seq": review.to_seq,
+        "exceptions": review.exceptions,
+        "sha256": review.sha256.as_str(),
+        "facts": found.into_iter().map(row).collect::<Vec<_>>(),
+    }))
+}
+
 /// The line as its journal left it.
 fn status(reader: &mut Reader) -> Result<Value, ReportError> {
     let (seq, hash) = reader.head()?;
@@ -124,7 +157,7 @@ fn status(reader: &mut Reader) -> Result<Value, ReportError> {
         "kind": newest.as_ref().map(|fact| &*fact.kind),
     });
     let batches = reader.batches()?;
-    let current = batches.iter().rev().find(|row| matches!(row.state.as_str(), "running" | "stopped"));
+    let current = batches.iter().rev().find(|row| ON_LINE.contains(&row.state.as_str()));
     let loaded: Vec<&str> = batches.iter().filter(|row| row.state == "loaded").map(|row| row.batch.as_str()).collect();
     if let Some(fields) = status.as_object_mut() {
         put_time(fields, "at", newest.map(|fact| fact.at_us));

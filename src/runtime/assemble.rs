@@ -79,11 +79,13 @@ pub(super) fn line<J: Journal, P: Plant>(
     let stations = stations(config, &state);
     let policy = Policy {
         commission_needs_clock: config.line.commission_needs_clock,
+        inspects_after_stop: config.line.inspects_after_stop,
         config_needs_approval: config.line.config_needs_approval,
         stops: config.line.stops,
         offset_minutes: i64::from(config.line.utc_offset_min),
+        people: config.people.limits,
     };
-    let engine = Engine::new(config.engine.clone(), state).with_policy(policy);
+    let engine = Engine::new(config.engine.clone(), state).with_policy(policy).with_clearance(config.clearance.clone());
     let line = Line::new(Parts { engine, stations, lowering, journal, plant, durable, boot });
     #[cfg(feature = "canary")]
     let line = {

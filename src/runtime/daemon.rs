@@ -19,13 +19,14 @@ use crate::line::{Arrival, Inbound, Opening};
 use crate::publish::{PublishHandle, Publisher, Recalled, StateTopics};
 use crate::runtime::assemble::{self, Around, Recovery};
 use crate::runtime::clock::Clock;
+use crate::runtime::codes;
 use crate::runtime::control::Control;
 use crate::runtime::desk::Desk;
 use crate::runtime::error::RunError;
 use crate::runtime::feed;
 use crate::runtime::joint::{Joint, Told};
 use crate::runtime::journal::{self, Beginning};
-use crate::runtime::passwords::{self, Looks};
+use crate::runtime::passwords::Looks;
 use crate::runtime::pictures;
 use crate::runtime::plant::{DeviceWrites, WRITES_MAX};
 use crate::runtime::proof::{self, Proven};
@@ -66,7 +67,7 @@ pub fn run(config: Config, beginning: Beginning) -> Result<(), RunError> {
     let mut proven = proof::open(&config, &mut store)?;
     recovery.doubts.append(&mut proven.doubts);
     tracing::info!(line = %config.line.name, facts = recovery.state.seq, clean = recovery.was_stopped, "recovered");
-    passwords::offer_code(&config.journal, recovery.state.people.is_empty());
+    codes::offer_code(&config.journal, recovery.state.people.is_empty());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(serve(Arc::new(config), clock, (store, proven), recovery));
     // A blocking read of the journal may still run; it holds nothing that must be finished.
@@ -101,7 +102,7 @@ async fn serve(
     let (handle, publisher) = feed::open(&config, doors)?.unzip();
     let recall = Recall::new(&config, &proven, (inbox.clone(), clock), looked);
     watch_proof(&mut tasks, recall, kept_there, handle.clone(), anchored.clone());
-    let looks = Looks::new(&config.journal);
+    let looks = Looks::new(&config.journal, config.people.passwords);
     let desk = Desk { config: Arc::clone(&config), inbox: inbox.clone(), snapshots: seen, feed: handle, tapped, looks };
     let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
     tasks.add("the local socket", control.run(Arc::new(move |request| requests.try_send(request).is_ok())));

@@ -21,9 +21,10 @@ use crate::engine::rights::Action;
 use crate::line::{Arrival, Inbound};
 use crate::publish::{MessageKey, PublishHandle};
 use crate::report::{self, Question, ReportError};
+use crate::runtime::codes;
 use crate::runtime::control::ClientRequest as Line;
 use crate::runtime::journal;
-use crate::runtime::passwords::{self, Looked, Looks};
+use crate::runtime::passwords::{Looked, Looks};
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::spine::Item;
 use crate::runtime::tap::Tapped;
@@ -107,7 +108,7 @@ impl Desk {
         let is_first = matches!(request, PeopleRequest::AddFirst(_));
         let answer = self.ask(id, asker, Request::People(Box::new(request))).await;
         if answer.ok && is_first {
-            passwords::offer_code(&self.config.journal, false);
+            codes::offer_code(&self.config.journal, false);
         }
         match told.filter(|_| answer.ok) {
             Some(mut told) => {
@@ -406,6 +407,7 @@ fn question(look: Look) -> Question {
         Look::Trace(code) => Question::Trace(code),
         Look::Alarms => Question::Alarms,
         Look::Users => Question::Users,
+        Look::Review(to_seq) => Question::Review(to_seq),
         Look::Quarantine => Question::Quarantine,
         Look::QuarantineExport => Question::QuarantineExport,
     }

@@ -2,6 +2,7 @@
 
 mod assemble;
 pub mod clock;
+mod codes;
 pub mod control;
 mod daemon;
 #[cfg(feature = "demo")]
@@ -31,6 +32,7 @@ mod upkeep;
 mod withheld;
 
 pub use assemble::{RecoverError, Recovery, recover};
+pub use codes::WayBack;
 pub use daemon::run;
 pub use error::RunError;
 pub use journal::Beginning;

@@ -1,7 +1,8 @@
 //! `sealgate store restore`: the facts with which a restored journal begins, and the journal in its place.
 //!
 //! Numbers after the backup stood for other facts, so that the epoch is raised; serials may have been used that it does not
-//! know, so that they wait for upstream's word (`engine::reuse`). Both are facts of the file before any daemon opens it.
+//! know, so that they wait for upstream's word (`engine::reuse`); passwords and accounts may be those of people who left, so that none
+//! opens anything before it is set anew (`engine::login`). All are facts of the file before any daemon opens it.
 
 use std::path::{Path, PathBuf};
 
@@ -36,9 +37,10 @@ pub fn restore(config: &Config, backup: &Path, actor: &str, reason: &str) -> Res
     let (seq, _) = made.store.head();
     let (lowering, now, boot) = (assemble::lowering(config), Clock::start().now(), made.store.boot());
     let stamp = Stamp { at_us: now.wall_us, mono_us: now.mono_us, boot };
-    let alarm = made.store.recover()?.base.alarm_max.saturating_add(1);
+    let base = made.store.recover()?.base;
+    let alarm = base.alarm_max.saturating_add(1);
     let actor = Actor::new(actor).unwrap_or_default();
-    let facts = facts(&made, alarm, reason);
+    let facts = facts(&made, (alarm, !base.people.is_empty()), reason);
     let entries = (seq.saturating_add(1)..).zip(facts).map(|(seq, fact)| Entry { seq, batch: None, actor, fact });
     let records = entries.map(|entry| lowering.record(&entry, None, None, stamp)).collect();
     made.store.commit(&Job { records, work: Vec::new() }, || 0)?;
@@ -46,7 +48,7 @@ pub fn restore(config: &Config, backup: &Path, actor: &str, reason: &str) -> Res
     Ok(Restored { seq, epoch, lost, kept: made.finish()? })
 }
 
-fn facts(made: &Restore, alarm: u32, reason: &str) -> [Fact; 3] {
+fn facts(made: &Restore, (alarm, has_people): (u32, bool), reason: &str) -> Vec<Fact> {
     let lost = made.lost.as_ref();
     let begun = NewEpoch {
         epoch: made.epoch,
@@ -59,9 +61,15 @@ fn facts(made: &Restore, alarm: u32, reason: &str) -> [Fact; 3] {
         Some(lost) => format!("the journal was restored; facts {} to {} are not in the backup", lost.from, lost.to),
         None => "the journal was restored; what was recorded after the backup is not known".to_owned(),
     };
-    [
+    let mut facts = vec![
         Fact::EpochRaised { begun },
         Fact::StoreRestored { backup_sha256, reason: reason.to_owned() },
         Fact::AlarmRaised { alarm, kind: AlarmKind::SerialsSuspended, station: None, detail },
-    ]
+    ];
+    if has_people {
+        let (alarm, kind) = (alarm.saturating_add(1), AlarmKind::PasswordsVoid);
+        let detail = "the journal was restored; passwords of before it open nothing".to_owned();
+        facts.push(Fact::AlarmRaised { alarm, kind, station: None, detail });
+    }
+    facts
 }

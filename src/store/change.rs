@@ -84,6 +84,7 @@ impl Scope<'_> {
             Change::MessagesExpired(gone) => messages::let_go(self.conn, self.words, gone),
             Change::Signature(row) => self.insert_signature(row),
             Change::Newest { kind } => self.stand(kind),
+            Change::PasswordsVoid => self.void_passwords(),
             Change::Person { user, change } => self.change_person(user, change),
             Change::EpochRaised { epoch } => {
                 self.one("earlier epoch", "UPDATE meta SET epoch = ?1 WHERE epoch < ?1", [epoch])
@@ -175,7 +176,7 @@ impl Scope<'_> {
     fn set_batch_state(&mut self, batch: &str, state: &str) -> Outcome {
         let id = self.batch(batch)?;
         let state = self.word(state)?;
-        let closed_seq = (state == words::CLOSED).then_some(self.seq);
+        let closed_seq = matches!(state, words::CLOSED | words::ABORTED).then_some(self.seq);
         self.one("batch", "UPDATE batch SET state = ?2, closed_seq = ?3 WHERE batch = ?1", (id, state, closed_seq))?;
         if closed_seq.is_some() {
             self.batches.forget(batch);
@@ -379,7 +380,7 @@ impl Scope<'_> {
         }
     }
 
-    fn execute(&self, what: &str, sql: &str, params: impl Params) -> Result<usize, Flaw> {
+    pub(super) fn execute(&self, what: &str, sql: &str, params: impl Params) -> Result<usize, Flaw> {
         let run = |params| self.conn.prepare_cached(sql)?.execute(params);
         run(params).map_err(|error: rusqlite::Error| Flaw::of(what, error))
     }

@@ -243,7 +243,7 @@ impl Kept {
             },
             Change::StationCursor { station: _, device_epoch: _, epoch: _ } => Ok(()),
             Change::MessagesExpired(gone) => self.let_go(gone),
-            Change::Signature(_) | Change::Newest { kind: _ } => Ok(()),
+            Change::Signature(_) | Change::Newest { kind: _ } | Change::PasswordsVoid => Ok(()),
             Change::Person { user, change } => self.change_person(user, change),
             Change::EpochRaised { epoch } => {
                 let is_later = *epoch > self.epoch.max(1);

@@ -45,6 +45,7 @@ pub mod reader;
 pub mod rebuild;
 pub mod recover;
 pub mod restore;
+mod review;
 pub mod salvage;
 mod salvaged;
 mod schema;

@@ -71,6 +71,11 @@ impl Scope<'_> {
 }
 
 impl Scope<'_> {
+    /// There may be nobody.
+    pub(super) fn void_passwords(&mut self) -> Result<(), Flaw> {
+        self.execute("person", "UPDATE person SET credential_seq = 0", []).map(|_| ())
+    }
+
     pub(super) fn insert_signature(&mut self, row: &SignatureRow) -> Result<(), Flaw> {
         self.one(
             "signature",

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_pictures.sql"),
     include_str!("schema_people.sql"),
     include_str!("schema_newest.sql"),
+    include_str!("schema_life.sql"),
 ];
 
 pub(super) fn version_known() -> i64 {

@@ -16,6 +16,7 @@ pub(super) const LOADED: i64 = 19;
 pub(super) const FAIL: i64 = 23;
 pub(super) const GRANTED: i64 = 15;
 pub(super) const MESSAGES_EXPIRED: i64 = 36;
+pub(super) const ABORTED: i64 = 42;
 
 /// Words to numbers and back, for one connection.
 #[derive(Debug, Default)]

@@ -8,7 +8,9 @@
 //! | `do` | beside it |
 //! |---|---|
 //! | `batch_load` | `order`, an order as an object; see `order` |
-//! | `batch_start`, `batch_stop`, `batch_close` | `batch` |
+//! | `batch_start`, `batch_stop`, `batch_purge`, `batch_close` | `batch` |
+//! | `batch_hold`, `batch_abort` | `batch`, `reason` |
+//! | `batch_resume` | `batch`, and `reason` where there is one to tell |
 //! | `alarm_ack` | `alarm` |
 //! | `serials_used` | `gtin`, and `serials`, a list of at most 1000 |
 //! | `serials_confirm` | |
@@ -29,14 +31,15 @@
 //! | `user_reset` | `user`, `new_password` |
 //! | `user_passwd` | `user`, `password`, `new_password` |
 //! | `user_unlock` | `user` |
-//! | `sign_prepare` | `batch` |
-//! | `sign` | `user`, `password`, `challenge`, and `meaning` (`performed` or `verified`) |
+//! | `sign_prepare` | `action`, `batch`; for `clearance` `items`, a list of `item` and `answer` (`done` or `not_applicable`) |
+//! | `sign` | `action`, `user`, `password`, `challenge`, and `meaning` (`performed` or `verified`) |
 //!
 //! `session` beside `id` is what `login` gave. Once somebody has an account, whatever changes something needs one.
 //!
 //! On MQTT the topic says what to do (`_cmd/feed/replay`) and the payload has no `do`. Every request is answered, a malformed
 //! one with what is wrong; an `id` that could not be read is answered as 0.
 
+mod batches;
 mod people;
 #[cfg(test)]
 mod tests;
@@ -113,6 +116,8 @@ pub enum Look {
     Trace(String),
     Alarms,
     Users,
+    /// What stood out since the last review, up to this fact or the newest.
+    Review(Option<u64>),
     Quarantine,
     /// With what the messages say.
     QuarantineExport,
@@ -181,6 +186,10 @@ const WORDS: &[&str] = &[
     "batch_load",
     "batch_start",
     "batch_stop",
+    "batch_purge",
+    "batch_hold",
+    "batch_resume",
+    "batch_abort",
     "batch_close",
     "batch_list",
     "batch_show",
@@ -203,9 +212,11 @@ const WORDS: &[&str] = &[
     "user_disable",
     "user_enable",
     "user_reset",
+    "user_recover",
     "user_passwd",
     "user_unlock",
     "user_list",
+    "audit_review",
     "login",
     "logout",
     "sign_prepare",
@@ -294,9 +305,7 @@ impl Draft {
         let asker = self.asker(default_actor)?;
         let command = match word {
             "batch_load" => Command::Load(Box::new(self.order()?)),
-            "batch_start" => Command::Ask(Request::StartBatch(self.batch()?)),
-            "batch_stop" => Command::Ask(Request::StopBatch(self.batch()?)),
-            "batch_close" => Command::Ask(Request::CloseBatch(self.batch()?)),
+            word if batches::WORDS.contains(&word) => Command::Ask(self.batch_step(word)?),
             "alarm_ack" => Command::Ask(Request::AcknowledgeAlarm(self.whole("alarm", 1)?)),
             "serials_used" => Command::Ask(Request::DeclareUsed(self.used()?)),
             "serials_confirm" => Command::Ask(Request::ConfirmSerials),
@@ -305,6 +314,7 @@ impl Draft {
             "batch_show" => Command::Look(Look::Batch(self.batch()?)),
             "alarm_list" => Command::Look(Look::Alarms),
             "trace" => Command::Look(Look::Trace(self.code()?)),
+            "audit_review" => Command::Look(Look::Review(self.optional_whole("to_seq")?)),
             "status" => Command::Status,
             "feed_status" => Command::FeedStatus,
             "tap" => Command::Tap { after: self.optional_whole("after")?, device: self.optional_text("device")? },

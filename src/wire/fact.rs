@@ -114,8 +114,16 @@ fact_kinds! {
     AlarmAcknowledged "alarm_acknowledged" { alarm "alarm" }
 
     BatchLoaded "batch_loaded" { sheet "", serial_count "serial_count", serials_sha256 "serials_sha256" }
+    LineCleared "line_cleared" { items "items" }
     BatchStarted "batch_started" { bin "bin", track "track" }
     BatchStopped "batch_stopped" { bin "bin" }
+    BatchPurgeStarted "batch_purge_started" {}
+    BatchPurged "batch_purged" { bin "bin" }
+    BatchHeld "batch_held" { reason "reason" }
+    BatchResumed "batch_resumed" { reason "reason" }
+    BatchAborted "batch_aborted" {
+        opened_seq "opened_seq", counts "counts", differences "differences", reason "reason",
+    }
     BatchCloseRefused "batch_close_refused" { differences "differences" }
     BatchClosed "batch_closed" { opened_seq "opened_seq", counts "counts" }
 
@@ -179,6 +187,9 @@ fact_kinds! {
     LoggedOut "logged_out" { user "user", session "session", end "end" }
     Signed "signed" { signature "" }
     ConfigApproved "config_approved" { config_sha256 "config_sha256", before "before" }
+    UserRecovered "user_recovered" { user "user", reason "reason" }
+    SignatureRefused "signature_refused" { user "user", action "action", reason "reason" }
+    AuditReviewed "audit_reviewed" { review "" }
 }
 
 fn read_with(

@@ -147,6 +147,7 @@ impl Scene<'_> {
     }
 
     /// What the fact is about: the unit or container where there is one, else the batch, the station or the alarm.
+    #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
     fn subject(&self) -> String {
         match &self.entry.fact {
             Fact::LineStarted { .. }
@@ -165,12 +166,15 @@ impl Scene<'_> {
             | Fact::CredentialSet { user, .. }
             | Fact::LoginLocked { user, .. }
             | Fact::LoginUnlocked { user }
+            | Fact::UserRecovered { user, .. }
+            | Fact::SignatureRefused { user, .. }
             | Fact::LoginFailed { user: Some(user), .. }
             | Fact::LoggedIn { user, .. }
             | Fact::LoggedOut { user, .. } => ["user:", user.as_str()].concat(),
             Fact::LoginFailed { user: None, .. } => String::new(),
             Fact::ConfigApproved { config_sha256, .. } => ["config:", config_sha256.as_str()].concat(),
             Fact::Signed { signature } => self.signed_for(signature),
+            Fact::AuditReviewed { review } => format!("fact:{}", review.to_seq),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }
             | Fact::StationLost { station, .. }
@@ -183,6 +187,12 @@ impl Scene<'_> {
             Fact::BatchLoaded { .. }
             | Fact::BatchStarted { .. }
             | Fact::BatchStopped { .. }
+            | Fact::LineCleared { .. }
+            | Fact::BatchPurgeStarted
+            | Fact::BatchPurged { .. }
+            | Fact::BatchHeld { .. }
+            | Fact::BatchResumed { .. }
+            | Fact::BatchAborted { .. }
             | Fact::BatchCloseRefused { .. }
             | Fact::BatchClosed { .. }
             | Fact::SerialsAllocated { .. }

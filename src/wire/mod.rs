@@ -11,6 +11,7 @@ pub mod lower;
 pub mod order;
 pub mod record;
 pub mod refold;
+pub mod review;
 pub mod schema;
 pub mod signed;
 pub(crate) mod suggest;

@@ -165,6 +165,8 @@ pub enum Change {
         user: String,
         change: PersonChange,
     },
+    /// No password that was set before opens anything.
+    PasswordsVoid,
     Signature(SignatureRow),
     /// The fact stands until the next one of its kind.
     Newest {

@@ -62,7 +62,7 @@ impl Refold {
     }
 
     fn forget_closed(&mut self, entry: &Entry) {
-        if let (Fact::BatchClosed { .. }, Some(batch)) = (&entry.fact, entry.batch) {
+        if let (Fact::BatchClosed { .. } | Fact::BatchAborted { .. }, Some(batch)) = (&entry.fact, entry.batch) {
             self.sheets.remove(&batch);
         }
     }

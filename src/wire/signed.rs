@@ -10,9 +10,10 @@ use crate::engine::people::UserId;
 use crate::engine::signing::{Challenge, Meaning, Signable, Signature, SubjectHash, record};
 use crate::wire::digest::sha256_hex;
 use crate::wire::fact::{self, StoredFact};
+use crate::wire::review::Exceptions;
 
 /// Facts that are nothing without a signature right before them.
-const SIGNED: &[&str] = &["config_approved"];
+const SIGNED: &[&str] = &["audit_reviewed", "config_approved"];
 
 /// Goes along the facts, in order from the first.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub struct SignedRecords {
     challenges: BTreeSet<Challenge>,
     /// The last signature that an act needs: the act is the next fact.
     last: Option<(Option<BatchId>, Signature)>,
+    /// What the next review must have looked at.
+    exceptions: Exceptions,
 }
 
 impl SignedRecords {
@@ -36,7 +39,9 @@ impl SignedRecords {
         } else if SIGNED.contains(&stored.kind) {
             return Err("nobody signed for it".to_owned());
         }
+        self.exceptions.see(stored.seq, stored.kind, stored.body);
         match (stored.kind, batch) {
+            ("audit_reviewed", _) => self.review(stored),
             ("batch_loaded", Some(batch)) => {
                 // One that cannot be read is none that can be signed for.
                 if let Ok(Fact::BatchLoaded { sheet, .. }) = read(stored) {
@@ -44,7 +49,7 @@ impl SignedRecords {
                 }
                 Ok(())
             }
-            ("batch_closed", Some(batch)) => {
+            ("batch_closed" | "batch_aborted", Some(batch)) => {
                 self.sheets.remove(&batch);
                 self.performed.remove(&batch);
                 Ok(())
@@ -55,6 +60,15 @@ impl SignedRecords {
             }
             (_, _) => Ok(()),
         }
+    }
+
+    fn review(&mut self, stored: StoredFact<'_>) -> Result<(), String> {
+        let Fact::AuditReviewed { review } = read(stored)? else { return Ok(()) };
+        if review.to_seq >= stored.seq || self.exceptions.review(review.to_seq) != review {
+            return Err("it leaves out what stood out, or tells of it what is not so".to_owned());
+        }
+        self.exceptions.reviewed(review.to_seq);
+        Ok(())
     }
 
     fn sign(&mut self, batch: Option<BatchId>, signature: Signature) -> Result<(), String> {
@@ -106,7 +120,7 @@ fn read(stored: StoredFact<'_>) -> Result<Fact, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::fact::Counts;
+    use crate::engine::fact::{Counts, Review};
     use crate::wire::fact::{encode, sample};
 
     const BATCH: &str = "PO-2026-0417";
@@ -133,12 +147,61 @@ mod tests {
     }
 
     fn see(facts: &[Fact]) -> Result<(), String> {
+        see_of(Some(BATCH), facts)
+    }
+
+    fn see_of(batch: Option<&str>, facts: &[Fact]) -> Result<(), String> {
         let mut records = SignedRecords::default();
         facts.iter().zip(1..).try_for_each(|(fact, seq)| {
             let encoded = encode(fact);
             let (kind, version, body) = (encoded.kind, encoded.version, encoded.body.as_str());
-            records.see(StoredFact { seq, kind, version, batch: Some(BATCH), actor: "rosa", body })
+            records.see(StoredFact { seq, kind, version, batch, actor: "rosa", body })
         })
+    }
+
+    #[test]
+    fn a_review_is_signed_and_leaves_nothing_out() {
+        let stepped = |to_us| Fact::ClockStepped { from_us: 1, to_us };
+        let gather = |reviewed: u64, facts: &[Fact]| {
+            let mut found = Exceptions::behind(reviewed);
+            for (fact, seq) in facts.iter().zip(1..).filter(|(_, seq)| *seq > reviewed) {
+                let encoded = encode(fact);
+                found.see(seq, encoded.kind, &encoded.body);
+            }
+            found
+        };
+        let signed = |challenge: &str, review: Review| {
+            let fact = Fact::AuditReviewed { review };
+            let hash = sha256_hex(record(None, &fact).expect("signed for").as_bytes());
+            let mut signature = signature("rosa", challenge, Meaning::Performed, &hash);
+            if let Fact::Signed { signature } = &mut signature {
+                signature.action = Signable::AuditReview;
+            }
+            [signature, fact]
+        };
+        let mut facts = vec![stepped(2), Fact::LineStopped, stepped(3)];
+        let first = gather(0, &facts).review(2);
+        facts.extend(signed("c1", first));
+        facts.push(stepped(4));
+        let second = gather(2, &facts).review(6);
+        assert_eq!((second.from_seq, second.exceptions), (3, 3), "a step, a signature, a step");
+        facts.extend(signed("c2", second));
+        assert_eq!(see_of(None, &facts), Ok(()));
+        let bad = |at: usize, review: Review| {
+            let mut facts = facts.clone();
+            facts.splice(at..at + 2, signed("c9", review));
+            see_of(None, &facts).expect_err("it is not so")
+        };
+        for review in [
+            Review { exceptions: 0, ..first },
+            Review { from_seq: 2, ..first },
+            Review { to_seq: 9, ..first },
+            Review { sha256: second.sha256, ..first },
+        ] {
+            assert!(bad(3, review).contains("leaves out"), "{review:?}");
+        }
+        let alone: Vec<Fact> = facts.iter().filter(|fact| !matches!(fact, Fact::Signed { .. })).cloned().collect();
+        assert!(see_of(None, &alone).expect_err("unsigned").contains("nobody signed"));
     }
 
     // F150

@@ -69,6 +69,9 @@ pub fn refusal_code(refusal: &RequestRefusal) -> &'static str {
         RequestRefusal::ConfigNotApproved => "config_not_approved",
         RequestRefusal::UnknownStation(_) => "unknown_station",
         RequestRefusal::AlarmsOpen(_) => "alarms_open",
+        RequestRefusal::NotCleared(_) => "not_cleared",
+        RequestRefusal::ItemOpen(_) => "item_open",
+        RequestRefusal::ItemUnknown(_) => "item_unknown",
         RequestRefusal::BatchesFull(_) => "batches_full",
         RequestRefusal::ExpiryPast => "expiry_past",
         RequestRefusal::UnknownAlarm(_) => "unknown_alarm",
@@ -115,6 +118,13 @@ pub fn refusal(refusal: &RequestRefusal) -> String {
         }
         RequestRefusal::AlarmsOpen(count) => {
             format!("{count} alarms wait for acknowledgement; see `sealgate alarm list`")
+        }
+        RequestRefusal::NotCleared(batch) => {
+            format!("the line was not cleared for batch {batch}; look at it, then `sealgate sign clearance {batch}`")
+        }
+        RequestRefusal::ItemOpen(item) => format!("the checklist asks for {item:?}, which is not answered"),
+        RequestRefusal::ItemUnknown(item) => {
+            format!("{item:?} is no item of the checklist ([clearance] items), or is answered twice")
         }
         RequestRefusal::BatchesFull(count) => {
             format!(
@@ -210,6 +220,9 @@ pub fn fail_reason(reason: FailReason) -> &'static str {
             "the clock of this computer is not known to be right, and this line asks for that; look at its time service"
         }
         FailReason::DeviceFailed => "the camera itself says that the unit is not good; look at its own record",
+        FailReason::Stranded => {
+            "the unit stood on the belt when the batch was stopped, and this site rejects those; a purge lets the belt run empty instead"
+        }
         FailReason::Late => "the answer was too late for the blade; see the latency in `sealgate status`",
     }
 }
@@ -302,6 +315,12 @@ pub fn alarm(kind: AlarmKind) -> &'static str {
         }
         AlarmKind::UnauthorisedUse => {
             "Somebody tried passwords. Find out who, see `sealgate user list` for locked accounts, then acknowledge."
+        }
+        AlarmKind::PasswordsVoid => {
+            "The journal was restored, and no password of before opens anything. Lead an administrator back (`sealgate user recover`), who looks at the roles of each account and resets it, then acknowledge."
+        }
+        AlarmKind::AccountRecovered => {
+            "An administrator's password was replaced on the computer of the line. Ask who did it, then acknowledge."
         }
         AlarmKind::DiskLow
         | AlarmKind::DiskFull

@@ -12,6 +12,8 @@ pub(super) fn code(refusal: &PeopleRefusal) -> &'static str {
         PeopleRefusal::NotAllowed(_) => "not_allowed",
         PeopleRefusal::MustChange => "must_change_password",
         PeopleRefusal::LogInRefused => "log_in_refused",
+        PeopleRefusal::PasswordsVoid => "passwords_void",
+        PeopleRefusal::NotAnAdmin(_) => "not_an_admin",
         PeopleRefusal::ProofStale => "password_changed",
         PeopleRefusal::BadName => "bad_user",
         PeopleRefusal::UserExists(_) => "user_exists",
@@ -45,7 +47,16 @@ pub(super) fn refusal(refusal: &PeopleRefusal) -> String {
             "your password was chosen by somebody else; replace it first: `sealgate user passwd`, then log in again"
         }
         PeopleRefusal::LogInRefused => {
-            "name or password is wrong, or the account is locked or disabled; five failures lock an account for 15 minutes"
+            "name or password is wrong, or the account is locked or disabled; failures in a row lock an account for some minutes"
+        }
+        PeopleRefusal::PasswordsVoid => {
+            "the journal was restored, and no password of before opens anything: an administrator sets another (`sealgate user reset NAME`), \
+             for an administrator root does (`sealgate user recover NAME`); or name or password is wrong"
+        }
+        PeopleRefusal::NotAnAdmin(user) => {
+            return format!(
+                "{user} is no administrator whose account may be used; see `sealgate user list`. An administrator resets the others"
+            );
         }
         PeopleRefusal::ProofStale => "the password was changed meanwhile; log in again: `sealgate login NAME`",
         PeopleRefusal::BadName => {

@@ -61,6 +61,12 @@ impl Site {
         self.folder.path().join(name)
     }
 
+    /// Another configuration, for the next start.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.file("line.toml")).expect("ours");
+        fs::write(self.file("line.toml"), change(text)).expect("the folder is ours");
+    }
+
     pub(crate) fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.arg("--config").arg(self.file("line.toml")).args(line).current_dir(self.folder.path());
@@ -108,7 +114,7 @@ impl Site {
 }
 
 /// Asks until there is an answer, within bounds.
-fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let pause = Duration::from_millis(20);
     for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
         if let Some(answer) = ask() {
@@ -133,7 +139,7 @@ impl Daemon {
     }
 
     /// Ends it as a power cut would.
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("our child");
         self.child.wait().expect("our child");
     }

@@ -1,6 +1,8 @@
 //! People at a running daemon, through the command line alone: the first account, log-in, rights, lock-out, a restart; and that
 //! nothing that anybody typed as a password, and no hash of one, is ever seen again.
 
+mod signs;
+
 use std::fs;
 use std::io::Write;
 use std::process::{Child, Stdio};

@@ -10,11 +10,11 @@ use crate::engine::reason::{AlarmKind, Difference};
 use crate::engine::signing::{Act, Answer, Challenge, Meaning, Signable, SubjectHash, record};
 use crate::engine::{Policy, Start};
 
-fn batch() -> BatchId {
+pub(super) fn batch() -> BatchId {
     BatchId::new("B7").expect("short")
 }
 
-fn sheet() -> BatchSheet {
+pub(super) fn sheet() -> BatchSheet {
     BatchSheet {
         batch: batch(),
         gtin: Gtin::new("09506000134352").expect("good"),
@@ -29,7 +29,7 @@ fn sheet() -> BatchSheet {
 
 impl House {
     /// Rosa and Paul are quality, Olaf operates; two of three printed units were never seen again.
-    fn with_variance() -> Self {
+    pub(super) fn with_variance() -> Self {
         let mut house = House::with("rosa", &[Role::Quality]);
         for (user, role) in [("paul", Role::Quality), ("olaf", Role::Operator)] {
             house.people(session("anna"), PeopleRequest::Add(newcomer(user, &[role]))).expect("added");
@@ -55,7 +55,7 @@ impl House {
     }
 
     /// As if the line had decided it.
-    fn decided(&mut self, fact: Fact) {
+    pub(super) fn decided(&mut self, fact: Fact) {
         let seq = self.engine.state().seq + 1;
         self.engine.state.apply(&Entry { seq, batch: Some(batch()), actor: id("line"), fact });
     }
@@ -82,7 +82,7 @@ fn answer(challenge: &str, meaning: Meaning) -> Answer {
     Answer { challenge: word(challenge), action: Signable::VarianceClose, meaning }
 }
 
-fn word(text: &str) -> Challenge {
+pub(super) fn word(text: &str) -> Challenge {
     Challenge::new(text).expect("short")
 }
 

@@ -19,7 +19,7 @@ pub(super) struct House {
 
 impl House {
     /// Anna administers.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut house = Self { engine: engine(State::default()), entries: Vec::new(), now_us: 0 };
         assert_eq!(house.people(door(), PeopleRequest::AddFirst(newcomer("anna", &[]))), Ok(Done::Changed));
         house.log_in("anna");
@@ -65,7 +65,7 @@ impl House {
 
     pub(super) fn log_in(&mut self, user: &str) {
         let session = token(user);
-        let request = PeopleRequest::LogIn { proof: self.proof(user), session };
+        let request = PeopleRequest::LogIn { proof: self.proof(user), session, stronger: None };
         assert_eq!(self.people(door(), request), Ok(Done::Changed), "{user}");
     }
 
@@ -87,12 +87,21 @@ impl House {
         self.now_us = 0;
     }
 
+    /// As if the journal had been restored.
+    pub(super) fn restored(&mut self) {
+        let seq = self.engine.state().seq + 1;
+        let fact = Fact::StoreRestored { backup_sha256: Text::default(), reason: "disk".to_owned() };
+        let entry = Entry { seq, batch: None, actor: id("local"), fact };
+        self.engine.state.apply(&entry);
+        self.entries.push(entry);
+    }
+
     fn count(&self, of: impl Fn(&Fact) -> bool) -> usize {
         self.entries.iter().filter(|entry| of(&entry.fact)).count()
     }
 }
 
-fn engine(state: State) -> Engine {
+pub(super) fn engine(state: State) -> Engine {
     Engine::new(Settings { stations: Vec::new() }, state)
 }
 
@@ -106,12 +115,12 @@ pub(super) fn id(user: &str) -> UserId {
     UserId::new(user).expect("short")
 }
 
-fn door() -> Asker {
+pub(super) fn door() -> Asker {
     Asker::Door(id("local"))
 }
 
 /// One for each person is enough here; a later one takes the place of the first.
-fn token(user: &str) -> SessionId {
+pub(super) fn token(user: &str) -> SessionId {
     SessionId::new(user).expect("short")
 }
 
@@ -201,7 +210,9 @@ fn five_failures_lock_an_account_for_a_quarter_of_an_hour_and_longer_over_a_rest
     house.fail("paul");
     assert_eq!(house.entries.len(), facts, "a lock bounds what is told of it");
     let proof = house.proof("paul");
-    let right = |house: &mut House| house.people(door(), PeopleRequest::LogIn { proof, session: token("paul") });
+    let right = |house: &mut House| {
+        house.people(door(), PeopleRequest::LogIn { proof, session: token("paul"), stronger: None })
+    };
     assert_eq!(right(&mut house), refused(PeopleRefusal::LogInRefused));
     house.pass(1);
     house.pass(899);
@@ -268,7 +279,7 @@ fn a_password_that_somebody_else_chose_opens_nothing_but_its_own_replacement() {
     let old = house.proof("paul");
     assert_eq!(house.people(session("anna"), reset), Ok(Done::Changed));
     assert_eq!(house.ask(session("paul"), alarm(1)), refused(PeopleRefusal::SessionOver), "its sessions are over");
-    let stale = house.people(door(), PeopleRequest::LogIn { proof: old, session: token("paul") });
+    let stale = house.people(door(), PeopleRequest::LogIn { proof: old, session: token("paul"), stronger: None });
     assert_eq!(stale, refused(PeopleRefusal::ProofStale));
     house.log_in("paul");
     assert_eq!(house.ask(session("paul"), alarm(1)), refused(PeopleRefusal::MustChange));
@@ -277,6 +288,100 @@ fn a_password_that_somebody_else_chose_opens_nothing_but_its_own_replacement() {
     assert!(house.ask(session("paul"), Request::Permission(Action::CloseBatch)).is_ok());
     let own = PeopleRequest::ResetPassword { user: id("anna"), phc: phc() };
     assert_eq!(house.people(session("anna"), own), refused(PeopleRefusal::OwnPassword));
+}
+
+// F145, F148
+#[test]
+fn a_site_may_ask_for_shorter_sessions_and_longer_locks() {
+    let mut house = House::with("paul", &[Role::Operator]);
+    house.engine.policy.people = people::Limits { idle_s: 20, session_s: 30, failures: 3, lock_s: 3600 };
+    let may = |house: &mut House| house.ask(session("paul"), Request::Permission(Action::StopBatch));
+    house.log_in("paul");
+    house.pass(19);
+    assert!(may(&mut house).is_ok());
+    house.pass(11);
+    assert_eq!(may(&mut house), refused(PeopleRefusal::SessionOver), "thirty seconds in all");
+    (0..3).for_each(|_| house.fail("paul"));
+    assert!(house.person("paul").is_locked);
+    house.pass(1);
+    house.pass(3599);
+    assert!(house.person("paul").is_locked);
+    house.pass(1);
+    assert!(!house.person("paul").is_locked);
+    let locked = |fact: &Fact| matches!(fact, Fact::LoginLocked { lock_s: 3600, .. });
+    assert_eq!(house.count(locked), 1, "the fact says for how long");
+}
+
+#[test]
+fn a_log_in_may_bring_a_stronger_hash_of_the_same_password() {
+    let mut house = House::with("paul", &[Role::Operator]);
+    let reset = PeopleRequest::ResetPassword { user: id("paul"), phc: phc() };
+    house.people(session("anna"), reset).expect("reset");
+    for must_change in [true, false] {
+        let before = house.proof("paul");
+        let stronger = Some(Phc::new("$argon2id$stronger").expect("short"));
+        let request = PeopleRequest::LogIn { proof: before, session: token("paul"), stronger };
+        assert_eq!(house.people(door(), request), Ok(Done::Changed));
+        let after = house.person("paul");
+        assert_eq!(after.must_change, must_change, "whose choice the password is stays as it was");
+        assert!(after.credential_seq > before.credential_seq);
+        let last = house.entries.last().expect("a fact");
+        assert!(last.actor == id("paul") && matches!(last.fact, Fact::CredentialSet { .. }), "{last:?}");
+        let old = PeopleRequest::LogIn { proof: before, session: token("paul"), stronger: None };
+        assert_eq!(house.people(door(), old), refused(PeopleRefusal::ProofStale));
+        if must_change {
+            house.change_password("paul").expect("in the session that it gave");
+        }
+    }
+}
+
+// F146, F152
+#[test]
+fn an_administrator_is_led_back_with_a_password_that_must_be_changed_and_all_hear_of_it() {
+    let mut house = House::with("paul", &[Role::Quality]);
+    (0..5).for_each(|_| house.fail("anna"));
+    let recover = |user: &str| PeopleRequest::Recover { user: id(user), phc: phc(), reason: "forgotten".to_owned() };
+    for user in ["paul", "nobody"] {
+        assert_eq!(house.people(door(), recover(user)), refused(PeopleRefusal::NotAnAdmin(id(user))));
+    }
+    assert_eq!(house.people(Asker::Door(id("anna")), recover("anna")), Ok(Done::Changed));
+    let set = house.entries.iter().rfind(|entry| matches!(entry.fact, Fact::CredentialSet { .. })).expect("a password");
+    assert_eq!(set.actor, id("local"), "whatever name the door says");
+    let told = house.engine.state().alarms.values().find(|alarm| alarm.kind == AlarmKind::AccountRecovered);
+    assert!(told.expect("told").detail.contains("forgotten"));
+    let add = || PeopleRequest::Add(newcomer("rosa", &[Role::Operator]));
+    assert_eq!(house.people(session("anna"), add()), refused(PeopleRefusal::SessionOver));
+    house.log_in("anna");
+    assert_eq!(house.people(session("anna"), add()), refused(PeopleRefusal::MustChange));
+    house.change_password("anna").expect("changed");
+    house.log_in("anna");
+    assert_eq!(house.people(session("anna"), add()), Ok(Done::Changed));
+}
+
+// F34
+#[test]
+fn after_a_restore_no_password_of_before_opens_anything() {
+    let mut house = House::with("paul", &[Role::Operator]);
+    let (annas, pauls) = (house.proof("anna"), house.proof("paul"));
+    house.restored();
+    house.restart();
+    let log_in = |proof| PeopleRequest::LogIn { proof, session: token("x"), stronger: None };
+    assert_eq!(house.people(door(), log_in(annas)), refused(PeopleRefusal::ProofStale));
+    assert_eq!(house.people(door(), log_in(house.proof("paul"))), refused(PeopleRefusal::ProofStale), "nor none");
+    for user in ["paul", "nobody"] {
+        let failed = PeopleRequest::FailedLogIn { user: id(user), door: Door::Local };
+        assert_eq!(house.people(door(), failed), refused(PeopleRefusal::PasswordsVoid), "{user}");
+    }
+    let recover = PeopleRequest::Recover { user: id("anna"), phc: phc(), reason: "restored".to_owned() };
+    house.people(door(), recover).expect("led back");
+    house.log_in("anna");
+    house.change_password("anna").expect("changed");
+    house.log_in("anna");
+    assert_eq!(house.people(door(), log_in(pauls)), refused(PeopleRefusal::ProofStale));
+    let reset = PeopleRequest::ResetPassword { user: id("paul"), phc: phc() };
+    house.people(session("anna"), reset).expect("reset");
+    house.log_in("paul");
+    house.fail("paul");
 }
 
 #[test]
@@ -295,7 +400,7 @@ fn a_name_is_given_once_and_whoever_leaves_is_locked_out_at_once() {
     assert_eq!(house.people(session("anna"), left()), Ok(Done::Changed));
     assert_eq!(house.people(session("anna"), left()), Ok(Done::Already));
     assert_eq!(house.ask(session("paul"), alarm(1)), refused(PeopleRefusal::SessionOver));
-    let again = house.people(door(), PeopleRequest::LogIn { proof, session: token("paul") });
+    let again = house.people(door(), PeopleRequest::LogIn { proof, session: token("paul"), stronger: None });
     assert_eq!(again, refused(PeopleRefusal::LogInRefused));
     let twin = house.people(session("anna"), PeopleRequest::Add(newcomer("paul", &[Role::Operator])));
     assert_eq!(twin, refused(PeopleRefusal::UserExists(id("paul"))));
@@ -326,7 +431,7 @@ fn the_session_that_is_idle_longest_makes_room() {
     for number in 0..SESSIONS_MAX {
         house.now_us += 1;
         let session = SessionId::new(&format!("session {number}")).expect("short");
-        let request = PeopleRequest::LogIn { proof: house.proof("anna"), session };
+        let request = PeopleRequest::LogIn { proof: house.proof("anna"), session, stronger: None };
         assert_eq!(house.people(door(), request), Ok(Done::Changed));
     }
     assert_eq!(house.engine.attendance.sessions.len(), SESSIONS_MAX);
@@ -336,7 +441,7 @@ fn the_session_that_is_idle_longest_makes_room() {
 
 /// Anything that people may do, by anybody.
 fn deed() -> impl Strategy<Value = (u8, u8, u8, u16)> {
-    (0_u8..12, 0_u8..3, 0_u8..3, 0_u16..1200)
+    (0_u8..14, 0_u8..3, 0_u8..3, 0_u16..1200)
 }
 
 proptest! {
@@ -361,8 +466,13 @@ proptest! {
                 5 => PeopleRequest::ResetPassword { user, phc: phc() },
                 6 => PeopleRequest::ChangePassword { proof, phc: phc() },
                 7 => PeopleRequest::Unlock { user },
-                8 | 9 => PeopleRequest::LogIn { proof, session: token(user.as_str()) },
+                8 | 9 => PeopleRequest::LogIn { proof, session: token(user.as_str()), stronger: None },
                 10 => PeopleRequest::FailedLogIn { user, door: Door::Local },
+                11 => PeopleRequest::Recover { user, phc: phc(), reason },
+                12 => {
+                    house.restored();
+                    continue;
+                }
                 _ => PeopleRequest::LogOut,
             };
             let _ = house.people(by, request);

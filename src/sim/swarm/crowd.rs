@@ -21,6 +21,8 @@ use crate::sim::swarm::world::World;
 const LOOK_US: u64 = 200_000;
 const HAND_US: u64 = 20_000;
 const SECOND: u64 = 1_000_000;
+/// Then the calm one stops it: a unit that is gone keeps it from ending.
+const PURGE_US: u64 = 8 * SECOND;
 
 /// Runs the line, and answers for it.
 pub(super) const CALM: &str = "otto";
@@ -66,6 +68,10 @@ moves! {
     Load "person loads the order again",
     Start "person starts the batch",
     Stop "person stops the batch",
+    Purge "person purges the batch",
+    Hold "person holds the batch",
+    Resume "person resumes the batch",
+    Abort "person aborts the batch while it runs",
     Close "person closes the batch while it runs",
     Acknowledge "person acknowledges",
     DeclareSerials "person declares serials",
@@ -92,6 +98,8 @@ pub(super) struct Crowd {
     is_there: bool,
     next_look_us: u64,
     next_move_us: u64,
+    /// A purge that somebody began has so long to end.
+    pub(super) purged_until_us: u64,
     /// Whether the moves may disturb the line.
     is_wild: bool,
     /// The newest challenges, whose they are, and what for.
@@ -105,6 +113,7 @@ impl Crowd {
             is_there: false,
             next_look_us: 0,
             next_move_us: 0,
+            purged_until_us: 0,
             is_wild: false,
             challenges: Vec::new(),
         }
@@ -123,7 +132,7 @@ impl Crowd {
 
     /// The storm is over: nobody does anything on a whim any more.
     pub(super) fn calm_down(&mut self) {
-        self.is_wild = false;
+        (self.is_wild, self.purged_until_us) = (false, 0);
     }
 
     fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
@@ -223,7 +232,7 @@ impl World {
     fn log_in(&mut self, user: UserId) {
         let session: SessionId = self.crowd.token();
         if let Some(proof) = self.proof(&user, 0) {
-            self.ask_as(door(), PeopleRequest::LogIn { proof, session });
+            self.ask_as(door(), PeopleRequest::LogIn { proof, session, stronger: None });
         }
     }
 
@@ -276,13 +285,23 @@ impl World {
                 let session = self.crowd.token();
                 let proof = self.proof(&user, 1);
                 if let Some(proof) = proof {
-                    self.ask_as(door(), PeopleRequest::LogIn { proof, session });
+                    self.ask_as(door(), PeopleRequest::LogIn { proof, session, stronger: None });
                 }
             }
             Move::Stranger => self.fail(name("mallory")),
             Move::ChangePassword => self.change_password(user),
-            Move::Load | Move::Start | Move::Stop | Move::Close | Move::Acknowledge => self.make_at_line(drawn, asker),
-            Move::DeclareSerials | Move::ConfirmSerials | Move::Permission => self.make_at_line(drawn, asker),
+            Move::Load
+            | Move::Start
+            | Move::Stop
+            | Move::Purge
+            | Move::Hold
+            | Move::Resume
+            | Move::Abort
+            | Move::Close
+            | Move::Acknowledge
+            | Move::DeclareSerials
+            | Move::ConfirmSerials
+            | Move::Permission => self.make_at_line(drawn, asker),
             Move::AddUser | Move::SetRoles | Move::Disable | Move::Enable | Move::ResetPassword | Move::Unlock => {
                 self.administer(drawn, asker)
             }
@@ -305,27 +324,35 @@ impl World {
             Move::Load => Request::LoadBatch(Arc::clone(&self.setup.order)),
             Move::Start => Request::StartBatch(batch),
             Move::Stop => Request::StopBatch(batch),
-            // It would be done once it is stopped: that is the calm one's to decide.
+            Move::Purge => Request::PurgeBatch(batch),
+            Move::Hold => Request::HoldBatch { batch, reason: "on a whim".to_owned() },
+            Move::Resume => Request::ResumeBatch { batch, reason: None },
+            // Both would be done once it is stopped: that is the calm one's to decide.
             Move::Close if self.ledger.is_running => Request::CloseBatch(batch),
+            Move::Abort if self.ledger.is_running => Request::AbortBatch { batch, reason: "on a whim".to_owned() },
             Move::DeclareSerials => return self.declare(asker),
             Move::ConfirmSerials => Request::ConfirmSerials,
             Move::Acknowledge => Request::AcknowledgeAlarm(self.ledger.alarms_ever.saturating_sub(alarm)),
             _ => Request::Permission(action),
         };
-        if matches!(request, Request::StopBatch(_)) {
+        if matches!(request, Request::StopBatch(_) | Request::HoldBatch { .. }) {
             self.touch(5 * SECOND);
+        }
+        if matches!(request, Request::PurgeBatch(_)) {
+            self.crowd.purged_until_us = self.now_us + PURGE_US;
+            self.touch(PURGE_US + 5 * SECOND);
         }
         self.ask_of_crowd(asker, request);
     }
 
-    /// Serials of nobody, or some that were printed or are about to be.
+    /// Serials of nobody, or some that a printer has had for long: naming one that waits would burn what the printer holds, which it
+    /// prints all the same.
     fn declare(&mut self, asker: Asker) {
         let drawn = usize::try_from(self.crowd.random.below(8)).unwrap_or(0);
-        let at = self.ledger.serials.len() + drawn;
-        let known = self.setup.order.serials.get(at).copied().filter(|_| drawn < 4);
+        let known = self.ledger.serials.len().checked_sub(20 + drawn);
+        let known = known.and_then(|at| self.setup.order.serials.get(at)).copied().filter(|_| drawn < 4);
         let serial = known.unwrap_or_else(|| crate::domain::gs1::SerialNumber::new("NOBODYS").expect("legal"));
         let used = UsedSerials { gtin: self.setup.order.sheet.gtin, serials: vec![serial] };
-        self.touch(10 * SECOND);
         self.ask_of_crowd(asker, Request::DeclareUsed(used));
     }
 

@@ -80,6 +80,7 @@ pub struct Ledger {
     pub(super) people: Roster,
     pub alarms: BTreeSet<u32>,
     pub alarms_ever: u32,
+    /// The belt may run.
     pub is_running: bool,
     pub is_batch_open: bool,
     pub is_batch_closed: bool,
@@ -146,7 +147,11 @@ impl Ledger {
             Fact::AlarmRaised { alarm, .. } => self.raise(*alarm)?,
             Fact::AlarmAcknowledged { alarm } => drop(self.alarms.remove(alarm)),
             Fact::BatchStarted { .. } => (self.is_running, self.is_batch_open) = (true, true),
-            Fact::BatchStopped { .. } => self.is_running = false,
+            Fact::BatchResumed { .. } | Fact::BatchPurgeStarted => self.is_running = true,
+            Fact::BatchStopped { .. } | Fact::BatchPurged { .. } | Fact::BatchHeld { .. } => self.is_running = false,
+            Fact::BatchAborted { .. } => {
+                (self.is_running, self.is_batch_open, self.is_batch_closed) = (false, false, true);
+            }
             Fact::BatchClosed { counts, .. } => self.close_batch(counts, self.people.is_signed(*batch))?,
             Fact::SerialsAllocated { serials, .. } => serials.iter().try_for_each(|serial| self.hand_over(*serial))?,
             Fact::SerialsInvalidated { serials, .. } => self.burn(serials),
@@ -187,6 +192,7 @@ impl Ledger {
             | Fact::StationFaulted { .. }
             | Fact::BatchLoaded { .. }
             | Fact::BatchCloseRefused { .. }
+            | Fact::LineCleared { .. }
             | Fact::SerialsEncoded { .. }
             | Fact::PhantomReject { .. }
             | Fact::EndsMissed { .. }
@@ -215,6 +221,9 @@ impl Ledger {
             | Fact::LoggedOut { .. }
             | Fact::Signed { .. }
             | Fact::ConfigApproved { .. }
+            | Fact::UserRecovered { .. }
+            | Fact::SignatureRefused { .. }
+            | Fact::AuditReviewed { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

@@ -18,6 +18,9 @@ const LOOK_US: u64 = 200_000;
 /// From the decision to the request at the line.
 const HAND_US: u64 = 20_000;
 
+/// What a stop strands on the belt is rejected so long after it.
+const STRANDED_US: u64 = 5_000_000;
+
 /// What the person is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Goal {
@@ -107,10 +110,19 @@ impl World {
             (Goal::Run | Goal::RunOut, Some(BatchState::Loaded | BatchState::Stopped)) => {
                 self.ask(0, Request::StartBatch(id))
             }
-            (Goal::Run | Goal::RunOut, Some(BatchState::Running | BatchState::Closed)) => {}
-            (Goal::Close, Some(BatchState::Running)) => self.ask(0, Request::StopBatch(id)),
+            (Goal::Run | Goal::RunOut, Some(BatchState::Held)) => {
+                self.ask(0, Request::ResumeBatch { batch: id, reason: None });
+            }
+            (Goal::Run | Goal::RunOut, Some(BatchState::Purging)) if self.now_us >= self.crowd.purged_until_us => {
+                self.touch(STRANDED_US);
+                self.ask(0, Request::StopBatch(id));
+            }
+            (_, Some(BatchState::Closed | BatchState::Aborted))
+            | (Goal::Run | Goal::RunOut, Some(BatchState::Running | BatchState::Purging)) => {}
+            (Goal::Close, Some(BatchState::Running | BatchState::Purging)) => self.ask(0, Request::StopBatch(id)),
             (Goal::Close, Some(BatchState::Stopped)) => self.ask(CLOSE_ID, Request::CloseBatch(id)),
-            (Goal::Close, Some(BatchState::Loaded | BatchState::Closed) | None) => {}
+            (Goal::Close, Some(BatchState::Held)) => self.ask(0, Request::ResumeBatch { batch: id, reason: None }),
+            (Goal::Close, Some(BatchState::Loaded) | None) => {}
         }
     }
 

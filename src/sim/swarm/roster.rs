@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::text::BatchId;
 use crate::engine::fact::{Entry, Fact};
-use crate::engine::people::{FAILURES_MAX, FullName, Role, Roles, SessionId, UserId};
+use crate::engine::people::{FullName, Role, Roles, SessionId, UserId};
 use crate::engine::signing::{Challenge, Meaning, Signable, Signature, SubjectHash};
 use crate::sim::swarm::violation::{Verdict, claim};
 
+/// Failures in a row that lock an account.
+const FAILURES_MAX: u32 = 5;
 /// What an account is locked for, at least, by the clock of the run.
 const LOCK_US: u64 = 900_000_000;
 
@@ -79,19 +81,31 @@ impl Roster {
     #[allow(clippy::wildcard_enum_match_arm, reason = "what is not in the list nobody does but the line itself")]
     fn may(&self, entry: &Entry) -> Verdict {
         let roles: &[Role] = match &entry.fact {
-            Fact::BatchLoaded { .. } | Fact::BatchClosed { .. } | Fact::BatchCloseRefused { .. } => {
-                &[Supervisor, Quality]
+            Fact::BatchLoaded { .. }
+            | Fact::BatchResumed { .. }
+            | Fact::BatchAborted { .. }
+            | Fact::BatchClosed { .. }
+            | Fact::BatchCloseRefused { .. }
+            | Fact::LineCleared { .. }
+            | Fact::SerialsDeclared { .. }
+            | Fact::SerialsRetired { .. } => &[Supervisor, Quality],
+            Fact::BatchStarted { .. } | Fact::BatchPurgeStarted | Fact::SignatureRefused { .. } => {
+                &[Operator, Supervisor, Quality]
             }
-            Fact::BatchStarted { .. } => &[Operator, Supervisor, Quality],
-            Fact::BatchStopped { .. } | Fact::AlarmAcknowledged { .. } => &[Operator, Supervisor, Quality, Maintenance],
-            Fact::SerialsDeclared { .. } | Fact::SerialsRetired { .. } => &[Supervisor, Quality],
+            Fact::BatchStopped { .. } | Fact::BatchHeld { .. } | Fact::AlarmAcknowledged { .. } => {
+                &[Operator, Supervisor, Quality, Maintenance]
+            }
             Fact::UserAdded { .. } | Fact::UserChanged { .. } | Fact::LoginUnlocked { .. } => &[Admin],
             Fact::CredentialSet { user, .. } if *user != entry.actor => &[Admin],
             Fact::Signed { signature } => match (signature.action, signature.meaning) {
-                (Signable::VarianceClose, Meaning::Performed) => &[Supervisor, Quality],
-                (Signable::VarianceClose, Meaning::Verified) | (Signable::ConfigApproval, _) => &[Quality],
+                (Signable::Clearance, Meaning::Performed) => &[Operator, Supervisor, Quality],
+                (Signable::VarianceClose, Meaning::Performed) | (Signable::Clearance, Meaning::Verified) => {
+                    &[Supervisor, Quality]
+                }
+                (Signable::VarianceClose, Meaning::Verified)
+                | (Signable::ConfigApproval | Signable::AuditReview, _) => &[Quality],
             },
-            Fact::ConfigApproved { .. } => &[Quality],
+            Fact::ConfigApproved { .. } | Fact::AuditReviewed { .. } => &[Quality],
             Fact::CredentialSet { .. } | Fact::LoginFailed { .. } | Fact::LoggedIn { .. } | Fact::LoggedOut { .. } => {
                 return Ok(());
             }

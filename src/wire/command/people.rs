@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::domain::text::Text;
+use crate::engine::fact::Review;
 use crate::engine::input::Request;
 use crate::engine::people::{FullName, PeopleRequest, Role, Roles, UserId, full_name, user_id};
 use crate::engine::signing::{Act, Answer, Challenge, Meaning, Signable};
@@ -54,6 +56,13 @@ pub enum PasswordCommand {
         user: UserId,
         new_password: Secret,
     },
+    /// An administrator's way back; the code's hash lies beside the journal.
+    Recover {
+        code: Secret,
+        user: UserId,
+        new_password: Secret,
+        reason: String,
+    },
     Change {
         user: UserId,
         password: Secret,
@@ -76,6 +85,7 @@ pub(super) const WORDS: &[&str] = &[
     "user_disable",
     "user_enable",
     "user_reset",
+    "user_recover",
     "user_passwd",
     "user_unlock",
     "user_list",
@@ -111,6 +121,12 @@ impl Draft {
                 user: self.user()?,
                 new_password: self.secret("new_password")?,
             }),
+            "user_recover" => Command::Password(PasswordCommand::Recover {
+                code: self.secret("code")?,
+                user: self.user()?,
+                new_password: self.secret("new_password")?,
+                reason: self.reason()?,
+            }),
             "user_passwd" => Command::Password(PasswordCommand::Change {
                 user: self.user()?,
                 password: self.secret("password")?,
@@ -138,7 +154,16 @@ impl Draft {
     fn act(&mut self) -> Result<Act, Reason> {
         Ok(match self.action()? {
             Signable::VarianceClose => Act::VarianceClose(self.batch()?),
+            Signable::Clearance => Act::Clearance(self.batch()?, self.cleared_items()?),
             Signable::ConfigApproval => Act::ConfigApproval,
+            Signable::AuditReview => {
+                const SHA256: &str = "64 hexadecimal digits, as audit_review gave them";
+                let (from_seq, to_seq) = (self.whole("from_seq", 1)?, self.whole("to_seq", 0)?);
+                let exceptions = self.whole("exceptions", 0)?;
+                let given = self.text("sha256", SHA256)?;
+                let sha256 = Text::new(&given).ok_or_else(|| fault("$.sha256", &given, "no digest", SHA256))?;
+                Act::AuditReview(Review { from_seq, to_seq, exceptions, sha256 })
+            }
         })
     }
 
@@ -223,6 +248,7 @@ mod tests {
             ("user_add", vec![name, full, roles, ("password", hunter)]),
             ("user_init", vec![name, full, ("code", hunter), ("password", hunter)]),
             ("user_reset", vec![name, ("new_password", hunter)]),
+            ("user_recover", vec![name, ("code", hunter), ("new_password", hunter), ("reason", "\"lost\"")]),
             ("user_passwd", vec![name, ("password", hunter), ("new_password", hunter)]),
         ] {
             let shown = format!("{:?}", parse(word, &parts).expect(word));

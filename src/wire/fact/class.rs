@@ -26,6 +26,8 @@ const DIGESTED: &[&str] = &[
     "login_unlocked",
     "logged_in",
     "logged_out",
+    "user_recovered",
+    "signature_refused",
 ];
 
 pub fn class(kind: &str) -> FeedClass {

@@ -8,9 +8,10 @@ use crate::domain::quality::{FlawText, TagFlaw};
 use crate::domain::tag::{StationKind, Tag};
 use crate::domain::text::Text;
 use crate::domain::time::ClockState;
+use crate::engine::clearance::ClearedItem;
 use crate::engine::fact::{
     Child, Counts, Description, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, PictureDigest, ReadPoint,
-    RequestKey, ResultKey, TrackKey,
+    RequestKey, ResultKey, Review, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::reason::{AlarmKind, FailReason};
@@ -360,12 +361,14 @@ struct_fields! {
     Gone { through "through", kept "kept" }
     ReadPoint { of "of", read_point "read_point" }
     MessageNumber { stream "stream", seq "seq" }
+    ClearedItem { item "item", answer "answer" }
     StationRecipe { station "station", recipe "recipe" }
     Picture { result "", inspection "inspection", sha256 "sha256", bytes "bytes", media "media_type" }
     Signature {
         user "user", full_name "full_name", meaning "meaning", action "action", subject_hash "subject_hash",
         challenge "challenge", offset_minutes "offset_minutes", clock "clock",
     }
+    Review { from_seq "from_seq", to_seq "to_seq", exceptions "exceptions", sha256 "sha256" }
     SsccRange { extension "extension", prefix "prefix", first "first", last "last" }
     Counts {
         received "received", unused "unused", burned "burned", printed "printed", commissioned "commissioned",
@@ -395,7 +398,7 @@ macro_rules! struct_lists {
     )+};
 }
 
-struct_lists!(ReadPoint, MessageNumber);
+struct_lists!(ReadPoint, MessageNumber, ClearedItem);
 
 /// An order that names no recipe has no such field, like every order before there was one.
 impl Field for Vec<StationRecipe> {

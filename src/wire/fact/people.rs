@@ -1,5 +1,6 @@
 //! How the types of people stand in a body.
 
+use crate::engine::clearance::ItemAnswer;
 use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
 use crate::engine::signing::{Meaning, Signable};
 use crate::wire::fact::field::Field;
@@ -58,4 +59,4 @@ macro_rules! words {
     )+};
 }
 
-words!(Door SessionEnd Meaning Signable);
+words!(Door SessionEnd Meaning Signable ItemAnswer);

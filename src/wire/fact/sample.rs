@@ -6,9 +6,10 @@ use crate::domain::quality::TagFlaw;
 use crate::domain::tag::{StationKind, Tag};
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
+use crate::engine::clearance::{ClearedItem, ItemAnswer};
 use crate::engine::fact::{
     Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
-    RequestKey, ResultKey, TrackKey,
+    RequestKey, ResultKey, Review, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
@@ -88,6 +89,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(upkeep_facts());
     facts.push(loaded_with_recipes());
     facts.extend(people_facts());
+    facts.extend(life_facts());
     facts
 }
 
@@ -164,7 +166,31 @@ fn people_facts() -> Vec<Fact> {
             config_sha256: Text::new(&"5a".repeat(32)).expect("64 characters"),
             before: Text::new(&"4b".repeat(32)),
         },
+        Fact::UserRecovered { user, reason: "forgotten".to_owned() },
+        Fact::SignatureRefused { user, action: Signable::VarianceClose, reason: name("unknown_challenge") },
+        Fact::AuditReviewed { review: review() },
     ]
+}
+
+/// How a batch leaves the line other than by its stop and its close.
+fn life_facts() -> Vec<Fact> {
+    let differences = vec![Difference::Loose(2), Difference::InTransit(1)];
+    let item = |item: &str, answer| ClearedItem { item: item.to_owned(), answer };
+    let items = vec![item("no cartons", ItemAnswer::Done), item("bin \"2\"", ItemAnswer::NotApplicable)];
+    vec![
+        Fact::BatchPurgeStarted,
+        Fact::BatchPurged { bin: Some(8) },
+        Fact::BatchHeld { reason: "smell of \u{e4}ther \"2\"".to_owned() },
+        Fact::BatchResumed { reason: None },
+        Fact::BatchResumed { reason: Some("checked".to_owned()) },
+        Fact::BatchAborted { opened_seq: 17, counts: Box::new(counts()), differences, reason: "wrong foil".to_owned() },
+        Fact::LineCleared { items },
+    ]
+}
+
+fn review() -> Review {
+    let sha256 = Text::new(&"e7".repeat(32)).expect("64 characters");
+    Review { from_seq: 1, to_seq: 1_234_567, exceptions: 12, sha256 }
 }
 
 fn signature() -> Signature {

@@ -10,13 +10,15 @@ use crate::domain::quality::TagFlaw;
 use crate::domain::tag::{StationKind, Tag};
 use crate::domain::text::{Name, Text};
 use crate::domain::time::ClockState;
+use crate::engine::clearance::{ClearedItem, ItemAnswer};
 use crate::engine::fact::{
     Child, Counts, Description, Fact, Gone, InvalidCause, MessageNumber, NewEpoch, NewKey, Picture, ReadPoint,
-    RequestKey, ResultKey, TrackKey,
+    RequestKey, ResultKey, Review, TrackKey,
 };
 use crate::engine::input::{BatchSheet, CloseEnd, LostCause, PackSpec, SsccRange, StationRecipe};
 use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
 use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason};
+use crate::engine::signing::Signable;
 
 /// CSET 82 whole, with the characters that hurt most in JSON, SQL, URIs and paths.
 const CSET_82: &str = "[!\"%-?A-Z_a-z]{1,20}";
@@ -30,8 +32,9 @@ fn people_fact() -> impl Strategy<Value = Fact> {
     let roles = || vec(one_of(Role::ALL), 0..4).prop_map(|roles| roles.into_iter().collect::<Roles>());
     let phc = "[ -~]{0,128}".prop_map(|text| Phc::new(&text).expect("short"));
     let words = (one_of(SessionEnd::ALL), any::<(bool, bool)>(), any::<u32>(), any::<String>());
-    (0..9, (text(), text(), text()), (roles(), roles()), phc, words).prop_map(|parts| {
-        let (which, (user, full_name, session), (roles, roles_before), phc, (end, flags, failures, reason)) = parts;
+    (0..12, (text(), text(), text()), (roles(), roles()), phc, (words, text())).prop_map(|parts| {
+        let (which, (user, full_name, session), (roles, roles_before), phc, ((end, flags, failures, reason), name)) =
+            parts;
         let (is_enabled, was_enabled) = flags;
         match which {
             0 => Fact::UserAdded { user, full_name, roles },
@@ -42,6 +45,12 @@ fn people_fact() -> impl Strategy<Value = Fact> {
             5 => Fact::LoginUnlocked { user },
             6 => Fact::LoggedIn { user, session },
             7 => Fact::ConfigApproved { config_sha256: session, before: was_enabled.then_some(session) },
+            8 => Fact::UserRecovered { user, reason },
+            9 => Fact::SignatureRefused { user, action: Signable::AuditReview, reason: name },
+            10 => {
+                let (from_seq, to_seq) = (u64::from(failures), u64::from(failures) + 7);
+                Fact::AuditReviewed { review: Review { from_seq, to_seq, exceptions: failures, sha256: session } }
+            }
             _ => Fact::LoggedOut { user, session, end },
         }
     })
@@ -252,6 +261,15 @@ fn batch_fact() -> impl Strategy<Value = Fact> {
         }),
         any::<(Option<u64>, Option<u64>)>().prop_map(|(bin, track)| Fact::BatchStarted { bin, track }),
         any::<Option<u64>>().prop_map(|bin| Fact::BatchStopped { bin }),
+        vec((".{0,9}", one_of(ItemAnswer::ALL)).prop_map(|(item, answer)| ClearedItem { item, answer }), 0..4)
+            .prop_map(|items| Fact::LineCleared { items }),
+        Just(Fact::BatchPurgeStarted),
+        any::<Option<u64>>().prop_map(|bin| Fact::BatchPurged { bin }),
+        ".{0,20}".prop_map(|reason| Fact::BatchHeld { reason }),
+        option::of(".{0,20}").prop_map(|reason| Fact::BatchResumed { reason }),
+        (any::<u64>(), vec(difference(), 0..5), ".{0,20}").prop_map(|(opened_seq, differences, reason)| {
+            Fact::BatchAborted { opened_seq, counts: Box::default(), differences, reason }
+        }),
         vec(difference(), 0..5).prop_map(|differences| Fact::BatchCloseRefused { differences }),
         (any::<u64>(), counts)
             .prop_map(|(opened_seq, counts)| Fact::BatchClosed { opened_seq, counts: Box::new(counts) }),

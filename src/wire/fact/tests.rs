@@ -106,7 +106,7 @@ fn refuses_kinds_and_versions_of_other_releases() {
 fn what_is_about_people_leaves_as_a_digest() {
     let people = sample::facts().into_iter().filter(|fact| class(kind(fact)) == FeedClass::Digest);
     let kinds: BTreeSet<&str> = people.clone().map(|fact| kind(&fact)).collect();
-    assert_eq!(kinds.len(), 8, "{kinds:?}");
+    assert_eq!(kinds.len(), 10, "{kinds:?}");
     for fact in people {
         let Encoded { kind, body, .. } = encode(&fact);
         let Published { subject, body } = Published::new((7, kind), Some(&[0xab; 32]), "user:m.meier", &body);

@@ -18,12 +18,12 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::LineStarted { .. }
         | Fact::LineStopped
         | Fact::LineDescribed { .. }
-        | Fact::StoreRestored { .. }
         | Fact::StationLost { .. }
         | Fact::StationFaulted { .. }
         | Fact::RecipeFound { .. }
         | Fact::BufferDoubted { .. }
         | Fact::BatchCloseRefused { .. }
+        | Fact::LineCleared { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::CloseRefused { .. }
@@ -34,7 +34,11 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::PicturesRemoved { .. }
         | Fact::LoginFailed { user: None, .. }
         | Fact::LoggedOut { .. }
+        | Fact::UserRecovered { .. }
+        | Fact::SignatureRefused { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
+        Fact::AuditReviewed { .. } => vec![Change::Newest { kind: fact::kind(&scene.entry.fact) }],
+        Fact::StoreRestored { .. } => vec![Change::PasswordsVoid],
         Fact::Signed { signature } => vec![scene.signature(signature)],
         Fact::ConfigApproved { .. } => vec![Change::Newest { kind: fact::kind(&scene.entry.fact) }],
         Fact::UserAdded { user, full_name, roles } => {
@@ -61,8 +65,11 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         Fact::AlarmRaised { alarm, kind, station, detail } => vec![alarm_raised(*alarm, *kind, *station, detail)],
         Fact::AlarmAcknowledged { alarm } => vec![Change::AlarmAcknowledged { alarm: *alarm }],
         Fact::BatchLoaded { .. } => scene.batch_inserted(),
-        Fact::BatchStarted { .. } => vec![scene.batch_state(BatchState::Running)],
-        Fact::BatchStopped { .. } => vec![scene.batch_state(BatchState::Stopped)],
+        Fact::BatchStarted { .. } | Fact::BatchResumed { .. } => vec![scene.batch_state(BatchState::Running)],
+        Fact::BatchStopped { .. } | Fact::BatchPurged { .. } => vec![scene.batch_state(BatchState::Stopped)],
+        Fact::BatchPurgeStarted => vec![scene.batch_state(BatchState::Purging)],
+        Fact::BatchHeld { .. } => vec![scene.batch_state(BatchState::Held)],
+        Fact::BatchAborted { .. } => vec![scene.batch_state(BatchState::Aborted)],
         Fact::BatchClosed { .. } => vec![scene.batch_state(BatchState::Closed)],
         Fact::SerialsAllocated { first_index, serials, .. } => {
             vec![scene.serial_range(*first_index, serials, SerialState::Unallocated, SerialState::Allocated)]

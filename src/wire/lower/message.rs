@@ -31,6 +31,12 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::BatchLoaded { .. }
         | Fact::BatchStarted { .. }
         | Fact::BatchStopped { .. }
+        | Fact::LineCleared { .. }
+        | Fact::BatchPurgeStarted
+        | Fact::BatchPurged { .. }
+        | Fact::BatchHeld { .. }
+        | Fact::BatchResumed { .. }
+        | Fact::BatchAborted { .. }
         | Fact::BatchCloseRefused { .. }
         | Fact::SerialsAllocated { .. }
         | Fact::SerialsEncoded { .. }
@@ -58,6 +64,9 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::LoggedOut { .. }
         | Fact::Signed { .. }
         | Fact::ConfigApproved { .. }
+        | Fact::UserRecovered { .. }
+        | Fact::SignatureRefused { .. }
+        | Fact::AuditReviewed { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }

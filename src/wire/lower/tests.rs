@@ -59,6 +59,7 @@ fn every_kind_has_its_subject() {
     let subjects: Vec<String> = sample::facts().into_iter().map(|fact| record(fact).row.subject).collect();
     let case = "urn:epc:id:sscc:030001.00000000041";
     let batch = "PO-2026-0417";
+    let config = ["config:", &"5a".repeat(32)].concat();
     let expected = [
         vec!["", "", "camera", "camera", "camera", "alarm:4", "alarm:4"],
         vec![batch; 8],
@@ -69,7 +70,8 @@ fn every_kind_has_its_subject() {
         vec!["", "", "gtin:00300010123455", batch, "camera", "rejector", "printer", "", "inspection:1234567", ""],
         vec!["camera", "camera", batch],
         vec!["user:m.meier"; 8],
-        vec![batch],
+        vec![batch, &config, "user:m.meier", "user:m.meier", "fact:1234567"],
+        vec![batch; 7],
     ];
     assert_eq!(subjects, expected.concat());
 }

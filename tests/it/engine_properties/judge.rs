@@ -63,8 +63,20 @@ pub(crate) struct Judge {
     is_buffer_doubted: bool,
     joined: BTreeSet<Name>,
     seq: u64,
-    is_running: bool,
+    phase: Phase,
     scrapped: u32,
+}
+
+/// What the batch allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Still,
+    Running,
+    Held,
+    Purging,
+    /// It was given up: nothing of it is decided any more.
+    Aborted,
 }
 
 type Verdict = Result<(), String>;
@@ -99,8 +111,13 @@ impl Judge {
             Fact::LineStarted { .. } | Fact::LineStopped => self.joined.clear(),
             Fact::AlarmRaised { alarm, kind, .. } => self.raised(*alarm, *kind)?,
             Fact::AlarmAcknowledged { alarm } => self.acknowledged(*alarm),
-            Fact::BatchStarted { .. } => self.is_running = true,
-            Fact::BatchStopped { .. } => self.is_running = false,
+            Fact::BatchStarted { .. } => self.move_on(&[Phase::Still], Phase::Running)?,
+            Fact::BatchStopped { .. } => self.move_on(&[Phase::Running, Phase::Purging], Phase::Still)?,
+            Fact::BatchPurgeStarted => self.move_on(&[Phase::Running, Phase::Still], Phase::Purging)?,
+            Fact::BatchPurged { .. } => self.purged(engine)?,
+            Fact::BatchHeld { .. } => self.move_on(&[Phase::Running], Phase::Held)?,
+            Fact::BatchResumed { .. } => self.move_on(&[Phase::Held], Phase::Running)?,
+            Fact::BatchAborted { .. } => self.move_on(&[Phase::Held, Phase::Still], Phase::Aborted)?,
             Fact::BatchClosed { counts, .. } => self.closed(counts)?,
             Fact::SerialsAllocated { from_seq, serials, .. } => {
                 (*from_seq..).zip(serials).try_for_each(|(seq, serial)| self.hand_over(seq, *serial))?;
@@ -144,6 +161,7 @@ impl Judge {
             | Fact::SerialsRetired { .. }
             | Fact::BatchLoaded { .. }
             | Fact::BatchCloseRefused { .. }
+            | Fact::LineCleared { .. }
             | Fact::SerialsEncoded { .. }
             | Fact::PhantomReject { .. }
             | Fact::EndsMissed { .. }
@@ -167,9 +185,24 @@ impl Judge {
             | Fact::LoggedOut { .. }
             | Fact::Signed { .. }
             | Fact::ConfigApproved { .. }
+            | Fact::UserRecovered { .. }
+            | Fact::SignatureRefused { .. }
+            | Fact::AuditReviewed { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())
+    }
+
+    fn move_on(&mut self, from: &[Phase], to: Phase) -> Verdict {
+        let before = std::mem::replace(&mut self.phase, to);
+        claim(from.contains(&before), || format!("the batch is {to:?} after {before:?}"))
+    }
+
+    /// Nothing stands between camera and gate, and no record in a printer.
+    fn purged(&mut self, engine: &Engine) -> Verdict {
+        self.move_on(&[Phase::Purging], Phase::Still)?;
+        claim(self.passes.is_empty(), || "a line is empty while passes stand".to_owned())?;
+        claim(engine.state().transit.tracks.is_empty(), || "a line is empty with units in transit".to_owned())
     }
 
     fn judged_bad(&mut self, result: &ResultKey, is_groundless: bool) -> Verdict {
@@ -369,13 +402,13 @@ impl Judge {
         let name = |station: StationId| engine.settings().stations[usize::from(station.0)].name;
         let justified = match permit {
             Permit::Pass { key, .. } => self.passes.contains_key(&key.track),
-            Permit::Run { .. } => self.is_running && self.holding.is_empty() && self.joined.len() == 5,
+            Permit::Run { .. } => self.may_move() && self.holding.is_empty() && self.joined.len() == 5,
             Permit::AckResult { station, seq, .. } => self.decided.get(&name(*station)) >= Some(seq),
             Permit::Print { seq, data, .. } => {
                 let serial = self.printed.get(seq);
-                self.is_running && serial.is_some_and(|serial| String::from_utf8_lossy(data).contains(serial.as_str()))
+                self.may_print() && serial.is_some_and(|serial| String::from_utf8_lossy(data).contains(serial.as_str()))
             }
-            Permit::Flush { .. } => !self.is_running || self.is_buffer_doubted,
+            Permit::Flush { .. } => !self.may_print() || self.is_buffer_doubted,
             // No camera of this plant decides by itself.
             Permit::Expect { .. } => false,
             Permit::AckRequest { station, seq, .. } => self.is_answered(name(*station), *seq),
@@ -390,6 +423,14 @@ impl Judge {
             }
         };
         claim(justified, || format!("I1: {permit:?} is justified by no fact"))
+    }
+
+    fn may_move(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Purging)
+    }
+
+    fn may_print(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Held)
     }
 
     fn is_answered(&self, station: Name, seq: u64) -> bool {

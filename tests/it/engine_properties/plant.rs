@@ -479,10 +479,15 @@ impl Plant {
 
     fn life(&mut self, a: u8, b: u8) -> Played {
         let batch = self.batch();
+        let reason = || "because".to_owned();
         match a % 8 {
             0 if b.is_multiple_of(4) => self.ask(Request::StopBatch(batch)),
             0 | 1 => self.ask(Request::StartBatch(batch)),
             2 => self.ask(Request::CloseBatch(batch)),
+            3 if b.is_multiple_of(2) => self.ask(Request::PurgeBatch(batch)),
+            4 if b.is_multiple_of(2) => self.ask(Request::HoldBatch { batch, reason: reason() }),
+            4 | 5 => self.ask(Request::ResumeBatch { batch, reason: None }),
+            6 if b.is_multiple_of(16) => self.ask(Request::AbortBatch { batch, reason: reason() }),
             _ => Ok(()),
         }
     }
@@ -622,6 +627,11 @@ impl Plant {
         if self.engine.state().current().is_none() {
             return Ok(());
         }
+        match self.engine.state().current().map(|batch| batch.state) {
+            Some(BatchState::Held) => self.ask(Request::ResumeBatch { batch: self.batch(), reason: None })?,
+            Some(BatchState::Purging) => self.ask(Request::StopBatch(self.batch()))?,
+            _ => {}
+        }
         self.flush_done()?;
         self.drain()?;
         // What a printer lost count of is no conforming unit any more.
@@ -690,7 +700,9 @@ impl Plant {
             self.read(255, 0)?;
             self.end(255)?;
         }
-        self.ask(Request::StopBatch(self.batch()))?;
+        // A line that is empty is stopped as soon as its printer is.
+        let end = if self.bin.is_multiple_of(2) { Request::PurgeBatch } else { Request::StopBatch };
+        self.ask(end(self.batch()))?;
         self.flush_done()?;
         self.ask(Request::CloseBatch(self.batch()))?;
         if self.closed_batches == 1 { Ok(()) } else { Err(format!("not closed: {:?}", self.entries.last())) }

@@ -22,7 +22,16 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         | Fact::LineStopped
         | Fact::LineDescribed { .. }
         | Fact::BatchStarted { .. }
+        | Fact::LineCleared { .. }
+        | Fact::BatchPurgeStarted
+        | Fact::BatchPurged { .. }
         | Fact::BatchStopped { .. } => kind(fact).to_owned(),
+        Fact::BatchHeld { reason } => format!("batch_held {reason}"),
+        Fact::BatchResumed { .. } => kind(fact).to_owned(),
+        Fact::BatchAborted { counts: at_end, differences, .. } => {
+            let differences = join(differences.iter().map(difference));
+            format!("batch_aborted {} {differences}", counts(at_end)).trim_end().to_owned()
+        }
         Fact::ClockFound { clock } => format!("clock {}", clock.name()),
         Fact::ClockStepped { from_us, to_us } => format!("clock_stepped {from_us} {to_us}"),
         Fact::MessagesExpired { .. } => "messages_expired".to_owned(),
@@ -42,6 +51,9 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         Fact::AlarmAcknowledged { alarm } => format!("acknowledged {alarm}"),
         Fact::Signed { signature } => format!("signed {} {}", signature.user, signature.meaning.name()),
         Fact::ConfigApproved { .. } => "config_approved".to_owned(),
+        Fact::UserRecovered { user, .. } => format!("user_recovered {user}"),
+        Fact::SignatureRefused { user, reason, .. } => format!("signature_refused {user} {reason}"),
+        Fact::AuditReviewed { review } => format!("audit_reviewed {} to {}", review.from_seq, review.to_seq),
         Fact::UserAdded { user, .. } => format!("user_added {user}"),
         Fact::UserChanged { user, .. } => format!("user_changed {user}"),
         Fact::CredentialSet { user, .. } => format!("credential_set {user}"),
@@ -184,6 +196,9 @@ pub(crate) fn answer(refusal: &RequestRefusal) -> String {
         RequestRefusal::UnknownStation(station) => format!("unknown_station({station})"),
         RequestRefusal::StationAway(station) => format!("station_away({station})"),
         RequestRefusal::AlarmsOpen(count) => format!("alarms_open({count})"),
+        RequestRefusal::NotCleared(batch) => format!("not_cleared({batch})"),
+        RequestRefusal::ItemOpen(_) => "item_open".to_owned(),
+        RequestRefusal::ItemUnknown(_) => "item_unknown".to_owned(),
         RequestRefusal::BatchesFull(count) => format!("batches_full({count})"),
         RequestRefusal::ExpiryPast => "expiry_past".to_owned(),
         RequestRefusal::UnknownAlarm(alarm) => format!("unknown_alarm({alarm})"),

@@ -10,6 +10,7 @@ use sealgate::domain::quality::TagFlaw;
 use sealgate::domain::tag::{StationId, Tag};
 use sealgate::domain::text::{BatchId, Name, Text};
 use sealgate::domain::time::Now;
+use sealgate::engine::clearance::Clearance;
 use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact, RequestKey};
 use sealgate::engine::input::{
@@ -71,6 +72,7 @@ pub(crate) struct World {
     engine: Option<Engine>,
     now: Now,
     policy: Policy,
+    clearance: Clearance,
     /// The printer does not say which records it took over.
     is_blind: bool,
     entries: Vec<Entry>,
@@ -145,7 +147,9 @@ impl World {
         match verb {
             "line" => self.line(args),
             "batch" => self.batch(args),
-            "load" | "start" | "stop" | "close_batch" | "ack" => self.asked(verb, args),
+            "load" | "start" | "stop" | "purge" | "hold" | "go_on" | "abort" | "close_batch" | "ack" => {
+                self.asked(verb, args)
+            }
             "encoded" | "printed" | "flushed" | "took" | "strange" => self.printer(verb, args),
             "read" | "noread" | "missed_results" | "repeat_result" => self.camera(verb, args),
             "gate" | "rejected" | "missing" | "expire" | "ends_missed" | "phantom" | "bin" | "bin_full" => {
@@ -218,7 +222,8 @@ impl World {
             |key: &str| options.get(key).map_or(Ok(0), |word| word.parse().map_err(|_| format!("{key}=NUMBER")));
         let stops = Stops { in_a_row: limit("row")?, most: limit("most")?, of: limit("of")? };
         let config_needs_approval = options.get("approval") == Some(&"asked");
-        self.policy = Policy { stops, config_needs_approval, ..Policy::default() };
+        let inspects_after_stop = options.get("stop") == Some(&"inspect");
+        self.policy = Policy { stops, config_needs_approval, inspects_after_stop, ..Policy::default() };
         let recipe = options.get("recipe").and_then(|word| Recipe::new(word));
         self.is_blind = options.get("buffer") == Some(&"unknown");
         let is_in_order = options.get("order") == Some(&"kept");
@@ -234,7 +239,9 @@ impl World {
         stations[CAMERA].recipe = recipe;
         stations[PACKER].is_in_order = is_in_order;
         stations[PALLETIZER].is_in_order = is_in_order;
-        self.engine = Some(Engine::new(Settings { stations }, State::default()).with_policy(self.policy));
+        self.clearance.is_required = options.get("clearance") == Some(&"required");
+        let engine = Engine::new(Settings { stations }, State::default()).with_policy(self.policy);
+        self.engine = Some(engine.with_clearance(self.clearance.clone()));
         self.start_up(Vec::new())?;
         (0..STATIONS.len()).try_for_each(|station| {
             self.devices[station].epoch = 1;
@@ -303,6 +310,7 @@ impl World {
         let loaded = self.orders.last().map(|order| order.sheet.batch);
         let batch = args.first().map(|name| Text::new(name).ok_or("a batch name has at most 32 bytes")).transpose()?;
         let named = batch.or(loaded).unwrap_or_default();
+        let reason = || args.get(1..).unwrap_or_default().join(" ");
         let request = match verb {
             "load" => {
                 let order = Arc::new(order(&options(args))?);
@@ -311,6 +319,10 @@ impl World {
             }
             "start" => Request::StartBatch(named),
             "stop" => Request::StopBatch(named),
+            "purge" => Request::PurgeBatch(named),
+            "hold" => Request::HoldBatch { batch: named, reason: reason() },
+            "go_on" => Request::ResumeBatch { batch: named, reason: None },
+            "abort" => Request::AbortBatch { batch: named, reason: reason() },
             "close_batch" => Request::CloseBatch(named),
             _ => Request::AcknowledgeAlarm(number(args.first())?.try_into().map_err(|_| "no alarm number")?),
         };
@@ -609,9 +621,14 @@ impl World {
 
     /// The daemon dies; what it had decided is on disk.
     fn crash(&mut self) -> Played {
-        let settings = self.engine().settings().clone();
-        self.engine = Some(Engine::new(settings, self.folded()).with_policy(self.policy));
+        self.engine = Some(self.engine_over(self.folded()));
         Ok(())
+    }
+
+    /// The engine of another run.
+    fn engine_over(&self, state: State) -> Engine {
+        let engine = Engine::new(self.engine().settings().clone(), state).with_policy(self.policy);
+        engine.with_clearance(self.clearance.clone())
     }
 
     fn resume(&mut self, doubts: &[&str]) -> Played {
@@ -642,7 +659,7 @@ impl World {
                 state_difference(&folded, engine.state())
             ));
         }
-        let (live, twin) = (engine.clone(), Engine::new(engine.settings().clone(), folded).with_policy(self.policy));
+        let (live, twin) = (engine.clone(), self.engine_over(folded));
         let (live, twin) = (self.rejoined(live), self.rejoined(twin));
         if live != twin {
             let missing: Vec<_> = live.difference(&twin).collect();

@@ -119,14 +119,14 @@ impl World {
             Some(_) => {
                 let replaced = self.credentials(&user(name)?).rev().nth(1).ok_or("the password was never replaced")?;
                 let proof = Proof { user: user(name)?, credential_seq: replaced };
-                PeopleRequest::LogIn { proof, session: session(name)? }
+                PeopleRequest::LogIn { proof, session: session(name)?, stronger: None }
             }
         };
         self.at_the_door(request)
     }
 
     fn log_in(&mut self, name: &str) -> Played {
-        let request = PeopleRequest::LogIn { proof: self.proof(name)?, session: session(name)? };
+        let request = PeopleRequest::LogIn { proof: self.proof(name)?, session: session(name)?, stronger: None };
         self.at_the_door(request)
     }
 

@@ -1,6 +1,5 @@
 //! What a crash does to a line, and what is left of it at the end: the daemon's half of the crash twins.
 
-use sealgate::engine::Engine;
 use sealgate::engine::fact::Fact;
 use sealgate::engine::input::{Input, Observation, Observed};
 use sealgate::engine::state::State;
@@ -55,8 +54,7 @@ impl World {
         self.entries.truncate(kept.entries);
         let logged_in = World::logged_in(&self.entries);
         self.orders.truncate(kept.orders);
-        let settings = self.engine().settings().clone();
-        self.engine = Some(Engine::new(settings, self.folded()).with_policy(self.policy));
+        self.engine = Some(self.engine_over(self.folded()));
         self.start_up(Vec::new())?;
         there.iter().try_for_each(|station| self.join(*station, false))?;
         self.show_again(&there)?;
