@@ -22,6 +22,8 @@ pub enum Canary {
     ForgetfulGate,
     /// A pass goes to the next track (I8).
     NeighbourVerdict,
+    /// Whoever is logged in may do everything (least privilege).
+    EveryRole,
 }
 
 impl Canary {
@@ -31,6 +33,7 @@ impl Canary {
         ("cursor_without_ack", Canary::CursorWithoutAck),
         ("forgetful_gate", Canary::ForgetfulGate),
         ("neighbour_verdict", Canary::NeighbourVerdict),
+        ("every_role", Canary::EveryRole),
     ];
 
     /// The one that the environment names. A misspelt one must not pass for a harness that sees.

@@ -153,6 +153,9 @@ pub struct Engine {
     /// Releases a container whose label was not read: a fault of our own.
     #[cfg(feature = "canary")]
     forgets_labels: bool,
+    /// Asks nobody for a role: a fault of our own.
+    #[cfg(feature = "canary")]
+    forgets_roles: bool,
     policy: Policy,
     clearance: Clearance,
     /// The newest close of this run.
@@ -260,6 +263,8 @@ impl Engine {
             config: Text::default(),
             #[cfg(feature = "canary")]
             forgets_labels: false,
+            #[cfg(feature = "canary")]
+            forgets_roles: false,
         }
     }
 

@@ -186,6 +186,9 @@ impl<J: Journal, P: Plant> Line<J, P> {
         if canary == Some(Canary::ForgetfulGate) {
             self.parts.engine.forget_labels();
         }
+        if canary == Some(Canary::EveryRole) {
+            self.parts.engine.forget_roles();
+        }
     }
 
     /// Whether turns say what passes: for people, and of no effect on anything.

@@ -3,16 +3,19 @@
 //!
 //! The runner drives `Engine::step` and nothing else. Every fact and every output of a line must stand in the file, in order.
 //! After every line it checks two things by itself: the state is the fold of all facts so far (I7), and an engine that
-//! starts over that fold has the same standing outputs once all stations are back (restart safety).
+//! starts over that fold has the same standing outputs once all stations are back (restart safety). And every scenario is played
+//! again with a crash at each of its lines (`twin`).
 //!
 //! `SEALGATE_BLESS=1` writes what the engine did into the files instead of comparing; read the difference before you commit it.
 
+mod twin;
 mod words;
 mod world;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use twin::{Step, Story};
 use world::{Outcome, World};
 
 fn folder() -> PathBuf {
@@ -63,7 +66,7 @@ fn normal(expected: &str) -> String {
 fn run(name: &str, text: &str) -> (Vec<String>, String) {
     let (mut wrong, mut blessed) = (Vec::new(), String::new());
     let mut world = World::default();
-    let mut broken = false;
+    let (mut broken, mut story) = (false, Story::default());
     for (number, raw) in (1..).zip(text.lines()) {
         let Some(line) = Line::parse(raw) else {
             blessed.push_str(raw);
@@ -72,12 +75,19 @@ fn run(name: &str, text: &str) -> (Vec<String>, String) {
         };
         if let Some(title) = line.input.strip_prefix("scenario ") {
             (world, broken) = (World::titled(title), false);
+            wrong.extend(std::mem::take(&mut story).twins());
+        }
+        if let Some(why) = line.input.strip_prefix("differs ") {
+            story.differs(why);
+            let _ = writeln!(blessed, "{raw}");
+            continue;
         }
         if broken || line.input.starts_with("scenario ") {
             let _ = writeln!(blessed, "{raw}");
             continue;
         }
         let at = format!("{name}:{number}");
+        story.lines.push(Step { at: at.clone(), input: line.input, differs: None });
         match world.play(line.input) {
             Ok(outcome) => {
                 wrong.extend(check(&at, &world, &line, &outcome));
@@ -90,6 +100,7 @@ fn run(name: &str, text: &str) -> (Vec<String>, String) {
             }
         }
     }
+    wrong.extend(story.twins());
     (wrong, blessed)
 }
 
@@ -139,7 +150,7 @@ fn every_scenario_goes_as_written() {
         }
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
-    assert!(scenarios >= 30, "only {scenarios} scenarios were found in {}", folder().display());
+    assert!(scenarios >= 190, "only {scenarios} scenarios were found in {}", folder().display());
 }
 
 #[test]
@@ -153,4 +164,17 @@ fn a_scenario_that_says_too_little_or_too_much_fails() {
         let found = problems(line);
         assert!(found.first().is_some_and(|text| text.starts_with("here:4")), "{line}: {found:?}");
     }
+}
+
+// I28: what a crash changes is found, and so is what is said to change and does not.
+#[test]
+fn a_twin_that_ends_otherwise_fails_unless_the_scenario_says_why() {
+    let told = "bin_full => alarm 1 bin_full at rejector | hold\nack 1 => acknowledged 1 | run; ok\n";
+    let problems = |text: &str| run("here", &format!("scenario s\nbatch\n{text}")).0;
+    let found = problems(told);
+    assert!(found.len() == 1 && found[0].starts_with("here:4: a crash behind `ack 1`: another end"), "{found:?}");
+    assert!(found[0].contains("+ alarm 2 bin_full at rejector by line"), "{found:?}");
+    assert_eq!(problems(&format!("{told}differs the bin is still full\n")), Vec::<String>::new());
+    let found = problems("encoded A1\ndiffers a whim\nread A1 => verified A1 | pass A1\n");
+    assert!(found.len() == 1 && found[0].starts_with("here:3: `differs a whim`"), "{found:?}");
 }

@@ -1,4 +1,4 @@
-"""A harness that cannot fail proves nothing: each of six broken promises must be noticed by the same runs."""
+"""A harness that cannot fail proves nothing: each of seven broken promises must be noticed by the same runs."""
 
 import os
 import random
@@ -49,6 +49,13 @@ def batch(house, name):
     return Row(f"canary {name}", 1, [] if wrong(verdict) else [f"{name} was not noticed"])
 
 
+def swarm(house, name):
+    """A few simulated lines with people are enough."""
+    command = [house.program, "simulate", "--seeds", "0..6", "--units", "150", "--no-forks", "--json"]
+    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=os.environ | {"SEALGATE_CANARY": name})
+    return Row(f"canary {name}", 1, [] if ended.returncode == 1 and '"rights' in ended.stdout else [f"{name} was not noticed"])
+
+
 def feed(house, name):
     found = upstream.silent_broker(house, SEALGATE_CANARY=name)
     return Row(f"canary {name}", 1, [] if found else [f"{name} was not noticed"])
@@ -84,7 +91,7 @@ def no_release(house):
 
 
 def noticed(house):
-    """no sync, synchronous=NORMAL, an early permit, a cursor without an acknowledgement, a forgetful gate, a neighbour's verdict"""
+    """no sync, synchronous=NORMAL, an early permit, a cursor without an acknowledgement, a forgetful gate, a neighbour's verdict, every role"""
     program = house.root / "with-canaries"
     shutil.copy(build(), program)
     own = House(program, house.full)
@@ -97,6 +104,7 @@ def noticed(house):
             lambda: feed(own, "cursor_without_ack"),
             lambda: batch(own, "forgetful_gate"),
             lambda: batch(own, "neighbour_verdict"),
+            lambda: swarm(own, "every_role"),
         ):
             rows.append(left_out_or(check))
     finally:

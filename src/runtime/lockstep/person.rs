@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::tag::{StationKind, Tag, TagValue};
+use crate::domain::tag::StationKind;
 use crate::sim::operator::{Action, AlarmView, Operator};
 use crate::sim::physics::{Deed, PlantView};
 use crate::sim::random::Random;
@@ -127,18 +127,11 @@ impl Person {
     }
 }
 
-/// An alarm as the operator reads it. One that names a slot is looked up at the machine: what is the code of the child there?
 fn view_of(alarm: &Value, tags: &Tags) -> Option<AlarmView> {
     let id = alarm.get("alarm")?.as_u64()?;
     let station = alarm.get("station").and_then(Value::as_str).and_then(StationKind::parse);
     let detail = alarm.get("detail").and_then(Value::as_str).unwrap_or_default();
-    let slot = detail.split("in slot ").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
-    let bad_child = station.zip(slot).and_then(|(kind, slot)| {
-        let Some(TagValue::Texts(children)) = tags.value(kind, Tag::Children) else { return None };
-        let code = children.get(slot)?.clone();
-        (!code.is_empty()).then_some((kind, code))
-    });
-    Some(AlarmView { id, is_open: true, bad_child })
+    Some(AlarmView::read(id, station, detail, tags))
 }
 
 /// An order with serials for many restarts, each of which may burn a printer's buffer.

@@ -29,7 +29,7 @@ impl World {
         Ok(())
     }
 
-    fn touch(&mut self, for_us: u64) {
+    pub(super) fn touch(&mut self, for_us: u64) {
         self.model.disturb(self.now_us, self.now_us + for_us + SETTLE_US);
     }
 
@@ -253,6 +253,7 @@ impl World {
     /// Every fault ends.
     pub(super) fn heal(&mut self) {
         self.storm.end();
+        self.crowd.calm_down();
         self.plant.clear_up();
         self.next_fate = Fate::Taken;
         self.next_commit_us = 0;

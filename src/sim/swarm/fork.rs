@@ -37,6 +37,7 @@ impl World {
             fold: self.fold.clone(),
             upstream: self.upstream.clone(),
             person: self.person.clone(),
+            crowd: self.crowd.clone(),
             storm,
             clock_offset_us: self.clock_offset_us,
             ledger: self.ledger.clone(),

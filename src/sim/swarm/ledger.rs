@@ -10,6 +10,7 @@ use crate::domain::text::Name;
 use crate::engine::fact::{Child, Counts, Entry, Fact, RequestKey, ResultKey, TrackKey};
 use crate::engine::hands::Withdrawal;
 use crate::engine::reason::FailReason;
+use crate::sim::swarm::roster::Roster;
 use crate::sim::swarm::violation::{Verdict, Violation, claim};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,7 @@ pub struct Ledger {
     case_parents: HashMap<Sscc, Sscc>,
     /// The highest number decided in the present epoch: of the camera, of each closer.
     decided: BTreeMap<Name, u64>,
+    pub(super) people: Roster,
     pub alarms: BTreeSet<u32>,
     pub alarms_ever: u32,
     /// The belt may run.
@@ -140,11 +142,12 @@ impl Ledger {
         let is_step = matches!(entry.fact, Fact::ClockStepped { .. });
         claim(!fell || is_step, "I21", || format!("the time falls at fact {}, and no fact says so", entry.seq))?;
         self.last_wall_us = Some(at_us);
-        self.fold(&entry.fact)
+        self.people.fact(entry, (boot, mono_us))?;
+        self.fold(entry)
     }
 
     #[allow(clippy::too_many_lines, reason = "one exhaustive match, an arm per kind of fact")]
-    fn fold(&mut self, fact: &Fact) -> Verdict {
+    fn fold(&mut self, Entry { fact, batch, .. }: &Entry) -> Verdict {
         match fact {
             Fact::StationJoined { station, reset: true, .. } => self.forget(station),
             Fact::AlarmRaised { alarm, .. } => self.raise(*alarm)?,
@@ -156,7 +159,7 @@ impl Ledger {
             Fact::BatchAborted { .. } => {
                 (self.is_running, self.is_batch_open, self.is_batch_closed) = (false, false, true);
             }
-            Fact::BatchClosed { counts, .. } => self.close_batch(counts)?,
+            Fact::BatchClosed { counts, .. } => self.close_batch(counts, self.people.is_signed(*batch))?,
             Fact::SerialsAllocated { serials, .. } => serials.iter().try_for_each(|serial| self.hand_over(*serial))?,
             Fact::SerialsInvalidated { serials, .. } => self.burn(serials),
             Fact::Verified { result, serial, .. } => self.verified(result, *serial)?,
@@ -498,8 +501,8 @@ impl Ledger {
         }
     }
 
-    /// I14: the counts balance among themselves and with what was counted here.
-    fn close_batch(&mut self, counts: &Counts) -> Verdict {
+    /// I14: the counts balance among themselves and with what was counted here; where two people signed, what is lost may be lost.
+    fn close_batch(&mut self, counts: &Counts, is_signed: bool) -> Verdict {
         let Counts { received, unused, burned, printed, commissioned, scrapped, unaccounted, .. } = *counts;
         let Counts { packed, loose, triggers, pass, fail, no_read, missed, .. } = *counts;
         let Counts { rejects_commanded, rejects_confirmed, rejects_resolved, bin, phantom, .. } = *counts;
@@ -508,12 +511,9 @@ impl Ledger {
         let identities = [
             ("serials", received, unused + burned + printed),
             ("printed", printed, commissioned + scrapped + label_sampled + unaccounted),
-            ("unaccounted", unaccounted, 0),
             ("commissioned", commissioned, packed + sampled + inactive + destroyed + loose),
             ("loose", loose, 0),
             ("triggers", triggers, pass + fail + no_read + missed),
-            ("rejects", rejects_commanded, rejects_confirmed + rejects_resolved),
-            ("bin", bin, rejects_confirmed + phantom),
             ("commissioned here", commissioned, self.commissioned),
             ("scrapped here", scrapped, self.scrapped),
             ("label_sampled here", label_sampled, labels),
@@ -521,7 +521,13 @@ impl Ledger {
             ("inactive here", inactive, withdrawn),
             ("destroyed here", destroyed, gone),
         ];
-        for (what, left, right) in identities {
+        let signable = [
+            ("unaccounted", unaccounted, 0),
+            ("rejects", rejects_commanded, rejects_confirmed + rejects_resolved),
+            ("bin", bin, rejects_confirmed + phantom),
+        ];
+        let owed = signable.iter().filter(|_| !is_signed);
+        for (what, left, right) in identities.iter().chain(owed) {
             // I14
             claim(left == right, "I14", || format!("{what}: {left} is not {right}, in {counts:?}"))?;
         }

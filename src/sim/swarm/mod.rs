@@ -11,7 +11,9 @@
 //! | `setup` | one line, drawn from its seed |
 //! | `plan` | which faults, how often, when |
 //! | `world`, `faults`, `process`, `person`, `wiring`, `journal`, `upstream` | the world and its one step |
+//! | `crowd` | people who do everything, at the wrong moment too |
 //! | `ledger` | the record against the promises |
+//! | `roster` | the same for accounts, rights and signatures |
 //! | `model` | the plant's truth against the record |
 //! | `outputs` | what leaves the line against what is durable |
 //! | `fork` | crash and recovery at a durable step |
@@ -19,6 +21,7 @@
 //! | `script` | short runs with a fork at every durable step |
 //! | `table` | how often each fault was reached |
 
+pub mod crowd;
 mod faults;
 mod fork;
 pub mod journal;
@@ -28,6 +31,7 @@ mod outputs;
 mod person;
 pub mod plan;
 mod process;
+pub mod roster;
 pub mod run;
 pub mod script;
 pub mod setup;

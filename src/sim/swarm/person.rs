@@ -3,20 +3,23 @@
 
 use std::sync::Arc;
 
-use crate::domain::tag::{StationKind, Tag, TagValue};
-use crate::engine::input::{Ask, Asker, Request};
+use crate::domain::tag::StationKind;
+use crate::domain::text::Name;
+use crate::engine::input::{Ask, Request};
 use crate::engine::output::{Answer, Refused};
 use crate::engine::reason::BatchState;
-use crate::engine::state::Alarm;
 use crate::line::Arrival;
 use crate::sim::operator::{Action, AlarmView, Operator};
+use crate::sim::swarm::crowd::{CALM, Standing};
 use crate::sim::swarm::world::World;
-use crate::sim::tags::Tags;
 
 /// A look at the screen and at the machine.
 const LOOK_US: u64 = 200_000;
 /// From the decision to the request at the line.
 const HAND_US: u64 = 20_000;
+
+/// What a stop strands on the belt is rejected so long after it.
+const STRANDED_US: u64 = 5_000_000;
 
 /// What the person is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +71,11 @@ impl World {
             return;
         };
         let state = process.line.engine().state();
-        let alarms: Vec<AlarmView> = state.alarms.iter().map(|(id, alarm)| view_of(*id, alarm, &self.tags)).collect();
+        let kind_of = |name: &Name| StationKind::parse(name.as_str());
+        let alarms = state.alarms.iter().map(|(id, alarm)| {
+            AlarmView::read(u64::from(*id), alarm.station.as_ref().and_then(kind_of), &alarm.detail, &self.tags)
+        });
+        let alarms: Vec<AlarmView> = alarms.collect();
         let batch = state.batch(&self.setup.order.sheet.batch).map(|batch| batch.state);
         let away =
             StationKind::ALL.iter().copied().filter(|kind| !state.station(&super::setup::name(kind.name())).joined);
@@ -106,6 +113,10 @@ impl World {
             (Goal::Run | Goal::RunOut, Some(BatchState::Held)) => {
                 self.ask(0, Request::ResumeBatch { batch: id, reason: None });
             }
+            (Goal::Run | Goal::RunOut, Some(BatchState::Purging)) if self.now_us >= self.crowd.purged_until_us => {
+                self.touch(STRANDED_US);
+                self.ask(0, Request::StopBatch(id));
+            }
             (_, Some(BatchState::Closed | BatchState::Aborted))
             | (Goal::Run | Goal::RunOut, Some(BatchState::Running | BatchState::Purging)) => {}
             (Goal::Close, Some(BatchState::Running | BatchState::Purging)) => self.ask(0, Request::StopBatch(id)),
@@ -116,19 +127,8 @@ impl World {
     }
 
     fn ask(&mut self, id: u64, request: Request) {
-        let actor = super::setup::name("operator");
-        self.arrive_at(self.now_us + HAND_US, Arrival::Asked(Ask { id, asker: Asker::Door(actor), request }));
+        if let Standing::As(asker) = self.standing_of(CALM) {
+            self.arrive_at(self.now_us + HAND_US, Arrival::Asked(Ask { id, asker, request }));
+        }
     }
-}
-
-/// An alarm as the operator reads it. One that names a slot is looked up at the machine: what lies there?
-fn view_of(id: u32, alarm: &Alarm, tags: &Tags) -> AlarmView {
-    let station = alarm.station.and_then(|name| StationKind::parse(name.as_str()));
-    let slot = alarm.detail.split("in slot ").nth(1).and_then(|rest| rest.split(',').next()?.parse::<usize>().ok());
-    let bad_child = station.zip(slot).and_then(|(kind, slot)| {
-        let Some(TagValue::Texts(children)) = tags.value(kind, Tag::Children) else { return None };
-        let code = children.get(slot)?.clone();
-        (!code.is_empty()).then_some((kind, code))
-    });
-    AlarmView { id: u64::from(id), is_open: true, bad_child }
 }

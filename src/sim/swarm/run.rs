@@ -9,7 +9,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::engine::output::Refused;
+use crate::engine::reason::{Difference, RequestRefusal};
 use crate::sim::random::Random;
+use crate::sim::swarm::crowd::Crowd;
 use crate::sim::swarm::person::Goal;
 use crate::sim::swarm::plan::Plan;
 use crate::sim::swarm::script::SCRIPTS;
@@ -81,6 +84,7 @@ pub fn seed(seed: u64, units: u64, forks: Forks, is_traced: bool) -> Report {
     setup.plant.rough = plan.rough.clone();
     let is_calm = plan.rates.is_empty() && plan.rough.kinds.is_empty();
     let mut world = World::new(setup, &plan);
+    world.crowd = Crowd::drawn(seed, is_calm);
     world.trace = is_traced.then(Vec::new);
     let outcome = world.play(forks, is_calm);
     world.report(outcome, is_calm)
@@ -211,7 +215,13 @@ impl World {
         while self.now_us < until_us && !self.ledger.is_batch_closed {
             self.step()?;
         }
-        claim(self.person.closing.is_some(), "I30", || "no answer to the close of the batch".to_owned())?;
+        claim(self.person.closing.is_some() || self.ledger.is_batch_closed, "I30", || {
+            "no answer to the close of the batch".to_owned()
+        })?;
+        let is_signable = self.crowd.is_there() && self.person.closing.as_ref().is_some_and(is_signable);
+        claim(self.ledger.is_batch_closed || !is_signable, "I30", || {
+            format!("two people cannot sign for the batch: {:?}", self.person.closing)
+        })?;
         let is_closed = self.ledger.is_batch_closed || !self.plant.view().is_finished;
         claim(is_closed || !is_calm, "I30", || {
             format!("nothing went wrong and the batch does not close: {:?}", self.person.closing)
@@ -258,6 +268,19 @@ impl World {
             trace: self.trace.unwrap_or_default(),
         }
     }
+}
+
+/// Whether the close is refused for nothing but what was lost.
+fn is_signable(closing: &Result<(), Refused>) -> bool {
+    let is_lost = |difference: &Difference| {
+        matches!(
+            difference,
+            Difference::Unaccounted(_) | Difference::UnresolvedRejects(_) | Difference::BinDiffers { .. }
+        )
+    };
+    closing.as_ref().is_err_and(|refused| {
+        refused.reasons == [RequestRefusal::NotBalanced] && refused.differences.iter().all(is_lost)
+    })
 }
 
 /// For a violation: what runs it again.

@@ -9,6 +9,7 @@ use crate::line::recover::Recovery;
 use crate::sim::mishap::Mishap;
 use crate::sim::physics::{Deed, Plant};
 use crate::sim::random::Random;
+use crate::sim::swarm::crowd::Crowd;
 use crate::sim::swarm::journal::{Disk, Fate};
 use crate::sim::swarm::ledger::Ledger;
 use crate::sim::swarm::model::Model;
@@ -69,6 +70,7 @@ pub struct World {
     pub(super) fold: Recovery,
     pub(super) upstream: Upstream,
     pub(super) person: Person,
+    pub(super) crowd: Crowd,
     pub(super) storm: Storm,
     pub(super) clock_offset_us: i64,
     pub(super) ledger: Ledger,
@@ -108,6 +110,7 @@ impl World {
             fold: Recovery::new(Default::default()),
             upstream: Upstream::default(),
             person: Person::new(),
+            crowd: Crowd::nobody(),
             storm: Storm::new(plan, &mut random),
             clock_offset_us: 0,
             ledger: Ledger::new(case, pallet),
@@ -192,6 +195,7 @@ impl World {
         self.look_at_plant()?;
         self.tell_news()?;
         self.look_at_person();
+        self.look_at_crowd();
         if self.now_us >= self.next_pump_us {
             self.next_pump_us = self.now_us + PUMP_US;
             self.feed()?;

@@ -465,12 +465,12 @@ impl Judge {
         let Counts { received, unused, burned, printed, commissioned, scrapped, unaccounted, .. } = *counts;
         let Counts { packed, loose, triggers, pass, fail, no_read, missed, .. } = *counts;
         let Counts { rejects_commanded, rejects_confirmed, rejects_resolved, bin, phantom, .. } = *counts;
+        self.move_on(&[Phase::Still], Phase::Closed)?;
         let Counts { label_sampled, sampled, inactive, destroyed, cases_released, pallets_released, .. } = *counts;
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let went = |withdrawal| count(self.withdrawn.values().filter(|at| **at == withdrawal).count());
         let is_released = |vessel: &&Vessel, level| vessel.stage == Stage::Released && vessel.level == level;
         let released = |level| count(self.vessels.values().filter(|at| is_released(at, level)).count());
-        self.move_on(&[Phase::Still], Phase::Closed)?;
         let identities = [
             ("serials", received, unused + burned + printed),
             ("printed", printed, commissioned + scrapped + label_sampled + unaccounted),

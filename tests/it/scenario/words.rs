@@ -5,8 +5,10 @@ use sealgate::domain::pack::Gate;
 use sealgate::engine::fact::{Child, Counts, Fact, RequestKey, TrackKey};
 use sealgate::engine::hands::HandsRefusal;
 use sealgate::engine::input::CloseEnd;
+use sealgate::engine::people::PeopleRefusal;
 use sealgate::engine::reason::{Difference, RefuseReason, RequestRefusal};
 use sealgate::wire::fact::kind;
+use sealgate::wire::text::refusal_code;
 
 /// Names that the facts do not hold: which container a station's count or an SSCC is, which serial a track carried.
 pub(crate) trait Names {
@@ -244,10 +246,25 @@ pub(crate) fn answer(names: &dyn Names, refusal: &RequestRefusal) -> String {
         RequestRefusal::SerialsSuspended => "serials_suspended".to_owned(),
         RequestRefusal::Busy => "busy".to_owned(),
         RequestRefusal::RecipeDiffers(other) => format!("recipe_differs({})", other.station),
-        RequestRefusal::People(refusal) => format!("{refusal:?}"),
         RequestRefusal::Hands(refusal) => hands(names, refusal),
+        RequestRefusal::People(PeopleRefusal::NotAllowed(action)) => {
+            format!("not_allowed({})", snake(&format!("{action:?}")))
+        }
+        RequestRefusal::People(_) => refusal_code(refusal).to_owned(),
         RequestRefusal::ClockUnsure(clock) => format!("clock_unsure({})", clock.name()),
     }
+}
+
+/// `CloseBatch` as `close_batch`.
+pub(crate) fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for (at, letter) in name.char_indices() {
+        if letter.is_ascii_uppercase() && at > 0 {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
 }
 
 /// Counts that are not 0.

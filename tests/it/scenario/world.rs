@@ -16,16 +16,22 @@ use sealgate::engine::decide::Decide;
 use sealgate::engine::fact::{Entry, Fact, RequestKey};
 use sealgate::engine::hands::{Hand, HandReason, HandsRequest, Why};
 use sealgate::engine::input::{
-    Ask, Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed,
-    Order, PackSpec, PassKey, Read, Reopening, Request, SsccRange, StationRecipe, TrackEnd,
+    Asker, BatchSheet, CameraResult, CloseEnd, CloseRequest, GateState, Input, LostCause, Observation, Observed, Order,
+    PackSpec, PassKey, Read, Reopening, Request, SsccRange, StationRecipe, TrackEnd,
 };
 use sealgate::engine::output::{Done, Permit, Restraint, Step};
 use sealgate::engine::recipe::Recipe;
+use sealgate::engine::signing::Signable;
 use sealgate::engine::state::{Stage, State};
 use sealgate::engine::stops::Stops;
 use sealgate::engine::{Engine, Policy, Role, Settings, Start, StationSpec};
 
 use super::words::{self, Names};
+
+mod people;
+mod twin;
+
+pub(crate) use twin::End;
 
 pub(crate) const STATIONS: [&str; 5] = ["printer", "camera", "rejector", "packer", "palletizer"];
 const PRINTER: usize = 0;
@@ -55,6 +61,7 @@ struct Device {
     printed: u64,
     count: u64,
     request: Option<CloseRequest>,
+    is_open: bool,
     /// It has started again, and no epoch of its own says what it still holds.
     is_guessed: bool,
     /// What it shows, where it shows one.
@@ -78,7 +85,21 @@ pub(crate) struct World {
     labels: BTreeMap<String, u64>,
     ssccs: BTreeMap<Sscc, String>,
     result: Option<CameraResult>,
+    /// The digest of the configuration that a start finds.
+    config: Text<64>,
+    /// What each challenge is for.
+    acts: BTreeMap<String, Signable>,
+    /// Who asks, where it is not the door.
+    asker: Option<Asker>,
+    /// All that the stations have shown in their epochs.
+    history: Vec<Observation>,
     steps: Vec<Step>,
+    /// Those whose session ended with the daemon, unasked.
+    lapsed: BTreeSet<String>,
+    /// Machines that were away when the daemon died, and have not joined since.
+    unheard: Vec<usize>,
+    /// How far the printer had taken records over before this line gave it more.
+    took_by_itself: Option<u64>,
     /// The track that the line is about, and the acknowledgement that it must bring.
     here: Option<u64>,
     owed: Option<Permit>,
@@ -112,14 +133,20 @@ impl World {
         }
         let words: Vec<&str> = line.split_whitespace().collect();
         let (verb, args) = words.split_first().ok_or("an empty line")?;
-        (self.here, self.owed) = (None, None);
+        (self.here, self.owed, self.took_by_itself) = (None, None, None);
         self.steps.clear();
         self.pass_time(10_000);
         if self.engine.is_none() && !matches!(*verb, "line" | "batch") {
             return Err("a scenario begins with `line` or `batch`".to_owned());
         }
-        let is_setup = matches!(*verb, "line" | "batch" | "encoded" | "crash" | "container_count");
-        match *verb {
+        let is_setup =
+            matches!(*verb, "line" | "batch" | "encoded" | "crash" | "edit_config" | "people" | "container_count");
+        self.dispatch(verb, args)?;
+        Ok(self.outcome(is_setup, *verb == "resume"))
+    }
+
+    fn dispatch(&mut self, verb: &str, args: &[&str]) -> Played {
+        match verb {
             "line" => self.line(args),
             "batch" => self.batch(args),
             "load" | "start" | "stop" | "purge" | "hold" | "go_on" | "abort" | "reopen" | "close_batch" | "ack" => {
@@ -138,10 +165,17 @@ impl World {
             "crash" => self.crash(),
             "resume" => self.resume(args),
             "doubt" => self.step(Input::Doubted(args.join(" "))),
+            "edit_config" => {
+                self.config = args.first().and_then(|name| Text::new(name)).ok_or("a short name")?;
+                Ok(())
+            }
             "shutdown" => self.step(Input::Stopping),
+            "as" | "upstream" => self.acting(verb, args),
+            "people" => self.people(args),
+            "add" | "answer" | "disable" | "enable" | "first" | "login" | "logout" | "may" | "password" | "prepare"
+            | "reset_password" | "roles" | "sign" | "unlock" => self.about_people(verb, args),
             _ => Err(format!("`{verb}` is no word of a scenario")),
-        }?;
-        Ok(self.outcome(is_setup, *verb == "resume"))
+        }
     }
 
     fn pass_time(&mut self, us: u64) {
@@ -166,7 +200,9 @@ impl World {
         }
         for permit in &step.permits {
             if let Permit::Print { seq, .. } = permit {
-                self.devices[PRINTER].accepted = self.devices[PRINTER].accepted.max(*seq);
+                let accepted = &mut self.devices[PRINTER].accepted;
+                self.took_by_itself.get_or_insert(*accepted);
+                *accepted = (*accepted).max(*seq);
             }
         }
         self.entries.extend(step.facts.iter().cloned());
@@ -176,7 +212,9 @@ impl World {
 
     fn observe(&mut self, station: usize, what: Observed) -> Played {
         let seen_mono_us = self.now.mono_us;
-        self.step(Input::Observed(Observation { station: id(station), seen_mono_us, what }))
+        let observation = Observation { station: id(station), seen_mono_us, what };
+        self.history.push(observation.clone());
+        self.step(Input::Observed(observation))
     }
 
     fn line(&mut self, args: &[&str]) -> Played {
@@ -186,8 +224,9 @@ impl World {
         let limit =
             |key: &str| options.get(key).map_or(Ok(0), |word| word.parse().map_err(|_| format!("{key}=NUMBER")));
         let stops = Stops { in_a_row: limit("row")?, most: limit("most")?, of: limit("of")? };
+        let config_needs_approval = options.get("approval") == Some(&"asked");
         let inspects_after_stop = options.get("stop") == Some(&"inspect");
-        self.policy = Policy { stops, inspects_after_stop, ..Policy::default() };
+        self.policy = Policy { stops, config_needs_approval, inspects_after_stop, ..Policy::default() };
         let recipe = options.get("recipe").and_then(|word| Recipe::new(word));
         self.is_blind = options.get("buffer") == Some(&"unknown");
         let is_in_order = options.get("order") == Some(&"kept");
@@ -217,7 +256,7 @@ impl World {
         let version = Text::new("0").expect("short");
         self.step(Input::Started(Box::new(Start {
             version,
-            config_sha256: Text::default(),
+            config_sha256: self.config,
             clean: true,
             epoch: None,
             key: None,
@@ -253,7 +292,10 @@ impl World {
                 self.observe(station, Observed::Entered { count: device.count })?;
                 self.observe(station, Observed::BinCounted { count: device.accepted })
             }
-            PACKER | PALLETIZER => self.observe(station, Observed::GateMoved { state: GateState::Shut }),
+            PACKER | PALLETIZER => {
+                let state = if device.is_open { GateState::Open } else { GateState::Shut };
+                self.observe(station, Observed::GateMoved { state })
+            }
             _ => Ok(()),
         }
     }
@@ -288,7 +330,7 @@ impl World {
             "close_batch" => Request::CloseBatch(named),
             _ => Request::AcknowledgeAlarm(number(args.first())?.try_into().map_err(|_| "no alarm number")?),
         };
-        self.step(Input::Asked(Ask { id: 1, asker: Asker::Door(Text::new("local").expect("short")), request }))
+        self.ask_for(request)
     }
 
     /// `unit sample A1 damaged`, `container unpack C1 rework`: the code of what lies in the hand.
@@ -307,8 +349,7 @@ impl World {
             ("container", "reprint", _) => HandsRequest::Reprint { code, why },
             _ => return Err(format!("`{verb} {word}` is nothing that a hand does")),
         };
-        let (asker, request) = (Asker::Door(Text::new("local").expect("short")), Request::Hands(Box::new(request)));
-        self.step(Input::Asked(Ask { id: 1, asker, request }))
+        self.ask_for(Request::Hands(Box::new(request)))
     }
 
     /// The order of the batch whose products are on the line: the last that was loaded.
@@ -524,8 +565,11 @@ impl World {
                 let token = self.engine().state().last_token;
                 return self.observe(station, Observed::PermitAcked { token });
             }
-            "opens" => return self.observe(station, Observed::GateMoved { state: GateState::Open }),
-            "shuts" => return self.observe(station, Observed::GateMoved { state: GateState::Shut }),
+            "opens" | "shuts" => {
+                self.devices[station].is_open = verb == "opens";
+                let state = if verb == "opens" { GateState::Open } else { GateState::Shut };
+                return self.observe(station, Observed::GateMoved { state });
+            }
             "jammed" => CloseEnd::MachineFailure,
             "expired" => CloseEnd::Expired,
             _ => CloseEnd::Done,
@@ -540,11 +584,15 @@ impl World {
     fn link(&mut self, verb: &str, args: &[&str]) -> Played {
         let station = STATIONS.iter().position(|name| args.first() == Some(name)).ok_or("which station?")?;
         match verb {
-            "join" => self.join(station, false),
+            "join" => {
+                self.join(station, false)?;
+                self.is_heard(station)
+            }
             "reset" => {
                 if station == REJECTOR {
                     self.labels.clear();
                 }
+                self.history.retain(|at| at.station != id(station));
                 let kept = options(args).get("kept").map(|count| number(Some(count))).transpose()?;
                 let count = kept.unwrap_or_default();
                 self.devices[station] = Device {
@@ -585,7 +633,8 @@ impl World {
         let us = milli(word.trim_end_matches('s'))?.unsigned_abs() * 1000;
         let mut left = us;
         while left > 0 {
-            let part = left.min(100_000);
+            // Of a long time only the last seconds count.
+            let part = if left > 10_000_000 { 1_000_000 } else { left.min(100_000) };
             self.pass_time(part);
             self.step(Input::Tick)?;
             left -= part;
@@ -595,10 +644,14 @@ impl World {
 
     /// The daemon dies; what it had decided is on disk.
     fn crash(&mut self) -> Played {
-        let settings = self.engine().settings().clone();
-        let engine = Engine::new(settings, self.folded()).with_policy(self.policy);
-        self.engine = Some(engine.with_clearance(self.clearance.clone()));
+        self.engine = Some(self.engine_over(self.folded()));
         Ok(())
+    }
+
+    /// The engine of another run.
+    fn engine_over(&self, state: State) -> Engine {
+        let engine = Engine::new(self.engine().settings().clone(), state).with_policy(self.policy);
+        engine.with_clearance(self.clearance.clone())
     }
 
     fn resume(&mut self, doubts: &[&str]) -> Played {
@@ -643,7 +696,7 @@ impl World {
                 state_difference(&folded, engine.state())
             ));
         }
-        let (live, twin) = (engine.clone(), Engine::new(engine.settings().clone(), folded).with_policy(self.policy));
+        let (live, twin) = (engine.clone(), self.engine_over(folded));
         let (live, twin) = (self.rejoined(live), self.rejoined(twin));
         if live != twin {
             let missing: Vec<_> = live.difference(&twin).collect();
