@@ -474,7 +474,7 @@ mod tests {
 
     /// A key in the chain without a checkpoint of it is a flaw of its own, and so are a signature without its record and an act without its
     /// signature: each is tried at home.
-    const NOT_ALONE: [&str; 4] = ["key_announced", "signed", "config_approved", "audit_reviewed"];
+    const NOT_ALONE: [&str; 5] = ["key_announced", "signed", "config_approved", "audit_reviewed", "line_cleared"];
 
     /// A journal with a fact of every other kind that this release writes.
     fn every_kind() -> (tempfile::TempDir, PathBuf) {

@@ -316,6 +316,7 @@ impl World {
         self.ask_as(door(), PeopleRequest::FailedLogIn { user });
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the moves were sorted before")]
     fn make_at_line(&mut self, drawn: Move, asker: Asker) {
         let batch = self.setup.order.sheet.batch;
         let action = self.crowd.pick(Action::ALL).copied().unwrap_or(Action::AcknowledgeAlarm);
@@ -356,6 +357,7 @@ impl World {
         self.ask_of_crowd(asker, Request::DeclareUsed(used));
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the moves were sorted before")]
     fn administer(&mut self, drawn: Move, asker: Asker) {
         // Mostly by somebody who may.
         let is_by_admin = self.crowd.random.below(4) > 0;

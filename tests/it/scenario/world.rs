@@ -669,7 +669,7 @@ impl World {
     }
 
     fn folded(&self) -> State {
-        let open = self.engine().state().batches.iter().map(|batch| batch.id()).collect();
+        let open = open_after(&self.entries);
         State { kept: BTreeSet::new(), ..self.fold(&self.entries, open) }
     }
 
@@ -968,6 +968,20 @@ fn serials(word: &str) -> Result<Vec<SerialNumber>, String> {
         None => word.split(',').map(str::to_owned).collect(),
     };
     names.iter().map(|name| SerialNumber::new(name).map_err(|error| error.to_string())).collect()
+}
+
+/// Batches that were loaded or reopened and not ended since.
+#[allow(clippy::wildcard_enum_match_arm, reason = "most facts neither begin nor end a batch")]
+fn open_after(entries: &[Entry]) -> BTreeSet<BatchId> {
+    let mut open = BTreeSet::new();
+    for (batch, fact) in entries.iter().filter_map(|entry| Some((entry.batch?, &entry.fact))) {
+        match fact {
+            Fact::BatchLoaded { .. } | Fact::BatchReopened { .. } => drop(open.insert(batch)),
+            Fact::BatchClosed { .. } | Fact::BatchAborted { .. } => drop(open.remove(&batch)),
+            _ => {}
+        }
+    }
+    open
 }
 
 fn state_difference(folded: &State, live: &State) -> String {

@@ -141,6 +141,7 @@ impl World {
     }
 
     /// Those who have a session.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "most facts open and end no session")]
     pub(super) fn logged_in(entries: &[Entry]) -> BTreeSet<String> {
         let mut there = BTreeSet::new();
         for entry in entries {
