@@ -53,12 +53,7 @@ text_fields! {
     Sscc { Sscc::as_str, sscc, schema::digits(18, 18) }
     SerialNumber { SerialNumber::as_str, serial, schema::cset82() }
     Lot { Lot::as_str, |text: &str| Lot::new(text).ok(), schema::cset82() }
-    StationKind { |kind: &StationKind| kind.name(), StationKind::parse, schema::word(StationKind::ALL, |kind| kind.name()) }
-    PackLevel { |level: &PackLevel| level.name(), PackLevel::parse, schema::word(PackLevel::ALL, |level| level.name()) }
     Gate { |gate: &Gate| gate.name(), Gate::parse, schema::word(&[Gate::Seal, Gate::Release], |gate| gate.name()) }
-    AlarmKind { |kind: &AlarmKind| kind.name(), AlarmKind::parse, schema::word(AlarmKind::ALL, |kind| kind.name()) }
-    ClockState { |state: &ClockState| state.name(), ClockState::parse, schema::word(ClockState::ALL, |state| state.name()) }
-    Tag { |tag: &Tag| tag.name(), Tag::parse, schema::word(Tag::ALL, |tag| tag.name()) }
     CloseEnd { close_end, |text: &str| find(CLOSE_ENDS, close_end, text), schema::word(CLOSE_ENDS, close_end) }
     InvalidCause { invalid_cause, |text: &str| find(INVALID_CAUSES, invalid_cause, text), schema::word(INVALID_CAUSES, invalid_cause) }
     String { String::as_str, |text: &str| Some(text.to_owned()), schema::text() }
@@ -78,6 +73,29 @@ impl<const N: usize> Field for Text<N> {
         shape.required(key, schema::text_of_at_most(N));
     }
 }
+
+/// Types of a closed list of words.
+macro_rules! word_fields {
+    ($($kind:ident)+) => {$(
+        impl Field for $kind {
+            fn write(&self, out: &mut ObjectWriter, key: &'static str) {
+                out.text(key, self.name());
+            }
+
+            fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
+                let text = body.text(key)?;
+                $kind::parse(&text).ok_or_else(|| body.unfit(&text))
+            }
+
+            fn describe(shape: &mut Shape, key: &'static str) {
+                shape.required(key, schema::word($kind::ALL, |word| word.name()));
+            }
+        }
+    )+};
+}
+pub(super) use word_fields;
+
+word_fields!(AlarmKind ClockState PackLevel StationKind Tag);
 
 macro_rules! count_fields {
     ($($kind:ty),+) => {$(

@@ -2,30 +2,11 @@
 
 use crate::engine::fact::{Child, Counts};
 use crate::engine::hands::{Again, HandReason, Withdrawal};
-use crate::wire::fact::field::{Field, child, child_text};
+use crate::wire::fact::field::{Field, child, child_text, word_fields};
 use crate::wire::fact::json::{Flaw, ObjectReader, ObjectWriter};
 use crate::wire::schema::{self, Shape};
 
-macro_rules! words {
-    ($($kind:ident)+) => {$(
-        impl Field for $kind {
-            fn write(&self, out: &mut ObjectWriter, key: &'static str) {
-                out.text(key, self.name());
-            }
-
-            fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
-                let text = body.text(key)?;
-                $kind::parse(&text).ok_or_else(|| body.unfit(&text))
-            }
-
-            fn describe(shape: &mut Shape, key: &'static str) {
-                shape.required(key, schema::word($kind::ALL, |word| word.name()));
-            }
-        }
-    )+};
-}
-
-words!(Again HandReason Withdrawal);
+word_fields!(Again HandReason Withdrawal);
 
 impl Field for Child {
     fn write(&self, out: &mut ObjectWriter, key: &'static str) {

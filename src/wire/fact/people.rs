@@ -3,7 +3,7 @@
 use crate::engine::clearance::ItemAnswer;
 use crate::engine::people::{Door, Phc, Role, Roles, SessionEnd};
 use crate::engine::signing::{Meaning, Signable};
-use crate::wire::fact::field::Field;
+use crate::wire::fact::field::{Field, word_fields};
 use crate::wire::fact::json::{Flaw, ObjectReader, ObjectWriter};
 use crate::wire::schema::{self, Shape};
 
@@ -40,23 +40,4 @@ impl Field for Phc {
     }
 }
 
-macro_rules! words {
-    ($($kind:ident)+) => {$(
-        impl Field for $kind {
-            fn write(&self, out: &mut ObjectWriter, key: &'static str) {
-                out.text(key, self.name());
-            }
-
-            fn read(body: &mut ObjectReader<'_>, key: &'static str) -> Result<Self, Flaw> {
-                let text = body.text(key)?;
-                $kind::parse(&text).ok_or_else(|| body.unfit(&text))
-            }
-
-            fn describe(shape: &mut Shape, key: &'static str) {
-                shape.required(key, schema::word($kind::ALL, |word| word.name()));
-            }
-        }
-    )+};
-}
-
-words!(Door SessionEnd Meaning Signable ItemAnswer);
+word_fields!(Door SessionEnd Meaning Signable ItemAnswer);
