@@ -18,6 +18,7 @@ use crate::sim::swarm::plan::Plan;
 use crate::sim::swarm::script::SCRIPTS;
 use crate::sim::swarm::setup::Setup;
 use crate::sim::swarm::table::Tally;
+use crate::sim::swarm::upstream::BURST;
 use crate::sim::swarm::violation::{Verdict, Violation, claim};
 use crate::sim::swarm::world::World;
 
@@ -237,7 +238,9 @@ impl World {
         claim(!is_calm || self.model.proven == self.model.conforming || is_still, "I30", || {
             format!("{} of {} conforming units were commissioned", self.model.proven, self.model.conforming)
         })?;
-        self.wait(2 * SECOND)?;
+        // The consumer takes its bursts every half second: what it was away for comes after that.
+        let backlog = self.ledger.through().saturating_sub(self.upstream.taken());
+        self.wait(2 * SECOND + backlog.saturating_sub(2 * BURST) * SECOND / BURST)?;
         // I17: after healing the consumer has all that is durable, but what this very second brought.
         let (taken, through) = (self.upstream.taken(), self.ledger.through());
         claim(taken + 200 >= through, "I17", || format!("the consumer has {taken} of {through} facts"))?;

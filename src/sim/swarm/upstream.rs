@@ -8,7 +8,7 @@ use crate::store::memory::MemoryJournal;
 use crate::wire::record::{Gone, Record};
 
 /// Facts and messages that one try delivers at most.
-const BURST: usize = 400;
+pub const BURST: u64 = 400;
 /// Facts whose messages are kept after they were taken, and the messages of how many go at once.
 const KEPT: u64 = 2_000;
 const AT_ONCE: u64 = 200;
@@ -53,7 +53,7 @@ impl Upstream {
         }
         let acked = journal.kept().acked.get("fact").copied().unwrap_or(0);
         let from = *self.sent.get_or_insert(acked);
-        let through = journal.kept().through.min(from + BURST as u64);
+        let through = journal.kept().through.min(from + BURST);
         if through == from {
             return Ok(Vec::new());
         }
