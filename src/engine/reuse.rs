@@ -2,11 +2,13 @@
 //! nothing is loaded, started or handed to a printer; what it names is used for ever, and a batch goes on behind its last one.
 
 use crate::domain::gs1::{Gtin, SerialNumber};
+use crate::domain::pack::SerialState;
 use crate::engine::Engine;
 use crate::engine::fact::Fact;
 use crate::engine::input::{Actor, UsedSerials};
 use crate::engine::output::{Done, Refused, Step};
-use crate::engine::reason::AlarmKind;
+use crate::engine::reason::{AlarmKind, RequestRefusal};
+use crate::engine::state::Batch;
 
 impl Engine {
     /// Whether serials wait for upstream's word.
@@ -19,6 +21,10 @@ impl Engine {
         let UsedSerials { gtin, serials } = used;
         if serials.is_empty() {
             return Ok(Done::Already);
+        }
+        if let Some(batch) = self.state.current().filter(|batch| !self.is_suspended() && may_print(batch, used)) {
+            let reason = RequestRefusal::WrongState { batch: batch.id(), state: batch.state };
+            return Err(Refused { reasons: vec![reason], differences: Vec::new() });
         }
         self.emit_as(step, actor, Fact::SerialsDeclared { gtin: *gtin, serials: serials.clone() });
         self.retire(step, actor, *gtin, serials);
@@ -55,5 +61,76 @@ impl Engine {
             self.emit_as(step, actor, Fact::AlarmAcknowledged { alarm: *alarm });
         }
         Ok(if waits.is_empty() { Done::Already } else { Done::Changed })
+    }
+}
+
+/// Whether one of these may leave a printer yet: no word of ours takes it back out of a buffer, only a stop does.
+fn may_print(batch: &Batch, used: &UsedSerials) -> bool {
+    let waits = |serial: &SerialNumber| {
+        let unit = batch.pool.unit_of(serial);
+        unit.is_some_and(|unit| matches!(unit.state, SerialState::Unallocated | SerialState::Allocated))
+    };
+    batch.state.is_printing() && batch.sheet.gtin == used.gtin && used.serials.iter().any(waits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::text::Name;
+    use crate::engine::Settings;
+    use crate::engine::fact::Entry;
+    use crate::engine::input::Order;
+    use crate::engine::reason::BatchState;
+    use crate::engine::state::State;
+    use crate::wire::fact::sample;
+
+    fn serial(text: &str) -> SerialNumber {
+        SerialNumber::new(text).expect("good")
+    }
+
+    /// A1 is printed, A2 lies in the printer, A3 is given to nobody yet.
+    fn engine() -> Engine {
+        let (sheet, serials) = (sample::sheet(), ["A1", "A2", "A3"].map(serial).to_vec());
+        let batch = Some(sheet.batch);
+        let mut state = State::default();
+        state.insert_order(&Order {
+            sheet: sheet.clone(),
+            serials: serials.clone(),
+            serials_sha256: Default::default(),
+        });
+        let (station, epoch, from_seq, first_index) = (Name::new("printer").expect("short"), 1, 1, 0);
+        for (seq, fact) in (1..).zip([
+            Fact::BatchLoaded { sheet, serial_count: 3, serials_sha256: Default::default() },
+            Fact::BatchStarted { bin: None, track: None },
+            Fact::SerialsAllocated { station, epoch, from_seq, first_index, serials: serials[..2].to_vec() },
+            Fact::SerialsEncoded { station, epoch, from_seq, first_index, serials: serials[..1].to_vec() },
+        ]) {
+            state.apply(&Entry { seq, batch, actor: crate::engine::line(), fact });
+        }
+        Engine::new(Settings { stations: Vec::new() }, state)
+    }
+
+    #[test]
+    fn a_serial_that_may_be_printed_yet_is_not_named_before_the_batch_is_stopped() {
+        let gtin = sample::sheet().gtin;
+        let declare = |engine: &mut Engine, names: &[&str]| {
+            let used = UsedSerials { gtin, serials: names.iter().map(|name| serial(name)).collect() };
+            engine.declare(&mut Step::default(), crate::engine::line(), &used)
+        };
+        let batch = sample::sheet().batch;
+        let running = RequestRefusal::WrongState { batch, state: BatchState::Running };
+        for names in [&["A2"][..], &["A3"], &["A1", "A3"]] {
+            let mut engine = engine();
+            let refused = declare(&mut engine, names).expect_err("it may be printed");
+            assert_eq!(refused.reasons, std::slice::from_ref(&running), "{names:?}");
+            assert_eq!(engine.state().seq, 4, "nothing of it is taken");
+        }
+        assert_eq!(declare(&mut engine(), &["A1", "Z9"]), Ok(Done::Changed), "no printer has these before it");
+        let mut engine = engine();
+        let stopped = Fact::BatchStopped { bin: None };
+        engine.state.apply(&Entry { seq: 5, batch: Some(batch), actor: crate::engine::line(), fact: stopped });
+        assert_eq!(declare(&mut engine, &["A3"]), Ok(Done::Changed));
+        let known = engine.state().batch(&batch).and_then(|batch| batch.pool.unit_of(&serial("A3")).copied());
+        assert_eq!(known.map(|unit| unit.state), Some(SerialState::SnInvalid));
     }
 }
