@@ -50,8 +50,8 @@ def batch(house, name):
 
 
 def swarm(house, name):
-    """A few simulated lines with people are enough."""
-    command = [house.program, "simulate", "--seeds", "0..6", "--units", "150", "--no-forks", "--json"]
+    """Some simulated lines with people: most that is asked for without the right is refused for something else too."""
+    command = [house.program, "simulate", "--seeds", "0..60", "--units", "400", "--no-forks", "--json"]
     ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=os.environ | {"SEALGATE_CANARY": name})
     return Row(f"canary {name}", 1, [] if ended.returncode == 1 and '"rights' in ended.stdout else [f"{name} was not noticed"])
 
