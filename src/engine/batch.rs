@@ -6,7 +6,7 @@ use crate::domain::text::BatchId;
 use crate::domain::time::Now;
 use crate::engine::fact::{Counts, Fact};
 use crate::engine::input::{Actor, Ask, Asker, Order, Request, SsccRange};
-use crate::engine::output::{Answer, Done, Refused, Step};
+use crate::engine::output::{Answer, Done, Refused, Step, refuse};
 use crate::engine::reason::{AlarmKind, BatchState, Difference, RequestRefusal};
 use crate::engine::state::{Batch, MAX_BATCHES, Run};
 use crate::engine::{Engine, Role, is_past};
@@ -75,7 +75,7 @@ impl Engine {
         }
         reasons.extend(self.used_elsewhere(order));
         if !reasons.is_empty() {
-            return Err(Refused { reasons, differences: Vec::new() });
+            return Err(Refused::because(reasons));
         }
         self.state.insert_order(order);
         let serial_count = u32::try_from(order.serials.len()).unwrap_or(u32::MAX);
@@ -101,12 +101,12 @@ impl Engine {
 
     fn start(&mut self, now: Now, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
         self.encode_seen(step);
-        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        let batch = self.loaded(id)?;
         match batch.state {
             BatchState::Running => return Ok(Done::Already),
             BatchState::Loaded | BatchState::Stopped => {}
             state @ (BatchState::Held | BatchState::Purging | BatchState::Closed | BatchState::Aborted) => {
-                return refuse(RequestRefusal::WrongState { batch: *id, state });
+                return wrong_state(*id, state);
             }
         }
         let mut reasons = Vec::new();
@@ -134,51 +134,46 @@ impl Engine {
         }
         reasons.extend(self.clock_refusal());
         if !reasons.is_empty() {
-            return Err(Refused { reasons, differences: Vec::new() });
+            return Err(Refused::because(reasons));
         }
-        let live = self.rejector().and_then(|id| self.live(id));
-        let (bin, track) = (live.and_then(|live| live.bin), live.and_then(|live| live.entered));
+        let track = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.entered);
+        let bin = self.bin();
         self.emit_for(step, *id, actor, Fact::BatchStarted { bin, track });
         self.say_expected(step);
-        for id in self.printers() {
-            self.allocate(step, id);
-        }
+        self.allocate_all(step);
         Ok(Done::Changed)
     }
 
     fn stop(&mut self, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
-        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        let batch = self.loaded(id)?;
         match batch.state {
             BatchState::Stopped => return Ok(Done::Already),
             BatchState::Running | BatchState::Purging => {}
             BatchState::Loaded | BatchState::Held | BatchState::Closed | BatchState::Aborted => {
-                return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
+                return wrong_state(*id, batch.state);
             }
         }
-        let bin = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.bin);
-        self.emit_for(step, *id, actor, Fact::BatchStopped { bin });
+        self.emit_for(step, *id, actor, Fact::BatchStopped { bin: self.bin() });
         self.say_expected(step);
-        for id in self.printers() {
-            self.flush(step, id);
-        }
+        self.flush_all(step);
         Ok(Done::Changed)
     }
 
     /// An order that was never started closes with all its serials unused; they are not given out again.
     fn give_back(&mut self, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
-        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        let batch = self.loaded(id)?;
         let (opened_seq, counts) = (batch.opened_seq, Counts { unused: batch.unused(), ..batch.counts });
         self.emit_for(step, *id, actor, Fact::BatchClosed { opened_seq, counts: Box::new(counts) });
         Ok(Done::Changed)
     }
 
     fn close(&mut self, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
-        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        let batch = self.loaded(id)?;
         match batch.state {
             BatchState::Stopped => {}
             BatchState::Loaded => return self.give_back(step, actor, id),
             BatchState::Running | BatchState::Held | BatchState::Purging | BatchState::Closed | BatchState::Aborted => {
-                return refuse(RequestRefusal::WrongState { batch: *id, state: batch.state });
+                return wrong_state(*id, batch.state);
             }
         }
         let closing = self.closing(step, id)?;
@@ -195,21 +190,20 @@ impl Engine {
         Ok(Done::Changed)
     }
 
-    /// After the end of a batch that balanced or was signed for: its serials run out no more.
+    /// After the end of the batch on the line, however it ended: its serials run out no more.
     pub(super) fn concluded(&mut self, step: &mut Step) {
         [AlarmKind::SerialPoolLow, AlarmKind::SerialsExhausted].into_iter().for_each(|kind| self.ease(step, kind));
     }
 
     /// A stopped batch, as its close would tell it now.
     pub(super) fn closing(&mut self, step: &mut Step, id: &BatchId) -> Result<Closing, Refused> {
-        match self.state.batch(id).map(|batch| batch.state) {
-            None => return refuse(RequestRefusal::UnknownBatch(*id)),
-            Some(BatchState::Stopped) => {}
-            Some(state) => return refuse(RequestRefusal::WrongState { batch: *id, state }),
+        let state = self.loaded(id)?.state;
+        if state != BatchState::Stopped {
+            return wrong_state(*id, state);
         }
         self.encode_seen(step);
         self.infer_rejects(step, self.closed_run());
-        let Some(batch) = self.state.batch(id) else { return refuse(RequestRefusal::UnknownBatch(*id)) };
+        let batch = self.loaded(id)?;
         let counts = self.final_counts(batch);
         let differences = self.differences(batch, &counts);
         Ok(Closing { opened_seq: batch.opened_seq, counts, differences })
@@ -245,7 +239,7 @@ impl Engine {
         counts.unused = batch.unused();
         let known = counts.commissioned.saturating_add(counts.scrapped).saturating_add(counts.label_sampled);
         counts.unaccounted = counts.printed.saturating_sub(known);
-        let bin = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.bin).or(batch.bin_stop);
+        let bin = self.bin().or(batch.bin_stop);
         let pieces = bin.zip(batch.bin_start).map(|(now, then)| now.saturating_sub(then));
         let pieces = pieces.map_or(0, |pieces| u32::try_from(pieces).unwrap_or(u32::MAX));
         counts.bin = batch.bin_before.saturating_add(pieces);
@@ -281,6 +275,24 @@ impl Engine {
         self.printers().into_iter().any(|id| self.known(id).flush_owed)
     }
 
+    /// The batch of that name, while it is open.
+    pub(super) fn loaded(&self, id: &BatchId) -> Result<&Batch, Refused> {
+        self.state.batch(id).map_or_else(|| refuse(RequestRefusal::UnknownBatch(*id)), Ok)
+    }
+
+    /// Pieces in the reject bin, as the gate shows them now.
+    pub(super) fn bin(&self) -> Option<u64> {
+        self.rejector().and_then(|id| self.live(id)).and_then(|live| live.bin)
+    }
+
+    pub(super) fn allocate_all(&mut self, step: &mut Step) {
+        self.printers().into_iter().for_each(|id| self.allocate(step, id));
+    }
+
+    pub(super) fn flush_all(&self, step: &mut Step) {
+        self.printers().into_iter().for_each(|id| self.flush(step, id));
+    }
+
     pub(super) fn printers(&self) -> Vec<StationId> {
         let is_printer = |id: &StationId| matches!(self.spec(*id).map(|spec| spec.role), Some(Role::Printer { .. }));
         self.ids().filter(is_printer).collect()
@@ -291,8 +303,8 @@ impl Engine {
     }
 }
 
-fn refuse<T>(reason: RequestRefusal) -> Result<T, Refused> {
-    Err(Refused { reasons: vec![reason], differences: Vec::new() })
+pub(super) fn wrong_state<T>(batch: BatchId, state: BatchState) -> Result<T, Refused> {
+    refuse(RequestRefusal::WrongState { batch, state })
 }
 
 /// The first SSCC of two ranges' common part. Prefixes of different lengths can meet in the same digits.

@@ -73,11 +73,7 @@ impl Engine {
             }
         }
         reasons.extend(left.into_iter().map(|at| RequestRefusal::ItemUnknown(at.item.clone())));
-        if reasons.is_empty() {
-            Ok(Fact::LineCleared { items })
-        } else {
-            Err(Refused { reasons, differences: Vec::new() })
-        }
+        if reasons.is_empty() { Ok(Fact::LineCleared { items }) } else { Err(Refused::because(reasons)) }
     }
 
     /// A batch that starts for the first time, on a line that is not known to be clear.

@@ -13,10 +13,11 @@
 
 use crate::domain::tag::StationId;
 use crate::domain::text::BatchId;
+use crate::engine::batch::wrong_state;
 use crate::engine::fact::Fact;
-use crate::engine::input::{Actor, Reopening};
+use crate::engine::input::{Actor, BatchSheet, Reopening};
 use crate::engine::output::{Done, Refused, Step};
-use crate::engine::reason::{AlarmKind, RequestRefusal};
+use crate::engine::reason::RequestRefusal;
 use crate::engine::state::{Batch, MAX_BATCHES, Track};
 use crate::engine::{Engine, Role, line};
 
@@ -84,13 +85,25 @@ impl BatchState {
     }
 }
 
+impl Fact {
+    /// The order of the batch that is open from this fact on.
+    pub fn opens(&self) -> Option<&BatchSheet> {
+        if let Fact::BatchLoaded { sheet, .. } | Fact::BatchReopened { sheet, .. } = self { Some(sheet) } else { None }
+    }
+
+    /// Whether its batch is open no more.
+    pub fn ends_batch(&self) -> bool {
+        matches!(self, Fact::BatchClosed { .. } | Fact::BatchAborted { .. })
+    }
+}
+
 impl Engine {
     pub(super) fn purge(&mut self, step: &mut Step, actor: Actor, id: &BatchId) -> Outcome {
-        match self.state_of(id)? {
+        match self.loaded(id)?.state {
             BatchState::Purging => return Ok(Done::Already),
             BatchState::Running | BatchState::Stopped => {}
             state @ (BatchState::Loaded | BatchState::Held | BatchState::Closed | BatchState::Aborted) => {
-                return wrong(*id, state);
+                return wrong_state(*id, state);
             }
         }
         self.encode_seen(step);
@@ -107,8 +120,7 @@ impl Engine {
             return;
         }
         let id = batch.id();
-        let bin = self.rejector().and_then(|id| self.live(id)).and_then(|live| live.bin);
-        self.emit_for(step, id, line(), Fact::BatchPurged { bin });
+        self.emit_for(step, id, line(), Fact::BatchPurged { bin: self.bin() });
         self.say_expected(step);
     }
 
@@ -126,14 +138,14 @@ impl Engine {
     }
 
     pub(super) fn hold(&mut self, step: &mut Step, actor: Actor, id: &BatchId, reason: String) -> Outcome {
-        match self.state_of(id)? {
+        match self.loaded(id)?.state {
             BatchState::Held => return Ok(Done::Already),
             BatchState::Running => {}
             state @ (BatchState::Loaded
             | BatchState::Purging
             | BatchState::Stopped
             | BatchState::Closed
-            | BatchState::Aborted) => return wrong(*id, state),
+            | BatchState::Aborted) => return wrong_state(*id, state),
         }
         self.emit_for(step, *id, actor, Fact::BatchHeld { reason });
         Ok(Done::Changed)
@@ -141,39 +153,37 @@ impl Engine {
 
     /// The belt runs once nothing else holds it.
     pub(super) fn resume(&mut self, step: &mut Step, actor: Actor, id: &BatchId, reason: Option<String>) -> Outcome {
-        match self.state_of(id)? {
+        match self.loaded(id)?.state {
             BatchState::Running => return Ok(Done::Already),
             BatchState::Held => {}
             state @ (BatchState::Loaded
             | BatchState::Purging
             | BatchState::Stopped
             | BatchState::Closed
-            | BatchState::Aborted) => return wrong(*id, state),
+            | BatchState::Aborted) => return wrong_state(*id, state),
         }
         self.emit_for(step, *id, actor, Fact::BatchResumed { reason });
-        for id in self.printers() {
-            self.allocate(step, id);
-        }
+        self.allocate_all(step);
         Ok(Done::Changed)
     }
 
     pub(super) fn abort(&mut self, step: &mut Step, actor: Actor, id: &BatchId, reason: String) -> Outcome {
-        let state = self.state_of(id)?;
+        let state = self.loaded(id)?.state;
         match state {
             BatchState::Loaded => {}
             BatchState::Stopped | BatchState::Held => self.give_up(step, id),
             BatchState::Running | BatchState::Purging | BatchState::Closed | BatchState::Aborted => {
-                return wrong(*id, state);
+                return wrong_state(*id, state);
             }
         }
-        let Some(batch) = self.state.batch(id) else { return unknown(*id) };
+        let batch = self.loaded(id)?;
         let is_on_line = state.is_on_line();
         let counts = if is_on_line { self.final_counts(batch) } else { batch.counts_now() };
         let differences = if is_on_line { self.differences(batch, &counts) } else { Vec::new() };
         let (opened_seq, counts) = (batch.opened_seq, Box::new(counts));
         self.emit_for(step, *id, actor, Fact::BatchAborted { opened_seq, counts, differences, reason });
         if is_on_line {
-            [AlarmKind::SerialPoolLow, AlarmKind::SerialsExhausted].into_iter().for_each(|kind| self.ease(step, kind));
+            self.concluded(step);
             self.flush_all(step);
             self.say_expected(step);
         }
@@ -197,7 +207,7 @@ impl Engine {
             reasons.push(RequestRefusal::BatchesFull(u32::try_from(self.state.batches.len()).unwrap_or(u32::MAX)));
         }
         if !reasons.is_empty() {
-            return Err(Refused { reasons, differences: Vec::new() });
+            return Err(Refused::because(reasons));
         }
         let (sheet, opened_seq) = (batch.sheet.clone(), batch.opened_seq);
         self.state.insert_closed(batch);
@@ -220,14 +230,6 @@ impl Engine {
             }
         }
     }
-
-    fn flush_all(&self, step: &mut Step) {
-        self.printers().into_iter().for_each(|id| self.flush(step, id));
-    }
-
-    fn state_of(&self, id: &BatchId) -> Result<BatchState, Refused> {
-        self.state.batch(id).map_or_else(|| unknown(*id), |batch| Ok(batch.state))
-    }
 }
 
 impl Batch {
@@ -239,12 +241,4 @@ impl Batch {
         let taken = self.unread_by_hand.saturating_sub(u32::try_from(unnamed).unwrap_or(u32::MAX));
         counts.printed.saturating_sub(ended.saturating_add(counts.rejects_resolved).saturating_add(taken))
     }
-}
-
-fn unknown<T>(id: BatchId) -> Result<T, Refused> {
-    Err(Refused { reasons: vec![RequestRefusal::UnknownBatch(id)], differences: Vec::new() })
-}
-
-fn wrong<T>(batch: BatchId, state: BatchState) -> Result<T, Refused> {
-    Err(Refused { reasons: vec![RequestRefusal::WrongState { batch, state }], differences: Vec::new() })
 }

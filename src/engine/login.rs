@@ -20,12 +20,12 @@ use crate::domain::time::Now;
 use crate::engine::Engine;
 use crate::engine::fact::Fact;
 use crate::engine::input::{Actor, Asker};
-use crate::engine::output::{Done, Refused, Step};
+use crate::engine::output::{Done, Refused, Step, refuse};
 use crate::engine::people::{
     Door, Limits, NewUser, PeopleRefusal, PeopleRequest, Person, Phc, Proof, Role, Roles, SessionEnd, SessionId,
     USERS_MAX, UserId, user_id,
 };
-use crate::engine::reason::{AlarmKind, RequestRefusal};
+use crate::engine::reason::AlarmKind;
 use crate::engine::rights::{Action, Need};
 use crate::engine::signing::{Challenge, Prepared};
 
@@ -64,13 +64,14 @@ impl Engine {
             Asker::Session(session) => (Some(session).filter(|_| !is_empty), local()),
             Asker::Remote(session) => (session, remote()),
         };
+        // Whose name a door says counts for nothing once people have names of their own.
+        let door = if is_empty || is_remote { door } else { local() };
         match (need, asker) {
-            // Whose name a door says counts for nothing once people have names of their own.
-            (Need::Nothing, _) => Ok(if is_empty || is_remote { door } else { local() }),
+            (Need::Nothing, _) => Ok(door),
             // The freedom of a line without people, and what begins with a code that lies here, are for who is here.
             _ if is_empty && is_remote => refuse(PeopleRefusal::NobodyYet),
             (Need::Presence, _) if is_remote => refuse(PeopleRefusal::NotLoggedIn),
-            (Need::Presence, _) => Ok(if is_empty { door } else { local() }),
+            (Need::Presence, _) => Ok(door),
             (Need::Nobody, _) if is_empty => Ok(door),
             (Need::Nobody, _) => refuse(PeopleRefusal::SomebodyAlready),
             (Need::Session | Need::Right(Action::AdministerPeople), None) if is_empty => {
@@ -382,8 +383,4 @@ fn local() -> Actor {
 /// The actor of what comes through the HTTP door before it is known whose it is.
 fn remote() -> Actor {
     Text::new("http").unwrap_or_default()
-}
-
-pub(super) fn refuse<T>(reason: PeopleRefusal) -> Result<T, Refused> {
-    Err(Refused { reasons: vec![RequestRefusal::People(reason)], differences: Vec::new() })
 }

@@ -101,3 +101,20 @@ pub struct Refused {
     pub reasons: Vec<RequestRefusal>,
     pub differences: Vec<Difference>,
 }
+
+impl Refused {
+    pub fn because(reasons: Vec<RequestRefusal>) -> Self {
+        Self { reasons, differences: Vec::new() }
+    }
+}
+
+impl From<RequestRefusal> for Refused {
+    fn from(reason: RequestRefusal) -> Self {
+        Self::because(vec![reason])
+    }
+}
+
+/// The one reason for which a request is refused.
+pub fn refuse<T>(reason: impl Into<RequestRefusal>) -> Result<T, Refused> {
+    Err(Refused::from(reason.into()))
+}

@@ -130,6 +130,12 @@ pub enum Difference {
     PartialContainers(u32),
 }
 
+impl From<PeopleRefusal> for RequestRefusal {
+    fn from(reason: PeopleRefusal) -> Self {
+        Self::People(reason)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestRefusal {
     People(PeopleRefusal),

@@ -4,10 +4,11 @@
 use crate::domain::gs1::{Gtin, SerialNumber};
 use crate::domain::pack::SerialState;
 use crate::engine::Engine;
+use crate::engine::batch::wrong_state;
 use crate::engine::fact::Fact;
 use crate::engine::input::{Actor, UsedSerials};
 use crate::engine::output::{Done, Refused, Step};
-use crate::engine::reason::{AlarmKind, RequestRefusal};
+use crate::engine::reason::AlarmKind;
 use crate::engine::state::Batch;
 
 impl Engine {
@@ -23,8 +24,7 @@ impl Engine {
             return Ok(Done::Already);
         }
         if let Some(batch) = self.state.current().filter(|batch| !self.is_suspended() && may_print(batch, used)) {
-            let reason = RequestRefusal::WrongState { batch: batch.id(), state: batch.state };
-            return Err(Refused { reasons: vec![reason], differences: Vec::new() });
+            return wrong_state(batch.id(), batch.state);
         }
         self.emit_as(step, actor, Fact::SerialsDeclared { gtin: *gtin, serials: serials.clone() });
         self.retire(step, actor, *gtin, serials);
@@ -81,6 +81,7 @@ mod tests {
     use crate::engine::fact::Entry;
     use crate::engine::input::Order;
     use crate::engine::reason::BatchState;
+    use crate::engine::reason::RequestRefusal;
     use crate::engine::state::State;
     use crate::wire::fact::sample;
 

@@ -12,8 +12,8 @@ use crate::engine::Engine;
 use crate::engine::clearance::ClearedItem;
 use crate::engine::fact::{Counts, Fact, Review};
 use crate::engine::input::{Actor, BatchSheet};
-use crate::engine::login::{Outcome, refuse};
-use crate::engine::output::{Done, Refused, Step};
+use crate::engine::login::Outcome;
+use crate::engine::output::{Done, Refused, Step, refuse};
 use crate::engine::people::{FullName, PeopleRefusal, Proof, UserId};
 use crate::engine::reason::{Difference, RequestRefusal};
 use crate::engine::rights::Action;
@@ -300,7 +300,7 @@ impl Engine {
             return Err(Refused { reasons, differences: closing.differences });
         }
         if self.flush_owed() {
-            return Err(Refused { reasons: vec![RequestRefusal::Busy], differences: Vec::new() });
+            return refuse(RequestRefusal::Busy);
         }
         Ok(closing.fact())
     }

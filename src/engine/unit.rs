@@ -174,8 +174,9 @@ impl Engine {
     /// Whether a unit was printed before a stop and stood on the belt, unread, where the site does not ask for its verification.
     fn is_stranded(&self, serial: Option<SerialNumber>) -> bool {
         let Some((batch, serial)) = self.state.current().zip(serial) else { return false };
-        let is_before = batch.pool.find(&serial).is_some_and(|place| place < batch.stranded_before);
-        is_before && !self.policy.inspects_after_stop && self.is_unread(&serial)
+        let may_be = batch.stranded_before > 0 && !self.policy.inspects_after_stop;
+        let is_before = |serial| batch.pool.find(serial).is_some_and(|place| place < batch.stranded_before);
+        may_be && is_before(&serial) && self.is_unread(&serial)
     }
 
     /// Until something has left the gate in its new epoch, each join leaves it open which epoch a result is meant in.

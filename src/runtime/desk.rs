@@ -206,7 +206,7 @@ impl Desk {
         match checked {
             Ok(Ok(order)) => self.ask(id, asker, Request::LoadBatch(Arc::new(order))).await,
             Ok(Err(Unfit::Order(problems))) => ClientAnswer::problems(id, &problems),
-            Ok(Err(Unfit::Used(reasons))) => ClientAnswer::refused(id, &Refused { reasons, differences: Vec::new() }),
+            Ok(Err(Unfit::Used(reasons))) => ClientAnswer::refused(id, &Refused::because(reasons)),
             Ok(Err(Unfit::File(what))) => refusal(id, "serials_file", what),
             Ok(Err(Unfit::Store(error))) => refusal(id, "journal", error.to_string()),
             Err(error) => refusal(id, "internal", error.to_string()),

@@ -42,7 +42,7 @@ impl Engine {
         let withdrawal = hand.target(unit.state).ok_or_else(|| refused(HandsRefusal::UnitState(unit.state)))?;
         let chain = self.chain(unit.parent)?;
         self.open(step, actor, &chain, Some(Child::Unit(serial)), &why);
-        self.emit_here(step, actor, Fact::UnitWithdrawn { serial, withdrawal, why });
+        self.emit_as(step, actor, Fact::UnitWithdrawn { serial, withdrawal, why });
         Ok(Done::Changed)
     }
 
@@ -75,7 +75,7 @@ impl Engine {
             ContainerState::Dissolved => return Err(refused(HandsRefusal::ContainerState(container.state))),
             ContainerState::Granted | ContainerState::Closed | ContainerState::Released | ContainerState::Held => {}
         }
-        let chain = self.chain(batch.by_sscc.get(&container.sscc).copied())?;
+        let chain = self.chain_of(&container.sscc)?;
         self.open(step, actor, &chain, None, why);
         Ok(Done::Changed)
     }
@@ -87,11 +87,11 @@ impl Engine {
             return Ok(Done::Already);
         }
         if state != ContainerState::Open {
-            let chain = self.chain(batch.by_sscc.get(&sscc).copied())?;
+            let chain = self.chain_of(&sscc)?;
             self.open(step, actor, &chain, None, &why);
         }
         let told = told != Told::Nothing;
-        self.emit_here(step, actor, Fact::ContainerDissolved { level, container: sscc, told, why });
+        self.emit_as(step, actor, Fact::ContainerDissolved { level, container: sscc, told, why });
         Ok(Done::Changed)
     }
 
@@ -99,7 +99,7 @@ impl Engine {
     fn reprint(&mut self, step: &mut Step, actor: Actor, code: &Code, why: Why) -> Outcome {
         let batch = self.handled()?;
         let Container { sscc, level, state, parent, labels, .. } = *container_of(batch, code)?;
-        let own = self.chain(batch.by_sscc.get(&sscc).copied())?;
+        let own = self.chain_of(&sscc)?;
         if !matches!(state, ContainerState::Closed | ContainerState::Released) {
             return Err(refused(HandsRefusal::ContainerState(state)));
         }
@@ -107,7 +107,7 @@ impl Engine {
         debug_assert_eq!(parent.is_some(), !around.is_empty(), "a parent is what lies around it");
         self.open(step, actor, &around, Some(Child::Container(sscc)), &why);
         let copy = labels.saturating_add(1);
-        self.emit_here(step, actor, Fact::LabelVoided { level, container: sscc, copy, why });
+        self.emit_as(step, actor, Fact::LabelVoided { level, container: sscc, copy, why });
         Ok(Done::Changed)
     }
 
@@ -116,14 +116,12 @@ impl Engine {
         self.state.current().ok_or_else(|| refused(HandsRefusal::NoBatch))
     }
 
-    fn emit_here(&mut self, step: &mut Step, actor: Actor, fact: Fact) {
-        if let Some(batch) = self.state.current().map(Batch::id) {
-            self.emit_for(step, batch, actor, fact);
-        }
-    }
-
     fn is_between_gates(&self, serial: &SerialNumber) -> bool {
         self.state.transit.tracks.values().any(|track| track.verdict.serial() == Some(*serial))
+    }
+
+    fn chain_of(&self, container: &Sscc) -> Result<Vec<Sscc>, Refused> {
+        self.chain(self.handled()?.by_sscc.get(container).copied())
     }
 
     /// The container at this place and those around it, the outermost first; refused where a machine may close one of them yet.
@@ -164,7 +162,7 @@ impl Engine {
             self.skip_in_order(level, &children);
             let told = told == Told::Content;
             let fact = Fact::ContainerReopened { level, container: *sscc, told, taken, children, why: why.clone() };
-            self.emit_here(step, actor, fact);
+            self.emit_as(step, actor, fact);
         }
     }
 
@@ -188,7 +186,7 @@ impl Engine {
 }
 
 fn refused(why: HandsRefusal) -> Refused {
-    Refused { reasons: vec![RequestRefusal::Hands(why)], differences: Vec::new() }
+    Refused::from(RequestRefusal::Hands(why))
 }
 
 /// The unit of this batch that a code names. A serial number alone is one of the batch's product.

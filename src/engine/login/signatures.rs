@@ -6,6 +6,7 @@ use crate::domain::gs1::{Expiry, GcpLength, Gtin, Lot, SerialNumber};
 use crate::domain::text::{BatchId, Name};
 use crate::engine::fact::Entry;
 use crate::engine::input::{BatchSheet, Input, Order, PackSpec, Request, SsccRange};
+use crate::engine::reason::RequestRefusal;
 use crate::engine::reason::{AlarmKind, Difference};
 use crate::engine::signing::{Act, Answer, Challenge, Meaning, Signable, SubjectHash, record};
 use crate::engine::{Policy, Start};

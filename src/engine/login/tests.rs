@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::fact::Entry;
 use crate::engine::input::{Ask, Input, Request};
+use crate::engine::reason::RequestRefusal;
 use crate::engine::state::State;
 use crate::engine::{Settings, people};
 
