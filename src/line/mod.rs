@@ -16,7 +16,7 @@ use crate::canary::Canary;
 use crate::domain::tag::{StationId, TagUpdate, TagWrite};
 use crate::domain::text::BatchId;
 use crate::domain::time::{ClockState, Now};
-use crate::engine::fact::{Entry, Fact, Gone, Picture, PictureDigest};
+use crate::engine::fact::{Entry, Gone, Picture, PictureDigest};
 use crate::engine::input::{Ask, BatchSheet, CameraResult, Input, Observation, Observed, Order, PassKey, Request};
 use crate::engine::output::{Answer, Permit, Recheck, Restraint, Step};
 use crate::engine::reason::AlarmKind;
@@ -472,7 +472,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
     }
 
     fn record(&mut self, now: Now, entry: &Entry, order: Option<&Arc<Order>>) {
-        if let Fact::BatchLoaded { sheet, .. } | Fact::BatchReopened { sheet, .. } = &entry.fact {
+        if let Some(sheet) = entry.fact.opens() {
             self.sheets.insert(sheet.batch, sheet.clone());
         }
         let sheet = entry.batch.and_then(|batch| self.sheets.get(&batch));
@@ -482,7 +482,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             self.passed.push(Passed::Fact(record.row.clone()));
         }
         self.records.push(record);
-        if let (Fact::BatchClosed { .. } | Fact::BatchAborted { .. }, Some(batch)) = (&entry.fact, entry.batch) {
+        if let Some(batch) = entry.batch.filter(|_| entry.fact.ends_batch()) {
             self.sheets.remove(&batch);
         }
     }

@@ -100,14 +100,9 @@ impl Lowering {
         order: Option<&Arc<Order>>,
         stamp: Stamp,
     ) -> Record {
-        let own_sheet = if let Fact::BatchLoaded { sheet, .. } | Fact::BatchReopened { sheet, .. } = &entry.fact {
-            Some(sheet)
-        } else {
-            None
-        };
         let scene = Scene {
             entry,
-            sheet: sheet.or(own_sheet),
+            sheet: sheet.or(entry.fact.opens()),
             order,
             stamp,
             batch: entry.batch.as_ref().map(owned).unwrap_or_default(),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::text::BatchId;
-use crate::engine::fact::{Entry, Fact};
+use crate::engine::fact::Fact;
 use crate::wire::fact::{self, DecodeError, StoredFact};
 use crate::wire::lower::{LineIdentity, Lowering, Stamp};
 use crate::wire::record::{BatchSheet, Order, Record};
@@ -48,9 +48,8 @@ impl Refold {
         if let Fact::BatchLoaded { sheet, serial_count, serials_sha256 } = &entry.fact {
             let proof = OrderProof { sheet, serial_count: *serial_count, serials_sha256: serials_sha256.as_str() };
             found = order(proof)?;
-            self.sheets.insert(sheet.batch, sheet.clone());
         }
-        if let Fact::BatchReopened { sheet, .. } = &entry.fact {
+        if let Some(sheet) = entry.fact.opens() {
             self.sheets.insert(sheet.batch, sheet.clone());
         }
         if let Fact::LineDescribed { description } = &entry.fact
@@ -60,13 +59,9 @@ impl Refold {
         }
         let sheet = entry.batch.and_then(|batch| self.sheets.get(&batch));
         let record = self.lowering.record(&entry, sheet, found.as_ref(), stamp);
-        self.forget_closed(&entry);
-        Ok(record)
-    }
-
-    fn forget_closed(&mut self, entry: &Entry) {
-        if let (Fact::BatchClosed { .. } | Fact::BatchAborted { .. }, Some(batch)) = (&entry.fact, entry.batch) {
+        if let Some(batch) = entry.batch.filter(|_| entry.fact.ends_batch()) {
             self.sheets.remove(&batch);
         }
+        Ok(record)
     }
 }

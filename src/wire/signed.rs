@@ -44,8 +44,8 @@ impl SignedRecords {
             ("audit_reviewed", _) => self.review(stored),
             ("batch_loaded" | "batch_reopened", Some(batch)) => {
                 // One that cannot be read is none that can be signed for.
-                if let Ok(Fact::BatchLoaded { sheet, .. } | Fact::BatchReopened { sheet, .. }) = read(stored) {
-                    self.sheets.insert(batch, sheet);
+                if let Some(sheet) = read(stored).ok().as_ref().and_then(Fact::opens) {
+                    self.sheets.insert(batch, sheet.clone());
                 }
                 Ok(())
             }

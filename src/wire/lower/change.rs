@@ -37,10 +37,11 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::UserRecovered { .. }
         | Fact::SignatureRefused { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
-        Fact::AuditReviewed { .. } => vec![Change::Newest { kind: fact::kind(&scene.entry.fact) }],
         Fact::StoreRestored { .. } => vec![Change::PasswordsVoid],
         Fact::Signed { signature } => vec![scene.signature(signature)],
-        Fact::ConfigApproved { .. } => vec![Change::Newest { kind: fact::kind(&scene.entry.fact) }],
+        Fact::AuditReviewed { .. } | Fact::ConfigApproved { .. } => {
+            vec![Change::Newest { kind: fact::kind(&scene.entry.fact) }]
+        }
         Fact::UserAdded { user, full_name, roles } => {
             person(user, PersonChange::Added { full_name: owned(full_name), roles: words(*roles) })
         }
