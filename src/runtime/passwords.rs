@@ -15,13 +15,12 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::config::Passwords;
-use crate::engine::people::{NewUser, PeopleRequest, Phc, Proof, SessionId, UserId};
+use crate::engine::people::{NewUser, PeopleRequest, Phc, Proof, UserId};
 use crate::engine::signing::{Act, Challenge};
 use crate::runtime::codes;
 use crate::store::Reader;
 use crate::wire::checkpoint::hex;
-use crate::wire::command::{Newcomer, PasswordCommand, Reason, Secret};
-use crate::wire::digest;
+use crate::wire::command::{Newcomer, PasswordCommand, Reason, Secret, session};
 
 const PARALLEL_MAX: usize = 2;
 const WAITING_MAX: usize = 16;
@@ -156,10 +155,9 @@ impl Look<'_> {
             Err(request) => return Ok(Looked { request, told: None }),
         };
         let token = hex(&random::<32>()?);
-        let session = SessionId::new(&digest::sha256_hex(token.as_bytes())).unwrap_or_default();
         let stronger = if is_weak { Some(self.hash(password)?) } else { None };
-        let told = json!({ "user": proof.user.as_str(), "session": token, "must_change": must_change });
-        Ok(Looked { request: PeopleRequest::LogIn { proof, session, stronger }, told: Some(told) })
+        let told = json!({ "user": proof.user.as_str(), "session": &token, "must_change": must_change });
+        Ok(Looked { request: PeopleRequest::LogIn { proof, session: session(&token), stronger }, told: Some(told) })
     }
 
     /// What the password proves, or the failed log-in that it is.

@@ -66,6 +66,7 @@ use crate::wire::suggest::nearest;
 use crate::wire::{text, topic};
 
 use asker::Way;
+pub use asker::session;
 pub use people::{Newcomer, PasswordCommand, Secret};
 
 /// The longest line.
@@ -378,6 +379,10 @@ impl Draft {
 
     fn reason(&mut self) -> Result<String, Reason> {
         self.sentence("reason")
+    }
+
+    fn optional(&mut self, key: &str) -> Result<Option<String>, Reason> {
+        if self.fields.contains_key(key) { self.sentence(key).map(Some) } else { Ok(None) }
     }
 
     /// Why, in a person's own words.

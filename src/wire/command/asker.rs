@@ -43,6 +43,6 @@ impl Draft {
 }
 
 /// What the engine knows a session by.
-pub(super) fn session(token: &str) -> SessionId {
+pub fn session(token: &str) -> SessionId {
     SessionId::new(&digest::sha256_hex(token.as_bytes())).unwrap_or_default()
 }

@@ -21,14 +21,10 @@ impl Draft {
             "batch_stop" => Request::StopBatch(batch),
             "batch_purge" => Request::PurgeBatch(batch),
             "batch_hold" => Request::HoldBatch { batch, reason: self.reason()? },
-            "batch_resume" => Request::ResumeBatch { batch, reason: self.optional_reason()? },
+            "batch_resume" => Request::ResumeBatch { batch, reason: self.optional("reason")? },
             "batch_abort" => Request::AbortBatch { batch, reason: self.reason()? },
             _ => Request::CloseBatch(batch),
         })
-    }
-
-    fn optional_reason(&mut self) -> Result<Option<String>, Reason> {
-        if self.fields.contains_key("reason") { self.reason().map(Some) } else { Ok(None) }
     }
 
     /// The answers to a checklist.

@@ -42,11 +42,10 @@ impl Draft {
         let given = self.text("reason", &allowed)?;
         let reason = HandReason::parse(&given);
         let reason = reason.ok_or_else(|| fault("$.reason", &given, "no reason of the set", &allowed))?;
-        let is_noted = self.fields.contains_key("note");
-        if reason == HandReason::Other && !is_noted {
+        let note = self.optional("note")?;
+        if reason == HandReason::Other && note.is_none() {
             return Err(fault("$.note", "", "is missing", "what the reason is, where it is `other`"));
         }
-        let note = if is_noted { Some(self.sentence("note")?) } else { None };
         Ok(Why { reason, note })
     }
 }
