@@ -50,6 +50,10 @@ impl Engine {
             Request::AcknowledgeAlarm(alarm) => self.acknowledge(step, actor, alarm),
             Request::DeclareUsed(used) => self.declare(step, actor, &used),
             Request::ConfirmSerials => self.confirm(step, actor),
+            Request::GiveUpMessage { message, reason } => {
+                self.record(step, None, actor, Fact::MessageGivenUp { message, reason });
+                Ok(Done::Changed)
+            }
             Request::Hands(request) => self.ask_hands(step, actor, *request),
             Request::Permission(_) => Ok(Done::Permitted(actor)),
             Request::People(request) => self.ask_about_people(now, step, (asker, actor), *request),

@@ -485,6 +485,11 @@ pub enum Fact {
     AuditReviewed {
         review: Review,
     },
+    /// A message that the broker does not take waits no more; it is sent by no one.
+    MessageGivenUp {
+        message: MessageNumber,
+        reason: String,
+    },
 }
 
 /// Which facts were reviewed, and what stood out of them (`wire::review`).

@@ -43,6 +43,7 @@ impl State {
             | Fact::UserRecovered { .. }
             | Fact::SignatureRefused { .. }
             | Fact::AuditReviewed { .. }
+            | Fact::MessageGivenUp { .. }
             | Fact::LoggedOut { .. } => {}
             Fact::StoreRestored { .. } => self.people.void_passwords(),
             Fact::UserAdded { user, full_name, roles } => self.people.add(*user, Person::new(*full_name, *roles)),

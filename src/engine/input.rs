@@ -9,7 +9,7 @@ use crate::domain::tag::StationId;
 use crate::domain::text::{BatchId, Name, Text};
 use crate::domain::time::ClockState;
 use crate::engine::Start;
-use crate::engine::fact::{Gone, Picture, PictureDigest};
+use crate::engine::fact::{Gone, MessageNumber, Picture, PictureDigest};
 use crate::engine::hands::HandsRequest;
 use crate::engine::people::{Door, PeopleRequest, SessionId};
 use crate::engine::reason::AlarmKind;
@@ -340,6 +340,11 @@ pub enum Request {
     DeclareUsed(UsedSerials),
     /// Upstream has named all serials that were used since the backup.
     ConfirmSerials,
+    /// A message in the feed's quarantine is given up. Which ones wait there is the desk's to know.
+    GiveUpMessage {
+        message: MessageNumber,
+        reason: String,
+    },
     /// Product by hand.
     Hands(Box<HandsRequest>),
     /// Whether this may be done now by who asks; the doing is no business of the engine.

@@ -192,6 +192,7 @@ impl Request {
             Request::CloseBatch(_) => Need::Right(Action::CloseBatch),
             Request::AcknowledgeAlarm(_) => Need::Right(Action::AcknowledgeAlarm),
             Request::DeclareUsed(_) | Request::ConfirmSerials => Need::Right(Action::NameSerials),
+            Request::GiveUpMessage { .. } => Need::Right(Action::SettleQuarantine),
             Request::Hands(request) => Need::Right(request.action()),
             Request::Permission(action) => Need::Right(*action),
             Request::People(request) => request.need(),

@@ -443,6 +443,7 @@ impl<J: Journal, P: Plant> Line<J, P> {
             | Request::AcknowledgeAlarm(_)
             | Request::DeclareUsed(_)
             | Request::ConfirmSerials
+            | Request::GiveUpMessage { .. }
             | Request::Hands(_)
             | Request::Permission(_)
             | Request::People(_) => None,

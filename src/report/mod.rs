@@ -21,9 +21,6 @@ use crate::store::query::{Alarms, BatchRow};
 use crate::store::{Reader, Snapshot, StoreError};
 use crate::wire::{text, topic};
 
-/// States of a batch that is on the line.
-const ON_LINE: [&str; 4] = ["running", "held", "purging", "stopped"];
-
 /// What can be asked of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -157,7 +154,7 @@ fn status(reader: &mut Reader) -> Result<Value, ReportError> {
         "kind": newest.as_ref().map(|fact| &*fact.kind),
     });
     let batches = reader.batches()?;
-    let current = batches.iter().rev().find(|row| ON_LINE.contains(&row.state.as_str()));
+    let current = batches.iter().rev().find(|row| text::is_on_line(&row.state));
     let loaded: Vec<&str> = batches.iter().filter(|row| row.state == "loaded").map(|row| row.batch.as_str()).collect();
     if let Some(fields) = status.as_object_mut() {
         put_time(fields, "at", newest.map(|fact| fact.at_us));

@@ -2,6 +2,7 @@
 //! of them, and the identity under which facts are lowered.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::config::{self, Config};
 use crate::domain::pack::PackLevel;
@@ -118,6 +119,15 @@ pub enum RecoverError {
     Store(StoreError),
     /// A fact that this release cannot read.
     Fact(fact::DecodeError),
+}
+
+impl fmt::Display for RecoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecoverError::Store(error) => error.fmt(f),
+            RecoverError::Fact(error) => error.fmt(f),
+        }
+    }
 }
 
 impl From<StoreError> for RecoverError {

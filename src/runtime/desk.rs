@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::domain::text::BatchId;
+use crate::domain::text::{BatchId, Name};
+use crate::engine::fact::MessageNumber;
 use crate::engine::input::{Actor, Asker, Order, Request};
 use crate::engine::output::{Answer, Done, Refused};
 use crate::engine::people::PeopleRequest;
@@ -173,7 +174,7 @@ impl Desk {
             Command::Look(look) => self.look(id, question(look)).await,
             Command::FeedReplay { stream, from } => self.replay(id, stream, from).await,
             Command::FeedRetry { stream, seq } => self.retry(id, stream, seq).await,
-            Command::FeedSkip { stream, seq, reason } => self.skip(id, (stream, seq), &actor, &reason).await,
+            Command::FeedSkip { stream, seq, reason } => self.skip(id, (asker, actor), (stream, seq), reason).await,
         }
     }
 
@@ -233,7 +234,7 @@ impl Desk {
         match tokio::task::spawn_blocking(move || reopen::fold(&path, batch, reason)).await {
             Ok(Ok(Ok(reopening))) => self.ask(id, asker, Request::ReopenBatch(Box::new(reopening))).await,
             Ok(Ok(Err(refused))) => ClientAnswer::refusal(id, vec![Reason::from(&refused)]),
-            Ok(Err(error)) => refusal(id, "journal", format!("the batch cannot be read again: {error:?}")),
+            Ok(Err(error)) => refusal(id, "journal", format!("the batch cannot be read again: {error}")),
             Err(error) => refusal(id, "internal", error.to_string()),
         }
     }
@@ -360,10 +361,21 @@ impl Desk {
         }
     }
 
-    /// Operational state, no record: who gave it up and why stands with it in the quarantine, and in the log.
-    async fn skip(&self, id: u64, (stream, seq): (&'static str, u64), actor: &Actor, reason: &str) -> ClientAnswer {
+    /// The record says first who gave it up and why; then it waits no more.
+    async fn skip(
+        &self,
+        id: u64,
+        (asker, actor): (Asker, Actor),
+        (stream, seq): (&'static str, u64),
+        reason: String,
+    ) -> ClientAnswer {
         if let Err(why) = self.quarantined(stream, seq).await {
             return refusal(id, "quarantine", why);
+        }
+        let message = MessageNumber { stream: Name::new(stream).unwrap_or_default(), seq };
+        let told = self.ask(id, asker, Request::GiveUpMessage { message, reason: reason.clone() }).await;
+        if !told.ok {
+            return told;
         }
         let cause = format!("{SKIPPED} by {actor}: {reason}");
         tracing::info!(stream, seq, cause, "feed_message_skipped");

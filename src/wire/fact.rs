@@ -194,6 +194,7 @@ fact_kinds! {
     UserRecovered "user_recovered" { user "user", reason "reason" }
     SignatureRefused "signature_refused" { user "user", action "action", reason "reason" }
     AuditReviewed "audit_reviewed" { review "" }
+    MessageGivenUp "message_given_up" { message "", reason "reason" }
     UnitWithdrawn "unit_withdrawn" { serial "serial", withdrawal "state", why "" }
     ContainerReopened "container_reopened" {
         level "level", container "container", told "told", taken "taken", children "children", why "",

@@ -173,6 +173,7 @@ impl Scene<'_> {
             Fact::LoginFailed { user: None, .. } => String::new(),
             Fact::ConfigApproved { config_sha256, .. } => ["config:", config_sha256.as_str()].concat(),
             Fact::Signed { signature } => self.signed_for(signature),
+            Fact::MessageGivenUp { message, .. } => format!("message:{}/{}", message.stream, message.seq),
             Fact::AuditReviewed { review } => format!("fact:{}", review.to_seq),
             Fact::KeyAnnounced { key } => ["key:", key.key_id.as_str()].concat(),
             Fact::StationJoined { station, .. }

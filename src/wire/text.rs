@@ -2,12 +2,17 @@
 //! stable word; a text may be reworded in any release.
 
 use crate::domain::rule::Rule;
-use crate::engine::reason::{AlarmKind, Difference, FailReason, RefuseReason, RequestRefusal};
+use crate::engine::reason::{AlarmKind, BatchState, Difference, FailReason, RefuseReason, RequestRefusal};
 use crate::wire::{text_hands, text_people};
 
 /// The differences that have one count.
 pub(crate) const DIFFERENCES_WITH_COUNT: &[&str] =
     &["in_buffer", "unaccounted", "loose", "in_transit", "open_containers", "unresolved_rejects", "partial_containers"];
+
+/// Whether a batch in the state of that name is on the line.
+pub fn is_on_line(state: &str) -> bool {
+    BatchState::parse(state).is_some_and(BatchState::is_on_line)
+}
 
 /// The stable word, lower snake case.
 pub fn difference_code(difference: &Difference) -> &'static str {

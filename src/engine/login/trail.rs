@@ -8,8 +8,8 @@ use super::tests::{House, door, engine, id, newcomer, phc, session, token};
 use super::*;
 use crate::domain::code::Code;
 use crate::domain::gs1::SerialNumber;
-use crate::domain::text::BatchId;
-use crate::engine::fact::Review;
+use crate::domain::text::{BatchId, Name};
+use crate::engine::fact::{MessageNumber, Review};
 use crate::engine::hands::{Hand, HandReason, HandsRequest, Why};
 use crate::engine::input::{Ask, BatchSheet, Input, Order, Reopening, Request, UsedSerials};
 use crate::engine::signing::{Act, Answer, Meaning, Signable};
@@ -89,6 +89,10 @@ trail! { of_line, LINE, Request:
         house.step(Input::Noticed(AlarmKind::SerialsSuspended, String::new()));
         Request::ConfirmSerials
     }), "rosa", [("alarm_acknowledged")];
+    Request::GiveUpMessage { .. } => || quality(|_| {
+        let message = MessageNumber { stream: Name::new("epcis").expect("short"), seq: 17 };
+        Request::GiveUpMessage { message, reason: why() }
+    }), "rosa", [("message_given_up", "epcis", "17", "because")];
     Request::Hands(_) => || {
         let (code, why) = (Code::Serial(serial("A1")), Why { reason: HandReason::Damaged, note: Some(why()) });
         let scrap = HandsRequest::Withdraw { hand: Hand::Scrap, code, why };

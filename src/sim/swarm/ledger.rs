@@ -235,6 +235,7 @@ impl Ledger {
             | Fact::UserRecovered { .. }
             | Fact::SignatureRefused { .. }
             | Fact::AuditReviewed { .. }
+            | Fact::MessageGivenUp { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

@@ -105,7 +105,7 @@ impl Roster {
                 (Signable::VarianceClose, Meaning::Verified)
                 | (Signable::ConfigApproval | Signable::AuditReview, _) => &[Quality],
             },
-            Fact::ConfigApproved { .. } | Fact::AuditReviewed { .. } => &[Quality],
+            Fact::ConfigApproved { .. } | Fact::AuditReviewed { .. } | Fact::MessageGivenUp { .. } => &[Quality],
             Fact::CredentialSet { .. } | Fact::LoginFailed { .. } | Fact::LoggedIn { .. } | Fact::LoggedOut { .. } => {
                 return Ok(());
             }

@@ -93,6 +93,8 @@ pub(crate) fn facts() -> Vec<Fact> {
     facts.extend(people_facts());
     facts.extend(life_facts());
     facts.extend(hands_facts());
+    facts.push(Fact::MessageGivenUp { message: message("epcis", 41), reason: "sent by \"mail\"".to_owned() });
+    facts.push(Fact::LoginFailed { user: None, door: Door::Http, failures: 17 });
     facts
 }
 

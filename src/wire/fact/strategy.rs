@@ -218,6 +218,7 @@ fn line_fact() -> impl Strategy<Value = Fact> {
         (any::<u32>(), serials()).prop_map(|(first_index, serials)| Fact::SerialsRetired { first_index, serials }),
         (vec(message(), 0..4), vec(message(), 0..4))
             .prop_map(|(through, kept)| Fact::MessagesExpired { gone: Gone { through, kept } }),
+        (message(), any::<String>()).prop_map(|(message, reason)| Fact::MessageGivenUp { message, reason }),
         description().prop_map(|description| Fact::LineDescribed { description: Box::new(description) }),
         (name(), one_of(StationKind::ALL), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
             |(station, kind, device_epoch, epoch, reset)| Fact::StationJoined {

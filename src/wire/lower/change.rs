@@ -36,6 +36,7 @@ pub(super) fn changes(scene: &Scene<'_>) -> Vec<Change> {
         | Fact::LoggedOut { .. }
         | Fact::UserRecovered { .. }
         | Fact::SignatureRefused { .. }
+        | Fact::MessageGivenUp { .. }
         | Fact::KeyAnnounced { .. } => Vec::new(),
         Fact::StoreRestored { .. } => vec![Change::PasswordsVoid],
         Fact::Signed { signature } => vec![scene.signature(signature)],

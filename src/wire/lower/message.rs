@@ -83,6 +83,7 @@ pub(super) fn messages(lowering: &Lowering, scene: &Scene<'_>, body: &str) -> Ve
         | Fact::UserRecovered { .. }
         | Fact::SignatureRefused { .. }
         | Fact::AuditReviewed { .. }
+        | Fact::MessageGivenUp { .. }
         | Fact::PhantomReject { .. }
         | Fact::EndsMissed { .. }
         | Fact::Packed { .. }

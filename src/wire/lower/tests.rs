@@ -75,7 +75,7 @@ fn every_kind_has_its_subject() {
         vec![batch; 8],
         vec!["urn:epc:id:sgtin:030001.0012345.a+b%2Fc", "urn:epc:id:sgtin:030001.0012345.A1"],
         vec![case; 5],
-        vec![batch],
+        vec![batch, "message:epcis/41", ""],
     ];
     assert_eq!(subjects, expected.concat());
 }

@@ -206,6 +206,7 @@ impl Judge {
             | Fact::UserRecovered { .. }
             | Fact::SignatureRefused { .. }
             | Fact::AuditReviewed { .. }
+            | Fact::MessageGivenUp { .. }
             | Fact::EpochRaised { .. } => {}
         }
         Ok(())

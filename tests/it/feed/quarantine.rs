@@ -63,6 +63,7 @@ fn a_person_sees_retries_skips_and_exports_what_the_broker_does_not_take() {
         journal.query_row(sql, [kind], |row| row.get::<_, i64>(0)).expect("a number")
     };
     assert!((2..=4).contains(&facts("messages_expired")), "{} facts", facts("messages_expired"));
+    assert_eq!(facts("message_given_up"), 1, "that it was given up is a fact too, told once");
 }
 
 #[test]

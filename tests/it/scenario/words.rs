@@ -36,6 +36,7 @@ pub(crate) fn fact(names: &dyn Names, fact: &Fact) -> String {
         }
         Fact::ClockFound { clock } => format!("clock {}", clock.name()),
         Fact::ClockStepped { from_us, to_us } => format!("clock_stepped {from_us} {to_us}"),
+        Fact::MessageGivenUp { message, .. } => format!("message_given_up {} {}", message.stream, message.seq),
         Fact::MessagesExpired { .. } => "messages_expired".to_owned(),
         Fact::LinePaused { paused_us } => format!("line_paused {paused_us}"),
         Fact::StationJoined { station, epoch, reset, .. } => {
